@@ -1,0 +1,140 @@
+// Owns one connection that is replaced when it breaks. A connection that failed for another reason than the server's
+// answer is never used again.
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client, type ClientBase, type ClientConfig, DatabaseError } from 'pg';
+
+const firstRetryMs = 50;
+const longestRetryMs = 2_000;
+
+/** What connections tell; a pino logger fits. */
+export interface ConnectionLog {
+  warn(fields: object, message: string): void;
+}
+
+export interface LaneOptions {
+  /** Runs on each new connection before anything else does, for example to LISTEN. */
+  readonly prepare?: (client: ClientBase) => Promise<void>;
+}
+
+/** One connection to the database. Its owner runs one piece of work at a time. */
+export interface Lane extends AsyncDisposable {
+  /**
+   * Runs `work` on the connection, waiting for one while the database is away. Nothing is repeated: when the
+   * connection breaks under `work`, `work` fails. A transaction left open is rolled back.
+   * Rejects with the signal's reason when aborted while it waits, and with an error once the lane is closed.
+   */
+  use<T>(work: (client: ClientBase) => Promise<T>, signal?: AbortSignal): Promise<T>;
+}
+
+interface Link {
+  readonly client: Client;
+  /** Keeps others from using the connection and has it replaced; may be called again. */
+  readonly drop: () => void;
+}
+
+/** Whether a failure leaves open if the statement took effect: the server did not answer, or it ended the session. */
+export function isConnectionLost(error: unknown): boolean {
+  if (!(error instanceof DatabaseError)) return true;
+  return error.severity === 'FATAL' || error.severity === 'PANIC';
+}
+
+/** Makes `client` unusable as soon as one of its queries goes unanswered. */
+export function discardWhenUnanswered(client: ClientBase): void {
+  // A reply that comes after its query was given up would be taken for the reply to the next query. This handler is
+  // added before the caller's, so a pool cannot lend the connection again in between.
+  const send = client.query.bind(client) as (...input: unknown[]) => unknown;
+  const guarded = (...input: unknown[]): unknown => {
+    const reply = send(...input);
+    if (reply instanceof Promise) {
+      reply.catch((error: unknown) => {
+        if (isConnectionLost(error)) void close(client as Client);
+      });
+    }
+    return reply;
+  };
+  client.query = guarded as ClientBase['query'];
+}
+
+/** Closes a connection that may be broken already. */
+export async function close(client: Client): Promise<void> {
+  await client.end().catch(() => undefined);
+}
+
+/** Opens a lane; it connects in the background until it is disposed. */
+export function openLane(options: ClientConfig, { prepare }: LaneOptions = {}, log?: ConnectionLog): Lane {
+  const closing = new AbortController();
+  let ready = awaitLink();
+
+  async function keepConnected(): Promise<void> {
+    let retryMs = firstRetryMs;
+    while (!closing.signal.aborted) {
+      const mine = ready;
+      const dropped = Promise.withResolvers<void>();
+      const drop = () => {
+        if (ready === mine) ready = awaitLink();
+        dropped.resolve();
+      };
+      const client = new Client(options);
+      discardWhenUnanswered(client);
+      client.on('error', drop).on('end', drop);
+      try {
+        await client.connect();
+        await prepare?.(client);
+      } catch (error) {
+        log?.warn({ err: error, lane: options.application_name }, 'database connection failed, trying again');
+        await close(client);
+        await delay(retryMs * (0.5 + Math.random() / 2), undefined, closing).catch(() => undefined);
+        retryMs = Math.min(retryMs * 2, longestRetryMs);
+        continue;
+      }
+      retryMs = firstRetryMs;
+      mine.resolve({ client, drop });
+      closing.signal.addEventListener('abort', drop, { once: true });
+      if (closing.signal.aborted) drop();
+      await dropped.promise;
+      closing.signal.removeEventListener('abort', drop);
+      await close(client);
+    }
+    ready.reject(new Error('the lane is closed'));
+  }
+
+  const kept = keepConnected();
+  return {
+    async use(work, signal) {
+      const { client, drop } = await unlessAborted(ready.promise, signal);
+      try {
+        return await work(client);
+      } catch (error) {
+        if (isConnectionLost(error)) drop();
+        throw error;
+      } finally {
+        // A failed ROLLBACK closes the connection, and with it the transaction.
+        if (client.getTransactionStatus() !== 'I') await client.query('ROLLBACK').catch(drop);
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      closing.abort();
+      await kept;
+    },
+  };
+}
+
+function awaitLink(): PromiseWithResolvers<Link> {
+  const link = Promise.withResolvers<Link>();
+  // Closing a lane that nobody waits for is no failure.
+  link.promise.catch(() => undefined);
+  return link;
+}
+
+async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (signal === undefined) return await promise;
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
