@@ -9,6 +9,7 @@ export default defineConfig({
   test: {
     include: ['packages/*/src/**/*.test.ts', 'packages/*/test/**/*.test.ts', 'test/**/*.test.ts'],
     exclude: ['**/node_modules/**', '**/dist/**', 'test/interop/**', 'test/bench/**'],
+    globalSetup: ['packages/server/src/store/testing/global-setup.ts'],
     pool: 'forks',
     execArgv: ['--conditions=source'],
     maxWorkers: 2,

@@ -184,6 +184,14 @@ export declare type Event = Message<"conveyor.v1.Event"> & {
      */
     value: RunFinished;
     case: "runFinished";
+  } | {
+    /**
+     * The run timeout of the attempt ran out; the driver was told to stop.
+     *
+     * @generated from field: conveyor.v1.AttemptTimedOut attempt_timed_out = 23;
+     */
+    value: AttemptTimedOut;
+    case: "attemptTimedOut";
   } | { case: undefined; value?: undefined };
 };
 
@@ -194,7 +202,7 @@ export declare type Event = Message<"conveyor.v1.Event"> & {
 export declare const EventSchema: GenMessage<Event>;
 
 /**
- * The run was created.
+ * The run was created. Jobs without needs are QUEUED, others BLOCKED, unless a rerun inherits them.
  *
  * @generated from message conveyor.v1.RunCreated
  */
@@ -410,6 +418,20 @@ export declare type JobCancelRequested = Message<"conveyor.v1.JobCancelRequested
  * Use `create(JobCancelRequestedSchema)` to create a new message.
  */
 export declare const JobCancelRequestedSchema: GenMessage<JobCancelRequested>;
+
+/**
+ * The run timeout of the attempt ran out; the driver was told to stop.
+ *
+ * @generated from message conveyor.v1.AttemptTimedOut
+ */
+export declare type AttemptTimedOut = Message<"conveyor.v1.AttemptTimedOut"> & {
+};
+
+/**
+ * Describes the message conveyor.v1.AttemptTimedOut.
+ * Use `create(AttemptTimedOutSchema)` to create a new message.
+ */
+export declare const AttemptTimedOutSchema: GenMessage<AttemptTimedOut>;
 
 /**
  * The grace period ran out; the driver was told to kill.

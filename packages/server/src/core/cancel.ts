@@ -1,0 +1,63 @@
+// Decisions on cancelling: what has not started is cancelled at once, what runs is asked to stop. A result that was committed
+// first stands.
+import { endUnstarted } from './attempt.ts';
+import type { Command, Reply } from './commands.ts';
+import { jobOf } from './run-state.ts';
+import { concludeJob, type Draft, emit } from './settle.ts';
+import { isJobFinished, isRunFinished } from './states.ts';
+
+const DONE: Reply = { type: 'Done' };
+
+export function cancelRun(draft: Draft, command: Extract<Command, { type: 'CancelRun' }>): Reply {
+  const { run } = draft;
+  if (isRunFinished(run.state)) return finished(`the run has already finished: ${run.state}`);
+  const force = command.force || run.cancel?.force === true;
+  if (run.cancel !== undefined && run.cancel.force === force) return DONE;
+  emit(draft, { type: 'RunCancelRequested', reason: command.reason, force });
+  for (const { index, definition } of draft.plan.jobs) {
+    if (definition.when === 'ALWAYS' && !force) continue;
+    stopJob(draft, index, command.reason);
+  }
+  return DONE;
+}
+
+export function cancelJob(draft: Draft, command: Extract<Command, { type: 'CancelJob' }>): Reply {
+  const job = jobOf(draft, command.job);
+  if (isJobFinished(job.state)) return finished(`the job has already finished: ${job.state}`);
+  if (job.state === 'CANCELLING') return DONE;
+  // A run of one job is that job: it ends as cancelled, not as failed.
+  if (draft.plan.jobs.length === 1) return cancelRun(draft, { type: 'CancelRun', reason: command.reason, force: true });
+  stopJob(draft, command.job, command.reason);
+  return DONE;
+}
+
+/** Cancels one open job, or asks its attempt to stop. */
+function stopJob(draft: Draft, index: number, reason: string): void {
+  const job = jobOf(draft, index);
+  switch (job.state) {
+    case 'BLOCKED':
+    case 'WAITING':
+    case 'QUEUED':
+      concludeJob(draft, index, { state: 'CANCELLED' });
+      return;
+    case 'OFFERED':
+      // Nothing runs before Start: the offer is withdrawn and there is nothing to wait for.
+      emit(draft, { type: 'JobCancelRequested', job: index, reason });
+      endUnstarted(draft, { job: index, attempt: job.attempt }, 'CANCELLED');
+      concludeJob(draft, index, { state: 'CANCELLED' });
+      return;
+    case 'RUNNING':
+      emit(draft, { type: 'JobCancelRequested', job: index, reason });
+      return;
+    case 'CANCELLING':
+    case 'SUCCEEDED':
+    case 'FAILED':
+    case 'SKIPPED':
+    case 'CANCELLED':
+      return;
+  }
+}
+
+function finished(message: string): Reply {
+  return { type: 'Refused', refusal: { refused: 'ALREADY_FINISHED', message } };
+}

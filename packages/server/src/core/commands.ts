@@ -1,0 +1,93 @@
+// What can be asked of a run's ledger, and what it answers. Everything that a decision needs beside the state is in its command:
+// random numbers, and what the store holds of an attempt's content.
+import type { Annotation, InheritedJob, Trigger } from './events.ts';
+import type { JsonObject } from './json.ts';
+import type { Refusal } from './refusal.ts';
+import type { AttemptState, FailureClass, LogState } from './states.ts';
+
+/** What the store holds of an attempt. */
+export interface AttemptContent {
+  readonly state: AttemptState;
+  readonly logSize: number;
+  readonly logCrc32c: number;
+  readonly logState: LogState;
+  readonly outputs?: JsonObject;
+  /** Identifies the result that was accepted, if one was. */
+  readonly result?: string;
+  /** How many annotations it has. */
+  readonly annotations: number;
+}
+
+export interface AttemptRef {
+  readonly job: number;
+  readonly attempt: number;
+  /** The row number of the driver instance that speaks. */
+  readonly instance: number;
+}
+
+export type Command =
+  | {
+      readonly type: 'Create';
+      readonly pipeline?: string;
+      readonly revision?: number;
+      readonly rerunOf?: string;
+      readonly trigger: Trigger;
+      readonly inherited?: readonly InheritedJob[];
+    }
+  | { readonly type: 'Offer'; readonly job: number; readonly instance: number; readonly instanceId: string }
+  | ({ readonly type: 'Accept' } & AttemptRef)
+  | ({
+      readonly type: 'Reject';
+      readonly reason: string;
+      readonly retryAfterMs?: number;
+      readonly invalid: boolean;
+      readonly random: number;
+    } & AttemptRef)
+  /** An offer that was not answered in time (`expired`), or that its driver gave back or does not know. */
+  | ({ readonly type: 'Withdraw'; readonly expired: boolean; readonly random: number } & AttemptRef)
+  | ({ readonly type: 'Adopt' } & AttemptRef)
+  | ({
+      readonly type: 'Annotate';
+      readonly number: number;
+      readonly annotation: Annotation;
+      readonly content: AttemptContent | undefined;
+    } & AttemptRef)
+  | ({
+      readonly type: 'Finish';
+      readonly outcome: 'SUCCEEDED' | 'FAILED' | 'CANCELLED';
+      readonly failureClass: FailureClass;
+      readonly message: string;
+      readonly exitCode?: number;
+      readonly retryAfterMs?: number;
+      readonly logSize: number;
+      readonly logCrc32c: number;
+      readonly logLost: boolean;
+      readonly random: number;
+      readonly content: AttemptContent | undefined;
+    } & AttemptRef)
+  /** The driver is gone with it, or broke the contract about it. */
+  | ({
+      readonly type: 'Lose';
+      readonly failureClass: 'INFRASTRUCTURE' | 'INVALID';
+      readonly message: string;
+      readonly random: number;
+      readonly content: AttemptContent | undefined;
+    } & AttemptRef)
+  | { readonly type: 'CancelRun'; readonly reason: string; readonly force: boolean }
+  | { readonly type: 'CancelJob'; readonly job: number; readonly reason: string }
+  | { readonly type: 'ReleaseBackoff'; readonly job: number }
+  | {
+      readonly type: 'Timer';
+      readonly job: number;
+      readonly random: number;
+      readonly content: AttemptContent | undefined;
+    };
+
+export type Reply =
+  /** Done, now or by the same command before. */
+  | { readonly type: 'Done' }
+  /** The attempt is not, or no longer, in the speaker's hand. */
+  | { readonly type: 'Stale'; readonly state?: AttemptState }
+  | { readonly type: 'Finished'; readonly logState: LogState }
+  | { readonly type: 'LogMissing'; readonly offset: number }
+  | { readonly type: 'Refused'; readonly refusal: Refusal };

@@ -1,0 +1,71 @@
+// decide(state, command, now) -> events and a reply. Pure: no clock, no randomness, no I/O. Repeating a command gives the same
+// reply and no second effect; a command with a stale fence changes nothing.
+import { cancelJob, cancelRun } from './cancel.ts';
+import type { Command, Reply } from './commands.ts';
+import { accept, adopt, annotate, finish, lose, offer, reject, withdraw } from './attempt.ts';
+import type { RunEvent } from './events.ts';
+import { type RunSlice } from './run-state.ts';
+import { beginDraft, type Draft, emit, settleBlocked, settleDependants, settleRun } from './settle.ts';
+import { fireTimers, releaseBackoff } from './timer.ts';
+
+export interface Decision {
+  readonly reply: Reply;
+  /** None: nothing changed. */
+  readonly events: readonly RunEvent[];
+  /** The state after the events. */
+  readonly after: RunSlice;
+  /** Jobs whose record changed. */
+  readonly touched: ReadonlySet<number>;
+}
+
+/**
+ * @param nowMs The database's clock, read after the run was locked. A time before the run's last event is moved up to it.
+ * @throws JobsNotLoaded when the slice lacks a job that the decision depends on.
+ */
+export function decide(slice: RunSlice, command: Command, nowMs: number): Decision {
+  const draft = beginDraft(slice, Math.max(nowMs, slice.run.lastMs));
+  const reply = apply(draft, command);
+  if (draft.events.length > 0) settleRun(draft);
+  return { reply, events: draft.events, after: draft, touched: draft.touched };
+}
+
+function apply(draft: Draft, command: Command): Reply {
+  switch (command.type) {
+    case 'Create':
+      return create(draft, command);
+    case 'Offer':
+      return offer(draft, command);
+    case 'Accept':
+      return accept(draft, command);
+    case 'Reject':
+      return reject(draft, command);
+    case 'Withdraw':
+      return withdraw(draft, command);
+    case 'Adopt':
+      return adopt(draft, command);
+    case 'Annotate':
+      return annotate(draft, command);
+    case 'Finish':
+      return finish(draft, command);
+    case 'Lose':
+      return lose(draft, command);
+    case 'CancelRun':
+      return cancelRun(draft, command);
+    case 'CancelJob':
+      return cancelJob(draft, command);
+    case 'ReleaseBackoff':
+      return releaseBackoff(draft, command.job);
+    case 'Timer':
+      return fireTimers(draft, command);
+  }
+}
+
+function create(draft: Draft, command: Extract<Command, { type: 'Create' }>): Reply {
+  const { type: _, ...created } = command;
+  emit(draft, { type: 'RunCreated', jobs: draft.plan.jobs.length, ...created });
+  for (const { index } of draft.plan.jobs) {
+    draft.touched.add(index);
+    if (settleBlocked(draft, index) === 'finished') settleDependants(draft, index);
+  }
+  return { type: 'Done' };
+}

@@ -1,0 +1,83 @@
+// The events of a run's ledger. Together they are the truth: evolve() rebuilds the run, its jobs and attempts from them. Ids,
+// jitter and times were decided when an event was made and are recorded in it, so evolve needs nothing else.
+import type { JsonObject } from './json.ts';
+import type { EndedAttemptState, Failure, FinishedJobState, FinishedRunState, LogState, WaitReason } from './states.ts';
+
+/** The version of the shapes below that new events are written with; older ones are upcast on read. */
+export const EVENT_VERSION = 1;
+
+export interface Trigger {
+  readonly kind: string;
+  readonly actor: string;
+  readonly reference: string;
+}
+
+/** A job that a rerun takes over as it finished. */
+export interface InheritedJob {
+  readonly job: number;
+  /** The id of the job that it takes over. */
+  readonly from: string;
+  readonly state: FinishedJobState;
+  readonly failure?: Failure;
+  readonly outputs?: JsonObject;
+}
+
+export interface Annotation {
+  readonly level: 'INFO' | 'WARNING' | 'ERROR';
+  readonly text: string;
+  readonly link: string;
+}
+
+export type RunEvent =
+  | {
+      readonly type: 'RunCreated';
+      readonly jobs: number;
+      readonly pipeline?: string;
+      readonly revision?: number;
+      readonly rerunOf?: string;
+      readonly trigger: Trigger;
+      readonly inherited?: readonly InheritedJob[];
+    }
+  | { readonly type: 'JobQueued'; readonly job: number }
+  | { readonly type: 'JobWaiting'; readonly job: number; readonly reason: WaitReason; readonly untilMs: number }
+  | {
+      readonly type: 'AttemptOffered';
+      readonly job: number;
+      readonly attempt: number;
+      /** The id of the driver instance, and the number of its row. */
+      readonly instance: string;
+      readonly instanceNo: number;
+    }
+  | { readonly type: 'AttemptStarted'; readonly job: number; readonly attempt: number }
+  | { readonly type: 'AttemptAdopted'; readonly job: number; readonly attempt: number }
+  | {
+      readonly type: 'AttemptEnded';
+      readonly job: number;
+      readonly attempt: number;
+      readonly state: EndedAttemptState;
+      readonly failure?: Failure;
+      readonly outputs?: JsonObject;
+      readonly logSize: number;
+      readonly logState: Exclude<LogState, 'OPEN'>;
+    }
+  | {
+      readonly type: 'AttemptAnnotated';
+      readonly job: number;
+      readonly attempt: number;
+      readonly number: number;
+      readonly annotation: Annotation;
+    }
+  | { readonly type: 'JobCancelRequested'; readonly job: number; readonly reason: string }
+  | { readonly type: 'AttemptTimedOut'; readonly job: number; readonly attempt: number }
+  | { readonly type: 'JobKillRequested'; readonly job: number }
+  | {
+      readonly type: 'JobFinished';
+      readonly job: number;
+      readonly state: FinishedJobState;
+      readonly failure?: Failure;
+      readonly failureAllowed?: boolean;
+    }
+  | { readonly type: 'RunCancelRequested'; readonly reason: string; readonly force: boolean }
+  | { readonly type: 'RunFinished'; readonly state: FinishedRunState };
+
+export type RunEventType = RunEvent['type'];

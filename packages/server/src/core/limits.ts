@@ -1,0 +1,42 @@
+// Every bound of the control plane, in one place. What could not be sent to a driver is refused when it is created.
+
+export const LIMITS = {
+  /** Largest message taken, in bytes. */
+  requestBytes: 1_048_576,
+  /** Largest message sent, in bytes. */
+  responseBytes: 3_145_728,
+  /** Largest page of a list, in bytes, roughly. */
+  pageBytes: 2_097_152,
+  jobsPerRun: 10_000,
+  needsPerJob: 1_000,
+  secretsPerJob: 64,
+  definitionBytes: 1_048_576,
+  specBytes: 65_536,
+  schemaBytes: 65_536,
+  paramsBytes: 65_536,
+  /** All outputs of one attempt, as JSON. */
+  outputBytes: 65_536,
+  /** Outputs of all needs of one job, as JSON: what Start can carry. */
+  needsOutputBytes: 2_097_152,
+  checkpointBytes: 4_096,
+  messageBytes: 4_096,
+  labels: 64,
+  batchItems: 1_000,
+  logBytes: 1_073_741_824,
+  logFrameBytes: 524_288,
+  /** Unacknowledged log bytes of one attempt, and of one session. */
+  attemptLogWindow: 1_048_576,
+  sessionLogWindow: 8_388_608,
+  annotations: 100,
+  sections: 1_000,
+  slots: 10_000,
+  heldAttempts: 10_000,
+  sessions: 20_000,
+  /** Commands that wait for a flush, over all lanes; more are refused. */
+  pendingCommands: 100_000,
+} as const;
+
+/** How long a session's lease lasts from a committed renewal. */
+export const LEASE_MS = 30_000;
+/** How often a driver renews it. */
+export const HEARTBEAT_MS = 5_000;

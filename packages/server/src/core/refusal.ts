@@ -1,0 +1,61 @@
+// Why a command was refused. Expected refusals are values; broken invariants throw. api maps reasons to gRPC codes.
+
+export type RefusalReason =
+  | 'INVALID_FIELD'
+  | 'INVALID_CURSOR'
+  | 'SPEC_MISMATCH'
+  | 'PROTOCOL_VIOLATION'
+  | 'TOKEN_INVALID'
+  | 'TOKEN_FORBIDS'
+  | 'PIPELINE_NOT_FOUND'
+  | 'RUN_NOT_FOUND'
+  | 'JOB_NOT_FOUND'
+  | 'ATTEMPT_NOT_FOUND'
+  | 'DRIVER_NOT_FOUND'
+  | 'REQUEST_ID_REUSED'
+  | 'ALREADY_FINISHED'
+  | 'NOT_FINISHED'
+  | 'REVISION_MISMATCH'
+  | 'LIMIT_REACHED'
+  | 'SESSION_SUPERSEDED'
+  | 'SERVER_STOPPING'
+  | 'DATABASE_UNAVAILABLE';
+
+/** One wrong field: its path, such as `definition.jobs[2].needs[0]`, and what is wrong and how to mend it. */
+export interface FieldViolation {
+  readonly field: string;
+  readonly description: string;
+}
+
+export interface Refusal {
+  readonly refused: RefusalReason;
+  /** For people: what was wrong, with the value, and what to do. */
+  readonly message: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly violations?: readonly FieldViolation[];
+}
+
+/** A refusal thrown across rooms where a return value would have to pass through streams or several layers. */
+export class RefusedError extends Error {
+  readonly refusal: Refusal;
+  constructor(refusal: Refusal) {
+    super(refusal.message);
+    this.name = 'RefusedError';
+    this.refusal = refusal;
+  }
+}
+
+export function isRefusal(value: unknown): value is Refusal {
+  return typeof value === 'object' && value !== null && 'refused' in value;
+}
+
+/** Refuses a request for its wrong fields. */
+export function invalidFields(violations: readonly FieldViolation[]): Refusal {
+  const [first] = violations;
+  const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : '';
+  return {
+    refused: 'INVALID_FIELD',
+    message: first === undefined ? 'invalid request' : `${first.field}: ${first.description}${more}`,
+    violations,
+  };
+}

@@ -1,0 +1,105 @@
+// The state that decisions are made on: a run's header and the jobs that a command touches. The rows of the database are a
+// projection of exactly this. A running job *has* an attempt in hand, a queued one cannot.
+import type { JsonObject } from './json.ts';
+import type { Plan } from './plan.ts';
+import type { CancelPhase, Failure, FailureClass, FinishedJobState, FinishedRunState, WaitReason } from './states.ts';
+import type { JobCounts } from './views.ts';
+
+export interface RunHeader {
+  readonly state: 'PENDING' | 'RUNNING' | 'CANCELLING' | FinishedRunState;
+  /** Of the newest event. */
+  readonly seq: number;
+  /** Time of the newest event. */
+  readonly lastMs: number;
+  readonly counts: JobCounts;
+  readonly cancel?: { readonly reason: string; readonly force: boolean };
+  readonly startedMs?: number;
+  readonly finishedMs?: number;
+}
+
+/** What every state of a job carries. */
+export interface JobBase {
+  /** The number of its newest attempt, 0 before the first. */
+  readonly attempt: number;
+  /** How many of its needs have not finished. */
+  readonly unmet: number;
+  /** How many of its needs finished otherwise than as success. */
+  readonly badNeeds: number;
+  /** Retries spent, by class. */
+  readonly spent: Readonly<Partial<Record<FailureClass, number>>>;
+  /** When its needs first allowed it to run. */
+  readonly readyMs?: number;
+  /** Since when it waits for a start, over all offers; undefined before and while an attempt runs. */
+  readonly queuedMs?: number;
+  /** When an attempt first started. */
+  readonly startedMs?: number;
+}
+
+/** An attempt in hand. */
+export interface LiveAttempt {
+  /** The row number of the driver instance that holds it. */
+  readonly instance: number;
+  /** When it started; undefined while it is only offered. */
+  readonly attemptStartedMs?: number;
+  /** How it is being stopped. */
+  readonly stop?: StopRequest;
+}
+
+export interface StopRequest {
+  readonly cause: 'CANCEL' | 'TIMEOUT';
+  readonly phase: CancelPhase;
+  readonly sinceMs: number;
+  readonly reason: string;
+}
+
+export type JobRecord = JobBase &
+  (
+    | { readonly state: 'BLOCKED' }
+    | { readonly state: 'WAITING'; readonly wait: { readonly reason: WaitReason; readonly untilMs: number } }
+    | { readonly state: 'QUEUED' }
+    | { readonly state: 'OFFERED'; readonly live: LiveAttempt }
+    | { readonly state: 'RUNNING'; readonly live: LiveAttempt }
+    | { readonly state: 'CANCELLING'; readonly live: LiveAttempt }
+    | {
+        readonly state: FinishedJobState;
+        readonly finishedMs: number;
+        readonly failure?: Failure;
+        readonly failureAllowed?: boolean;
+        /** The id of the job whose outcome a rerun took over. */
+        readonly inheritedFrom?: string;
+        readonly inheritedOutputs?: JsonObject;
+      }
+  );
+
+/** A run as far as it is loaded. `jobs` holds at least the jobs that the command names and their dependants. */
+export interface RunSlice {
+  readonly plan: Plan;
+  readonly run: RunHeader;
+  readonly jobs: ReadonlyMap<number, JobRecord>;
+}
+
+/** A decision wants jobs that are not in its slice: load them and decide again. */
+export class JobsNotLoaded extends Error {
+  readonly jobs: readonly number[];
+  constructor(jobs: readonly number[]) {
+    super('jobs are not loaded');
+    this.jobs = jobs;
+  }
+}
+
+/** One job of a slice. @throws JobsNotLoaded */
+export function jobOf(slice: RunSlice, index: number): JobRecord {
+  const job = slice.jobs.get(index);
+  if (job === undefined) throw new JobsNotLoaded([index]);
+  return job;
+}
+
+/** The attempt in hand, if there is one. */
+export function liveOf(job: JobRecord): LiveAttempt | undefined {
+  return 'live' in job ? job.live : undefined;
+}
+
+/** Whether a finished job lets its dependants run on success. */
+export function concludesWell(job: JobRecord): boolean {
+  return job.state === 'SUCCEEDED' || (job.state === 'FAILED' && job.failureAllowed === true);
+}

@@ -1,0 +1,107 @@
+// What follows from an event: jobs whose needs have finished become ready, are skipped or cancelled; a run without open jobs
+// finishes. A decision emits its own events and then lets them settle.
+import type { RunEvent } from './events.ts';
+import { evolve, type Evolving } from './evolve.ts';
+import { plannedJob } from './plan.ts';
+import { type JobRecord, jobOf, type RunSlice } from './run-state.ts';
+import { type Failure, isRunFinished } from './states.ts';
+
+/** A decision in the making: the events so far and the state after them. */
+export interface Draft extends Evolving {
+  readonly nowMs: number;
+  readonly events: RunEvent[];
+  /** Jobs that changed. */
+  readonly touched: Set<number>;
+}
+
+/** Begins a decision. The slice itself is never changed. */
+export function beginDraft(slice: RunSlice, nowMs: number): Draft {
+  return { plan: slice.plan, run: slice.run, jobs: new Map(slice.jobs), nowMs, events: [], touched: new Set() };
+}
+
+/** Adds an event and applies it. */
+export function emit(draft: Draft, event: RunEvent): void {
+  evolve(draft, event, draft.nowMs);
+  draft.events.push(event);
+  if ('job' in event) draft.touched.add(event.job);
+}
+
+/** Concludes a job that its own attempt, a timer or a cancel ended, and settles what follows. */
+export function concludeJob(
+  draft: Draft,
+  job: number,
+  conclusion: { readonly state: 'SUCCEEDED' | 'CANCELLED' } | { readonly state: 'FAILED'; readonly failure: Failure },
+): void {
+  const failureAllowed = conclusion.state === 'FAILED' && plannedJob(draft.plan, job).definition.allowFailure;
+  emit(draft, { type: 'JobFinished', job, ...conclusion, ...(failureAllowed && { failureAllowed }) });
+  settleDependants(draft, job);
+}
+
+/** Decides on every job that waited for this finished one only, and on those that wait for them. */
+export function settleDependants(draft: Draft, finished: number): void {
+  const queue = [finished];
+  for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
+    for (const dependant of plannedJob(draft.plan, next).dependants) {
+      draft.touched.add(dependant);
+      if (settleBlocked(draft, dependant) === 'finished') queue.push(dependant);
+    }
+  }
+}
+
+/** Decides on one job: nothing unless it is BLOCKED with no need open. */
+export function settleBlocked(draft: Draft, index: number): 'finished' | 'queued' | 'unchanged' {
+  const job = jobOf(draft, index);
+  if (job.state !== 'BLOCKED' || job.unmet > 0) return 'unchanged';
+  const { when } = plannedJob(draft.plan, index).definition;
+  const { cancel } = draft.run;
+  if (cancel !== undefined && (when !== 'ALWAYS' || cancel.force)) {
+    emit(draft, { type: 'JobFinished', job: index, state: 'CANCELLED' });
+    return 'finished';
+  }
+  if (when === 'SUCCESS' && job.badNeeds > 0) {
+    emit(draft, { type: 'JobFinished', job: index, state: 'SKIPPED' });
+    return 'finished';
+  }
+  emit(draft, { type: 'JobQueued', job: index });
+  return 'queued';
+}
+
+/** Ends the run when no job is open. To be called last in every decision. */
+export function settleRun(draft: Draft): void {
+  const { counts, cancel, state } = draft.run;
+  if (counts.open > 0 || isRunFinished(state)) return;
+  const failed = counts.failed + counts.cancelled > 0;
+  emit(draft, { type: 'RunFinished', state: cancel !== undefined ? 'CANCELLED' : failed ? 'FAILED' : 'SUCCEEDED' });
+}
+
+/** When something happens to the job by itself next; undefined: never. */
+export function dueOf(slice: RunSlice, index: number, job: JobRecord): number | undefined {
+  const { timeouts } = plannedJob(slice.plan, index).definition;
+  const dues: number[] = [];
+  if (timeouts.totalMs !== undefined && job.readyMs !== undefined) dues.push(job.readyMs + timeouts.totalMs);
+  switch (job.state) {
+    case 'WAITING':
+      dues.push(job.wait.untilMs);
+      if (timeouts.queueMs !== undefined && job.queuedMs !== undefined) dues.push(job.queuedMs + timeouts.queueMs);
+      break;
+    case 'QUEUED':
+      if (timeouts.queueMs !== undefined && job.queuedMs !== undefined) dues.push(job.queuedMs + timeouts.queueMs);
+      break;
+    case 'RUNNING':
+    case 'CANCELLING': {
+      const { stop, attemptStartedMs } = job.live;
+      if (stop !== undefined) return stop.sinceMs + timeouts.cancelGraceMs;
+      if (timeouts.runMs !== undefined && attemptStartedMs !== undefined) dues.push(attemptStartedMs + timeouts.runMs);
+      break;
+    }
+    case 'BLOCKED':
+    case 'OFFERED':
+      break;
+    case 'SUCCEEDED':
+    case 'FAILED':
+    case 'SKIPPED':
+    case 'CANCELLED':
+      return undefined;
+  }
+  return dues.length === 0 ? undefined : Math.min(...dues);
+}

@@ -1,0 +1,165 @@
+// What queries answer with: runs, jobs, attempts, pipelines and drivers as a reader sees them. Times are milliseconds since the
+// Unix epoch, by the database's clock.
+import type { Definition, JobDefinition } from './definition.ts';
+import type { Annotation, RunEvent, Trigger } from './events.ts';
+import type { RunId } from './ids.ts';
+import type { JsonObject, JsonValue } from './json.ts';
+import type { AttemptState, Failure, JobState, LogState, RunState, WaitReason } from './states.ts';
+
+export type Labels = Readonly<Record<string, string>>;
+/** Outputs of an attempt, by key. */
+export type Outputs = Readonly<Record<string, JsonValue>>;
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  /** Undefined on the last page. */
+  readonly next?: string;
+}
+
+export interface PipelineView {
+  readonly project: string;
+  readonly name: string;
+  readonly revision: number;
+  readonly definition?: Definition;
+  readonly createdMs: number;
+  readonly updatedMs: number;
+}
+
+export interface RevisionView {
+  readonly project: string;
+  readonly pipeline: string;
+  readonly revision: number;
+  readonly definition: Definition;
+  /** 64 hexadecimal digits. */
+  readonly digest: string;
+  readonly createdMs: number;
+}
+
+export interface JobCounts {
+  readonly total: number;
+  readonly open: number;
+  readonly succeeded: number;
+  readonly failed: number;
+  readonly failureAllowed: number;
+  readonly skipped: number;
+  readonly cancelled: number;
+}
+
+export interface RunView {
+  readonly runId: RunId;
+  readonly project: string;
+  readonly pipeline?: string;
+  readonly revision?: number;
+  readonly state: RunState;
+  readonly params?: JsonObject;
+  readonly labels: Labels;
+  readonly trigger: Trigger;
+  readonly counts: JobCounts;
+  readonly seq: number;
+  readonly rerunOf?: string;
+  readonly cancelReason?: string;
+  readonly createdMs: number;
+  readonly startedMs?: number;
+  readonly finishedMs?: number;
+  readonly definition?: Definition;
+}
+
+export interface ProgressView {
+  readonly phase: 'UNSPECIFIED' | 'PREPARING' | 'RUNNING';
+  readonly message: string;
+  readonly fraction?: number;
+}
+
+export interface JobView {
+  readonly project: string;
+  readonly runId: RunId;
+  readonly job: number;
+  readonly name: string;
+  readonly driver: string;
+  readonly state: JobState;
+  readonly wait?: { readonly reason: WaitReason; readonly untilMs: number };
+  readonly needs: readonly string[];
+  readonly attempt: number;
+  readonly failure?: Failure;
+  readonly failureAllowed: boolean;
+  readonly outputs?: Outputs;
+  readonly progress?: ProgressView;
+  readonly startedMs?: number;
+  readonly finishedMs?: number;
+  readonly definition?: JobDefinition;
+  readonly inheritedFrom?: string;
+}
+
+export interface AttemptView {
+  readonly project: string;
+  readonly runId: RunId;
+  readonly job: number;
+  readonly attempt: number;
+  readonly state: AttemptState;
+  readonly instance: string;
+  readonly failure?: Failure;
+  readonly outputs?: Outputs;
+  readonly logSize: number;
+  readonly logState: LogState;
+  readonly progress?: ProgressView;
+  readonly annotations: readonly Annotation[];
+  readonly offeredMs: number;
+  readonly startedMs?: number;
+  readonly finishedMs?: number;
+}
+
+export interface EventView {
+  readonly runId: RunId;
+  readonly seq: number;
+  readonly timeMs: number;
+  readonly runState: RunState;
+  /** The job's name and state after the event; only on events about a job. */
+  readonly jobName?: string;
+  readonly jobState?: JobState;
+  readonly event: RunEvent;
+}
+
+export interface DriverView {
+  readonly name: string;
+  readonly instance: string;
+  readonly state: 'READY' | 'DRAINING' | 'GONE';
+  readonly labels: Labels;
+  readonly slots: number;
+  readonly held: number;
+  readonly epoch: number;
+  readonly version: string;
+  readonly specSchema?: JsonObject;
+  readonly createdMs: number;
+  readonly connectedMs: number;
+  readonly heartbeatMs: number;
+}
+
+export type LogChannel = 'STDOUT' | 'STDERR' | 'DRIVER';
+
+export interface LogSpan {
+  readonly length: number;
+  readonly channel: LogChannel;
+  readonly unixMs: number;
+}
+
+export interface LogChunk {
+  readonly offset: number;
+  readonly data: Uint8Array;
+  readonly spans: readonly LogSpan[];
+}
+
+export interface LogSection {
+  readonly offset: number;
+  readonly name: string;
+  readonly end: boolean;
+}
+
+/** One read of an attempt's log. */
+export interface LogPart {
+  readonly attempt: number;
+  readonly chunks: readonly LogChunk[];
+  readonly sections: readonly LogSection[];
+  readonly nextOffset: number;
+  readonly logSize: number;
+  readonly logState: LogState;
+}

@@ -1,0 +1,174 @@
+// The engine as api sees it: every operation of the control plane on plain values. Operations reject with RefusedError for
+// expected refusals; anything else that they throw is a defect or an outage.
+import type { Definition } from '../core/definition.ts';
+import type { Trigger } from '../core/events.ts';
+import type { DriverFrame, Hello, ServerFrame } from '../core/frames.ts';
+import type { JobKey, RunId } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
+import type { Refusal } from '../core/refusal.ts';
+import type { JobState, RunState } from '../core/states.ts';
+import type {
+  AttemptView,
+  DriverView,
+  EventView,
+  JobView,
+  Labels,
+  LogPart,
+  Page,
+  PipelineView,
+  RevisionView,
+  RunView,
+} from '../core/views.ts';
+
+/** Who calls, as authentication found out. */
+export interface Principal {
+  readonly role: 'operator' | 'driver';
+  /** Names the token or user in logs and for the ownership of driver instances; never the secret itself. */
+  readonly id: string;
+  /** Driver names that a driver may serve; undefined: all. */
+  readonly driverNames?: readonly string[];
+}
+
+export interface PageRequest {
+  readonly size: number;
+  /** `next` of the page before, as api handed it out. */
+  readonly after?: string;
+}
+
+export interface RunSource {
+  readonly pipeline?: { readonly name: string; readonly revision?: number };
+  /** Checked by checkDefinition already. */
+  readonly definition?: Definition;
+}
+
+export interface NewRun extends RunSource {
+  readonly params: JsonObject;
+  readonly labels: Labels;
+  readonly trigger: Trigger;
+  readonly requestId?: string;
+  /** W3C traceparent of the call. */
+  readonly traceparent?: string;
+}
+
+export interface RunFilter {
+  readonly pipeline?: string;
+  readonly states: readonly RunState[];
+  readonly labels: Labels;
+}
+
+export interface RunChanges {
+  readonly changes: readonly { readonly run: RunView; readonly left: boolean }[];
+  readonly cursor?: string;
+  readonly snapshotComplete: boolean;
+}
+
+export interface PipelineOperations {
+  apply(
+    project: string,
+    name: string,
+    definition: Definition,
+    expectedRevision?: number,
+  ): Promise<{ pipeline: PipelineView; changed: boolean; warnings: readonly string[] }>;
+  get(project: string, name: string, revision?: number): Promise<PipelineView>;
+  list(project: string, page: PageRequest): Promise<Page<PipelineView>>;
+  listRevisions(project: string, name: string, page: PageRequest): Promise<Page<RevisionView>>;
+  delete(project: string, name: string): Promise<void>;
+}
+
+export interface RunOperations {
+  create(project: string, run: NewRun): Promise<RunView>;
+  /** One outcome an item, in order. */
+  createBatch(project: string, runs: readonly NewRun[]): Promise<readonly (RunId | Refusal)[]>;
+  get(project: string, runId: RunId): Promise<RunView>;
+  list(project: string, filter: RunFilter, page: PageRequest): Promise<Page<RunView>>;
+  cancel(project: string, runId: RunId, reason: string, force: boolean): Promise<RunView>;
+  rerun(project: string, runId: RunId, scope: 'ALL' | 'FAILED', trigger: Trigger, requestId?: string): Promise<RunView>;
+  /** Yields batches of events with seq > afterSeq; an empty batch at once and then at least every 20 s; ends after the last event. */
+  watch(project: string, runId: RunId, afterSeq: number, signal: AbortSignal): AsyncIterable<readonly EventView[]>;
+  /** Never ends by itself; yields at least every 20 s. */
+  watchAll(
+    project: string,
+    filter: RunFilter,
+    cursor: string | undefined,
+    signal: AbortSignal,
+  ): AsyncIterable<RunChanges>;
+}
+
+export interface JobOperations {
+  get(project: string, job: JobKey): Promise<JobView>;
+  list(
+    project: string,
+    runId: RunId,
+    states: readonly JobState[],
+    names: readonly string[],
+    page: PageRequest,
+  ): Promise<Page<JobView>>;
+  cancel(project: string, job: JobKey, reason: string): Promise<JobView>;
+  retry(project: string, job: JobKey, trigger: Trigger, requestId?: string): Promise<JobView>;
+  listAttempts(project: string, job: JobKey, page: PageRequest): Promise<Page<AttemptView>>;
+  readLog(
+    project: string,
+    job: JobKey,
+    attempt: number | undefined,
+    offset: number,
+    maxBytes: number,
+  ): Promise<LogPart>;
+  /** Yields an empty part at once, then at least every 20 s; ends after the part whose logState is not OPEN. */
+  tailLog(
+    project: string,
+    job: JobKey,
+    attempt: number | undefined,
+    offset: number,
+    signal: AbortSignal,
+  ): AsyncIterable<LogPart>;
+}
+
+export interface DriverOperations {
+  list(filter: { readonly name?: string; readonly includeGone: boolean }, page: PageRequest): Promise<Page<DriverView>>;
+  get(name: string, instance: string): Promise<DriverView>;
+  drain(
+    name: string,
+    instance: string | undefined,
+    undo: boolean,
+    waitMs: number | undefined,
+    signal: AbortSignal,
+  ): Promise<{ drivers: readonly DriverView[]; idle: boolean }>;
+  /**
+   * Opens a session. Frames for the driver are handed to `link.send` (first the Welcome); api coalesces them into messages.
+   * Rejects with RefusedError when the hello is refused.
+   */
+  openSession(principal: Principal, hello: Hello, link: SessionLink): Promise<DriverSession>;
+}
+
+/** The way from the engine to one driver's stream. */
+export interface SessionLink {
+  /** Queues a frame; never blocks, never throws. */
+  send(frame: ServerFrame): void;
+  /** Bytes queued and not yet taken by the transport; the engine holds offers back above 1 MiB. */
+  queuedBytes(): number;
+  /** Ends the stream with a status: undefined for OK after Goodbye. */
+  end(refusal: Refusal | undefined): void;
+}
+
+export interface DriverSession {
+  readonly sessionId: string;
+  /** Takes the frames of one message, in order. Never blocks: log bytes are bounded by windows. */
+  receive(frames: readonly DriverFrame[]): void;
+  /** The stream broke or closed: says nothing about the attempts on it. */
+  disconnected(): void;
+}
+
+export interface Engine {
+  readonly pipelines: PipelineOperations;
+  readonly runs: RunOperations;
+  readonly jobs: JobOperations;
+  readonly drivers: DriverOperations;
+  /** The id of this replica; new with each start. */
+  readonly replica: string;
+  /** Finds who holds a bearer token; undefined when nobody does. Cached for a few seconds. */
+  authenticateToken(token: string): Promise<Principal | undefined>;
+  /** True while the database answers and the engine is not stopping. */
+  ready(): boolean;
+  /** First step of a graceful stop: tells drivers to go elsewhere and ends their sessions with SERVER_STOPPING. */
+  drainSessions(signal: AbortSignal): Promise<void>;
+}

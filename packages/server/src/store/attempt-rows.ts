@@ -1,0 +1,208 @@
+// The rows of attempts and of the queue, as the events of a flush change them.
+import type { Annotation, RunEvent } from '../core/events.ts';
+import type { AttemptKey, JobKey } from '../core/ids.ts';
+import type { EndedAttemptState } from '../core/states.ts';
+import { expectTouched } from './ledger-rows.ts';
+import { execute, hexes, jsons, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
+
+export interface AttemptInsert {
+  readonly key: AttemptKey;
+  readonly project: string;
+  readonly instance: number;
+  readonly offeredMs: number;
+}
+
+const INSERT_ATTEMPTS = statement(
+  'insert_attempts',
+  `insert into attempts (run_id, job, attempt, project, instance_no, offered_ms, state)
+   select *, 'OFFERED' from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::bigint[], $6::bigint[])`,
+);
+
+export async function insertAttempts(tx: Tx, rows: readonly AttemptInsert[]): Promise<void> {
+  await execute(tx, INSERT_ATTEMPTS, [
+    ...keyColumns(rows),
+    texts(rows, (row) => row.project),
+    plain(rows, (row) => row.instance),
+    plain(rows, (row) => row.offeredMs),
+  ]);
+}
+
+/** What the events of one flush did to one attempt. */
+export interface AttemptChange {
+  readonly key: AttemptKey;
+  startedMs?: number;
+  ended?: Extract<RunEvent, { type: 'AttemptEnded' }> & { readonly finishedMs: number; readonly result?: string };
+  annotations?: Annotation[];
+}
+
+const START_ATTEMPTS = statement(
+  'start_attempts',
+  `update attempts a set state = 'RUNNING', started_ms = u.started_ms
+   from unnest($1::uuid[], $2::int[], $3::int[], $4::bigint[]) u (run_id, job, attempt, started_ms)
+   where a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt and a.state = 'OFFERED'`,
+);
+
+const END_ATTEMPTS = statement(
+  'end_attempts',
+  `update attempts a set state = u.state, finished_ms = u.finished_ms, failure = u.failure, log_state = u.log_state, result = u.result,
+     progress = null
+   from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::bigint[], $6::json[], $7::text[], $8::text[])
+     u (run_id, job, attempt, state, finished_ms, failure, log_state, result)
+   where a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt and a.finished_ms is null`,
+);
+
+const ANNOTATE_ATTEMPTS = statement(
+  'annotate_attempts',
+  `update attempts a set annotations = (coalesce(a.annotations, '[]')::jsonb || u.annotations)::json
+   from unnest($1::uuid[], $2::int[], $3::int[], $4::jsonb[]) u (run_id, job, attempt, annotations)
+   where a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt and a.finished_ms is null`,
+);
+
+type Ended = NonNullable<AttemptChange['ended']>;
+
+export async function changeAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise<void> {
+  const started = changes.filter((change) => change.startedMs !== undefined);
+  if (started.length > 0) {
+    const touched = await execute(tx, START_ATTEMPTS, [
+      ...keyColumns(started),
+      plain(started, (change) => change.startedMs),
+    ]);
+    expectTouched('starting attempts', touched, started.length);
+  }
+  const annotated = changes.filter((change) => change.annotations !== undefined);
+  if (annotated.length > 0) {
+    const touched = await execute(tx, ANNOTATE_ATTEMPTS, [
+      ...keyColumns(annotated),
+      jsons(annotated, (change) => change.annotations),
+    ]);
+    expectTouched('annotated attempts', touched, annotated.length);
+  }
+  const ended = changes.filter((change): change is AttemptChange & { ended: Ended } => change.ended !== undefined);
+  if (ended.length === 0) return;
+  const touched = await execute(tx, END_ATTEMPTS, [
+    ...keyColumns(ended),
+    plain(ended, (change) => change.ended.state satisfies EndedAttemptState),
+    plain(ended, (change) => change.ended.finishedMs),
+    jsons(ended, (change) => change.ended.failure),
+    plain(ended, (change) => change.ended.logState),
+    texts(ended, (change) => change.ended.result),
+  ]);
+  expectTouched('ending attempts', touched, ended.length);
+}
+
+function keyColumns(rows: readonly { readonly key: AttemptKey }[]): string[] {
+  return [
+    plain(rows, (row) => row.key.runId),
+    plain(rows, (row) => row.key.job),
+    plain(rows, (row) => row.key.attempt),
+  ];
+}
+
+export interface QueueInsert {
+  readonly key: JobKey;
+  readonly project: string;
+  readonly driver: string;
+}
+
+const ENQUEUE = statement(
+  'enqueue',
+  `insert into queue (run_id, job, project, driver) select * from unnest($1::uuid[], $2::int[], $3::text[], $4::text[])
+   on conflict (run_id, job) do nothing`,
+);
+
+/** Queues jobs. One that is queued already keeps its place. */
+export async function enqueue(tx: Tx, rows: readonly QueueInsert[]): Promise<void> {
+  await execute(tx, ENQUEUE, [
+    plain(rows, (row) => row.key.runId),
+    plain(rows, (row) => row.key.job),
+    texts(rows, (row) => row.project),
+    texts(rows, (row) => row.driver),
+  ]);
+}
+
+const CLAIM = statement(
+  'claim',
+  `select run_id, job, no from queue where driver = $1 and no >= $2 order by no limit $3 for update skip locked`,
+);
+
+export interface QueueRow extends JobKey {
+  readonly no: number;
+}
+
+/** Takes the oldest queued jobs of a driver that nobody else holds, for the length of the transaction. */
+export async function claimQueued(tx: Tx, driver: string, from: number, limit: number): Promise<QueueRow[]> {
+  const rows = await rowsOf<{ run_id: JobKey['runId']; job: number; no: number }>(tx, CLAIM, [driver, from, limit]);
+  return rows.map((row) => ({ runId: row.run_id, job: row.job, no: row.no }));
+}
+
+const DEQUEUE = statement(
+  'dequeue',
+  `delete from queue q using unnest($1::uuid[], $2::int[]) u (run_id, job) where q.run_id = u.run_id and q.job = u.job`,
+);
+
+export async function dequeue(tx: Tx, keys: readonly JobKey[]): Promise<void> {
+  await execute(tx, DEQUEUE, [plain(keys, (key) => key.runId), plain(keys, (key) => key.job)]);
+}
+
+const LIVE_ATTEMPTS = statement(
+  'live_attempts',
+  `select a.run_id, a.job, a.attempt, a.instance_no, a.state, a.log_size, a.checkpoint from attempts a
+   where a.instance_no = any($1::bigint[]) and a.finished_ms is null order by a.run_id, a.job`,
+);
+
+export interface LiveAttemptRow {
+  readonly key: AttemptKey;
+  readonly instance: number;
+  readonly state: 'OFFERED' | 'RUNNING';
+  readonly logSize: number;
+  readonly checkpoint: Uint8Array;
+}
+
+/** Every attempt that these instances hold by the ledger. */
+export async function liveAttempts(tx: Tx, instances: readonly number[]): Promise<LiveAttemptRow[]> {
+  const rows = await rowsOf<{
+    run_id: AttemptKey['runId'];
+    job: number;
+    attempt: number;
+    instance_no: number;
+    state: 'OFFERED' | 'RUNNING';
+    log_size: number;
+    checkpoint: Uint8Array | null;
+  }>(tx, LIVE_ATTEMPTS, [plain(instances, (no) => no)]);
+  return rows.map((row) => ({
+    key: { runId: row.run_id, job: row.job, attempt: row.attempt },
+    instance: row.instance_no,
+    state: row.state,
+    logSize: row.log_size,
+    checkpoint: row.checkpoint ?? new Uint8Array(),
+  }));
+}
+
+const NOTE_ATTEMPTS = statement(
+  'note_attempts',
+  `update attempts a set outputs = coalesce(u.outputs, a.outputs), checkpoint = coalesce(u.checkpoint, a.checkpoint),
+     progress = coalesce(u.progress, a.progress)
+   from unnest($1::uuid[], $2::int[], $3::int[], $4::bigint[], $5::json[], $6::bytea[], $7::json[])
+     u (run_id, job, attempt, instance_no, outputs, checkpoint, progress)
+   where a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt and a.instance_no = u.instance_no and a.state = 'RUNNING'`,
+);
+
+export interface AttemptNote {
+  readonly key: AttemptKey;
+  readonly instance: number;
+  /** All outputs so far. */
+  readonly outputs: object | undefined;
+  readonly checkpoint: Uint8Array | undefined;
+  readonly progress: object | undefined;
+}
+
+/** Stores what drivers said of running attempts beside their logs. What is not running any more is left alone. */
+export async function noteAttempts(tx: Tx, notes: readonly AttemptNote[]): Promise<void> {
+  await execute(tx, NOTE_ATTEMPTS, [
+    ...keyColumns(notes),
+    plain(notes, (note) => note.instance),
+    jsons(notes, (note) => note.outputs),
+    hexes(notes, (note) => note.checkpoint),
+    jsons(notes, (note) => note.progress),
+  ]);
+}
