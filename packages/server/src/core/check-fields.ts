@@ -1,0 +1,145 @@
+// Checks of single fields. Each adds what is wrong to `found`, so that a caller learns everything at once; the value that goes
+// on is of use only when nothing was found.
+import type { JsonValue } from './json.ts';
+import { LIMITS } from './limits.ts';
+import type { FieldViolation } from './refusal.ts';
+
+/** What was found wrong so far. */
+export type Found = FieldViolation[];
+
+/** More than anybody reads; checks go on but add nothing. */
+const MAX_FOUND = 100;
+
+export interface NameRule {
+  readonly pattern: RegExp;
+  /** Completes "must be …". */
+  readonly rule: string;
+}
+
+export const JOB_NAME: NameRule = {
+  pattern: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/,
+  rule: '1 to 100 characters of A-Z a-z 0-9 _ . -, beginning with a letter or digit',
+};
+export const DRIVER_NAME: NameRule = {
+  pattern: /^[a-z][a-z0-9-]{0,62}$/,
+  rule: '1 to 63 characters of a-z 0-9 -, beginning with a letter',
+};
+export const PIPELINE_NAME: NameRule = {
+  pattern: /^[a-z0-9][a-z0-9_-]{0,62}$/,
+  rule: '1 to 63 characters of a-z 0-9 _ -, beginning with a letter or digit',
+};
+export const INSTANCE_ID: NameRule = {
+  pattern: /^[A-Za-z0-9._-]{1,128}$/,
+  rule: '1 to 128 characters of A-Z a-z 0-9 . _ -',
+};
+export const OUTPUT_KEY: NameRule = INSTANCE_ID;
+const LABEL_KEY: NameRule = {
+  pattern: /^[A-Za-z0-9._/-]{1,128}$/,
+  rule: '1 to 128 characters of A-Z a-z 0-9 . _ - /',
+};
+
+const MAX_JSON_DEPTH = 64;
+const encoder = new TextEncoder();
+
+export function addViolation(found: Found, field: string, description: string): void {
+  if (found.length < MAX_FOUND) found.push({ field, description });
+}
+
+export function checkName(found: Found, field: string, name: string, { pattern, rule }: NameRule): void {
+  if (name === '') addViolation(found, field, `is required: ${rule}`);
+  else if (!pattern.test(name)) addViolation(found, field, `must be ${rule}; got ${quote(name)}`);
+}
+
+/** @param max In characters (Unicode code points). */
+export function checkText(found: Found, field: string, text: string, max: number): void {
+  const problem = textProblem(text);
+  if (problem !== undefined) addViolation(found, field, problem);
+  else if (text.length > max && Array.from(text).length > max) {
+    addViolation(found, field, `must have at most ${max} characters; has ${Array.from(text).length}`);
+  }
+}
+
+/** @param max In bytes of UTF-8. */
+export function checkTextBytes(found: Found, field: string, text: string, max: number): void {
+  const problem = textProblem(text);
+  if (problem !== undefined) addViolation(found, field, problem);
+  else if (utf8Bytes(text) > max) addViolation(found, field, `must have at most ${max} bytes; has ${utf8Bytes(text)}`);
+}
+
+export function checkNumber(
+  found: Found,
+  field: string,
+  value: number,
+  { min, max, integer = false }: { readonly min: number; readonly max: number; readonly integer?: boolean },
+): void {
+  const fits = value >= min && value <= max && (!integer || Number.isInteger(value));
+  if (!fits)
+    addViolation(found, field, `must be ${integer ? 'a whole number ' : ''}from ${min} to ${max}; got ${value}`);
+}
+
+export function checkCount(found: Found, field: string, count: number, max: number): void {
+  if (count > max) addViolation(found, field, `must have at most ${max} entries; has ${count}`);
+}
+
+export function checkLabels(found: Found, field: string, labels: Readonly<Record<string, string>>): void {
+  const entries = Object.entries(labels);
+  checkCount(found, field, entries.length, LIMITS.labels);
+  for (const [key, value] of entries) {
+    if (!LABEL_KEY.pattern.test(key))
+      addViolation(found, field, `has the key ${quote(key)}; keys are ${LABEL_KEY.rule}`);
+    checkText(found, `${field}[${quote(key)}]`, value, 256);
+  }
+}
+
+/**
+ * Checks that a value can be stored and sent as JSON: finite numbers, well-formed text without NUL, at most 64 levels.
+ * @param max In bytes of JSON.
+ */
+export function checkJson(found: Found, field: string, value: JsonValue, max: number): void {
+  const before = found.length;
+  checkJsonValue(found, field, value, 0);
+  if (found.length > before) return;
+  const bytes = jsonBytes(value);
+  if (bytes > max) addViolation(found, field, `must have at most ${max} bytes as JSON; has ${bytes}`);
+}
+
+/** How many bytes a value has as JSON. */
+export function jsonBytes(value: unknown): number {
+  return utf8Bytes(JSON.stringify(value));
+}
+
+/** A value as it may be repeated in a message: quoted and short. */
+export function quote(text: string): string {
+  const short = text.length > 64 ? `${text.slice(0, 63)}…` : text;
+  return JSON.stringify(short.toWellFormed());
+}
+
+function textProblem(text: string): string | undefined {
+  if (text.includes('\0')) return 'must not contain NUL';
+  if (!text.isWellFormed()) return 'must be valid Unicode; it holds half of a surrogate pair';
+  return undefined;
+}
+
+function checkJsonValue(found: Found, field: string, value: JsonValue, depth: number): void {
+  if (depth > MAX_JSON_DEPTH) {
+    addViolation(found, field, `must have at most ${MAX_JSON_DEPTH} levels`);
+  } else if (typeof value === 'string') {
+    const problem = textProblem(value);
+    if (problem !== undefined) addViolation(found, field, problem);
+  } else if (typeof value === 'number') {
+    if (!Number.isFinite(value)) addViolation(found, field, `must be a finite number; got ${value}`);
+  } else if (Array.isArray(value)) {
+    for (const [index, item] of value.entries()) checkJsonValue(found, `${field}[${index}]`, item, depth + 1);
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [key, member] of Object.entries(value)) {
+      const problem = textProblem(key);
+      if (problem !== undefined) addViolation(found, field, `has the key ${quote(key)}, which ${problem}`);
+      checkJsonValue(found, `${field}.${key}`, member, depth + 1);
+    }
+  }
+}
+
+function utf8Bytes(text: string): number {
+  // No text is longer than three times its UTF-16 units, and most are ASCII: encode only to know it exactly.
+  return encoder.encode(text).byteLength;
+}

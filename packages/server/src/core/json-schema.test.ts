@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest';
+import type { Found } from './check-fields.ts';
+import type { JsonObject } from './json.ts';
+import { compileSchema } from './json-schema.ts';
+
+function compile(schema: JsonObject) {
+  const found: Found = [];
+  const compiled = compileSchema(found, 'schema', schema);
+  return { found, compiled };
+}
+
+function check(schema: JsonObject, value: JsonObject) {
+  const { compiled } = compile(schema);
+  const found: Found = [];
+  return { value: compiled!.check(found, 'params', value), found };
+}
+
+const BUILD: JsonObject = {
+  type: 'object',
+  properties: {
+    image: { type: 'string', minLength: 1 },
+    level: { enum: ['debug', 'release'], default: 'debug' },
+    steps: { type: 'array', items: { type: 'object', required: ['run'] } },
+    'a/b': { type: 'integer' },
+  },
+  required: ['image'],
+  additionalProperties: false,
+};
+
+describe('a compiled schema', () => {
+  it('fills in defaults in a copy', () => {
+    const given: JsonObject = { image: 'node' };
+    expect(check(BUILD, given)).toEqual({ found: [], value: { image: 'node', level: 'debug' } });
+    expect(given).toEqual({ image: 'node' });
+  });
+
+  const wrong: [string, JsonObject, string, RegExp][] = [
+    ['a missing property', {}, 'params.image', /^is required$/],
+    ['an unknown property', { image: 'x', imgae: 'y' }, 'params.imgae', /not known/],
+    ['a value that is not listed', { image: 'x', level: 'fast' }, 'params.level', /must be one of "debug", "release"/],
+    ['a wrong type inside an array', { image: 'x', steps: [{ run: 1 }, {}] }, 'params.steps[1].run', /is required/],
+    ['a name with a slash', { image: 'x', 'a/b': 'c' }, 'params.a/b', /must be integer/],
+    ['an empty text', { image: '' }, 'params.image', /fewer than 1 character/],
+  ];
+  it.each(wrong)('names %s by its path', (_, value, field, description) => {
+    expect(check(BUILD, value).found).toContainEqual({ field, description: expect.stringMatching(description) });
+  });
+
+  it('can refer to itself and to its definitions', () => {
+    const tree: JsonObject = {
+      $defs: { leaf: { type: 'integer' } },
+      properties: { value: { $ref: '#/$defs/leaf' }, children: { type: 'array', items: { $ref: '#' } } },
+    };
+    expect(check(tree, { value: 1, children: [{ value: 2 }] }).found).toEqual([]);
+    expect(check(tree, { value: 1, children: [{ value: 'x' }] }).found).toHaveLength(1);
+  });
+
+  it('leaves nothing behind: the same $id may be compiled again, with other contents', () => {
+    expect(check({ $id: 'https://example.com/x', required: ['a'] }, {}).found).toHaveLength(1);
+    expect(check({ $id: 'https://example.com/x', required: ['b'] }, { b: 1 }).found).toEqual([]);
+  });
+
+  it('reports a bounded number of errors', () => {
+    const schema: JsonObject = { properties: { list: { items: { type: 'string' } } } };
+    const { found } = check(schema, { list: Array.from({ length: 1_000 }, () => 1) });
+    expect(found).toHaveLength(20);
+  });
+});
+
+describe('a bad schema', () => {
+  const bad: [string, JsonObject, string, RegExp][] = [
+    ['a type that does not exist', { properties: { a: { type: 'strin' } } }, 'schema.properties.a.type', /must be/],
+    ['a remote reference', { $ref: 'http://example.com/x.json' }, 'schema', /can't resolve reference http:/],
+    ['a missing definition', { $ref: '#/$defs/nowhere' }, 'schema', /can't resolve reference #\/\$defs\/nowhere/],
+    ['another dialect', { $schema: 'http://json-schema.org/draft-07/schema#' }, 'schema.$schema', /2020-12/],
+    ['a pattern that is no regular expression', { pattern: '(' }, 'schema', /regular expression/],
+    ['oversize', { description: 'x'.repeat(70_000) }, 'schema', /at most 65536 bytes/],
+    ['NUL', { title: '\0' }, 'schema.title', /NUL/],
+  ];
+  it.each(bad)('is refused: %s', (_, schema, field, description) => {
+    const { found, compiled } = compile(schema);
+    expect(compiled).toBeUndefined();
+    expect(found).toContainEqual({ field, description: expect.stringMatching(description) });
+  });
+});

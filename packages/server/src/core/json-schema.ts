@@ -1,0 +1,99 @@
+// JSON Schema (2020-12) of params and specs. A schema is compiled by itself: it cannot refer to anything outside, and leaves
+// nothing behind. `format` is an annotation, as the specification has it.
+import { Ajv2020, type ErrorObject, type Options } from 'ajv/dist/2020.js';
+import { addViolation, checkJson, type Found, quote } from './check-fields.ts';
+import type { JsonObject } from './json.ts';
+import { LIMITS } from './limits.ts';
+
+export interface Schema {
+  /**
+   * Adds what is wrong with the value, with paths under `field`.
+   * @returns A copy of the value with the schema's defaults filled in.
+   */
+  check(found: Found, field: string, value: JsonObject): JsonObject;
+}
+
+const DIALECT = 'https://json-schema.org/draft/2020-12/schema';
+const MAX_ERRORS = 20;
+const OPTIONS: Options = { allErrors: true, strict: false, useDefaults: true, validateFormats: false, logger: false };
+
+const metaSchema = new Ajv2020(OPTIONS);
+
+/** Compiles a schema; undefined when something is wrong with it, which is then added to `found` with paths under `field`. */
+export function compileSchema(found: Found, field: string, schema: JsonObject): Schema | undefined {
+  const before = found.length;
+  checkJson(found, field, schema, LIMITS.schemaBytes);
+  checkDialect(found, field, schema);
+  if (found.length > before) return undefined;
+  if (metaSchema.validateSchema(schema) !== true) {
+    for (const error of deepest(metaSchema.errors)) addViolation(found, pathOf(field, error), describe(error));
+    return undefined;
+  }
+  try {
+    // An instance keeps every schema that it compiled, by its $id: one of its own for each.
+    const validate = new Ajv2020({ ...OPTIONS, meta: false, validateSchema: false }).compile(schema);
+    return {
+      check(into, valueField, value) {
+        const filled = structuredClone(value);
+        if (validate(filled)) return filled;
+        for (const error of deepest(validate.errors)) addViolation(into, pathOf(valueField, error), describe(error));
+        return filled;
+      },
+    };
+  } catch (error) {
+    // Ajv throws for a reference that it cannot resolve and for a pattern that is no regular expression.
+    addViolation(found, field, error instanceof Error ? error.message : String(error));
+    return undefined;
+  }
+}
+
+function checkDialect(found: Found, field: string, schema: JsonObject): void {
+  const { $schema } = schema;
+  if ($schema === undefined || $schema === DIALECT || $schema === `${DIALECT}#`) return;
+  addViolation(found, `${field}.$schema`, `must be ${DIALECT} or left out; got ${quoteJson($schema)}`);
+}
+
+/** Of several alternatives that failed, ajv also reports the alternative itself: the errors below it say more. */
+function deepest(errors: readonly ErrorObject[] | null | undefined): readonly ErrorObject[] {
+  const all = errors ?? [];
+  const telling = all.filter(({ keyword }) => keyword !== 'anyOf' && keyword !== 'oneOf' && keyword !== 'if');
+  return (telling.length > 0 ? telling : all).slice(0, MAX_ERRORS);
+}
+
+/** The path of the value that an error is about: its JSON pointer, in the notation of field paths. */
+function pathOf(field: string, { instancePath, params }: ErrorObject): string {
+  const names: string[] = instancePath.split('/').slice(1).map(unescapePointer);
+  const inner: unknown = params['missingProperty'] ?? params['additionalProperty'] ?? params['unevaluatedProperty'];
+  if (typeof inner === 'string') names.push(inner);
+  return names.reduce((path, name) => (/^[0-9]+$/.test(name) ? `${path}[${name}]` : `${path}.${name}`), field);
+}
+
+function unescapePointer(token: string): string {
+  return token.replaceAll('~1', '/').replaceAll('~0', '~');
+}
+
+function describe({ keyword, params, message }: ErrorObject): string {
+  switch (keyword) {
+    case 'required':
+      return 'is required';
+    case 'additionalProperties':
+    case 'unevaluatedProperties':
+      return 'is not known to the schema';
+    case 'enum':
+      return `must be one of ${shown(params['allowedValues'])}`;
+    case 'const':
+      return `must be ${quoteJson(params['allowedValue'])}`;
+    default:
+      return message ?? `fails ${keyword}`;
+  }
+}
+
+function shown(values: unknown): string {
+  const list: unknown[] = Array.isArray(values) ? values : [values];
+  const first = list.slice(0, 10).map(quoteJson);
+  return list.length > first.length ? `${first.join(', ')}, …` : first.join(', ');
+}
+
+function quoteJson(value: unknown): string {
+  return typeof value === 'string' ? quote(value) : JSON.stringify(value);
+}

@@ -1,0 +1,17 @@
+import { describe, expect, it } from 'vitest';
+import { nearestName } from './nearest-name.ts';
+
+describe('nearestName', () => {
+  const names = ['build', 'type-check', 'lint', 'test', 'package'];
+  it.each([
+    ['biuld', 'build'],
+    ['typecheck', 'type-check'],
+    ['tests', 'test'],
+    ['packge', 'package'],
+    ['deploy', undefined],
+    ['x', undefined],
+    ['', undefined],
+  ])('of %s is %s', (wrong, near) => {
+    expect(nearestName(wrong, names)).toBe(near);
+  });
+});
