@@ -1,8 +1,9 @@
 // How an event changes a run: pure, total over the events that decide() makes, and all that is needed to rebuild a run from its
-// ledger. An event that does not fit the state is a broken invariant and throws.
+// ledger. An event that does not fit the state, or leaves the graphs of states.ts, is a broken invariant and throws.
 import type { RunEvent } from './events.ts';
 import { plannedJob, type Plan } from './plan.ts';
 import {
+  assertLoaded,
   concludesWell,
   type JobBase,
   type JobRecord,
@@ -11,8 +12,18 @@ import {
   type LiveAttempt,
   type RunHeader,
   type RunSlice,
+  type StopRequest,
 } from './run-state.ts';
-import { type FinishedJobState, isJobFinished } from './states.ts';
+import {
+  assertMove,
+  ATTEMPT_GRAPH,
+  type FinishedJobState,
+  isJobFinished,
+  isRunFinished,
+  JOB_GRAPH,
+  RUN_GRAPH,
+  type RunState,
+} from './states.ts';
 import type { JobCounts } from './views.ts';
 
 const NO_JOBS: JobCounts = { total: 0, open: 0, succeeded: 0, failed: 0, failureAllowed: 0, skipped: 0, cancelled: 0 };
@@ -31,71 +42,75 @@ export interface Evolving {
 
 /** Applies one event that was made at `nowMs`. */
 export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
-  const before = slice.run;
-  slice.run = { ...before, seq: before.seq + 1, lastMs: nowMs };
+  const { run } = slice;
+  if ((run.seq === 0) !== (event.type === 'RunCreated')) throw new Error(`${event.type} as event ${run.seq + 1}`);
+  if (isRunFinished(run.state)) throw new Error(`${event.type} after the run finished`);
+  slice.run = { ...run, seq: run.seq + 1, lastMs: nowMs };
   switch (event.type) {
     case 'RunCreated':
       createJobs(slice, event, nowMs);
       return;
     case 'RunCancelRequested':
-      slice.run = {
-        ...slice.run,
-        state: 'CANCELLING',
-        cancel: { reason: event.reason, force: event.force },
-      };
+      moveRun(slice, 'CANCELLING', { cancel: { reason: event.reason, force: event.force } });
       return;
     case 'RunFinished':
-      slice.run = { ...slice.run, state: event.state, finishedMs: nowMs };
+      moveRun(slice, event.state, { finishedMs: nowMs });
       return;
     case 'JobFinished':
       finishJob(slice, event, nowMs);
       return;
     case 'JobQueued':
-      setJob(slice, event.job, (job) => ({ ...baseOf(job, nowMs), state: 'QUEUED' }));
+      setJob(slice, event.job, (job) => ({
+        ...baseOf(job),
+        readyMs: job.readyMs ?? nowMs,
+        queuedMs: job.queuedMs ?? nowMs,
+        state: 'QUEUED',
+      }));
       return;
     case 'JobWaiting':
       setJob(slice, event.job, (job) => ({
-        ...baseOf(job, nowMs),
+        ...baseOf(job),
+        readyMs: job.readyMs ?? nowMs,
         state: 'WAITING',
         wait: { reason: event.reason, untilMs: event.untilMs },
       }));
       return;
     case 'AttemptOffered':
-      setJob(slice, event.job, (job) => ({
-        ...baseOf(job, nowMs),
-        attempt: event.attempt,
-        state: 'OFFERED',
-        live: { instance: event.instanceNo },
-      }));
+      setJob(slice, event.job, (job) => {
+        if (event.attempt !== job.attempt + 1) throw new Error(`attempt ${event.attempt} after ${job.attempt}`);
+        return { ...baseOf(job), attempt: event.attempt, state: 'OFFERED', live: { instance: event.instanceNo } };
+      });
       return;
     case 'AttemptStarted':
-      setJob(slice, event.job, (job) => startAttempt(job, nowMs));
-      markStarted(slice, nowMs);
+      setJob(slice, event.job, (job) => startAttempt(job, event, nowMs));
+      if (slice.run.state === 'PENDING') moveRun(slice, 'RUNNING');
+      slice.run = { ...slice.run, startedMs: slice.run.startedMs ?? nowMs };
       return;
     case 'AttemptAdopted':
     case 'AttemptAnnotated':
-      jobOf(slice, event.job);
+      liveAttempt(jobOf(slice, event.job), event);
       return;
     case 'AttemptTimedOut':
       setJob(slice, event.job, (job) =>
-        withLive(job, { stop: { cause: 'TIMEOUT', phase: 'SOFT', sinceMs: nowMs, reason: 'run timeout' } }),
+        withStop(job, { cause: 'TIMEOUT', phase: 'SOFT', sinceMs: nowMs, reason: 'its time limit ran out' }),
       );
       return;
     case 'JobCancelRequested':
-      setJob(slice, event.job, (job) => ({
-        ...withLive(job, { stop: { cause: 'CANCEL', phase: 'SOFT', sinceMs: nowMs, reason: event.reason } }),
-        state: 'CANCELLING',
-      }));
+      setJob(slice, event.job, (job) => {
+        const stop: StopRequest = { cause: 'CANCEL', phase: 'SOFT', sinceMs: nowMs, reason: event.reason };
+        // An attempt that is being stopped already gets no more time by a cancel.
+        return { ...withStop(job, liveOf(job)?.stop ?? stop), state: 'CANCELLING' };
+      });
       return;
     case 'JobKillRequested':
       setJob(slice, event.job, (job) => {
         const stop = liveOf(job)?.stop;
         if (stop === undefined) throw new Error('a kill without a request to stop');
-        return withLive(job, { stop: { ...stop, phase: 'KILL', sinceMs: nowMs } });
+        return withStop(job, { ...stop, phase: 'KILL', sinceMs: nowMs });
       });
       return;
     case 'AttemptEnded':
-      setJob(slice, event.job, (job) => endAttempt(job, event, nowMs));
+      setJob(slice, event.job, (job) => endAttempt(job, event));
       return;
   }
 }
@@ -104,15 +119,14 @@ function createJobs(slice: Evolving, event: Extract<RunEvent, { type: 'RunCreate
   const inherited = new Map((event.inherited ?? []).map((job) => [job.job, job]));
   let counts: JobCounts = { ...NO_JOBS, total: slice.plan.jobs.length, open: slice.plan.jobs.length };
   for (const { index, needs, definition } of slice.plan.jobs) {
+    const fresh = { attempt: 0, unmet: needs.length, badNeeds: 0, spent: {} };
     const from = inherited.get(index);
     if (from !== undefined) {
       const failureAllowed = from.state === 'FAILED' && definition.allowFailure;
       counts = countFinished(counts, from.state, failureAllowed);
       slice.jobs.set(index, {
-        attempt: 0,
+        ...fresh,
         unmet: 0,
-        badNeeds: 0,
-        spent: {},
         state: from.state,
         finishedMs: nowMs,
         inheritedFrom: from.from,
@@ -121,48 +135,41 @@ function createJobs(slice: Evolving, event: Extract<RunEvent, { type: 'RunCreate
         ...(failureAllowed && { failureAllowed }),
       });
     } else if (needs.length === 0) {
-      slice.jobs.set(index, {
-        attempt: 0,
-        unmet: 0,
-        badNeeds: 0,
-        spent: {},
-        readyMs: nowMs,
-        queuedMs: nowMs,
-        state: 'QUEUED',
-      });
+      slice.jobs.set(index, { ...fresh, readyMs: nowMs, queuedMs: nowMs, state: 'QUEUED' });
     } else {
-      slice.jobs.set(index, { attempt: 0, unmet: needs.length, badNeeds: 0, spent: {}, state: 'BLOCKED' });
+      slice.jobs.set(index, { ...fresh, state: 'BLOCKED' });
     }
   }
   slice.run = { ...slice.run, counts };
   for (const index of inherited.keys()) noteFinishedNeed(slice, index);
+  if (counts.open === 0) moveRun(slice, 'RUNNING');
 }
 
 function finishJob(slice: Evolving, event: Extract<RunEvent, { type: 'JobFinished' }>, nowMs: number): void {
-  setJob(slice, event.job, (job) => ({
-    ...baseOf(job, nowMs),
-    state: event.state,
-    finishedMs: nowMs,
-    ...(event.failure !== undefined && { failure: event.failure }),
-    ...(event.failureAllowed === true && { failureAllowed: true }),
-  }));
+  setJob(slice, event.job, (job) => {
+    const { queuedMs: _waited, ...base } = baseOf(job);
+    return {
+      ...base,
+      state: event.state,
+      finishedMs: nowMs,
+      ...(event.failure !== undefined && { failure: event.failure }),
+      ...(event.failureAllowed === true && { failureAllowed: true }),
+    };
+  });
   slice.run = { ...slice.run, counts: countFinished(slice.run.counts, event.state, event.failureAllowed === true) };
-  markStarted(slice, nowMs);
+  // A run that has a result is no longer pending, even if nothing ever started.
+  if (slice.run.state === 'PENDING') moveRun(slice, 'RUNNING');
   noteFinishedNeed(slice, event.job);
 }
 
-/** A run that got a first result is no longer pending, unless that result is part of its cancellation. */
-function markStarted(slice: Evolving, nowMs: number): void {
-  if (slice.run.state !== 'PENDING') return;
-  slice.run = { ...slice.run, state: 'RUNNING', startedMs: nowMs };
-}
-
 function noteFinishedNeed(slice: Evolving, index: number): void {
-  const good = concludesWell(jobOf(slice, index));
-  for (const dependant of plannedJob(slice.plan, index).dependants) {
-    setJob(slice, dependant, (job) =>
-      isJobFinished(job.state) ? job : { ...job, unmet: job.unmet - 1, badNeeds: job.badNeeds + (good ? 0 : 1) },
-    );
+  const bad = concludesWell(jobOf(slice, index)) ? 0 : 1;
+  const { dependants } = plannedJob(slice.plan, index);
+  assertLoaded(slice, dependants);
+  for (const dependant of dependants) {
+    const job = jobOf(slice, dependant);
+    if (isJobFinished(job.state)) continue;
+    slice.jobs.set(dependant, { ...job, unmet: job.unmet - 1, badNeeds: job.badNeeds + bad });
   }
 }
 
@@ -182,45 +189,71 @@ function countFinished(counts: JobCounts, state: FinishedJobState, failureAllowe
   }
 }
 
-function startAttempt(job: JobRecord, nowMs: number): JobRecord {
-  if (job.state !== 'OFFERED') throw new Error(`an attempt started while its job was ${job.state}`);
-  const { queuedMs: _waited, ...base } = baseOf(job, nowMs);
+interface AttemptEvent {
+  readonly type: RunEvent['type'];
+  readonly attempt: number;
+}
+
+function startAttempt(job: JobRecord, event: AttemptEvent, nowMs: number): JobRecord {
+  const { instance, attemptStartedMs } = liveAttempt(job, event);
+  assertMove('attempt', ATTEMPT_GRAPH, attemptStartedMs === undefined ? 'OFFERED' : 'RUNNING', 'RUNNING');
+  const { queuedMs: _waited, ...base } = baseOf(job);
   return {
     ...base,
     startedMs: job.startedMs ?? nowMs,
     state: 'RUNNING',
-    live: { instance: job.live.instance, attemptStartedMs: nowMs },
+    live: { instance, attemptStartedMs: nowMs },
   };
 }
 
 /** An offer that ends leaves its job queued; the end of a started attempt is followed by what becomes of its job. */
-function endAttempt(job: JobRecord, event: Extract<RunEvent, { type: 'AttemptEnded' }>, nowMs: number): JobRecord {
+function endAttempt(job: JobRecord, event: Extract<RunEvent, { type: 'AttemptEnded' }>): JobRecord {
+  const { attemptStartedMs } = liveAttempt(job, event);
+  assertMove('attempt', ATTEMPT_GRAPH, attemptStartedMs === undefined ? 'OFFERED' : 'RUNNING', event.state);
   const failureClass = event.failure?.class;
   const spent =
     failureClass === undefined ? job.spent : { ...job.spent, [failureClass]: (job.spent[failureClass] ?? 0) + 1 };
-  if (job.state === 'OFFERED') return { ...baseOf(job, nowMs), spent, state: 'QUEUED' };
-  return { ...job, spent };
+  return job.state === 'OFFERED' ? { ...baseOf(job), spent, state: 'QUEUED' } : { ...job, spent };
 }
 
-function baseOf(job: JobRecord, nowMs: number): JobBase {
-  const waits = job.state !== 'BLOCKED' || job.unmet === 0;
+/** What a job carries into its next state. */
+function baseOf(job: JobRecord): JobBase {
   return {
     attempt: job.attempt,
     unmet: job.unmet,
     badNeeds: job.badNeeds,
     spent: job.spent,
-    ...(waits && { readyMs: job.readyMs ?? nowMs, queuedMs: job.queuedMs ?? nowMs }),
+    ...(job.readyMs !== undefined && { readyMs: job.readyMs }),
+    ...(job.queuedMs !== undefined && { queuedMs: job.queuedMs }),
     ...(job.startedMs !== undefined && { startedMs: job.startedMs }),
   };
 }
 
-function withLive(job: JobRecord, change: Partial<LiveAttempt>): JobRecord & { live: LiveAttempt } {
-  if (!('live' in job)) throw new Error(`job has no attempt in hand in state ${job.state}`);
-  return { ...job, live: { ...job.live, ...change } };
+function liveAttempt(job: JobRecord, event: AttemptEvent): LiveAttempt {
+  const live = liveOf(job);
+  if (live === undefined || job.attempt !== event.attempt) {
+    throw new Error(`${event.type} of attempt ${event.attempt} while the job is ${job.state} with ${job.attempt}`);
+  }
+  return live;
+}
+
+function withStop(job: JobRecord, stop: StopRequest): JobRecord & { live: LiveAttempt } {
+  if (!('live' in job)) throw new Error(`a job that is ${job.state} has nothing to stop`);
+  return { ...job, live: { ...job.live, stop } };
 }
 
 function setJob(slice: Evolving, index: number, change: (job: JobRecord) => JobRecord): void {
-  slice.jobs.set(index, change(jobOf(slice, index)));
+  const before = jobOf(slice, index);
+  const after = change(before);
+  if (after.state !== before.state || isJobFinished(before.state)) {
+    assertMove(`job ${index}`, JOB_GRAPH, before.state, after.state);
+  }
+  slice.jobs.set(index, after);
+}
+
+function moveRun(slice: Evolving, state: RunState, change: Partial<RunHeader> = {}): void {
+  if (state !== slice.run.state) assertMove('run', RUN_GRAPH, slice.run.state, state);
+  slice.run = { ...slice.run, ...change, state };
 }
 
 /** Rebuilds a run from its whole ledger. */

@@ -25,11 +25,11 @@ export interface JobBase {
   readonly unmet: number;
   /** How many of its needs finished otherwise than as success. */
   readonly badNeeds: number;
-  /** Retries spent, by class. */
+  /** How many attempts failed, by class. */
   readonly spent: Readonly<Partial<Record<FailureClass, number>>>;
   /** When its needs first allowed it to run. */
   readonly readyMs?: number;
-  /** Since when it waits for a start, over all offers; undefined before and while an attempt runs. */
+  /** Since when it waits for a start, over all offers; undefined before, while an attempt runs, and in the backoff after one. */
   readonly queuedMs?: number;
   /** When an attempt first started. */
   readonly startedMs?: number;
@@ -78,7 +78,7 @@ export interface RunSlice {
   readonly jobs: ReadonlyMap<number, JobRecord>;
 }
 
-/** A decision wants jobs that are not in its slice: load them and decide again. */
+/** A decision wants jobs that are not in its slice: load them and decide again. It may then want more. */
 export class JobsNotLoaded extends Error {
   readonly jobs: readonly number[];
   constructor(jobs: readonly number[]) {
@@ -92,6 +92,12 @@ export function jobOf(slice: RunSlice, index: number): JobRecord {
   const job = slice.jobs.get(index);
   if (job === undefined) throw new JobsNotLoaded([index]);
   return job;
+}
+
+/** @throws JobsNotLoaded naming all of these jobs that the slice lacks, so that one load is enough. */
+export function assertLoaded(slice: RunSlice, indexes: readonly number[]): void {
+  const missing = indexes.filter((index) => !slice.jobs.has(index));
+  if (missing.length > 0) throw new JobsNotLoaded(missing);
 }
 
 /** The attempt in hand, if there is one. */

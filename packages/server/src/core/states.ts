@@ -1,4 +1,4 @@
-// The states of runs, jobs and attempts, and which of them are final. Final states never change.
+// The states of runs, jobs and attempts, and the graphs that they move on. Final states never change.
 
 export type RunState = 'PENDING' | 'RUNNING' | 'CANCELLING' | 'SUCCEEDED' | 'FAILED' | 'CANCELLED';
 
@@ -47,6 +47,50 @@ export interface Failure {
 export type FinishedRunState = 'SUCCEEDED' | 'FAILED' | 'CANCELLED';
 export type FinishedJobState = 'SUCCEEDED' | 'FAILED' | 'SKIPPED' | 'CANCELLED';
 export type EndedAttemptState = Exclude<AttemptState, 'OFFERED' | 'RUNNING'>;
+
+type Graph<State extends string> = Readonly<Record<State, readonly State[]>>;
+
+/** Where a run may go from each state. */
+export const RUN_GRAPH: Graph<RunState> = {
+  PENDING: ['RUNNING', 'CANCELLING'],
+  RUNNING: ['CANCELLING', 'SUCCEEDED', 'FAILED'],
+  CANCELLING: ['CANCELLED'],
+  SUCCEEDED: [],
+  FAILED: [],
+  CANCELLED: [],
+};
+
+/** Where a job may go from each state. */
+export const JOB_GRAPH: Graph<JobState> = {
+  BLOCKED: ['WAITING', 'QUEUED', 'SKIPPED', 'CANCELLED'],
+  WAITING: ['QUEUED', 'FAILED', 'SKIPPED', 'CANCELLED'],
+  QUEUED: ['WAITING', 'OFFERED', 'FAILED', 'CANCELLED'],
+  OFFERED: ['RUNNING', 'QUEUED', 'WAITING', 'CANCELLING'],
+  RUNNING: ['SUCCEEDED', 'FAILED', 'QUEUED', 'WAITING', 'CANCELLING'],
+  CANCELLING: ['CANCELLED', 'SUCCEEDED', 'FAILED'],
+  SUCCEEDED: [],
+  FAILED: [],
+  SKIPPED: [],
+  CANCELLED: [],
+};
+
+/** Where an attempt may go from each state. */
+export const ATTEMPT_GRAPH: Graph<AttemptState> = {
+  OFFERED: ['RUNNING', 'REJECTED', 'EXPIRED', 'CANCELLED', 'LOST'],
+  RUNNING: ['SUCCEEDED', 'FAILED', 'CANCELLED', 'TIMED_OUT', 'LOST'],
+  SUCCEEDED: [],
+  FAILED: [],
+  CANCELLED: [],
+  TIMED_OUT: [],
+  LOST: [],
+  REJECTED: [],
+  EXPIRED: [],
+};
+
+/** Throws unless the graph leads from one state to the other: that would be a broken invariant. */
+export function assertMove<State extends string>(what: string, graph: Graph<State>, from: State, to: State): void {
+  if (!graph[from].includes(to)) throw new Error(`${what} cannot go from ${from} to ${to}`);
+}
 
 export function isRunFinished(state: RunState): state is FinishedRunState {
   return state === 'SUCCEEDED' || state === 'FAILED' || state === 'CANCELLED';
