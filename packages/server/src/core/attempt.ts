@@ -1,6 +1,7 @@
 // Decisions about one attempt, from its offer to its end. Whichever commits first stands; the loser is told that its fence is
 // stale.
 import type { AttemptContent, AttemptRef, Command, Reply } from './commands.ts';
+import { LIMITS } from './limits.ts';
 import { plannedJob } from './plan.ts';
 import { retryDelayMs } from './retry.ts';
 import { jobOf, liveOf, type LiveAttempt } from './run-state.ts';
@@ -8,6 +9,18 @@ import { concludeJob, type Draft, emit } from './settle.ts';
 import type { EndedAttemptState, Failure, LogState } from './states.ts';
 
 type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>;
+
+/** What the end of an attempt needs to know beside the state. */
+interface Ending {
+  readonly job: number;
+  readonly random: number;
+  readonly retryAfterMs?: number;
+}
+
+interface Outcome {
+  readonly state: EndedAttemptState;
+  readonly failure?: Failure;
+}
 
 /** The attempt in hand, if it is exactly the one that the speaker names and holds. */
 function heldBy(draft: Draft, ref: AttemptRef): LiveAttempt | undefined {
@@ -18,6 +31,12 @@ function heldBy(draft: Draft, ref: AttemptRef): LiveAttempt | undefined {
 
 function stale(content?: AttemptContent): Reply {
   return content === undefined ? { type: 'Stale' } : { type: 'Stale', state: content.state };
+}
+
+/** The store holds something of every attempt that started. */
+function stored(content: AttemptContent | undefined): AttemptContent {
+  if (content === undefined) throw new Error('the content of a started attempt is missing');
+  return content;
 }
 
 export function offer(draft: Draft, command: CommandOf<'Offer'>): Reply {
@@ -44,40 +63,41 @@ export function accept(draft: Draft, command: CommandOf<'Accept'>): Reply {
 
 export function reject(draft: Draft, command: CommandOf<'Reject'>): Reply {
   if (heldBy(draft, command) === undefined || jobOf(draft, command.job).state !== 'OFFERED') return { type: 'Stale' };
-  const failure: Failure = {
+  endUnstarted(draft, command, 'REJECTED', {
     class: command.invalid ? 'INVALID' : 'REJECTED',
     message:
       command.reason === '' ? 'the driver declined the offer' : `the driver declined the offer: ${command.reason}`,
-  };
-  endUnstarted(draft, command, 'REJECTED', failure);
-  retryOrFail(draft, command.job, failure, command.random, command.retryAfterMs);
+  });
   return { type: 'Done' };
 }
 
 export function withdraw(draft: Draft, command: CommandOf<'Withdraw'>): Reply {
   if (heldBy(draft, command) === undefined || jobOf(draft, command.job).state !== 'OFFERED') return { type: 'Stale' };
-  if (!command.expired) {
-    endUnstarted(draft, command, 'EXPIRED');
+  if (command.expired) {
+    const message = 'the driver did not answer the offer in time';
+    endUnstarted(draft, command, 'EXPIRED', { class: 'REJECTED', message });
+  } else {
+    // Nobody declined it, so no retry is spent.
+    emitUnstarted(draft, command.job, 'EXPIRED');
     emit(draft, { type: 'JobQueued', job: command.job });
-    return { type: 'Done' };
   }
-  const failure: Failure = { class: 'REJECTED', message: 'the driver did not answer the offer in time' };
-  endUnstarted(draft, command, 'EXPIRED', failure);
-  retryOrFail(draft, command.job, failure, command.random);
   return { type: 'Done' };
 }
 
 export function adopt(draft: Draft, command: CommandOf<'Adopt'>): Reply {
   const live = heldBy(draft, command);
   if (live?.attemptStartedMs === undefined) return { type: 'Stale' };
+  // Recorded each time: who adopts what is known to the session alone, which lets no orphan be adopted twice.
   emit(draft, { type: 'AttemptAdopted', job: command.job, attempt: command.attempt });
   return { type: 'Done' };
 }
 
 export function annotate(draft: Draft, command: CommandOf<'Annotate'>): Reply {
   const { job, attempt, number, annotation, content } = command;
-  if (heldBy(draft, command)?.attemptStartedMs === undefined || content === undefined) return stale(content);
-  if (number === content.annotations + 1) emit(draft, { type: 'AttemptAnnotated', job, attempt, number, annotation });
+  if (heldBy(draft, command)?.attemptStartedMs === undefined) return stale(content);
+  if (number === stored(content).annotations + 1 && number <= LIMITS.annotations) {
+    emit(draft, { type: 'AttemptAnnotated', job, attempt, number, annotation });
+  }
   return { type: 'Done' };
 }
 
@@ -88,79 +108,54 @@ export function resultOf(command: CommandOf<'Finish'>): string {
 }
 
 export function finish(draft: Draft, command: CommandOf<'Finish'>): Reply {
-  const { content } = command;
   const live = heldBy(draft, command);
-  if (live?.attemptStartedMs === undefined || content === undefined) {
+  if (live?.attemptStartedMs === undefined) {
+    const { content } = command;
     const repeated = content?.result !== undefined && content.result === resultOf(command);
     return repeated ? { type: 'Finished', logState: content.logState } : stale(content);
   }
+  const content = stored(command.content);
   if (!command.logLost && command.logSize > content.logSize) return { type: 'LogMissing', offset: content.logSize };
   const logState = sealedState(command, content);
-  const failure = failureOf(command, live);
-  const state = endedState(command, live);
-  emit(draft, {
-    type: 'AttemptEnded',
-    job: command.job,
-    attempt: command.attempt,
-    state,
-    ...(failure !== undefined && { failure }),
-    ...(content.outputs !== undefined && { outputs: content.outputs }),
-    logSize: content.logSize,
-    logState,
-  });
-  if (jobOf(draft, command.job).state === 'CANCELLING') concludeJob(draft, command.job, { state: 'CANCELLED' });
-  else if (failure === undefined)
-    concludeJob(draft, command.job, { state: state === 'CANCELLED' ? 'CANCELLED' : 'SUCCEEDED' });
-  else retryOrFail(draft, command.job, failure, command.random, command.retryAfterMs);
+  endWith(draft, command, content, logState, outcomeOf(command, live));
   return { type: 'Finished', logState };
 }
 
 export function lose(draft: Draft, command: CommandOf<'Lose'>): Reply {
   const live = heldBy(draft, command);
   if (live === undefined) return { type: 'Stale' };
-  if (live.attemptStartedMs === undefined) {
-    return command.failureClass === 'INVALID'
-      ? reject(draft, { ...command, type: 'Reject', reason: command.message, invalid: true })
-      : withdraw(draft, { ...command, type: 'Withdraw', expired: false });
-  }
   const failure: Failure = { class: command.failureClass, message: command.message };
-  endStarted(draft, command, command.failureClass === 'INVALID' ? 'FAILED' : 'LOST', failure, command.content);
-  if (jobOf(draft, command.job).state === 'CANCELLING') concludeJob(draft, command.job, { state: 'CANCELLED' });
-  else retryOrFail(draft, command.job, failure, command.random);
+  const invalid = command.failureClass === 'INVALID';
+  if (live.attemptStartedMs !== undefined) {
+    endStarted(draft, command, limitOutcome(live) ?? { state: invalid ? 'FAILED' : 'LOST', failure });
+    return { type: 'Done' };
+  }
+  // Nothing ran, so nothing is lost: the offer goes elsewhere, unless nobody could take it.
+  if (!invalid) return withdraw(draft, { ...command, type: 'Withdraw', expired: false });
+  endUnstarted(draft, command, 'REJECTED', failure);
   return { type: 'Done' };
 }
 
-/** Ends a started attempt without its driver's word: its log is what is stored. */
+/** Ends a started attempt without its driver's word. Its log is what is stored. */
 export function endStarted(
   draft: Draft,
-  ref: { readonly job: number; readonly attempt: number },
-  state: EndedAttemptState,
-  failure: Failure | undefined,
-  content: AttemptContent | undefined,
+  command: Ending & { readonly content: AttemptContent | undefined },
+  outcome: Outcome,
 ): void {
-  emit(draft, {
-    type: 'AttemptEnded',
-    job: ref.job,
-    attempt: ref.attempt,
-    state,
-    ...(failure !== undefined && { failure }),
-    ...(content?.outputs !== undefined && { outputs: content.outputs }),
-    logSize: content?.logSize ?? 0,
-    logState: 'TRUNCATED',
-  });
+  endWith(draft, command, stored(command.content), 'TRUNCATED', outcome);
 }
 
-/** Ends an attempt that never started: it has no log. */
-export function endUnstarted(
+/** Ends an attempt that never started and therefore has no log. */
+export function emitUnstarted(
   draft: Draft,
-  ref: { readonly job: number; readonly attempt: number },
+  job: number,
   state: 'REJECTED' | 'EXPIRED' | 'CANCELLED',
   failure?: Failure,
 ): void {
   emit(draft, {
     type: 'AttemptEnded',
-    job: ref.job,
-    attempt: ref.attempt,
+    job,
+    attempt: jobOf(draft, job).attempt,
     state,
     ...(failure !== undefined && { failure }),
     logSize: 0,
@@ -168,22 +163,50 @@ export function endUnstarted(
   });
 }
 
-/** After a failed attempt: a retry behind its delay, or the end of the job. */
-export function retryOrFail(
+/** The outcome of an attempt whose time limit was committed before anything else ended it. */
+export function limitOutcome(live: LiveAttempt): Outcome | undefined {
+  if (live.stop?.cause !== 'TIMEOUT') return undefined;
+  return { state: 'TIMED_OUT', failure: { class: 'TIMEOUT', message: live.stop.reason } };
+}
+
+function endUnstarted(draft: Draft, ending: Ending, state: 'REJECTED' | 'EXPIRED', failure: Failure): void {
+  emitUnstarted(draft, ending.job, state, failure);
+  retryOrFail(draft, ending, failure);
+}
+
+function endWith(
   draft: Draft,
-  index: number,
-  failure: Failure,
-  random: number,
-  retryAfterMs?: number,
+  ending: Ending,
+  { outputs, logSize }: AttemptContent,
+  logState: Exclude<LogState, 'OPEN'>,
+  outcome: Outcome,
 ): void {
+  const { job } = ending;
+  const { attempt } = jobOf(draft, job);
+  emit(draft, {
+    type: 'AttemptEnded',
+    job,
+    attempt,
+    ...outcome,
+    ...(outputs !== undefined && { outputs }),
+    logSize,
+    logState,
+  });
+  if (jobOf(draft, job).state === 'CANCELLING') concludeJob(draft, job, { state: 'CANCELLED' });
+  else if (outcome.failure === undefined) concludeJob(draft, job, { state: 'SUCCEEDED' });
+  else retryOrFail(draft, ending, outcome.failure);
+}
+
+/** After a failed attempt: a retry behind its delay, or the end of the job when its budget or its total timeout is spent. */
+function retryOrFail(draft: Draft, { job: index, random, retryAfterMs }: Ending, failure: Failure): void {
   const job = jobOf(draft, index);
   const { definition } = plannedJob(draft.plan, index);
-  const spent = (job.spent[failure.class] ?? 1) - 1;
-  const before = { ...job, spent: { ...job.spent, [failure.class]: spent } };
-  const delay = retryDelayMs(definition, before, failure, random, retryAfterMs);
-  if (delay === undefined) concludeJob(draft, index, { state: 'FAILED', failure });
-  else if (delay === 0) emit(draft, { type: 'JobQueued', job: index });
-  else emit(draft, { type: 'JobWaiting', job: index, reason: 'BACKOFF', untilMs: draft.nowMs + delay });
+  const delayMs = retryDelayMs(definition, job, failure, random, retryAfterMs);
+  const { totalMs } = definition.timeouts;
+  const totalEnded = totalMs !== undefined && job.readyMs !== undefined && draft.nowMs >= job.readyMs + totalMs;
+  if (delayMs === undefined || totalEnded) concludeJob(draft, index, { state: 'FAILED', failure });
+  else if (delayMs === 0) emit(draft, { type: 'JobQueued', job: index });
+  else emit(draft, { type: 'JobWaiting', job: index, reason: 'BACKOFF', untilMs: draft.nowMs + delayMs });
 }
 
 function sealedState(command: CommandOf<'Finish'>, content: AttemptContent): Exclude<LogState, 'OPEN'> {
@@ -191,26 +214,22 @@ function sealedState(command: CommandOf<'Finish'>, content: AttemptContent): Exc
   return command.logSize === content.logSize && command.logCrc32c === content.logCrc32c ? 'SEALED' : 'CORRUPT';
 }
 
-/** The outcome that the attempt keeps: its driver's word, unless its run timeout was committed first. */
-function endedState(command: CommandOf<'Finish'>, live: LiveAttempt): EndedAttemptState {
-  return live.stop?.cause === 'TIMEOUT' ? 'TIMED_OUT' : command.outcome;
-}
-
-function failureOf(command: CommandOf<'Finish'>, live: LiveAttempt): Failure | undefined {
-  if (live.stop?.cause === 'TIMEOUT') return { class: 'TIMEOUT', message: 'the run timeout ran out' };
-  switch (command.outcome) {
+/** How an attempt ends: its driver's word, unless its time limit was committed first. */
+function outcomeOf(command: CommandOf<'Finish'>, live: LiveAttempt): Outcome {
+  const limit = limitOutcome(live);
+  if (limit !== undefined) return limit;
+  const { outcome: state, failureClass, message, exitCode } = command;
+  switch (state) {
     case 'SUCCEEDED':
-      return undefined;
+      return { state };
     case 'CANCELLED':
+      if (live.stop !== undefined) return { state };
       // Nobody asked for it: the driver stopped the work on its own account.
-      return live.stop === undefined
-        ? { class: 'DRIVER', message: command.message || 'the driver cancelled the attempt by itself' }
-        : undefined;
-    case 'FAILED':
       return {
-        class: command.failureClass,
-        message: command.message,
-        ...(command.exitCode !== undefined && { exitCode: command.exitCode }),
+        state: 'FAILED',
+        failure: { class: 'DRIVER', message: message || 'the driver cancelled the attempt by itself' },
       };
+    case 'FAILED':
+      return { state, failure: { class: failureClass, message, ...(exitCode !== undefined && { exitCode }) } };
   }
 }

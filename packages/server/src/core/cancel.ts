@@ -1,8 +1,8 @@
 // Decisions on cancelling: what has not started is cancelled at once, what runs is asked to stop. A result that was committed
 // first stands.
-import { endUnstarted } from './attempt.ts';
+import { emitUnstarted } from './attempt.ts';
 import type { Command, Reply } from './commands.ts';
-import { jobOf } from './run-state.ts';
+import { assertLoaded, jobOf } from './run-state.ts';
 import { concludeJob, type Draft, emit } from './settle.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
@@ -10,21 +10,22 @@ const DONE: Reply = { type: 'Done' };
 
 export function cancelRun(draft: Draft, command: Extract<Command, { type: 'CancelRun' }>): Reply {
   const { run } = draft;
+  if (run.state === 'CANCELLED') return DONE;
   if (isRunFinished(run.state)) return finished(`the run has already finished: ${run.state}`);
   const force = command.force || run.cancel?.force === true;
   if (run.cancel !== undefined && run.cancel.force === force) return DONE;
   emit(draft, { type: 'RunCancelRequested', reason: command.reason, force });
-  for (const { index, definition } of draft.plan.jobs) {
-    if (definition.when === 'ALWAYS' && !force) continue;
-    stopJob(draft, index, command.reason);
-  }
+  const stopped = draft.plan.jobs.filter(({ definition }) => force || definition.when !== 'ALWAYS');
+  const indexes = stopped.map(({ index }) => index);
+  assertLoaded(draft, indexes);
+  for (const index of indexes) stopJob(draft, index, command.reason);
   return DONE;
 }
 
 export function cancelJob(draft: Draft, command: Extract<Command, { type: 'CancelJob' }>): Reply {
   const job = jobOf(draft, command.job);
+  if (job.state === 'CANCELLING' || job.state === 'CANCELLED') return DONE;
   if (isJobFinished(job.state)) return finished(`the job has already finished: ${job.state}`);
-  if (job.state === 'CANCELLING') return DONE;
   // A run of one job is that job: it ends as cancelled, not as failed.
   if (draft.plan.jobs.length === 1) return cancelRun(draft, { type: 'CancelRun', reason: command.reason, force: true });
   stopJob(draft, command.job, command.reason);
@@ -43,7 +44,7 @@ function stopJob(draft: Draft, index: number, reason: string): void {
     case 'OFFERED':
       // Nothing runs before Start: the offer is withdrawn and there is nothing to wait for.
       emit(draft, { type: 'JobCancelRequested', job: index, reason });
-      endUnstarted(draft, { job: index, attempt: job.attempt }, 'CANCELLED');
+      emitUnstarted(draft, index, 'CANCELLED');
       concludeJob(draft, index, { state: 'CANCELLED' });
       return;
     case 'RUNNING':

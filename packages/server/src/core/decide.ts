@@ -1,17 +1,19 @@
-// decide(state, command, now) -> events and a reply. Pure: no clock, no randomness, no I/O. Repeating a command gives the same
-// reply and no second effect; a command with a stale fence changes nothing.
+// decide(state, command, now) -> events and a reply. Pure: no clock, no randomness, no I/O. A repeated command has no second effect;
+// its reply is the same, or says that the attempt is no longer in hand. A command with a stale fence changes nothing.
 import { cancelJob, cancelRun } from './cancel.ts';
 import type { Command, Reply } from './commands.ts';
 import { accept, adopt, annotate, finish, lose, offer, reject, withdraw } from './attempt.ts';
 import type { RunEvent } from './events.ts';
 import { type RunSlice } from './run-state.ts';
-import { beginDraft, type Draft, emit, settleBlocked, settleDependants, settleRun } from './settle.ts';
+import { beginDraft, type Draft, emit, type EventMark, settleBlocked, settleDependants, settleRun } from './settle.ts';
 import { fireTimers, releaseBackoff } from './timer.ts';
 
 export interface Decision {
   readonly reply: Reply;
   /** None: nothing changed. */
   readonly events: readonly RunEvent[];
+  /** One for each event. */
+  readonly marks: readonly EventMark[];
   /** The state after the events. */
   readonly after: RunSlice;
   /** Jobs whose record changed. */
@@ -26,7 +28,7 @@ export function decide(slice: RunSlice, command: Command, nowMs: number): Decisi
   const draft = beginDraft(slice, Math.max(nowMs, slice.run.lastMs));
   const reply = apply(draft, command);
   if (draft.events.length > 0) settleRun(draft);
-  return { reply, events: draft.events, after: draft, touched: draft.touched };
+  return { reply, events: draft.events, marks: draft.marks, after: draft, touched: draft.touched };
 }
 
 function apply(draft: Draft, command: Command): Reply {
@@ -61,6 +63,7 @@ function apply(draft: Draft, command: Command): Reply {
 }
 
 function create(draft: Draft, command: Extract<Command, { type: 'Create' }>): Reply {
+  if (draft.run.seq > 0) return { type: 'Done' };
   const { type: _, ...created } = command;
   emit(draft, { type: 'RunCreated', jobs: draft.plan.jobs.length, ...created });
   for (const { index } of draft.plan.jobs) {

@@ -1,29 +1,38 @@
 // What follows from an event: jobs whose needs have finished become ready, are skipped or cancelled; a run without open jobs
-// finishes. A decision emits its own events and then lets them settle.
+// finishes; time alone will do the rest. A decision emits its own events and then lets them settle.
 import type { RunEvent } from './events.ts';
 import { evolve, type Evolving } from './evolve.ts';
-import { plannedJob } from './plan.ts';
+import { plannedJob, type Plan } from './plan.ts';
 import { type JobRecord, jobOf, type RunSlice } from './run-state.ts';
-import { type Failure, isRunFinished } from './states.ts';
+import { type Failure, isRunFinished, type JobState, type RunState } from './states.ts';
+
+/** The states of the run, and of the job that the event is about, right after an event. */
+export interface EventMark {
+  readonly run: RunState;
+  readonly job: JobState | undefined;
+}
 
 /** A decision in the making: the events so far and the state after them. */
 export interface Draft extends Evolving {
   readonly nowMs: number;
   readonly events: RunEvent[];
+  readonly marks: EventMark[];
   /** Jobs that changed. */
   readonly touched: Set<number>;
 }
 
 /** Begins a decision. The slice itself is never changed. */
 export function beginDraft(slice: RunSlice, nowMs: number): Draft {
-  return { plan: slice.plan, run: slice.run, jobs: new Map(slice.jobs), nowMs, events: [], touched: new Set() };
+  return { plan: slice.plan, run: slice.run, jobs: new Map(slice.jobs), nowMs, events: [], marks: [], touched: new Set() };
 }
 
 /** Adds an event and applies it. */
 export function emit(draft: Draft, event: RunEvent): void {
   evolve(draft, event, draft.nowMs);
   draft.events.push(event);
-  if ('job' in event) draft.touched.add(event.job);
+  const job = 'job' in event ? event.job : undefined;
+  draft.marks.push({ run: draft.run.state, job: job === undefined ? undefined : jobOf(draft, job).state });
+  if (job !== undefined) draft.touched.add(job);
 }
 
 /** Concludes a job that its own attempt, a timer or a cancel ended, and settles what follows. */
@@ -74,34 +83,48 @@ export function settleRun(draft: Draft): void {
   emit(draft, { type: 'RunFinished', state: cancel !== undefined ? 'CANCELLED' : failed ? 'FAILED' : 'SUCCEEDED' });
 }
 
-/** When something happens to the job by itself next; undefined: never. */
-export function dueOf(slice: RunSlice, index: number, job: JobRecord): number | undefined {
-  const { timeouts } = plannedJob(slice.plan, index).definition;
-  const dues: number[] = [];
-  if (timeouts.totalMs !== undefined && job.readyMs !== undefined) dues.push(job.readyMs + timeouts.totalMs);
+/** What time alone will make of a job, and when. */
+export interface Alarm {
+  readonly atMs: number;
+  readonly kind: 'TOTAL_TIMEOUT' | 'QUEUE_TIMEOUT' | 'BACKOFF_END' | 'ATTEMPT_TIMEOUT' | 'GRACE_END';
+}
+
+/** Every alarm of a job as it is now; of those that are due the first one counts. */
+export function alarmsOf(plan: Plan, index: number, job: JobRecord): readonly Alarm[] {
+  const { timeouts } = plannedJob(plan, index).definition;
+  const alarm = (kind: Alarm['kind'], sinceMs: number | undefined, afterMs: number | undefined): Alarm[] =>
+    sinceMs === undefined || afterMs === undefined ? [] : [{ atMs: sinceMs + afterMs, kind }];
   switch (job.state) {
     case 'WAITING':
-      dues.push(job.wait.untilMs);
-      if (timeouts.queueMs !== undefined && job.queuedMs !== undefined) dues.push(job.queuedMs + timeouts.queueMs);
-      break;
     case 'QUEUED':
-      if (timeouts.queueMs !== undefined && job.queuedMs !== undefined) dues.push(job.queuedMs + timeouts.queueMs);
-      break;
+      return [
+        ...alarm('TOTAL_TIMEOUT', job.readyMs, timeouts.totalMs),
+        ...alarm('QUEUE_TIMEOUT', job.queuedMs, timeouts.queueMs),
+        ...(job.state === 'WAITING' ? alarm('BACKOFF_END', job.wait.untilMs, 0) : []),
+      ];
     case 'RUNNING':
     case 'CANCELLING': {
       const { stop, attemptStartedMs } = job.live;
-      if (stop !== undefined) return stop.sinceMs + timeouts.cancelGraceMs;
-      if (timeouts.runMs !== undefined && attemptStartedMs !== undefined) dues.push(attemptStartedMs + timeouts.runMs);
-      break;
+      if (stop !== undefined) return alarm('GRACE_END', stop.sinceMs, timeouts.cancelGraceMs);
+      return [
+        ...alarm('ATTEMPT_TIMEOUT', attemptStartedMs, timeouts.runMs),
+        ...alarm('ATTEMPT_TIMEOUT', job.readyMs, timeouts.totalMs),
+      ];
     }
-    case 'BLOCKED':
     case 'OFFERED':
-      break;
+      // Its offer ends within the offer timeout, and then it is due as a queued or running job.
+      return [];
+    case 'BLOCKED':
     case 'SUCCEEDED':
     case 'FAILED':
     case 'SKIPPED':
     case 'CANCELLED':
-      return undefined;
+      return [];
   }
-  return dues.length === 0 ? undefined : Math.min(...dues);
+}
+
+/** When something happens to the job by itself next; undefined: never. */
+export function dueOf(slice: RunSlice, index: number, job: JobRecord): number | undefined {
+  const alarms = alarmsOf(slice.plan, index, job);
+  return alarms.length === 0 ? undefined : Math.min(...alarms.map(({ atMs }) => atMs));
 }
