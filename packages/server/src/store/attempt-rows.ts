@@ -1,7 +1,8 @@
 // The rows of attempts and of the queue, as the events of a flush change them.
 import type { Annotation, RunEvent } from '../core/events.ts';
 import type { AttemptKey, JobKey } from '../core/ids.ts';
-import type { EndedAttemptState } from '../core/states.ts';
+import type { StopRequest } from '../core/run-state.ts';
+import type { AttemptState, EndedAttemptState, LogState } from '../core/states.ts';
 import { expectTouched } from './ledger-rows.ts';
 import { execute, hexes, jsons, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
 
@@ -146,7 +147,8 @@ export async function dequeue(tx: Tx, keys: readonly JobKey[]): Promise<void> {
 
 const LIVE_ATTEMPTS = statement(
   'live_attempts',
-  `select a.run_id, a.job, a.attempt, a.instance_no, a.state, a.log_size, a.checkpoint from attempts a
+  `select a.run_id, a.job, a.attempt, a.instance_no, a.state, a.started_ms, a.log_size, a.checkpoint, j.stop
+   from attempts a join jobs j on j.run_id = a.run_id and j.job = a.job
    where a.instance_no = any($1::bigint[]) and a.finished_ms is null order by a.run_id, a.job`,
 );
 
@@ -154,8 +156,11 @@ export interface LiveAttemptRow {
   readonly key: AttemptKey;
   readonly instance: number;
   readonly state: 'OFFERED' | 'RUNNING';
+  readonly startedMs: number | undefined;
   readonly logSize: number;
   readonly checkpoint: Uint8Array;
+  /** How it is being stopped. */
+  readonly stop: StopRequest | undefined;
 }
 
 /** Every attempt that these instances hold by the ledger. */
@@ -166,15 +171,58 @@ export async function liveAttempts(tx: Tx, instances: readonly number[]): Promis
     attempt: number;
     instance_no: number;
     state: 'OFFERED' | 'RUNNING';
+    started_ms: number | null;
     log_size: number;
     checkpoint: Uint8Array | null;
+    stop: StopRequest | null;
   }>(tx, LIVE_ATTEMPTS, [plain(instances, (no) => no)]);
   return rows.map((row) => ({
     key: { runId: row.run_id, job: row.job, attempt: row.attempt },
     instance: row.instance_no,
     state: row.state,
+    startedMs: row.started_ms ?? undefined,
     logSize: row.log_size,
     checkpoint: row.checkpoint ?? new Uint8Array(),
+    stop: row.stop ?? undefined,
+  }));
+}
+
+const ATTEMPT_STATES = statement(
+  'attempt_states',
+  `select a.run_id, a.job, a.attempt, a.instance_no, a.state, a.log_state, a.result is not null as has_result
+   from unnest($1::uuid[], $2::int[], $3::int[]) u (run_id, job, attempt)
+   join attempts a on a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt`,
+);
+
+export interface AttemptStateRow {
+  readonly key: AttemptKey;
+  readonly instance: number;
+  readonly state: AttemptState;
+  readonly logState: LogState;
+  /** Whether it ended by its driver's own word. */
+  readonly hasResult: boolean;
+}
+
+export async function attemptStates(tx: Tx, keys: readonly AttemptKey[]): Promise<AttemptStateRow[]> {
+  const rows = await rowsOf<{
+    run_id: AttemptKey['runId'];
+    job: number;
+    attempt: number;
+    instance_no: number;
+    state: AttemptState;
+    log_state: LogState;
+    has_result: boolean;
+  }>(
+    tx,
+    ATTEMPT_STATES,
+    keyColumns(keys.map((key) => ({ key }))),
+  );
+  return rows.map((row) => ({
+    key: { runId: row.run_id, job: row.job, attempt: row.attempt },
+    instance: row.instance_no,
+    state: row.state,
+    logState: row.log_state,
+    hasResult: row.has_result,
   }));
 }
 

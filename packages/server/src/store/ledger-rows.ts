@@ -94,6 +94,30 @@ export async function existingRuns(tx: Tx, runIds: readonly RunId[]): Promise<Se
   return new Set(rows.map((row) => row.run_id));
 }
 
+const RUN_ORIGINS = statement(
+  'run_origins',
+  `select run_id, project, encode(digest, 'hex') as digest, pipeline, params, traceparent from runs where run_id = any($1::uuid[])`,
+);
+
+/** What of a run never changes. */
+export type RunOrigin = Omit<RunRow, 'header'>;
+
+export async function runOrigins(tx: Tx, runIds: readonly RunId[]): Promise<RunOrigin[]> {
+  const rows = await rowsOf<Pick<RunColumns, 'run_id' | 'project' | 'digest' | 'pipeline' | 'params' | 'traceparent'>>(
+    tx,
+    RUN_ORIGINS,
+    [plain(runIds, (id) => id)],
+  );
+  return rows.map((row) => ({
+    runId: row.run_id,
+    project: row.project,
+    digest: row.digest,
+    pipeline: row.pipeline ?? undefined,
+    params: row.params,
+    traceparent: row.traceparent,
+  }));
+}
+
 const CLOCK = statement('clock', 'select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms');
 
 /** The database's clock, now. To be read after the locks of a transaction. */

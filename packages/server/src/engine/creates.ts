@@ -1,0 +1,226 @@
+// The lane on which runs begin: everything of many new runs in one transaction of a few statements. A run is decided on before it
+// is stored, by the same decide() as everything later.
+import { randomBytes } from 'node:crypto';
+import type { Command } from '../core/commands.ts';
+import { decide } from '../core/decide.ts';
+import type { Definition } from '../core/definition.ts';
+import { beforeFirstEvent } from '../core/evolve.ts';
+import { makeRunId, type RunId } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
+import { LIMITS } from '../core/limits.ts';
+import type { Plan } from '../core/plan.ts';
+import type { Refusal } from '../core/refusal.ts';
+import { dueOf } from '../core/settle.ts';
+import type { Labels } from '../core/views.ts';
+import { enqueue, type QueueInsert } from '../store/attempt-rows.ts';
+import { type DefinitionDigest, insertDefinitions } from '../store/definition-rows.ts';
+import type { Lane } from '../store/lane.ts';
+import { type EventWrite, insertEvents, insertJobs, type JobWrite, readClock } from '../store/ledger-rows.ts';
+import { claimRequestIds, findRequestIds, insertRuns, type RunInsert } from '../store/run-rows.ts';
+import type { Tx } from '../store/sql.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { createGroupCommit } from './group-commit.ts';
+import { overloaded } from './ledger.ts';
+import type { Plans } from './plans.ts';
+
+const MAX_FLUSH = 500;
+/** Jobs of one flush; one run may have more, and then is alone. */
+const MAX_JOBS = 2_000;
+
+/** A run that has passed every check. */
+export interface CheckedRun {
+  readonly project: string;
+  readonly digest: DefinitionDigest;
+  readonly definition: Definition;
+  readonly command: Extract<Command, { type: 'Create' }>;
+  readonly params: JsonObject;
+  readonly labels: Labels;
+  readonly traceparent: string;
+  readonly request: { readonly id: string; readonly bodyDigest: Uint8Array } | undefined;
+}
+
+export interface Creates extends AsyncDisposable {
+  /** Stores a run and resolves with its id once it is committed; with that of an earlier one when its request id is a repetition. */
+  create(run: CheckedRun): Promise<RunId | Refusal>;
+}
+
+export interface CreatesOptions {
+  readonly lane: Lane;
+  readonly plans: Plans;
+  /** Hears of new runs after their commit: the projects and the drivers whose queues grew. */
+  onCreated(runs: readonly NewRunNotice[]): void;
+}
+
+export interface NewRunNotice {
+  readonly runId: RunId;
+  readonly drivers: readonly string[];
+  /** When time alone changes one of its jobs next. */
+  readonly dueMs: number | undefined;
+}
+
+interface Item {
+  readonly run: CheckedRun;
+  readonly runId: RunId;
+  readonly plan: Plan;
+  answer(runId: RunId | Refusal): void;
+  fail(error: unknown): void;
+}
+
+interface Outcome {
+  readonly answers: ReadonlyMap<Item, RunId | Refusal>;
+  readonly notices: readonly NewRunNotice[];
+}
+
+export function createCreates({ lane, plans, onCreated }: CreatesOptions): Creates {
+  // Definitions that are known to be committed, by digest; forgotten together when there are many.
+  const stored = new Set<DefinitionDigest>();
+
+  async function flush(items: readonly Item[]): Promise<readonly Item[]> {
+    const { now, later } = withinJobs(items);
+    const { answers, notices } = await inTransaction(lane, (tx) => insertAll(tx, now, stored));
+    if (stored.size > 10_000) stored.clear();
+    for (const item of now) stored.add(item.run.digest);
+    onCreated(notices);
+    for (const [item, answer] of answers) item.answer(answer);
+    return later;
+  }
+
+  const group = createGroupCommit<Item>({ maxItems: MAX_FLUSH, flush, fail: (item, error) => item.fail(error) });
+
+  return {
+    create(run) {
+      if (group.waiting() >= LIMITS.pendingCommands) return Promise.reject(overloaded());
+      const plan = plans.put(run.digest, run.definition);
+      const runId = makeRunId(Date.now(), randomBytes(10));
+      return new Promise((answer, fail) => group.add({ run, runId, plan, answer, fail }));
+    },
+    [Symbol.asyncDispose]: () => group[Symbol.asyncDispose](),
+  };
+}
+
+function withinJobs(items: readonly Item[]): { now: readonly Item[]; later: readonly Item[] } {
+  let jobs = 0;
+  const end = items.findIndex((item, index) => {
+    jobs += item.plan.jobs.length;
+    return index > 0 && jobs > MAX_JOBS;
+  });
+  return end === -1 ? { now: items, later: [] } : { now: items.slice(0, end), later: items.slice(end) };
+}
+
+async function insertAll(tx: Tx, items: readonly Item[], stored: ReadonlySet<DefinitionDigest>): Promise<Outcome> {
+  const nowMs = await readClock(tx);
+  const answers = await settleRequestIds(tx, items, nowMs);
+  const fresh = items.filter((item) => !answers.has(item));
+  const definitions = new Map(
+    fresh.filter(({ run }) => !stored.has(run.digest)).map(({ run }) => [run.digest, run.definition]),
+  );
+  if (definitions.size > 0) await insertDefinitions(tx, definitions, nowMs);
+  const runs: RunInsert[] = [];
+  const jobs: JobWrite[] = [];
+  const events: EventWrite[] = [];
+  const queue: QueueInsert[] = [];
+  const notices: NewRunNotice[] = [];
+  for (const item of fresh) {
+    const begun = beginRun(item, nowMs);
+    runs.push(begun.run);
+    for (const job of begun.jobs) jobs.push(job);
+    for (const event of begun.events) events.push(event);
+    for (const entry of begun.queue) queue.push(entry);
+    notices.push(begun.notice);
+    answers.set(item, item.runId);
+  }
+  if (runs.length > 0) {
+    await insertRuns(tx, runs);
+    await insertJobs(tx, jobs);
+    await insertEvents(tx, events);
+    if (queue.length > 0) await enqueue(tx, queue);
+  }
+  return { answers, notices };
+}
+
+/** Answers the items whose request id was used before, here or by an earlier request. */
+async function settleRequestIds(
+  tx: Tx,
+  items: readonly Item[],
+  nowMs: number,
+): Promise<Map<Item, RunId | Refusal>> {
+  const answers = new Map<Item, RunId | Refusal>();
+  const asked = items.flatMap((item) => {
+    const { request, project } = item.run;
+    if (request === undefined) return [];
+    return [{ item, project, requestId: request.id, bodyDigest: request.bodyDigest, runId: item.runId }];
+  });
+  if (asked.length === 0) return answers;
+  const claimed = await claimRequestIds(tx, asked, nowMs);
+  const repeated = asked.filter((row) => !claimed.has(row.runId));
+  if (repeated.length === 0) return answers;
+  const earlier = await findRequestIds(tx, repeated);
+  for (const { item, project, requestId, bodyDigest } of repeated) {
+    const found = earlier.find((row) => row.project === project && row.requestId === requestId);
+    if (found === undefined) throw new Error('a request id that was taken is gone');
+    const same = Buffer.compare(found.bodyDigest, bodyDigest) === 0;
+    answers.set(item, same ? found.runId : requestIdReused(requestId, found.runId));
+  }
+  return answers;
+}
+
+function requestIdReused(requestId: string, runId: RunId): Refusal {
+  return {
+    refused: 'REQUEST_ID_REUSED',
+    message: `request_id ${JSON.stringify(requestId)} was used with another request: take a new one for each new request`,
+    metadata: { run_id: runId },
+  };
+}
+
+function beginRun(
+  { run, runId, plan }: Item,
+  nowMs: number,
+): { run: RunInsert; jobs: JobWrite[]; events: EventWrite[]; queue: QueueInsert[]; notice: NewRunNotice } {
+  const { project } = run;
+  const { events, marks, after } = decide(beforeFirstEvent(plan), run.command, nowMs);
+  const jobs: JobWrite[] = [];
+  const queue: QueueInsert[] = [];
+  let dueMs: number | undefined;
+  for (const [job, record] of after.jobs) {
+    const key = { runId, job };
+    const due = dueOf(after, job, record);
+    if (due !== undefined) dueMs = Math.min(dueMs ?? due, due);
+    jobs.push({ key, project, record, dueMs: due });
+    const driver = plan.jobs[job]?.definition.driver;
+    if (record.state === 'QUEUED' && driver !== undefined) queue.push({ key, project, driver });
+  }
+  const insert: RunInsert = {
+    runId,
+    project,
+    pipeline: run.command.pipeline,
+    revision: run.command.revision,
+    digest: run.digest,
+    header: after.run,
+    params: run.params,
+    labels: run.labels,
+    trigger: run.command.trigger,
+    rerunOf: run.command.rerunOf as RunId | undefined,
+    traceparent: run.traceparent,
+  };
+  const writes = events.map((event, i): EventWrite => {
+    const mark = marks[i];
+    if (mark === undefined) throw new Error('an event without a mark');
+    return {
+      runId,
+      project,
+      seq: i + 1,
+      timeMs: nowMs,
+      runState: mark.run,
+      jobState: mark.job,
+      event,
+      feed: i === events.length - 1,
+    };
+  });
+  return {
+    run: insert,
+    jobs,
+    events: writes,
+    queue,
+    notice: { runId, drivers: [...new Set(queue.map((entry) => entry.driver))], dueMs },
+  };
+}
