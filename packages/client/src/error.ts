@@ -65,6 +65,14 @@ export class ConveyorError extends Error {
     this.metadata = details.metadata ?? {};
     this.fieldViolations = details.fieldViolations ?? [];
   }
+
+  /**
+   * True when the same call may succeed later: the server is not there, is stopping, or the connection broke. Repeating a
+   * call that changes something is safe with the same `requestId`.
+   */
+  get retryable(): boolean {
+    return isTransient(this.code, this.reason);
+  }
 }
 
 /** Turns whatever a transport threw into a ConveyorError; one that already is passes unchanged. */
@@ -84,20 +92,17 @@ export function toConveyorError(thrown: unknown): ConveyorError {
   });
 }
 
-/**
- * True when the same call may succeed later: the server is not there, is stopping, or the connection broke. A call that the
- * caller itself aborted must be told apart before.
- */
-export function isTransient(error: ConveyorError): boolean {
-  switch (error.code) {
+function isTransient(code: ErrorCode, reason: string | undefined): boolean {
+  switch (code) {
     case 'unavailable':
     case 'cancelled':
+      return true;
     case 'aborted':
-      return error.reason !== 'REVISION_MISMATCH';
+      return reason !== 'REVISION_MISMATCH';
     case 'internal':
     case 'unknown':
       // A server's own defect names a reason; without one the connection broke in the middle of the call.
-      return error.reason === undefined;
+      return reason === undefined;
     case 'deadline_exceeded':
     case 'resource_exhausted':
     case 'invalid_argument':

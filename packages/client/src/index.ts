@@ -1,1 +1,51 @@
-export {};
+// The client of the Conveyor API for Node and browsers. What only Node has is in `@conveyor/client/node`.
+export { type AppliedPipeline, type PipelineInput, type Pipelines } from './pipelines.ts';
+export type { Backoff } from './backoff.ts';
+export type { CallOptions } from './call.ts';
+export { type Client, type ClientOptions, type ClientPolicy, createClient } from './client.ts';
+export type { DrainInput, DriverFilterInput, Drivers } from './drivers.ts';
+export { type DurationText, parseDuration } from './duration.ts';
+export {
+  ConveyorError,
+  type ConveyorErrorDetails,
+  type ErrorCode,
+  type ErrorReason,
+  type FieldViolation,
+} from './error.ts';
+export type { JobFilterInput, JobInput, Jobs } from './jobs.ts';
+export type { LogPart, LogPosition } from './log-tail.ts';
+export type { ListOptions } from './paging.ts';
+export {
+  type JobOptions,
+  type PipelineBuilder,
+  type PipelineOptions,
+  type RetryOptions,
+  type TimeoutOptions,
+  pipeline,
+} from './pipeline-builder.ts';
+export type { WatchOptions } from './resume.ts';
+export { type RunFilterInput, type RunInput, type RunSource, type TriggerInput, isFinishedRun } from './run-input.ts';
+export type { RerunInput, Runs } from './runs.ts';
+export type { RunsUpdate } from './watch.ts';
+
+export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
+export type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+export {
+  type Attempt,
+  AttemptState,
+  FailureClass,
+  type Failure,
+  type Job,
+  JobState,
+  LogState,
+} from '@conveyor/protocol/conveyor/v1/job_pb.js';
+export { type LogChunk, LogChannel, type LogSection, type LogSpan } from '@conveyor/protocol/conveyor/v1/log_pb.js';
+export {
+  type JobDefinition,
+  type Pipeline,
+  type PipelineDefinition,
+  type PipelineRevision,
+} from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+export { type Run, RunState, type Trigger } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+export type { BatchCreateRunsResult, RunChange } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+export type { GetServerInfoResponse, ServerLimits } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';

@@ -1,11 +1,10 @@
 // Owns how lists are read: page after page, each fetched only when the reader gets there.
+import type { CallOptions } from './call.ts';
 
-/** How a list is read. */
-export interface ListOptions {
+/** How a list is read; `signal` and `timeoutMs` are those of each page's call. */
+export interface ListOptions extends CallOptions {
   /** How many to fetch at a time. Default: the server's. */
   readonly pageSize?: number;
-  /** Ends the list by throwing the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** One page of a list. */
@@ -16,7 +15,7 @@ export interface Page<Item> {
 
 /** Yields the items of all pages. */
 export async function* paged<Item>(
-  fetchPage: (request: { pageSize: number; pageToken: string }) => Promise<Page<Item>>,
+  fetchPage: (page: { pageSize: number; pageToken: string }) => Promise<Page<Item>>,
   options: ListOptions,
 ): AsyncGenerator<Item, void, void> {
   let pageToken = '';

@@ -1,10 +1,12 @@
 // Owns how a stream outlives its connection: it is opened again from the reader's cursor until the source says that it is
 // complete. A break, an unrequested cancel, a silent connection and an early OK are all the same: open again.
 import { type Backoff, backoffDelayMs, waitFor } from './backoff.ts';
-import { ConveyorError, isTransient, toConveyorError } from './error.ts';
+import { ConveyorError, toConveyorError } from './error.ts';
 
-/** How a stream is kept up. */
-export interface ReconnectOptions extends Partial<Backoff> {
+/** How a stream is kept up and ended. */
+export interface WatchOptions extends Partial<Backoff> {
+  /** Ends the stream by throwing the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
   /** After how long without a message a connection counts as broken; servers send a sign of life every 20 s. Default: 60 s. */
   readonly silenceMs?: number;
   /** Told of each break before the wait for the next try. */
@@ -29,9 +31,9 @@ export interface ResumableSource<Message, Item> {
  */
 export async function* resume<Message, Item>(
   source: ResumableSource<Message, Item>,
-  signal: AbortSignal | undefined,
-  options: ReconnectOptions = {},
+  options: WatchOptions,
 ): AsyncGenerator<Item, void, void> {
+  const { signal } = options;
   const backoff = { initialDelayMs: options.initialDelayMs ?? 100, maxDelayMs: options.maxDelayMs ?? 5_000 };
   const silenceMs = options.silenceMs ?? 60_000;
   let failures = 0;
@@ -61,7 +63,7 @@ export async function* resume<Message, Item>(
       signal?.throwIfAborted();
       failure = toConveyorError(thrown);
       const mayPass = everHeard || (failure.code !== 'internal' && failure.code !== 'unknown');
-      if (!mayPass || !isTransient(failure)) throw failure;
+      if (!mayPass || !failure.retryable) throw failure;
     } finally {
       // The stream of a client has no return(): only its signal ends the call.
       connection.abort();

@@ -1,0 +1,54 @@
+// Owns what a program can do with drivers: see them and drain them. Being one is the driver package's.
+import type { Client as ServiceClient } from '@connectrpc/connect';
+import type { Driver } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
+import type { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { type CallOptions, required } from './call.ts';
+import { type ListOptions, paged } from './paging.ts';
+
+/** Which driver instances. Default: all that are not gone. */
+export interface DriverFilterInput {
+  /** Only instances of this driver name. */
+  readonly name?: string | undefined;
+  /** Also instances that are gone. Default: false. */
+  readonly includeGone?: boolean | undefined;
+}
+
+/** How to drain. */
+export interface DrainInput {
+  /** One instance. Default: every instance of the name that is connected now. */
+  readonly instance?: string | undefined;
+  /** Take offers up again. Default: false. */
+  readonly undo?: boolean | undefined;
+  /** How long to wait for the instances to hold nothing, in milliseconds, at most an hour. Default: do not wait. */
+  readonly waitMs?: number | undefined;
+}
+
+/** Driver instances. Every method throws ConveyorError, or the reason of the caller's signal. */
+export interface Drivers {
+  /** Driver instances by name and instance, without spec schemas. */
+  list(filter?: DriverFilterInput, options?: ListOptions): AsyncIterable<Driver>;
+  /** Reads one instance with its spec schema. Reason: DRIVER_NOT_FOUND. */
+  get(name: string, instance: string, options?: CallOptions): Promise<Driver>;
+  /**
+   * Stops offers to instances, or takes them up again; what they hold goes on. `idle` says whether none holds an attempt.
+   * With `waitMs` the call has no deadline but its own. Reason: DRIVER_NOT_FOUND.
+   */
+  drain(name: string, input?: DrainInput, options?: CallOptions): Promise<{ drivers: Driver[]; idle: boolean }>;
+}
+
+export function createDrivers(rpc: ServiceClient<typeof DriverService>): Drivers {
+  return {
+    list: ({ name = '', includeGone = false } = {}, options = {}) =>
+      paged(async (page) => {
+        const { drivers, nextPageToken } = await rpc.listDrivers({ name, includeGone, ...page }, options);
+        return { items: drivers, nextPageToken };
+      }, options),
+    get: async (name, instance, options) => required((await rpc.getDriver({ name, instance }, options)).driver),
+    async drain(name, { instance = '', undo = false, waitMs } = {}, options) {
+      const request = { name, instance, undo };
+      if (waitMs === undefined) return rpc.drainDrivers(request, options);
+      return rpc.drainDrivers({ ...request, waitTimeout: durationFromMs(waitMs) }, { timeoutMs: 0, ...options });
+    },
+  };
+}

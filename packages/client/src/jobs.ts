@@ -1,0 +1,95 @@
+// Owns what a program can do with jobs, their attempts and their logs.
+import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
+import type { Client as ServiceClient } from '@connectrpc/connect';
+import type { Attempt, Job, JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import type { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
+import type { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import { type CallOptions, required } from './call.ts';
+import { type LogPart, type LogPosition, logTail, storedLog } from './log-tail.ts';
+import { type ListOptions, paged } from './paging.ts';
+import { type WatchOptions, resume } from './resume.ts';
+import type { TriggerInput } from './run-input.ts';
+
+/** A job to run on its own. */
+export interface JobInput {
+  /** The job; it can have no `needs`. */
+  readonly job: MessageInitShape<typeof JobDefinitionSchema>;
+  /** Default: {}. */
+  readonly params?: JsonObject | undefined;
+  /** Labels of its run. Default: none. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Default: of kind `api`. */
+  readonly trigger?: TriggerInput | undefined;
+  /** For 24 h the same id with the same body answers with the same job. Default: a random one for each call. */
+  readonly requestId?: string | undefined;
+}
+
+/** Which jobs of a run. Default: all. */
+export interface JobFilterInput {
+  /** Only jobs in one of these states. */
+  readonly states?: readonly JobState[] | undefined;
+  /** Only jobs with these names, at most 100. */
+  readonly names?: readonly string[] | undefined;
+}
+
+/** Jobs of the client's project. Every method throws ConveyorError, or the reason of the caller's signal. */
+export interface Jobs {
+  /** Creates a run of one job; when it returns, the run is durable. Reasons: INVALID_FIELD, SPEC_MISMATCH, REQUEST_ID_REUSED. */
+  create(input: JobInput, options?: CallOptions): Promise<Job>;
+  /** Reads a job with its definition. Reason: JOB_NOT_FOUND. */
+  get(jobId: string, options?: CallOptions): Promise<Job>;
+  /** The jobs of a run in the definition's order. Reason: RUN_NOT_FOUND. */
+  list(runId: string, filter?: JobFilterInput, options?: ListOptions): AsyncIterable<Job>;
+  /** Asks a job to stop. Reasons: JOB_NOT_FOUND, ALREADY_FINISHED. */
+  cancel(jobId: string, input?: { reason?: string }, options?: CallOptions): Promise<Job>;
+  /**
+   * Runs a job again: at once while it waits for a retry, else in a new run. Returns the job that runs.
+   * Reasons: JOB_NOT_FOUND, NOT_FINISHED, REQUEST_ID_REUSED.
+   */
+  retry(jobId: string, input?: { trigger?: TriggerInput; requestId?: string }, options?: CallOptions): Promise<Job>;
+  /** The attempts of a job, oldest first. Reason: JOB_NOT_FOUND. */
+  attempts(jobId: string, options?: ListOptions): AsyncIterable<Attempt>;
+  /** What is stored of a log now. Reasons: JOB_NOT_FOUND, ATTEMPT_NOT_FOUND. */
+  readLog(jobId: string, position?: LogPosition, options?: CallOptions): AsyncIterable<LogPart>;
+  /**
+   * A log from any offset, first what is stored, then what comes, until the attempt ends; waits for a first attempt.
+   * Reconnects. Reasons: JOB_NOT_FOUND, ATTEMPT_NOT_FOUND (also when the job finishes without any attempt).
+   */
+  tailLog(jobId: string, position?: LogPosition, options?: WatchOptions): AsyncIterable<LogPart>;
+}
+
+export function createJobs(rpc: ServiceClient<typeof JobService>): Jobs {
+  return {
+    async create({ job, params, labels, trigger, requestId = '' }, options) {
+      const request = {
+        job,
+        labels: { ...labels },
+        requestId,
+        ...(params === undefined ? {} : { params }),
+        ...(trigger === undefined ? {} : { trigger }),
+      };
+      return required((await rpc.createJob(request, options)).job);
+    },
+    get: async (jobId, options) => required((await rpc.getJob({ jobId }, options)).job),
+    list: (runId, { states = [], names = [] } = {}, options = {}) =>
+      paged(async (page) => {
+        const request = { runId, states: [...states], names: [...names], ...page };
+        const { jobs, nextPageToken } = await rpc.listJobs(request, options);
+        return { items: jobs, nextPageToken };
+      }, options),
+    async cancel(jobId, { reason = '' } = {}, options) {
+      return required((await rpc.cancelJob({ jobId, reason }, options)).job);
+    },
+    async retry(jobId, { trigger, requestId = '' } = {}, options) {
+      const request = { jobId, requestId, ...(trigger === undefined ? {} : { trigger }) };
+      return required((await rpc.retryJob(request, options)).job);
+    },
+    attempts: (jobId, options = {}) =>
+      paged(async (page) => {
+        const { attempts, nextPageToken } = await rpc.listAttempts({ jobId, ...page }, options);
+        return { items: attempts, nextPageToken };
+      }, options),
+    readLog: (jobId, position = {}, options = {}) => storedLog(rpc, jobId, position, options),
+    tailLog: (jobId, position = {}, options = {}) => resume(logTail(rpc, jobId, position), options),
+  };
+}

@@ -1,0 +1,67 @@
+// Owns how callers say what to run and which runs they mean: plain objects, turned into messages of the contract.
+import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
+import type { PipelineDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import { type Run, RunState, type TriggerSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+import {
+  type RunFilter,
+  RunFilterSchema,
+  type RunSpec,
+  RunSpecSchema,
+} from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+
+/** Who or what starts a run; `kind` defaults to `api`. */
+export type TriggerInput = MessageInitShape<typeof TriggerSchema>;
+
+/** What to run: a stored pipeline, at its newest revision unless one is given, or a definition of its own. */
+export type RunSource =
+  | { readonly pipeline: string; readonly revision?: number | undefined }
+  | { readonly definition: MessageInitShape<typeof PipelineDefinitionSchema> };
+
+/** A run to create. */
+export type RunInput = RunSource & {
+  /** Checked against the definition's params schema. Default: {}. */
+  readonly params?: JsonObject | undefined;
+  /** Default: none. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Default: of kind `api`. */
+  readonly trigger?: TriggerInput | undefined;
+  /** For 24 h the same id with the same body answers with the same run. Default: a random one for each call. */
+  readonly requestId?: string | undefined;
+};
+
+/** Which runs; conditions are joined by AND. Default: all. */
+export interface RunFilterInput {
+  /** Only runs of this pipeline. */
+  readonly pipeline?: string | undefined;
+  /** Only runs in one of these states. */
+  readonly states?: readonly RunState[] | undefined;
+  /** Only runs that carry all of these labels. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+}
+
+export function toRunSpec(input: RunInput): RunSpec {
+  const source: RunSpec['source'] | MessageInitShape<typeof RunSpecSchema>['source'] =
+    'definition' in input
+      ? { case: 'definition', value: input.definition }
+      : { case: 'pipeline', value: { name: input.pipeline, revision: input.revision ?? 0 } };
+  return create(RunSpecSchema, {
+    source,
+    ...(input.params === undefined ? {} : { params: input.params }),
+    labels: { ...input.labels },
+    ...(input.trigger === undefined ? {} : { trigger: input.trigger }),
+  });
+}
+
+export function toRunFilter(input: RunFilterInput): RunFilter {
+  return create(RunFilterSchema, {
+    pipeline: input.pipeline ?? '',
+    states: [...(input.states ?? [])],
+    labels: { ...input.labels },
+  });
+}
+
+/** True in states that never change. */
+export function isFinishedRun({ state }: Run): boolean {
+  return state === RunState.SUCCEEDED || state === RunState.FAILED || state === RunState.CANCELLED;
+}

@@ -1,0 +1,85 @@
+// Owns what a program can do with runs. Lists and watches are iterators; everything else is one call.
+import type { Client as ServiceClient } from '@connectrpc/connect';
+import type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+import type { Run } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+import {
+  type BatchCreateRunsResult,
+  RerunScope,
+  type RunService,
+} from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { type CallOptions, required } from './call.ts';
+import { type ListOptions, paged } from './paging.ts';
+import { type WatchOptions, resume } from './resume.ts';
+import { type RunFilterInput, type RunInput, type TriggerInput, toRunFilter, toRunSpec } from './run-input.ts';
+import { type RunsUpdate, runEvents, runUpdates } from './watch.ts';
+
+/** How a run is repeated. */
+export interface RerunInput {
+  /** Which jobs run again: all, or only those that did not succeed and what depends on them. Default: `all`. */
+  readonly scope?: 'all' | 'failed' | undefined;
+  /** Default: of kind `api`. */
+  readonly trigger?: TriggerInput | undefined;
+  /** As for `create`. */
+  readonly requestId?: string | undefined;
+}
+
+/** Runs of the client's project. Every method throws ConveyorError, or the reason of the caller's signal. */
+export interface Runs {
+  /** Creates a run; when it returns, the run is durable. Reasons: PIPELINE_NOT_FOUND, INVALID_FIELD, SPEC_MISMATCH, REQUEST_ID_REUSED. */
+  create(input: RunInput, options?: CallOptions): Promise<Run>;
+  /** Creates up to 1,000 runs, each of which succeeds or fails by itself; answers in the order of `inputs`. */
+  createBatch(inputs: readonly RunInput[], options?: CallOptions): Promise<BatchCreateRunsResult[]>;
+  /** Reads a run with its params and definition. Reason: RUN_NOT_FOUND. */
+  get(runId: string, options?: CallOptions): Promise<Run>;
+  /** Runs, newest first, without params and definitions. */
+  list(filter?: RunFilterInput, options?: ListOptions): AsyncIterable<Run>;
+  /** Asks a run to stop; `force` stops `always` jobs too. Reasons: RUN_NOT_FOUND, ALREADY_FINISHED. */
+  cancel(runId: string, input?: { reason?: string; force?: boolean }, options?: CallOptions): Promise<Run>;
+  /** Makes a new run of a finished one. Reasons: RUN_NOT_FOUND, NOT_FINISHED, REQUEST_ID_REUSED. */
+  rerun(runId: string, input?: RerunInput, options?: CallOptions): Promise<Run>;
+  /** One run's events, first the stored ones behind `afterSeq` (default 0), then new ones, to its last. Reconnects. */
+  watch(runId: string, options?: WatchOptions & { readonly afterSeq?: bigint }): AsyncIterable<Event>;
+  /**
+   * The runs that match a filter: a snapshot of all, then each change, until the signal aborts. Reconnects. With the `cursor`
+   * of an earlier update it goes on behind that, without a snapshot; the filter must be the same.
+   */
+  watchAll(filter?: RunFilterInput, options?: WatchOptions & { readonly cursor?: string }): AsyncIterable<RunsUpdate>;
+  /** Waits until the run has finished, then reads it. */
+  finished(runId: string, options?: WatchOptions): Promise<Run>;
+}
+
+export function createRuns(rpc: ServiceClient<typeof RunService>): Runs {
+  const watch: Runs['watch'] = (runId, options = {}) => resume(runEvents(rpc, runId, options.afterSeq ?? 0n), options);
+  const get: Runs['get'] = async (runId, options) => required((await rpc.getRun({ runId }, options)).run);
+  return {
+    async create(input, options) {
+      const request = { run: toRunSpec(input), requestId: input.requestId ?? '' };
+      return required((await rpc.createRun(request, options)).run);
+    },
+    async createBatch(inputs, options) {
+      const items = inputs.map((input) => ({ run: toRunSpec(input), requestId: input.requestId ?? '' }));
+      return (await rpc.batchCreateRuns({ items }, options)).results;
+    },
+    get,
+    list: (filter = {}, options = {}) =>
+      paged(async (page) => {
+        const { runs, nextPageToken } = await rpc.listRuns({ filter: toRunFilter(filter), ...page }, options);
+        return { items: runs, nextPageToken };
+      }, options),
+    async cancel(runId, { reason = '', force = false } = {}, options) {
+      return required((await rpc.cancelRun({ runId, reason, force }, options)).run);
+    },
+    async rerun(runId, { scope = 'all', trigger, requestId = '' } = {}, options) {
+      const request = { runId, requestId, scope: rerunScopes[scope], ...(trigger === undefined ? {} : { trigger }) };
+      return required((await rpc.rerunRun(request, options)).run);
+    },
+    watch,
+    watchAll: (filter = {}, options = {}) => resume(runUpdates(rpc, filter, options.cursor ?? ''), options),
+    async finished(runId, options = {}) {
+      for await (const _ of watch(runId, options));
+      return get(runId, options.signal === undefined ? {} : { signal: options.signal });
+    },
+  };
+}
+
+const rerunScopes = { all: RerunScope.ALL, failed: RerunScope.FAILED };
