@@ -105,6 +105,8 @@ export interface Orphan {
   readonly offer: Offer;
   readonly checkpoint: Uint8Array;
   readonly logOffset: number;
+  /** How long it has run already, by the database's clock. */
+  readonly ranMs: number;
   readonly cancel?: CancelPhase;
 }
 

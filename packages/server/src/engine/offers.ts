@@ -1,0 +1,101 @@
+// What a driver is told of an attempt: the offer, and the start with what only a started attempt may know.
+import type { Offer, Start } from '../core/frames.ts';
+import type { AttemptKey } from '../core/ids.ts';
+import { LIMITS } from '../core/limits.ts';
+import { plannedJob } from '../core/plan.ts';
+import type { Outputs } from '../core/views.ts';
+import { jobOutcomes } from '../store/outcome-rows.ts';
+import type { Tx } from '../store/sql.ts';
+import type { RunContext } from './run-work.ts';
+
+/** Finds the values of secrets when an attempt starts. They are sent to its driver and kept nowhere. */
+export type ResolveSecrets = (request: SecretRequest) => Promise<Readonly<Record<string, string>>>;
+
+export interface SecretRequest {
+  readonly project: string;
+  readonly runId: string;
+  readonly job: string;
+  readonly driver: string;
+  readonly names: readonly string[];
+}
+
+/** An attempt cannot start whatever is tried: it fails as INVALID. */
+export class CannotStart extends Error {}
+
+export function composeOffer(run: RunContext, key: AttemptKey): Offer {
+  const { definition } = plannedJob(run.plan, key.job);
+  const { offerMs, runMs, cancelGraceMs } = definition.timeouts;
+  return {
+    key,
+    project: run.project,
+    jobName: definition.name,
+    pipeline: run.pipeline ?? '',
+    spec: definition.spec,
+    params: run.params,
+    offerTimeoutMs: offerMs,
+    ...(runMs !== undefined && { runTimeoutMs: runMs }),
+    cancelGraceMs,
+    onLeaseDoubt: definition.onLeaseDoubt,
+    traceparent: run.traceparent,
+  };
+}
+
+export interface StartPoint {
+  /** How long it has run already. */
+  readonly ranMs: number;
+  readonly resumed: boolean;
+  readonly logOffset: number;
+}
+
+export type ComposeStart = (run: RunContext, key: AttemptKey, point: StartPoint) => Promise<Start>;
+
+/** @throws CannotStart when its secrets or the outputs of its needs cannot be had. */
+export function createComposeStart(pool: Tx, resolveSecrets: ResolveSecrets | undefined): ComposeStart {
+  return async (run, key, { ranMs, resumed, logOffset }) => {
+    const { definition, needs } = plannedJob(run.plan, key.job);
+    const { runMs } = definition.timeouts;
+    return {
+      key,
+      needs: needs.length === 0 ? {} : await needsOf(pool, run, key, needs),
+      secrets: definition.secrets.length === 0 ? {} : await secretsOf(run, key, resolveSecrets),
+      ...(runMs !== undefined && { timeLeftMs: Math.max(0, runMs - ranMs) }),
+      resumed,
+      logOffset,
+    };
+  };
+}
+
+async function needsOf(
+  pool: Tx,
+  run: RunContext,
+  key: AttemptKey,
+  needs: readonly number[],
+): Promise<Start['needs']> {
+  const outcomes = await jobOutcomes(pool, key.runId, needs);
+  const found: Record<string, { state: (typeof outcomes)[number]['state']; outputs: Outputs }> = {};
+  let bytes = 0;
+  for (const { job, state, outputs } of outcomes) {
+    found[plannedJob(run.plan, job).definition.name] = { state, outputs };
+    bytes += JSON.stringify(outputs).length;
+  }
+  if (bytes <= LIMITS.needsOutputBytes) return found;
+  throw new CannotStart(`the outputs of its needs are ${bytes} bytes, more than the ${LIMITS.needsOutputBytes} allowed`);
+}
+
+async function secretsOf(
+  run: RunContext,
+  key: AttemptKey,
+  resolveSecrets: ResolveSecrets | undefined,
+): Promise<Readonly<Record<string, string>>> {
+  const { name, driver, secrets } = plannedJob(run.plan, key.job).definition;
+  if (resolveSecrets === undefined) {
+    throw new CannotStart('it asks for secrets, and this control plane was started without resolveSecrets');
+  }
+  const request = { project: run.project, runId: run.runId, job: name, driver, names: secrets };
+  const values = await resolveSecrets(request).catch((cause: unknown) => {
+    throw new CannotStart('its secrets could not be resolved', { cause });
+  });
+  const missing = secrets.filter((secret) => values[secret] === undefined);
+  if (missing.length === 0) return Object.fromEntries(secrets.map((secret) => [secret, values[secret] ?? '']));
+  throw new CannotStart(`secrets ${missing.join(', ')} are not known`);
+}

@@ -1,0 +1,381 @@
+// One driver instance's live session on this replica: turns frames into commands and log writes, and answers after their commit.
+// What it holds in memory is a copy of the ledger for speed; every write is checked there by fence and epoch.
+import type { Command } from '../core/commands.ts';
+import type { DriverFrame, Offer, Orphan } from '../core/frames.ts';
+import { type AttemptKey, formatAttemptId } from '../core/ids.ts';
+import { LIMITS } from '../core/limits.ts';
+import type { Refusal } from '../core/refusal.ts';
+import type { AttemptState, CancelPhase } from '../core/states.ts';
+import type { Background } from './background.ts';
+import type { DriverSession, SessionLink } from './engine.ts';
+import { createHolds, type Hold } from './holds.ts';
+import type { Ledger } from './ledger.ts';
+import type { Log } from './log.ts';
+import { createLogAcks } from './log-acks.ts';
+import type { LogEntry, LogResult, LogWriter } from './log-writer.ts';
+import { CannotStart, type ComposeStart, type StartPoint } from './offers.ts';
+import type { LedgerReply, RunContext, Writer } from './run-work.ts';
+
+/** Above this, a slow driver gets no offers. */
+const MAX_QUEUED_BYTES = 1_048_576;
+
+/** What the takeover settled before the session began. */
+export interface SessionFacts {
+  readonly sessionId: string;
+  readonly writer: Writer;
+  readonly driver: string;
+  readonly instance: string;
+  readonly slots: number;
+  readonly draining: boolean;
+  /** Hexadecimal digits; undefined when any spec fits. */
+  readonly schemaDigest: string | undefined;
+  /** Attempts that it goes on with. */
+  readonly held: readonly AttemptKey[];
+  readonly orphans: readonly Orphan[];
+}
+
+export interface SessionOptions {
+  readonly facts: SessionFacts;
+  readonly link: SessionLink;
+  readonly ledger: Ledger;
+  readonly logWriter: LogWriter;
+  readonly composeStart: ComposeStart;
+  readonly background: Background;
+  readonly log: Log;
+  /** Asks for a renewal; its Pulse is sent once that is committed. */
+  renew(session: Session, seq: number): void;
+  /** Stores a changed number of slots, or that the instance drains. */
+  store(change: { readonly slots: number } | { readonly draining: true }): Promise<void>;
+  /** A slot may have become free. */
+  onRoom(): void;
+  /** An offer to this instance came back. */
+  onReturned(key: AttemptKey): void;
+  /** Called once, when the session ends for whatever reason. */
+  onEnd(session: Session): void;
+  /** Ends the lease of an instance that left. */
+  dropLease(): Promise<void>;
+}
+
+export interface Session extends DriverSession {
+  readonly facts: SessionFacts;
+  /** How many more offers it can take now. */
+  room(): number;
+  /** Hands over an offer that is committed. */
+  offer(offer: Offer): void;
+  /** Tells that an attempt is to be stopped. */
+  stop(key: AttemptKey, phase: CancelPhase, reason: string): void;
+  /** Tells that an attempt ended without the driver's word. */
+  revoke(key: AttemptKey, state: AttemptState | undefined, reason: string): void;
+  holds(): readonly Hold[];
+  /** Withdraws offers, and gives up orphans, that were not answered in time. */
+  expire(): void;
+  drain(draining: boolean): void;
+  pulse(seq: number, leaseLeftMs: number): void;
+  /** Ends the stream. Says nothing about the attempts on it. */
+  end(refusal: Refusal | undefined): void;
+}
+
+export const SUPERSEDED: Refusal = {
+  refused: 'SESSION_SUPERSEDED',
+  message: 'this instance has opened another session, or its lease ran out: say Hello again',
+};
+
+/** A command about an attempt without what every one of them carries. */
+type Unaddressed<C extends Command = Command> = C extends { readonly attempt: number }
+  ? Omit<C, 'job' | 'attempt' | 'instance' | 'content'>
+  : never;
+
+export function createSession(options: SessionOptions): Session {
+  const { facts, link, ledger, logWriter, background } = options;
+  const { writer } = facts;
+  const holds = createHolds();
+  const acks = createLogAcks((ack) => link.send(ack));
+  let ended = false;
+  let slots = facts.slots;
+  let draining = facts.draining;
+  let pendingLogBytes = 0;
+  for (const key of facts.held) holds.add(key, 'RUNNING', 0);
+  for (const orphan of facts.orphans) holds.addOrphan(orphan);
+
+  const session: Session = {
+    facts,
+    sessionId: facts.sessionId,
+    room() {
+      if (ended || draining || link.queuedBytes() > MAX_QUEUED_BYTES) return 0;
+      return Math.max(0, slots - holds.taken());
+    },
+    offer(offer) {
+      const hold = holds.add(offer.key, 'OFFERED', offer.offerTimeoutMs);
+      // A driver that was never told cannot have begun.
+      if (ended) work(() => withdraw(hold, false));
+      else link.send({ type: 'Offer', ...offer });
+    },
+    stop(key, phase, reason) {
+      const hold = holds.find(key);
+      if (hold === undefined) return;
+      hold.stop = { phase, reason };
+      if (hold.phase === 'RUNNING') link.send({ type: 'Cancel', key, phase, reason });
+    },
+    revoke(key, state, reason) {
+      const hold = holds.find(key);
+      // Whoever asked is told by the answer.
+      if (hold !== undefined && hold.phase !== 'ASKED') sendRevoke(key, reason, state);
+    },
+    holds: () => holds.all(),
+    expire() {
+      for (const hold of holds.overdueOffers()) work(() => withdraw(hold, true));
+      for (const orphan of holds.takeOverdueOrphans()) {
+        work(() => lose(orphan.offer.key, 'INFRASTRUCTURE', 'the driver restarted and did not take it over in time'));
+      }
+    },
+    drain(value) {
+      draining = value;
+      if (!value) options.onRoom();
+    },
+    pulse(seq, leaseLeftMs) {
+      if (!ended) link.send({ type: 'Pulse', seq, leaseLeftMs });
+    },
+    receive(frames) {
+      for (const frame of frames) {
+        if (ended) return;
+        handle(frame);
+      }
+    },
+    disconnected: close,
+    end(refusal) {
+      if (ended) return;
+      link.end(refusal);
+      close();
+    },
+  };
+  return session;
+
+  function close(): void {
+    if (ended) return;
+    ended = true;
+    options.onEnd(session);
+  }
+
+  /** Runs work that answers the driver. When it fails, only a new Hello can tell what is true. */
+  function work(task: () => Promise<void>): void {
+    background.run(() =>
+      task().catch((error: unknown) => {
+        options.log.error({ err: error, session: facts.sessionId }, 'a frame could not be handled');
+        const message = 'a frame could not be handled: connect again with what is held';
+        session.end({ refused: 'DATABASE_UNAVAILABLE', message });
+      }),
+    );
+  }
+
+  function handle(frame: DriverFrame): void {
+    switch (frame.type) {
+      case 'Accept':
+        return work(() => accept(frame.key));
+      case 'Finish':
+        return work(() => finish(frame));
+      case 'Log':
+        return writeLog(frame);
+      case 'Section':
+      case 'Output':
+      case 'Progress':
+      case 'Checkpoint':
+        return logWriter.write(writer, frame, (result) => written(frame, result));
+      case 'Heartbeat':
+        return options.renew(session, frame.seq);
+      case 'Annotation':
+        return work(() => annotate(frame));
+      case 'Reject':
+        return work(() => reject(frame));
+      case 'Malformed':
+        return work(() => lose(frame.key, 'INVALID', `the driver sent what cannot be taken: ${frame.problem}`));
+      case 'Misaddressed': {
+        const { attemptId, fence } = frame;
+        return link.send({ type: 'Revoke', attemptId, fence, reason: 'no attempt has this id and fence' });
+      }
+      case 'Adopt':
+        return work(() => adopt(frame.key));
+      case 'Disown':
+        return work(() => disown(frame.key));
+      case 'Slots':
+        slots = frame.total;
+        options.onRoom();
+        return work(() => options.store({ slots: frame.total }));
+      case 'Drain':
+        draining = true;
+        return work(() => options.store({ draining: true }));
+      case 'Goodbye':
+        return work(leave);
+    }
+  }
+
+  async function accept(key: AttemptKey): Promise<void> {
+    const hold = holds.find(key) ?? holds.add(key, 'ASKED', 0);
+    hold.phase = 'ASKED';
+    const { reply, run } = await submit(key, { type: 'Accept' });
+    if (reply.type === 'Done' && run !== undefined) {
+      await start(hold, run, { ranMs: 0, resumed: false, logOffset: 0 });
+    } else stale(key, reply, 'the offer is no longer yours');
+  }
+
+  async function adopt(key: AttemptKey): Promise<void> {
+    const orphan = holds.takeOrphan(key);
+    if (orphan === undefined) return sendRevoke(key, 'it is not an orphan of yours, or no longer');
+    const hold = holds.add(key, 'ASKED', 0);
+    const { reply, run, job } = await submit(key, { type: 'Adopt' });
+    if (reply.type !== 'Done' || run === undefined) return stale(key, reply, 'it is no longer yours');
+    const live = job !== undefined && 'live' in job ? job.live : undefined;
+    if (live?.stop !== undefined) hold.stop = live.stop;
+    await start(hold, run, { ranMs: orphan.ranMs, resumed: true, logOffset: orphan.logOffset });
+  }
+
+  async function start(hold: Hold, run: RunContext, point: StartPoint): Promise<void> {
+    const { key } = hold;
+    try {
+      const composed = await options.composeStart(run, key, point);
+      hold.phase = 'RUNNING';
+      link.send({ type: 'Start', ...composed });
+    } catch (error) {
+      if (!(error instanceof CannotStart)) throw error;
+      return lose(key, 'INVALID', `the job cannot start: ${error.message}`);
+    }
+    if (hold.stop !== undefined) link.send({ type: 'Cancel', key, ...hold.stop });
+  }
+
+  async function reject(frame: Extract<DriverFrame, { type: 'Reject' }>): Promise<void> {
+    const { type, key, reason, retryAfterMs, invalid } = frame;
+    const retry = retryAfterMs === undefined ? {} : { retryAfterMs };
+    markAsked(key);
+    const { reply } = await submit(key, { type, reason, ...retry, invalid, random: Math.random() });
+    if (reply.type !== 'Done') return stale(key, reply, 'the offer is no longer yours');
+    options.onReturned(key);
+    drop(key);
+  }
+
+  async function withdraw(hold: Hold, expired: boolean): Promise<void> {
+    const { key } = hold;
+    hold.phase = 'ASKED';
+    const { reply } = await submit(key, { type: 'Withdraw', expired, random: Math.random() });
+    if (reply.type !== 'Done') return stale(key, reply, 'the offer is no longer yours');
+    if (expired) options.onReturned(key);
+    sendRevoke(key, 'the offer was not answered in time', 'EXPIRED');
+  }
+
+  async function disown(key: AttemptKey): Promise<void> {
+    if (holds.takeOrphan(key) === undefined) return sendRevoke(key, 'it is not an orphan of yours, or no longer');
+    await lose(key, 'INFRASTRUCTURE', 'the driver restarted and gave it up');
+  }
+
+  async function lose(key: AttemptKey, failureClass: 'INFRASTRUCTURE' | 'INVALID', message: string): Promise<void> {
+    markAsked(key);
+    await logWriter.settled(key);
+    const { reply } = await submit(key, { type: 'Lose', failureClass, message, random: Math.random() });
+    stale(key, reply, message);
+  }
+
+  async function annotate(frame: Extract<DriverFrame, { type: 'Annotation' }>): Promise<void> {
+    const { key, number, annotation } = frame;
+    const { reply } = await submit(key, { type: 'Annotate', number, annotation });
+    if (reply.type !== 'Done') stale(key, reply, 'it is no longer yours');
+  }
+
+  async function finish(frame: Extract<DriverFrame, { type: 'Finish' }>): Promise<void> {
+    const { key, ...result } = frame;
+    const hold = markAsked(key);
+    const settled = logWriter.settled(key);
+    if (settled !== undefined) await settled;
+    const { reply } = await submit(key, { ...result, random: Math.random() });
+    if (reply.type === 'Finished') {
+      link.send({ type: 'FinishAck', key, logState: reply.logState });
+      acks.forget(key);
+      drop(key);
+    } else if (reply.type === 'LogMissing') {
+      if (hold !== undefined) hold.phase = 'RUNNING';
+      link.send({ type: 'LogMissing', key, offset: reply.offset });
+    } else stale(key, reply, 'it is no longer yours');
+  }
+
+  async function leave(): Promise<void> {
+    draining = true;
+    const left = holds.all();
+    await Promise.all(
+      left.map(({ key, phase }) =>
+        phase === 'OFFERED'
+          ? submit(key, { type: 'Withdraw', expired: false, random: 0 })
+          : submit(key, {
+              type: 'Lose',
+              failureClass: 'INFRASTRUCTURE',
+              message: 'the driver left',
+              random: Math.random(),
+            }),
+      ),
+    );
+    await options.dropLease();
+    session.end(undefined);
+  }
+
+  function writeLog(frame: Extract<DriverFrame, { type: 'Log' }>): void {
+    const { length } = frame.data;
+    pendingLogBytes += length;
+    if (pendingLogBytes > LIMITS.sessionLogWindow + LIMITS.logFrameBytes) {
+      const message = `${pendingLogBytes} log bytes wait for a LogAck: send at most session_log_window of them`;
+      session.end({ refused: 'PROTOCOL_VIOLATION', message });
+      return;
+    }
+    logWriter.write(writer, frame, (result) => {
+      pendingLogBytes -= length;
+      written(frame, result);
+    });
+  }
+
+  function written({ type, key }: LogEntry, result: LogResult): void {
+    switch (result.type) {
+      case 'Stored':
+        // While a Finish is under way its answer says it all.
+        if (type === 'Log' && holds.find(key)?.phase !== 'ASKED') acks.add(key, result.offset, false);
+        return;
+      case 'Gap':
+        return acks.add(key, result.offset, true);
+      case 'Stale':
+        return sendRevoke(key, 'it is no longer yours', result.state);
+      case 'Superseded':
+        return session.end(SUPERSEDED);
+      case 'Invalid':
+        return work(() => lose(key, 'INVALID', result.problem));
+      case 'Failed':
+        return work(() => Promise.reject(result.error));
+    }
+  }
+
+  async function submit(key: AttemptKey, command: Unaddressed) {
+    const addressed = { ...command, job: key.job, attempt: key.attempt, instance: writer.instance, content: undefined };
+    return await ledger.submit(key.runId, addressed as Command, { writer });
+  }
+
+  function markAsked(key: AttemptKey): Hold | undefined {
+    const hold = holds.find(key);
+    if (hold !== undefined) hold.phase = 'ASKED';
+    return hold;
+  }
+
+  /** What is not in the driver's hand is revoked, whatever it asked; a session that may not write any more ends. */
+  function stale(key: AttemptKey, reply: LedgerReply, reason: string): void {
+    if (reply.type === 'Superseded') session.end(SUPERSEDED);
+    else sendRevoke(key, reason, reply.type === 'Stale' ? reply.state : undefined);
+  }
+
+  function sendRevoke(key: AttemptKey, reason: string, state?: AttemptState): void {
+    drop(key);
+    link.send({
+      type: 'Revoke',
+      attemptId: formatAttemptId(key),
+      fence: key.attempt,
+      reason,
+      ...(state !== undefined && { state }),
+    });
+  }
+
+  function drop(key: AttemptKey): void {
+    holds.drop(key);
+    options.onRoom();
+  }
+}
