@@ -1,0 +1,242 @@
+// What may never happen in a ledger, looked for with arbitrary graphs and arbitrary commands: early, late, repeated, reordered, from
+// the wrong instance, with clocks that go back. Each checker is shown to catch a decision that is wrong on purpose.
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Command } from './commands.ts';
+import { decide, type Decision } from './decide.ts';
+import type { Definition, JobDefinition } from './definition.ts';
+import { compilePlan } from './plan.ts';
+import { type JobRecord, JobsNotLoaded, liveOf, type RunSlice } from './run-state.ts';
+import { dueOf } from './settle.ts';
+import { definitions } from './testing/definitions.ts';
+import { checkReplay, checkStep } from './testing/invariants.ts';
+import { commandFor, type RandomStep, randomSteps } from './testing/random-commands.ts';
+import { attemptKey, type Decide, openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
+
+const CREATE: Command = { type: 'Create', trigger: { kind: 'api', actor: '', reference: '' } };
+
+function live(definition: Definition, steps: readonly RandomStep[], decideWith: Decide = decide): SimulatedLedger {
+  const ledger = openLedger(definition, decideWith);
+  const history: Command[] = [];
+  checkedSubmit(ledger, CREATE, ledger.nowMs);
+  for (const step of steps) {
+    const meant = commandFor(ledger, step, history);
+    if (meant === undefined) continue;
+    ledger.nowMs = Math.max(ledger.nowMs, meant.nowMs);
+    history.push(meant.command);
+    checkedSubmit(ledger, meant.command, meant.nowMs);
+  }
+  checkReplay(ledger);
+  return ledger;
+}
+
+function checkedSubmit(ledger: SimulatedLedger, command: Command, nowMs: number): void {
+  const attemptsBefore = new Map(ledger.attempts);
+  const step = submit(ledger, command, nowMs);
+  checkStep(ledger, attemptsBefore, step);
+}
+
+/** Goes on with drivers that do all that is asked of them, until the run has finished or nothing is left to do. */
+function workOff(ledger: SimulatedLedger): void {
+  for (let turn = 0; turn < 1_000; turn++) {
+    const next = obedientCommand(ledger);
+    if (next === undefined) return;
+    checkedSubmit(ledger, next, ledger.nowMs);
+  }
+  throw new Error('the run does not come to an end');
+}
+
+function obedientCommand(ledger: SimulatedLedger): Command | undefined {
+  for (const [job, record] of ledger.slice.jobs) {
+    const { attempt } = record;
+    const instance = liveOf(record)?.instance ?? 1;
+    const content = ledger.attempts.get(attemptKey(job, attempt));
+    switch (record.state) {
+      case 'BLOCKED':
+        continue;
+      case 'WAITING':
+        ledger.nowMs = Math.max(ledger.nowMs, dueOf(ledger.slice, job, record) ?? 0);
+        return { type: 'Timer', job, random: 0, content };
+      case 'QUEUED':
+        return { type: 'Offer', job, instance: 1, instanceId: 'obedient' };
+      case 'OFFERED':
+        return { type: 'Accept', job, attempt, instance };
+      case 'RUNNING':
+      case 'CANCELLING':
+        return {
+          type: 'Finish',
+          job,
+          attempt,
+          instance,
+          outcome: record.live.stop === undefined ? 'SUCCEEDED' : 'CANCELLED',
+          failureClass: 'WORKLOAD',
+          message: '',
+          logSize: content?.logSize ?? 0,
+          logCrc32c: content?.logCrc32c ?? 0,
+          logLost: false,
+          random: 0,
+          content,
+        };
+      case 'SUCCEEDED':
+      case 'FAILED':
+      case 'SKIPPED':
+      case 'CANCELLED':
+        continue;
+    }
+  }
+  return undefined;
+}
+
+test('a run keeps every promise, whatever is asked of it and in whatever order', () => {
+  fc.assert(
+    fc.property(definitions, randomSteps, (definition, steps) => {
+      live(definition, steps);
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test('a run ends once its drivers do what they are asked', () => {
+  fc.assert(
+    fc.property(definitions, randomSteps, (definition, steps) => {
+      const ledger = live(definition, steps);
+      workOff(ledger);
+      expect(ledger.slice.run.counts.open).toBe(0);
+      expect(ledger.slice.run.finishedMs).toBeDefined();
+      checkReplay(ledger);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('a cancelled run ends by time alone when its drivers are deaf', () => {
+  fc.assert(
+    fc.property(definitions, randomSteps, (definition, steps) => {
+      const ledger = live(definition, steps);
+      checkedSubmit(ledger, { type: 'CancelRun', reason: 'enough', force: true }, ledger.nowMs);
+      for (
+        let job = [...ledger.slice.jobs].find(isOpen);
+        job !== undefined;
+        job = [...ledger.slice.jobs].find(isOpen)
+      ) {
+        const [index, record] = job;
+        const dueMs = dueOf(ledger.slice, index, record);
+        expect(dueMs).toBeDefined();
+        ledger.nowMs = Math.max(ledger.nowMs, dueMs ?? 0);
+        const content = ledger.attempts.get(attemptKey(index, record.attempt));
+        checkedSubmit(ledger, { type: 'Timer', job: index, random: 0, content }, ledger.nowMs);
+      }
+      expect(ledger.slice.run.finishedMs).toBeDefined();
+    }),
+    { numRuns: 200 },
+  );
+});
+
+function isOpen([, job]: [number, { state: string }]): boolean {
+  return !['SUCCEEDED', 'FAILED', 'SKIPPED', 'CANCELLED'].includes(job.state);
+}
+
+describe('the checkers catch a decision that', () => {
+  /** Decides rightly and then spoils what came out. */
+  const spoilt =
+    (spoil: (decision: Decision, command: Command) => Partial<Decision>): Decide =>
+    (slice, command, nowMs) => {
+      const decision = decide(slice, command, nowMs);
+      return decision.events.length === 0 ? decision : { ...decision, ...spoil(decision, command) };
+    };
+
+  /** Decides rightly on a command or a run that is not the one asked about. */
+  const misled =
+    (mislead: (command: Command, slice: RunSlice) => Command, misread = (slice: RunSlice) => slice): Decide =>
+    (slice, command, nowMs) => {
+      const decision = decide(misread(slice), mislead(command, slice), nowMs);
+      return { ...decision, after: { ...decision.after, plan: slice.plan } };
+    };
+
+  const faults: Readonly<Record<string, Decide>> = {
+    'ignores the fence': misled((command, { jobs }) => {
+      if (!('attempt' in command) || 'content' in command) return command;
+      return { ...command, attempt: jobs.get(command.job)?.attempt ?? command.attempt };
+    }),
+    'ignores who speaks': misled((command, { jobs }) => {
+      const job = 'instance' in command && 'attempt' in command ? jobs.get(command.job) : undefined;
+      return { ...command, ...(job !== undefined && { instance: liveOf(job)?.instance }) } as Command;
+    }),
+    'repeats a fence': spoilt(({ events }) => ({
+      events: events.map((event) => (event.type === 'AttemptOffered' ? { ...event, attempt: 1 } : event)),
+    })),
+    'loses an event': spoilt(({ events, marks }) => ({ events: events.slice(1), marks: marks.slice(1) })),
+    'changes the state without an event': spoilt(({ after }) => ({
+      after: { ...after, run: { ...after.run, lastMs: after.run.lastMs + 1 } },
+    })),
+    'counts wrong': spoilt(({ after: { run, ...after } }) => ({
+      after: { ...after, run: { ...run, counts: { ...run.counts, skipped: run.counts.skipped + 1 } } },
+    })),
+    'hides a change': spoilt(({ touched }) => ({ touched: new Set([...touched].slice(1)) })),
+    'invents outputs': spoilt(({ events }) => ({
+      events: events.map((event) => (event.type === 'AttemptEnded' ? { ...event, outputs: { made: 'up' } } : event)),
+    })),
+    'offers what is blocked': misled(
+      (command) => command,
+      (slice) => ({ ...slice, jobs: new Map([...slice.jobs].map(([index, job]) => [index, unblocked(job)])) }),
+    ),
+    'ends a run too soon': spoilt(({ after }) => ({ after: { ...after, run: { ...after.run, state: 'SUCCEEDED' } } })),
+    'acknowledges a cancel and forgets it': misled((command) =>
+      command.type === 'CancelRun' ? { type: 'ReleaseBackoff', job: 0 } : command,
+    ),
+    'acknowledges the cancel of a job and forgets it': misled((command) =>
+      command.type === 'CancelJob' ? { type: 'ReleaseBackoff', job: 0 } : command,
+    ),
+    'retries beyond the budget': misled(
+      (command) => command,
+      withJobs(({ retry, ...job }) => {
+        const budgets = { WORKLOAD: 100, DRIVER: 100, INFRASTRUCTURE: 100, TIMEOUT: 100, REJECTED: 100 };
+        return { ...job, retry: { ...retry, budgets } };
+      }),
+    ),
+    'waits too long before a retry': misled(
+      (command) => command,
+      withJobs(({ retry, ...job }) => {
+        return { ...job, retry: { ...retry, initialBackoffMs: 200, maxBackoffMs: 20_000 } };
+      }),
+    ),
+    'never fires a timer': misled((command) =>
+      command.type === 'Timer' ? { type: 'ReleaseBackoff', job: command.job } : command,
+    ),
+    'fires a timer too soon': (slice, command, nowMs) =>
+      decide(slice, command, command.type === 'Timer' ? nowMs + 1 : nowMs),
+    'takes a job that it does not know for one that does not matter': (slice, command, nowMs) => {
+      try {
+        return decide(slice, command, nowMs);
+      } catch (error) {
+        if (!(error instanceof JobsNotLoaded)) throw error;
+        return { reply: { type: 'Done' }, events: [], marks: [], after: slice, touched: new Set() };
+      }
+    },
+    'changes what it was given': (slice, command, nowMs) => {
+      const decision = decide(slice, command, nowMs);
+      Object.assign(slice.run, { seq: decision.after.run.seq });
+      return decision;
+    },
+  };
+
+  test.each(Object.entries(faults))('%s', (_, decideWrongly) => {
+    const property = fc.property(definitions, randomSteps, (definition, steps) => {
+      live(definition, steps, decideWrongly);
+    });
+    const { failed, errorInstance } = fc.check(property, { numRuns: 1_000, endOnFailure: true });
+    expect(failed).toBe(true);
+    expect(String(errorInstance)).toMatch(/^(Error: broken:|AssertionError:)/);
+  });
+});
+
+function unblocked(job: JobRecord): JobRecord {
+  return job.state === 'BLOCKED' ? { ...job, state: 'QUEUED' } : job;
+}
+
+function withJobs(change: (job: JobDefinition) => JobDefinition): (slice: RunSlice) => RunSlice {
+  return (slice) => {
+    const { definition } = slice.plan;
+    return { ...slice, plan: compilePlan({ ...definition, jobs: definition.jobs.map(change) }) };
+  };
+}

@@ -1,0 +1,163 @@
+// Owns arbitrary sequences of commands. A step says what to try in words that fit any run; which job, attempt and time it means is
+// found in the state that it meets, mostly so that it has an effect, and sometimes so that it is late, wrong or repeated.
+import fc from 'fast-check';
+import type { AttemptRef, Command } from '../commands.ts';
+import { liveOf } from '../run-state.ts';
+import { dueOf } from '../settle.ts';
+import type { JobState } from '../states.ts';
+import { attemptKey, type SimulatedLedger } from './simulated-ledger.ts';
+
+export interface RandomStep {
+  readonly kind: Kind;
+  /** Picks among the jobs that the step fits, or among all when it is not aimed. */
+  readonly pick: number;
+  readonly aimed: boolean;
+  /** What is added to the number of the newest attempt, and to the instance that holds it. */
+  readonly wrongFence: number;
+  readonly wrongInstance: number;
+  readonly advanceMs: number;
+  readonly random: number;
+  readonly variant: number;
+}
+
+type Kind = Exclude<Command['type'], 'Create'> | 'Store' | 'Again';
+
+const LIVE: readonly JobState[] = ['OFFERED', 'RUNNING', 'CANCELLING'];
+const STARTED: readonly JobState[] = ['RUNNING', 'CANCELLING'];
+
+/** How often each kind is tried, and in which states of a job it has an effect. */
+const KINDS: Readonly<Record<Kind, { readonly weight: number; readonly fits: readonly JobState[] }>> = {
+  Offer: { weight: 8, fits: ['QUEUED'] },
+  Accept: { weight: 8, fits: ['OFFERED'] },
+  Finish: { weight: 8, fits: STARTED },
+  Timer: { weight: 6, fits: ['WAITING', 'QUEUED', ...STARTED] },
+  Again: { weight: 5, fits: [] },
+  Store: { weight: 3, fits: STARTED },
+  Reject: { weight: 2, fits: ['OFFERED'] },
+  Withdraw: { weight: 2, fits: ['OFFERED'] },
+  Lose: { weight: 3, fits: LIVE },
+  Adopt: { weight: 1, fits: STARTED },
+  Annotate: { weight: 1, fits: STARTED },
+  CancelJob: { weight: 1, fits: ['BLOCKED', 'WAITING', 'QUEUED', ...LIVE] },
+  CancelRun: { weight: 1, fits: [] },
+  ReleaseBackoff: { weight: 1, fits: ['WAITING'] },
+};
+
+const mostly = <T>(usual: T, ...others: T[]): fc.Arbitrary<T> =>
+  fc.oneof({ weight: 9, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: fc.constantFrom(...others) });
+
+export const randomSteps: fc.Arbitrary<RandomStep[]> = fc.array(
+  fc.record({
+    kind: fc.oneof(
+      ...Object.entries(KINDS).map(([kind, { weight }]) => ({ weight, arbitrary: fc.constant(kind as Kind) })),
+    ),
+    pick: fc.nat(99),
+    aimed: mostly(true, false),
+    wrongFence: mostly(0, -1, 1),
+    wrongInstance: mostly(0, 1),
+    advanceMs: fc.constantFrom(0, 0, 1, 7, 45, -10),
+    random: fc.constantFrom(0, 0.5, 0.999),
+    variant: fc.nat(11),
+  }),
+  { maxLength: 100, size: 'max' },
+);
+
+/** The command that a step means now, and when; undefined when it means none. `Store` changes what is stored of an attempt. */
+export function commandFor(
+  ledger: SimulatedLedger,
+  step: RandomStep,
+  history: readonly Command[],
+): { readonly command: Command; readonly nowMs: number } | undefined {
+  const nowMs = ledger.nowMs + step.advanceMs;
+  if (step.kind === 'Again') {
+    const command = history[step.pick % history.length];
+    return command === undefined ? undefined : { command, nowMs };
+  }
+  const job = pickJob(ledger, step);
+  if (job === undefined) return undefined;
+  if (step.kind === 'Store') {
+    storeContent(ledger, job, step.variant);
+    return undefined;
+  }
+  const command = build(ledger, step, step.kind, job);
+  if (step.kind !== 'Timer' || !step.aimed) return { command, nowMs };
+  const dueMs = dueOf(ledger.slice, job, ledger.slice.jobs.get(job)!) ?? nowMs;
+  return { command, nowMs: Math.max(nowMs, dueMs) };
+}
+
+function pickJob(ledger: SimulatedLedger, { kind, pick, aimed }: RandomStep): number | undefined {
+  const { fits } = KINDS[kind as Kind];
+  const all = [...ledger.slice.jobs];
+  const fitting = aimed && fits.length > 0 ? all.filter(([, job]) => fits.includes(job.state)) : all;
+  return fitting[pick % fitting.length]?.[0];
+}
+
+/** As the log writer and the frames Output do. */
+function storeContent(ledger: SimulatedLedger, job: number, variant: number): void {
+  const key = attemptKey(job, ledger.slice.jobs.get(job)!.attempt);
+  const content = ledger.attempts.get(key);
+  if (content?.state !== 'RUNNING') return;
+  const logSize = content.logSize + variant;
+  ledger.attempts.set(key, {
+    ...content,
+    logSize,
+    logCrc32c: logSize * 31,
+    outputs: { [`key${variant % 3}`]: variant },
+  });
+}
+
+function build(
+  ledger: SimulatedLedger,
+  { wrongFence, wrongInstance, random, variant }: RandomStep,
+  type: Exclude<Command['type'], 'Create'>,
+  job: number,
+): Command {
+  const record = ledger.slice.jobs.get(job)!;
+  const attempt = record.attempt + wrongFence;
+  const ref: AttemptRef = { job, attempt, instance: (liveOf(record)?.instance ?? 1) + wrongInstance };
+  const content = ledger.attempts.get(attemptKey(job, attempt));
+  const retryAfter = variant % 4 === 0 ? { retryAfterMs: 33 } : {};
+  switch (type) {
+    case 'Offer':
+      return { type, job, instance: 1 + (variant % 3), instanceId: `instance-${1 + (variant % 3)}` };
+    case 'Accept':
+    case 'Adopt':
+      return { type, ...ref };
+    case 'Reject':
+      return { type, ...ref, reason: 'busy', invalid: variant === 1, random, ...retryAfter };
+    case 'Withdraw':
+      return { type, ...ref, expired: variant % 2 === 0, random };
+    case 'Annotate': {
+      const number = (content?.annotations ?? 0) + (variant % 3);
+      return { type, ...ref, number, annotation: { level: 'INFO', text: 'noted', link: '' }, content };
+    }
+    case 'Finish': {
+      const failureClass = (['WORKLOAD', 'DRIVER', 'INVALID'] as const)[variant % 3] ?? 'WORKLOAD';
+      return {
+        type,
+        ...ref,
+        outcome: (['SUCCEEDED', 'FAILED', 'FAILED', 'CANCELLED'] as const)[variant % 4] ?? 'SUCCEEDED',
+        failureClass: variant < 9 ? 'WORKLOAD' : failureClass,
+        message: `variant ${variant}`,
+        logSize: (content?.logSize ?? 0) + (variant === 3 ? 5 : 0),
+        logCrc32c: (content?.logCrc32c ?? 0) + (variant === 5 ? 1 : 0),
+        logLost: variant === 7,
+        random,
+        content,
+        ...retryAfter,
+      };
+    }
+    case 'Lose': {
+      const failureClass = variant === 1 ? 'INVALID' : 'INFRASTRUCTURE';
+      return { type, ...ref, failureClass, message: 'gone', random, content };
+    }
+    case 'CancelRun':
+      return { type, reason: 'no more', force: variant < 4 };
+    case 'CancelJob':
+      return { type, job, reason: 'not this one' };
+    case 'ReleaseBackoff':
+      return { type, job };
+    case 'Timer':
+      return { type, job, random, content };
+  }
+}

@@ -1,0 +1,112 @@
+// Owns a ledger in memory as the store and the engine keep one: the run's state, its events, and what is stored of each attempt,
+// which is changed by events alone. Whoever decides is an argument, so that a checker can be shown to catch a wrong decision.
+import type { AttemptContent, Command } from '../commands.ts';
+import { resultOf } from '../attempt.ts';
+import { decide, type Decision } from '../decide.ts';
+import type { Definition } from '../definition.ts';
+import type { RunEvent } from '../events.ts';
+import { beforeFirstEvent } from '../evolve.ts';
+import { compilePlan } from '../plan.ts';
+import { liveOf, type RunSlice } from '../run-state.ts';
+
+export type Decide = typeof decide;
+
+export interface LedgerEntry {
+  readonly event: RunEvent;
+  readonly timeMs: number;
+}
+
+/** One command and what came of it. */
+export interface Step {
+  readonly before: RunSlice;
+  /** A copy of what the decision was made on, taken before it. */
+  readonly given: Pick<RunSlice, 'run' | 'jobs'>;
+  readonly command: Command;
+  readonly nowMs: number;
+  readonly decision: Decision;
+}
+
+export interface SimulatedLedger {
+  readonly decideWith: Decide;
+  slice: RunSlice;
+  nowMs: number;
+  readonly entries: LedgerEntry[];
+  /** By job and attempt, joined by a dot. */
+  readonly attempts: Map<string, AttemptContent>;
+}
+
+/** The ledger of a run that is not created yet. */
+export function openLedger(definition: Definition, decideWith: Decide = decide): SimulatedLedger {
+  const slice = beforeFirstEvent(compilePlan(definition));
+  return { decideWith, slice, nowMs: 1_000, entries: [], attempts: new Map() };
+}
+
+/** Decides on a command and keeps what follows, as one flush of the engine does. */
+export function submit(ledger: SimulatedLedger, command: Command, nowMs = ledger.nowMs): Step {
+  const before = ledger.slice;
+  const given = structuredClone({ run: before.run, jobs: before.jobs });
+  const complete = withContent(ledger, command);
+  const decision = ledger.decideWith(before, complete, nowMs);
+  ledger.slice = { plan: before.plan, run: decision.after.run, jobs: new Map(decision.after.jobs) };
+  for (const event of decision.events) {
+    ledger.entries.push({ event, timeMs: decision.after.run.lastMs });
+    project(ledger, complete, event);
+  }
+  return { before, given, command: complete, nowMs, decision };
+}
+
+export function attemptKey(job: number, attempt: number): string {
+  return `${job}.${attempt}`;
+}
+
+function withContent(ledger: SimulatedLedger, command: Command): Command {
+  switch (command.type) {
+    case 'Finish':
+    case 'Lose':
+    case 'Annotate':
+      return { ...command, content: ledger.attempts.get(attemptKey(command.job, command.attempt)) };
+    case 'Timer': {
+      const job = ledger.slice.jobs.get(command.job);
+      if (job === undefined || liveOf(job) === undefined) return command;
+      return { ...command, content: ledger.attempts.get(attemptKey(command.job, job.attempt)) };
+    }
+    case 'Create':
+    case 'Offer':
+    case 'Accept':
+    case 'Reject':
+    case 'Withdraw':
+    case 'Adopt':
+    case 'CancelRun':
+    case 'CancelJob':
+    case 'ReleaseBackoff':
+      return command;
+  }
+}
+
+const OFFERED: AttemptContent = { state: 'OFFERED', logSize: 0, logCrc32c: 0, logState: 'OPEN', annotations: 0 };
+
+function project(ledger: SimulatedLedger, command: Command, event: RunEvent): void {
+  if (!('attempt' in event)) return;
+  const key = attemptKey(event.job, event.attempt);
+  const content = ledger.attempts.get(key) ?? OFFERED;
+  switch (event.type) {
+    case 'AttemptOffered':
+      ledger.attempts.set(key, OFFERED);
+      return;
+    case 'AttemptStarted':
+      ledger.attempts.set(key, { ...content, state: 'RUNNING' });
+      return;
+    case 'AttemptAnnotated':
+      ledger.attempts.set(key, { ...content, annotations: content.annotations + 1 });
+      return;
+    case 'AttemptEnded': {
+      const { state, logState } = event;
+      const result = command.type === 'Finish' ? { result: resultOf(command) } : {};
+      ledger.attempts.set(key, { ...content, state, logState, ...result });
+      return;
+    }
+    case 'AttemptAdopted':
+    case 'AttemptTimedOut':
+      return;
+  }
+}
