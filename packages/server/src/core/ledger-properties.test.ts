@@ -8,17 +8,27 @@ import type { Definition, JobDefinition } from './definition.ts';
 import { compilePlan } from './plan.ts';
 import { type JobRecord, JobsNotLoaded, liveOf, type RunSlice } from './run-state.ts';
 import { dueOf } from './settle.ts';
+import type { FinishedJobState } from './states.ts';
 import { definitions } from './testing/definitions.ts';
 import { checkReplay, checkStep } from './testing/invariants.ts';
 import { commandFor, type RandomStep, randomSteps } from './testing/random-commands.ts';
 import { attemptKey, type Decide, openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
 
-const CREATE: Command = { type: 'Create', trigger: { kind: 'api', actor: '', reference: '' } };
+/** What a rerun inherits: some of the first jobs. */
+const inheritances = fc.oneof(
+  { weight: 4, arbitrary: fc.constant([]) },
+  { weight: 1, arbitrary: fc.array(fc.constantFrom('SUCCEEDED' as const, 'FAILED' as const, 'SKIPPED' as const)) },
+);
 
-function live(definition: Definition, steps: readonly RandomStep[], decideWith: Decide = decide): SimulatedLedger {
+function live(
+  definition: Definition,
+  inherited: readonly FinishedJobState[],
+  steps: readonly RandomStep[],
+  decideWith: Decide = decide,
+): SimulatedLedger {
   const ledger = openLedger(definition, decideWith);
   const history: Command[] = [];
-  checkedSubmit(ledger, CREATE, ledger.nowMs);
+  checkedSubmit(ledger, createInheriting(inherited.slice(0, definition.jobs.length)), ledger.nowMs);
   for (const step of steps) {
     const meant = commandFor(ledger, step, history);
     if (meant === undefined) continue;
@@ -28,6 +38,12 @@ function live(definition: Definition, steps: readonly RandomStep[], decideWith: 
   }
   checkReplay(ledger);
   return ledger;
+}
+
+function createInheriting(states: readonly FinishedJobState[]): Command {
+  const trigger = { kind: 'api', actor: '', reference: '' };
+  if (states.length === 0) return { type: 'Create', trigger };
+  return { type: 'Create', trigger, inherited: states.map((state, job) => ({ job, from: `origin.${job}`, state })) };
 }
 
 function checkedSubmit(ledger: SimulatedLedger, command: Command, nowMs: number): void {
@@ -89,8 +105,8 @@ function obedientCommand(ledger: SimulatedLedger): Command | undefined {
 
 test('a run keeps every promise, whatever is asked of it and in whatever order', () => {
   fc.assert(
-    fc.property(definitions, randomSteps, (definition, steps) => {
-      live(definition, steps);
+    fc.property(definitions, inheritances, randomSteps, (definition, inherited, steps) => {
+      live(definition, inherited, steps);
     }),
     { numRuns: 1_000 },
   );
@@ -98,8 +114,8 @@ test('a run keeps every promise, whatever is asked of it and in whatever order',
 
 test('a run ends once its drivers do what they are asked', () => {
   fc.assert(
-    fc.property(definitions, randomSteps, (definition, steps) => {
-      const ledger = live(definition, steps);
+    fc.property(definitions, inheritances, randomSteps, (definition, inherited, steps) => {
+      const ledger = live(definition, inherited, steps);
       workOff(ledger);
       expect(ledger.slice.run.counts.open).toBe(0);
       expect(ledger.slice.run.finishedMs).toBeDefined();
@@ -111,8 +127,8 @@ test('a run ends once its drivers do what they are asked', () => {
 
 test('a cancelled run ends by time alone when its drivers are deaf', () => {
   fc.assert(
-    fc.property(definitions, randomSteps, (definition, steps) => {
-      const ledger = live(definition, steps);
+    fc.property(definitions, inheritances, randomSteps, (definition, inherited, steps) => {
+      const ledger = live(definition, inherited, steps);
       checkedSubmit(ledger, { type: 'CancelRun', reason: 'enough', force: true }, ledger.nowMs);
       for (
         let job = [...ledger.slice.jobs].find(isOpen);
@@ -221,8 +237,8 @@ describe('the checkers catch a decision that', () => {
   };
 
   test.each(Object.entries(faults))('%s', (_, decideWrongly) => {
-    const property = fc.property(definitions, randomSteps, (definition, steps) => {
-      live(definition, steps, decideWrongly);
+    const property = fc.property(definitions, inheritances, randomSteps, (definition, inherited, steps) => {
+      live(definition, inherited, steps, decideWrongly);
     });
     const { failed, errorInstance } = fc.check(property, { numRuns: 1_000, endOnFailure: true });
     expect(failed).toBe(true);

@@ -1,14 +1,13 @@
-// Owns what may never happen in a ledger, as checks of one step and of the whole. They know the definition, the events and the rows,
+// Owns what may never happen in a ledger, as checks of one step and of all events. They know the definition, the events and the rows,
 // and nothing of how decisions are made; the graphs and the formula of the backoff are written down here a second time on purpose.
 import { expect } from 'vitest';
 import { resultOf } from '../attempt.ts';
 import type { Command, Reply } from '../commands.ts';
-import type { RunEvent } from '../events.ts';
 import { replay } from '../evolve.ts';
 import { plannedJob } from '../plan.ts';
-import { type JobRecord, JobsNotLoaded, liveOf, type RunHeader, type RunSlice } from '../run-state.ts';
-import { dueOf } from '../settle.ts';
+import { type JobRecord, jobOf, JobsNotLoaded, liveOf } from '../run-state.ts';
 import type { FailureClass, JobState, RunState } from '../states.ts';
+import { checkAlarms, checkState, claim, FINISHED, needAllows } from './run-invariants.ts';
 import { attemptKey, type Decide, type SimulatedLedger, type Step } from './simulated-ledger.ts';
 
 const RUN_MOVES = `
@@ -46,8 +45,6 @@ export const runMoves = movesOf(RUN_MOVES);
 export const jobMoves = movesOf(JOB_MOVES);
 export const attemptMoves = movesOf(ATTEMPT_MOVES);
 
-const FINISHED: readonly (RunState | JobState)[] = ['SUCCEEDED', 'FAILED', 'SKIPPED', 'CANCELLED'];
-
 /** Fails unless the step kept to every promise. To be called right after it. */
 export function checkStep(ledger: SimulatedLedger, attemptsBefore: SimulatedLedger['attempts'], step: Step): void {
   checkMoves(step);
@@ -57,8 +54,7 @@ export function checkStep(ledger: SimulatedLedger, attemptsBefore: SimulatedLedg
   checkStarts(step);
   checkCancels(step);
   checkRetries(ledger, step);
-  checkJobs(step.decision.after);
-  checkRun(step.decision.after);
+  checkState(step.decision.after);
   checkSlices(ledger.decideWith, step);
   checkRepetition(ledger, step);
   checkAlarms(ledger);
@@ -73,13 +69,8 @@ export function checkReplay(ledger: SimulatedLedger): void {
   claim(rebuilt.run.seq === stored.length, 'the run counts each of its events once');
 }
 
-function claim(holds: boolean, promise: string): asserts holds {
-  if (!holds) throw new Error(`broken: ${promise}`);
-}
-
 function checkMoves({ before, decision, nowMs }: Step): void {
   const { events, marks, after } = decision;
-  claim(marks.length === events.length, 'each event tells the states after it');
   claim(after.run.seq === before.run.seq + events.length, 'seq has no gap and no repeat');
   claim(events.length > 0 || after.run === before.run, 'nothing changes without an event');
   const timeMs = events.length > 0 ? Math.max(nowMs, before.run.lastMs) : before.run.lastMs;
@@ -87,7 +78,8 @@ function checkMoves({ before, decision, nowMs }: Step): void {
   let run: RunState = before.run.state;
   const jobs = new Map([...before.jobs].map(([index, job]): [number, JobState] => [index, job.state]));
   for (const [i, event] of events.entries()) {
-    const mark = marks[i]!;
+    const mark = marks[i];
+    claim(mark !== undefined, 'each event tells the states after it');
     claim(mark.run === run || runMoves.has(`${run} ${mark.run}`), `a run does not go from ${run} to ${mark.run}`);
     run = mark.run;
     if (event.type === 'RunCreated') {
@@ -95,8 +87,9 @@ function checkMoves({ before, decision, nowMs }: Step): void {
       continue;
     }
     if (!('job' in event)) continue;
-    const from = jobs.get(event.job)!;
-    const to = mark.job!;
+    const from = jobs.get(event.job);
+    const to = mark.job;
+    claim(from !== undefined && to !== undefined, 'an event about a job tells its state');
     claim(!FINISHED.includes(from), `a job that is ${from} changes no more`);
     claim(to === from || jobMoves.has(`${from} ${to}`), `a job does not go from ${from} to ${to}`);
     jobs.set(event.job, to);
@@ -107,7 +100,7 @@ function checkMoves({ before, decision, nowMs }: Step): void {
 /** Whoever does not hold the attempt in hand changes nothing, and is told; but an accepted result is acknowledged again. */
 function checkFence(attempts: SimulatedLedger['attempts'], { before, command, decision }: Step): void {
   if (!('attempt' in command)) return;
-  const job = before.jobs.get(command.job)!;
+  const job = jobOf(before, command.job);
   if (job.attempt === command.attempt && liveOf(job)?.instance === command.instance) return;
   claim(decision.events.length === 0, `a ${command.type} with a stale fence changes nothing`);
   const result = attempts.get(attemptKey(command.job, command.attempt))?.result;
@@ -166,12 +159,12 @@ function checkAttempts(
 }
 
 function checkStarts({ before, decision }: Step): void {
-  const { run, plan, jobs } = decision.after;
+  const { run, plan } = decision.after;
   for (const event of decision.events) {
     if (event.type !== 'AttemptStarted') continue;
     const { definition, needs } = plannedJob(plan, event.job);
     claim(
-      needs.every((need) => needAllows(jobs.get(need)!, definition.when)),
+      needs.every((need) => needAllows(jobOf(decision.after, need), definition.when)),
       'a job runs only when its needs allow it',
     );
     claim(before.jobs.get(event.job)?.state !== 'CANCELLING', 'a job does not run after its cancel');
@@ -180,24 +173,25 @@ function checkStarts({ before, decision }: Step): void {
   }
 }
 
-function needAllows(need: JobRecord, when: 'SUCCESS' | 'ALWAYS'): boolean {
-  if (when === 'ALWAYS') return FINISHED.includes(need.state);
-  return need.state === 'SUCCEEDED' || (need.state === 'FAILED' && need.failureAllowed === true);
-}
-
 const STOPPED: readonly JobState[] = ['CANCELLING', 'SUCCEEDED', 'FAILED', 'SKIPPED', 'CANCELLED'];
 
 function checkCancels({ command, decision }: Step): void {
   if (decision.reply.type !== 'Done') return;
-  const { run, plan, jobs } = decision.after;
+  const { run, plan } = decision.after;
   if (command.type === 'CancelJob') {
-    claim(STOPPED.includes(jobs.get(command.job)!.state), 'a job is stopped once its cancel is acknowledged');
+    claim(
+      STOPPED.includes(jobOf(decision.after, command.job).state),
+      'a job is stopped once its cancel is acknowledged',
+    );
   }
   if (command.type !== 'CancelRun') return;
   claim(run.state === 'CANCELLING' || run.state === 'CANCELLED', 'a run is stopped once its cancel is acknowledged');
   for (const { index, definition } of plan.jobs) {
     if (definition.when === 'ALWAYS' && !command.force) continue;
-    claim(STOPPED.includes(jobs.get(index)!.state), 'a cancelled run leaves nothing going but what runs always');
+    claim(
+      STOPPED.includes(jobOf(decision.after, index).state),
+      'a cancelled run leaves nothing going but what runs always',
+    );
   }
 }
 
@@ -240,48 +234,6 @@ function failuresOf(ledger: SimulatedLedger, job: number): FailureClass[] {
   );
 }
 
-function checkJobs({ plan, jobs, run }: RunSlice): void {
-  claim(jobs.size === (run.seq === 0 ? 0 : plan.jobs.length), 'a run has the jobs of its plan');
-  for (const [index, job] of jobs) {
-    const needs = plannedJob(plan, index).needs.map((need) => jobs.get(need)!);
-    if (!FINISHED.includes(job.state)) {
-      const open = needs.filter((need) => !FINISHED.includes(need.state));
-      claim(job.unmet === open.length, 'a job counts the needs that have not finished');
-      const bad = needs.filter((need) => FINISHED.includes(need.state) && !needAllows(need, 'SUCCESS'));
-      claim(job.badNeeds === bad.length, 'a job counts the needs that did not succeed');
-      claim((job.state === 'BLOCKED') === open.length > 0, 'a job is blocked exactly while a need is open');
-      claim((job.readyMs !== undefined) === (job.state !== 'BLOCKED'), 'a job is ready once its needs allow it');
-    }
-    const waits = job.state === 'QUEUED' || job.state === 'OFFERED';
-    claim(!waits || job.queuedMs !== undefined, 'a job that waits for a driver says since when');
-    claim(job.state !== 'RUNNING' || job.queuedMs === undefined, 'a job that runs does not wait for a driver');
-  }
-}
-
-function checkRun({ run, jobs }: RunSlice): void {
-  if (run.seq === 0) return;
-  const all = [...jobs.values()];
-  const count = (state: JobState): number => all.filter((job) => job.state === state).length;
-  const failureAllowed = all.filter((job) => job.state === 'FAILED' && job.failureAllowed === true).length;
-  const counts: RunHeader['counts'] = {
-    total: all.length,
-    open: all.filter((job) => !FINISHED.includes(job.state)).length,
-    succeeded: count('SUCCEEDED'),
-    failed: count('FAILED') - failureAllowed,
-    failureAllowed,
-    skipped: count('SKIPPED'),
-    cancelled: count('CANCELLED'),
-  };
-  expect(run.counts, 'the counts are those of the jobs').toEqual(counts);
-  claim(FINISHED.includes(run.state) === (counts.open === 0), 'a run ends when its jobs have ended, and not before');
-  claim((run.finishedMs !== undefined) === FINISHED.includes(run.state), 'a finished run says when');
-  claim(run.state !== 'CANCELLING' || run.cancel !== undefined, 'a run that is being cancelled says why');
-  claim((run.startedMs !== undefined) === all.some((job) => job.startedMs !== undefined), 'a run starts with a job');
-  if (counts.open > 0) return;
-  const outcome = counts.failed + counts.cancelled > 0 ? 'FAILED' : 'SUCCEEDED';
-  claim(run.state === (run.cancel === undefined ? outcome : 'CANCELLED'), 'a run ends as its jobs did');
-}
-
 /** What a decision on nothing but the jobs that it asks for comes to is what it comes to on the whole run. */
 function checkSlices(decideWith: Decide, { before, command, nowMs, decision }: Step): void {
   const jobs = new Map<number, JobRecord>();
@@ -301,8 +253,8 @@ function checkSlices(decideWith: Decide, { before, command, nowMs, decision }: S
       if (!(error instanceof JobsNotLoaded)) throw error;
       claim(error.jobs.length > 0, 'a decision that wants jobs names them');
       for (const index of error.jobs) {
-        claim(!jobs.has(index) && before.jobs.has(index), 'a decision wants only jobs that it lacks');
-        jobs.set(index, before.jobs.get(index)!);
+        claim(!jobs.has(index), 'a decision wants only jobs that it lacks');
+        jobs.set(index, jobOf(before, index));
       }
     }
   }
@@ -326,22 +278,4 @@ function checkRepetition(ledger: SimulatedLedger, { command, decision, nowMs }: 
 
 function withoutState(reply: Reply): Reply {
   return reply.type === 'Stale' ? { type: 'Stale' } : reply;
-}
-
-const NEVER_MS = 1e15;
-
-/** A timer that fires when it is due changes something, and before that nothing. */
-function checkAlarms({ slice, decideWith, attempts }: SimulatedLedger): void {
-  for (const [index, job] of slice.jobs) {
-    const fire = (nowMs: number): readonly RunEvent[] => {
-      const content = attempts.get(attemptKey(index, job.attempt));
-      return decideWith(slice, { type: 'Timer', job: index, random: 0.5, content }, nowMs).events;
-    };
-    const dueMs = dueOf(slice, index, job);
-    if (dueMs === undefined) claim(fire(NEVER_MS).length === 0, 'what is never due does nothing');
-    else {
-      claim(fire(dueMs).length > 0, `what is due does something: ${job.state}`);
-      claim(slice.run.lastMs >= dueMs || fire(dueMs - 1).length === 0, 'what is not due does nothing');
-    }
-  }
 }

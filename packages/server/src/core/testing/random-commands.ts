@@ -2,7 +2,7 @@
 // found in the state that it meets, mostly so that it has an effect, and sometimes so that it is late, wrong or repeated.
 import fc from 'fast-check';
 import type { AttemptRef, Command } from '../commands.ts';
-import { liveOf } from '../run-state.ts';
+import { jobOf, liveOf } from '../run-state.ts';
 import { dueOf } from '../settle.ts';
 import type { JobState } from '../states.ts';
 import { attemptKey, type SimulatedLedger } from './simulated-ledger.ts';
@@ -81,7 +81,7 @@ export function commandFor(
   }
   const command = build(ledger, step, step.kind, job);
   if (step.kind !== 'Timer' || !step.aimed) return { command, nowMs };
-  const dueMs = dueOf(ledger.slice, job, ledger.slice.jobs.get(job)!) ?? nowMs;
+  const dueMs = dueOf(ledger.slice, job, jobOf(ledger.slice, job)) ?? nowMs;
   return { command, nowMs: Math.max(nowMs, dueMs) };
 }
 
@@ -94,7 +94,7 @@ function pickJob(ledger: SimulatedLedger, { kind, pick, aimed }: RandomStep): nu
 
 /** As the log writer and the frames Output do. */
 function storeContent(ledger: SimulatedLedger, job: number, variant: number): void {
-  const key = attemptKey(job, ledger.slice.jobs.get(job)!.attempt);
+  const key = attemptKey(job, jobOf(ledger.slice, job).attempt);
   const content = ledger.attempts.get(key);
   if (content?.state !== 'RUNNING') return;
   const logSize = content.logSize + variant;
@@ -112,7 +112,7 @@ function build(
   type: Exclude<Command['type'], 'Create'>,
   job: number,
 ): Command {
-  const record = ledger.slice.jobs.get(job)!;
+  const record = jobOf(ledger.slice, job);
   const attempt = record.attempt + wrongFence;
   const ref: AttemptRef = { job, attempt, instance: (liveOf(record)?.instance ?? 1) + wrongInstance };
   const content = ledger.attempts.get(attemptKey(job, attempt));

@@ -1,0 +1,88 @@
+// Owns what holds of a run at any moment: what its rows say follows from its definition and its jobs, and its timers fire when they
+// are due.
+import { expect } from 'vitest';
+import type { RunEvent } from '../events.ts';
+import { plannedJob } from '../plan.ts';
+import { type JobRecord, jobOf, type RunHeader, type RunSlice } from '../run-state.ts';
+import { dueOf } from '../settle.ts';
+import type { JobState, RunState } from '../states.ts';
+import { attemptKey, type SimulatedLedger } from './simulated-ledger.ts';
+
+export const FINISHED: readonly (RunState | JobState)[] = ['SUCCEEDED', 'FAILED', 'SKIPPED', 'CANCELLED'];
+
+export function claim(holds: boolean, promise: string): asserts holds {
+  if (!holds) throw new Error(`broken: ${promise}`);
+}
+
+/** Fails unless the run and its jobs agree with one another. */
+export function checkState(slice: RunSlice): void {
+  checkJobs(slice);
+  checkRun(slice);
+}
+
+/** Whether a need in this state lets its dependant run. */
+export function needAllows(need: JobRecord, when: 'SUCCESS' | 'ALWAYS'): boolean {
+  if (when === 'ALWAYS') return FINISHED.includes(need.state);
+  return need.state === 'SUCCEEDED' || (need.state === 'FAILED' && need.failureAllowed === true);
+}
+
+function checkJobs(slice: RunSlice): void {
+  const { plan, jobs, run } = slice;
+  claim(jobs.size === (run.seq === 0 ? 0 : plan.jobs.length), 'a run has the jobs of its plan');
+  for (const [index, job] of jobs) {
+    const needs = plannedJob(plan, index).needs.map((need) => jobOf(slice, need));
+    if (!FINISHED.includes(job.state)) {
+      const open = needs.filter((need) => !FINISHED.includes(need.state));
+      claim(job.unmet === open.length, 'a job counts the needs that have not finished');
+      const bad = needs.filter((need) => FINISHED.includes(need.state) && !needAllows(need, 'SUCCESS'));
+      claim(job.badNeeds === bad.length, 'a job counts the needs that did not succeed');
+      claim((job.state === 'BLOCKED') === open.length > 0, 'a job is blocked exactly while a need is open');
+      claim((job.readyMs !== undefined) === (job.state !== 'BLOCKED'), 'a job is ready once its needs allow it');
+    }
+    const waits = job.state === 'QUEUED' || job.state === 'OFFERED';
+    claim(!waits || job.queuedMs !== undefined, 'a job that waits for a driver says since when');
+    claim(job.state !== 'RUNNING' || job.queuedMs === undefined, 'a job that runs does not wait for a driver');
+  }
+}
+
+function checkRun({ run, jobs }: RunSlice): void {
+  if (run.seq === 0) return;
+  const all = [...jobs.values()];
+  const count = (state: JobState): number => all.filter((job) => job.state === state).length;
+  const failureAllowed = all.filter((job) => job.state === 'FAILED' && job.failureAllowed === true).length;
+  const counts: RunHeader['counts'] = {
+    total: all.length,
+    open: all.filter((job) => !FINISHED.includes(job.state)).length,
+    succeeded: count('SUCCEEDED'),
+    failed: count('FAILED') - failureAllowed,
+    failureAllowed,
+    skipped: count('SKIPPED'),
+    cancelled: count('CANCELLED'),
+  };
+  expect(run.counts, 'the counts are those of the jobs').toEqual(counts);
+  claim(FINISHED.includes(run.state) === (counts.open === 0), 'a run ends when its jobs have ended, and not before');
+  claim((run.finishedMs !== undefined) === FINISHED.includes(run.state), 'a finished run says when');
+  claim(run.state !== 'CANCELLING' || run.cancel !== undefined, 'a run that is being cancelled says why');
+  claim((run.startedMs !== undefined) === all.some((job) => job.startedMs !== undefined), 'a run starts with a job');
+  if (counts.open > 0) return;
+  const outcome = counts.failed + counts.cancelled > 0 ? 'FAILED' : 'SUCCEEDED';
+  claim(run.state === (run.cancel === undefined ? outcome : 'CANCELLED'), 'a run ends as its jobs did');
+}
+
+const NEVER_MS = 1e15;
+
+/** Fails unless a timer that fires when it is due changes something, and before that nothing. */
+export function checkAlarms({ slice, decideWith, attempts }: SimulatedLedger): void {
+  for (const [index, job] of slice.jobs) {
+    const fire = (nowMs: number): readonly RunEvent[] => {
+      const content = attempts.get(attemptKey(index, job.attempt));
+      return decideWith(slice, { type: 'Timer', job: index, random: 0.5, content }, nowMs).events;
+    };
+    const dueMs = dueOf(slice, index, job);
+    if (dueMs === undefined) claim(fire(NEVER_MS).length === 0, 'what is never due does nothing');
+    else {
+      claim(fire(dueMs).length > 0, `what is due does something: ${job.state}`);
+      claim(slice.run.lastMs >= dueMs || fire(dueMs - 1).length === 0, 'what is not due does nothing');
+    }
+  }
+}
