@@ -1,0 +1,96 @@
+// Pipelines and their revisions. A revision never changes; applying the newest definition again makes none.
+import type { Definition } from '../core/definition.ts';
+import { RefusedError } from '../core/refusal.ts';
+import type { PipelineView } from '../core/views.ts';
+import { digestOf, insertDefinitions } from '../store/definition-rows.ts';
+import { readClock } from '../store/ledger-rows.ts';
+import {
+  advancePipeline,
+  deletePipeline,
+  findPipeline,
+  insertPipeline,
+  insertRevision,
+  listPipelines,
+  listRevisions,
+  lockPipeline,
+} from '../store/pipelines.ts';
+import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
+import type { Tx } from '../store/sql.ts';
+import type { PipelineOperations } from './engine.ts';
+import { noSuchPipeline, noSuchRevision, numberCursor } from './refusals.ts';
+import { type SpecCheck, specMismatch } from './spec-check.ts';
+
+export interface PipelinesOptions {
+  readonly pool: Pool;
+  readonly checkSpecs: SpecCheck;
+}
+
+export function createPipelines({ pool, checkSpecs }: PipelinesOptions): PipelineOperations {
+  return {
+    async apply(project, name, definition, expectedRevision) {
+      const { violations, warnings } = await checkSpecs(definition, 'definition');
+      if (violations.length > 0) throw new RefusedError(specMismatch(violations));
+      const applied = await withTransaction(pool, (tx) => apply(tx, project, name, definition, expectedRevision));
+      return { ...applied, warnings };
+    },
+    get: (project, name, revision) =>
+      withConnection(pool, async (tx) => {
+        const pipeline = await findPipeline(tx, project, name, revision);
+        if (pipeline === undefined) throw noSuchPipeline(name);
+        if (pipeline.found === undefined) throw noSuchRevision(name, revision ?? 0, pipeline.newestRevision);
+        return pipeline.found.view;
+      }),
+    list: (project, { size, after }) => withConnection(pool, (tx) => listPipelines(tx, project, { size, after })),
+    async listRevisions(project, name, { size, after }) {
+      const before = numberCursor(after);
+      return await withConnection(pool, async (tx) => {
+        if ((await findPipeline(tx, project, name, undefined)) === undefined) throw noSuchPipeline(name);
+        return await listRevisions(tx, project, name, { size, before });
+      });
+    },
+    async delete(project, name) {
+      const deleted = await withConnection(pool, (tx) => deletePipeline(tx, project, name));
+      if (!deleted) throw noSuchPipeline(name);
+    },
+  };
+}
+
+async function apply(
+  tx: Tx,
+  project: string,
+  name: string,
+  definition: Definition,
+  expectedRevision: number | undefined,
+): Promise<{ pipeline: PipelineView; changed: boolean }> {
+  const digest = digestOf(definition);
+  const nowMs = await readClock(tx);
+  await insertDefinitions(tx, new Map([[digest, definition]]), nowMs);
+  if (await insertPipeline(tx, project, name, nowMs)) {
+    assertExpected(name, expectedRevision, 0);
+    await insertRevision(tx, project, name, 1, digest, nowMs);
+    const pipeline = { project, name, revision: 1, definition, createdMs: nowMs, updatedMs: nowMs };
+    return { pipeline, changed: true };
+  }
+  const { revision, createdMs, updatedMs, ...newest } = await lockPipeline(tx, project, name);
+  const current = newest.deleted ? 0 : revision;
+  if (current > 0 && newest.digest === digest) {
+    // An apply whose answer was lost is repeated with the revision that it began from.
+    if (expectedRevision !== current - 1) assertExpected(name, expectedRevision, current);
+    return { pipeline: { project, name, revision, definition, createdMs, updatedMs }, changed: false };
+  }
+  assertExpected(name, expectedRevision, current);
+  const next = { revision: revision + 1, updatedMs: Math.max(nowMs, updatedMs) };
+  await insertRevision(tx, project, name, next.revision, digest, next.updatedMs);
+  await advancePipeline(tx, project, name, next.revision, next.updatedMs);
+  return { pipeline: { project, name, definition, createdMs, ...next }, changed: true };
+}
+
+function assertExpected(name: string, expected: number | undefined, current: number): void {
+  if (expected === undefined || expected === current) return;
+  const is = current === 0 ? 'does not exist' : `is at revision ${current}`;
+  throw new RefusedError({
+    refused: 'REVISION_MISMATCH',
+    message: `pipeline ${name} ${is}, not at revision ${expected}: read it again and apply the change to what it is now`,
+    metadata: { revision: String(current) },
+  });
+}

@@ -1,0 +1,43 @@
+// What readers are told when something is not there, or not theirs: of another project nothing shows, not even that it exists.
+import { type JobKey, formatJobId, type RunId } from '../core/ids.ts';
+import { RefusedError } from '../core/refusal.ts';
+
+export function noSuchRun(runId: RunId): RefusedError {
+  const message = `run ${runId} does not exist: list the runs that do with ListRuns`;
+  return new RefusedError({ refused: 'RUN_NOT_FOUND', message });
+}
+
+export function noSuchJob(key: JobKey): RefusedError {
+  const message = `job ${formatJobId(key)} does not exist: list the jobs of its run with ListJobs`;
+  return new RefusedError({ refused: 'JOB_NOT_FOUND', message });
+}
+
+export function noSuchPipeline(name: string): RefusedError {
+  const message = `pipeline ${name} does not exist: apply it first, or list the pipelines that do with ListPipelines`;
+  return new RefusedError({ refused: 'PIPELINE_NOT_FOUND', message });
+}
+
+export function noSuchRevision(name: string, revision: number, newest: number): RefusedError {
+  const message = `pipeline ${name} has no revision ${revision}: its newest is ${newest}`;
+  return new RefusedError({ refused: 'PIPELINE_NOT_FOUND', message, metadata: { newest_revision: String(newest) } });
+}
+
+export function noSuchDriver(name: string, instance: string): RefusedError {
+  const message = `driver ${name} has no instance ${instance}: list those it has with ListDrivers`;
+  return new RefusedError({ refused: 'DRIVER_NOT_FOUND', message });
+}
+
+export function invalidCursor(message: string): RefusedError {
+  return new RefusedError({ refused: 'INVALID_CURSOR', message });
+}
+
+/** Reads the place of a page that begins behind a number. */
+export function numberCursor(after: string | undefined): number | undefined {
+  if (after === undefined || /^(0|[1-9][0-9]{0,8})$/.test(after))
+    return after === undefined ? undefined : Number(after);
+  throw malformedCursor();
+}
+
+export function malformedCursor(): RefusedError {
+  return invalidCursor('the page token is none that a list has answered with: begin again without one');
+}

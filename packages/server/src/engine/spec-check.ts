@@ -1,0 +1,68 @@
+// Whether the specs of a definition fit what their drivers publish. Instances of a driver may differ, so a spec has to fit one of
+// their schemas, not all.
+import { addViolation, type Found } from '../core/check-fields.ts';
+import type { Definition, JobDefinition } from '../core/definition.ts';
+import type { Schema } from '../core/json-schema.ts';
+import type { JsonObject } from '../core/json.ts';
+import type { FieldViolation, Refusal } from '../core/refusal.ts';
+import type { Pool } from '../store/pool.ts';
+import { createDriverSchemas } from './driver-schemas.ts';
+
+export interface SpecFindings {
+  /** Why specs fit none of the schemas of their driver. */
+  readonly violations: readonly FieldViolation[];
+  /** What could not be checked, for people. */
+  readonly warnings: readonly string[];
+}
+
+/** Checks every spec of a definition; `field` is the definition's path in the request. */
+export type SpecCheck = (definition: Definition, field: string) => Promise<SpecFindings>;
+
+export interface SpecCheckOptions {
+  readonly pool: Pool;
+}
+
+export function createSpecCheck({ pool }: SpecCheckOptions): SpecCheck {
+  const schemas = createDriverSchemas(pool);
+  return async (definition, field) => {
+    const accepted = await schemas.acceptedBy(new Set(definition.jobs.map((job) => job.driver)));
+    const violations: Found = [];
+    definition.jobs.forEach(({ driver, spec }, index) => {
+      const takes = accepted.get(driver);
+      if (takes === undefined || takes === 'UNKNOWN' || takes === 'ANY') return;
+      const found = whyUnfit(takes, `${field}.jobs[${index}].spec`, spec);
+      for (const { field: path, description } of found) addViolation(violations, path, description);
+    });
+    const unchecked = definition.jobs.filter((job) => accepted.get(job.driver) === 'UNKNOWN');
+    const warnings = [...Map.groupBy(unchecked, (job) => job.driver)].map(neverConnected);
+    return { violations, warnings };
+  };
+}
+
+/** What the newest schema says of a spec that fits none; empty when it fits one. */
+function whyUnfit(schemas: readonly Schema[], field: string, spec: JsonObject): Found {
+  let first: Found | undefined;
+  for (const schema of schemas) {
+    const found: Found = [];
+    schema.check(found, field, spec);
+    if (found.length === 0) return [];
+    first ??= found;
+  }
+  return first ?? [];
+}
+
+function neverConnected([driver, [first, ...more]]: [string, JobDefinition[]]): string {
+  const jobs = more.length === 0 ? `job ${first?.name}` : `job ${first?.name} and ${more.length} more`;
+  return `driver ${driver} has never connected: the spec of ${jobs} is not checked until it does`;
+}
+
+/** Refuses a definition for its specs. */
+export function specMismatch(violations: readonly FieldViolation[]): Refusal {
+  const [first] = violations;
+  const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : '';
+  return {
+    refused: 'SPEC_MISMATCH',
+    message: `${first?.field} ${first?.description}${more}: the driver's schema does not allow it`,
+    violations,
+  };
+}

@@ -1,0 +1,54 @@
+// Work on the general pool: each piece borrows one connection. Callers are told of an outage as such, whatever form it took.
+import type { Pool, PoolClient } from 'pg';
+import { RefusedError } from '../core/refusal.ts';
+import { isOutage } from './outage.ts';
+import type { Tx } from './sql.ts';
+
+export type { Pool } from 'pg';
+
+/**
+ * Runs statements of their own on a connection of the pool.
+ * @throws RefusedError DATABASE_UNAVAILABLE in an outage.
+ */
+export async function withConnection<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+  return await tellOutage(() => lend(pool, work), 'the database does not answer: try again later');
+}
+
+/**
+ * Runs `work` in a transaction on a connection of the pool, and commits it unless `work` throws.
+ * @throws RefusedError DATABASE_UNAVAILABLE in an outage.
+ */
+export async function withTransaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+  return await withConnection(pool, async (tx) => {
+    await tx.query('BEGIN');
+    const result = await work(tx);
+    const unknown =
+      'the database did not answer a commit: whether the change was made is unknown, so look before you repeat it';
+    await tellOutage(() => tx.query('COMMIT'), unknown);
+    return result;
+  });
+}
+
+async function lend<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const client: PoolClient = await pool.connect();
+  let usable = true;
+  try {
+    return await work(client);
+  } finally {
+    if (client.getTransactionStatus() !== 'I') {
+      await client.query('ROLLBACK').catch(() => {
+        usable = false;
+      });
+    }
+    client.release(!usable);
+  }
+}
+
+async function tellOutage<T>(work: () => Promise<T>, message: string): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (isOutage(error)) throw new RefusedError({ refused: 'DATABASE_UNAVAILABLE', message });
+    throw error;
+  }
+}
