@@ -1,1 +1,25 @@
-export {};
+// The driver runtime: define a driver, start it, and write nothing of the protocol.
+export type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+export type { TlsOptions } from './connection.ts';
+export { defineDriver, type DriverDefinition, type DriverSettings } from './define-driver.ts';
+export type { RunningDriver, StartOptions } from './instance.ts';
+export type {
+  AnnotationOptions,
+  JobContext,
+  JobIdentity,
+  JobLog,
+  JobProgress,
+  LogOptions,
+  LogSectionHandle,
+  LogSource,
+  NeededJob,
+} from './job-context.ts';
+export {
+  JobFailure,
+  type JobFailureClass,
+  type JobFailureDetails,
+  JobStopped,
+  type StopCause,
+} from './job-failure.ts';
+export type { Logger } from './logger.ts';
+export { runDriver } from './process.ts';

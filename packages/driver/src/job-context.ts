@@ -1,0 +1,265 @@
+// Owns what a driver's work sees of its job, and the bounds of what it may say. Nothing here knows a connection.
+import { type JsonObject, type JsonValue, toJson } from '@bufbuild/protobuf';
+import { ValueSchema } from '@bufbuild/protobuf/wkt';
+import type { Start } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
+import { AnnotationLevel, JobState, ProgressPhase } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
+import type { Attempt } from './attempt.ts';
+import { annotationFrame, checkpointFrame, outputFrame, progressFrame, sectionFrame } from './frames.ts';
+
+/** Which job this is, and which try of it. */
+export interface JobIdentity {
+  readonly project: string;
+  readonly runId: string;
+  readonly jobId: string;
+  /** Its name in the pipeline. */
+  readonly name: string;
+  /** The pipeline's name; empty for a run of an inline definition. */
+  readonly pipeline: string;
+  readonly attemptId: string;
+  /** The try's number, from 1. */
+  readonly attempt: number;
+  /** W3C `traceparent` of the call that created the run; may be empty. */
+  readonly traceparent: string;
+}
+
+/** A job that this one needed. */
+export interface NeededJob {
+  readonly state: 'SUCCEEDED' | 'FAILED' | 'SKIPPED' | 'CANCELLED';
+  readonly outputs: Readonly<Record<string, JsonValue>>;
+}
+
+/** Where log bytes come from. */
+export type LogSource = 'stdout' | 'stderr' | 'driver';
+
+/** How to log. */
+export interface LogOptions {
+  /** Default: `stdout`. */
+  readonly channel?: LogSource;
+}
+
+/** The log of one attempt. */
+export interface JobLog {
+  /**
+   * Appends to the log, as it is: no line end is added. Resolves once the runtime holds the bytes, which is at once unless
+   * 1 MiB of the log is not yet durable: then it waits, so while the control plane is away a writer blocks. Await it; of
+   * writes that were not awaited more than 16 MiB in line are dropped, and the log is marked as truncated. Bytes must not be
+   * changed before it resolves.
+   */
+  (data: string | Uint8Array, options?: LogOptions): Promise<void>;
+  /** Appends everything that `source` yields, such as the stdout of a child process, reading no faster than it can be held. */
+  pipe(source: AsyncIterable<string | Uint8Array>, options?: LogOptions): Promise<void>;
+  /** Begins a section that readers can fold, named by at most 256 characters. Sections past the 500th are dropped. */
+  section(name: string): LogSectionHandle;
+}
+
+/** An open section of a log. */
+export interface LogSectionHandle extends Disposable {
+  /** Ends the section; a second call does nothing. */
+  end(): void;
+}
+
+/** How far the work is. */
+export interface JobProgress {
+  /** Making ready, or running the workload. Default: `running`. */
+  readonly phase?: 'preparing' | 'running';
+  /** For people to read; cut at 1 KiB. Default: none. */
+  readonly message?: string;
+  /** From 0 to 1. Default: unknown. */
+  readonly fraction?: number;
+}
+
+/** What belongs to an annotation beside its text. */
+export interface AnnotationOptions {
+  /** How urgent it is. Default: `info`. */
+  readonly level?: 'info' | 'warning' | 'error';
+  /** Where to read more, at most 2,048 characters. Default: nowhere. */
+  readonly link?: string;
+}
+
+/** What a driver's work is given. Valid until the work ends; what is said later is dropped. */
+export interface JobContext<Spec = JsonObject> {
+  readonly job: JobIdentity;
+  /** What to do. The control plane has checked it against the driver's `specSchema`. */
+  readonly spec: Spec;
+  /** The run's params. */
+  readonly params: JsonObject;
+  /** The jobs that this one needed, by name. */
+  readonly needs: Readonly<Record<string, NeededJob>>;
+  /** Secrets that the job asked for, by name. Never to be written to logs, outputs or disks. */
+  readonly secrets: Readonly<Record<string, string>>;
+  readonly log: JobLog;
+  /** Aborts when the work shall stop and clean up; the reason is a `JobStopped`. */
+  readonly signal: AbortSignal;
+  /** Aborts when the work shall end at once, cleaned up or not; the reason is a `JobStopped`. */
+  readonly killed: AbortSignal;
+  /**
+   * Sets one output, in place of an earlier one of the same key: 1 to 128 characters of `A-Z a-z 0-9 . _ -`. Outputs become
+   * part of the result however the work ends. Throws a RangeError when all outputs would be more than 64 KiB as JSON, or for
+   * another key.
+   */
+  output(key: string, value: JsonValue): void;
+  /** Says how far the work is. Only the latest counts; some may be dropped. */
+  progress(progress: JobProgress): void;
+  /** Notes something for people, cut at 4 KiB. Annotations past the 100th are dropped. */
+  annotate(text: string, options?: AnnotationOptions): void;
+  /**
+   * Notes where the work lives, in place of an earlier note: if this process dies and one with the same instance id starts,
+   * its `adopt` is given the latest that became durable. Throws a RangeError past 4 KiB.
+   */
+  checkpoint(handle: string | Uint8Array): void;
+}
+
+const maxOutputBytes = 64 * 1024;
+const maxAnnotations = 100;
+const maxSections = 500;
+const maxCheckpointBytes = 4 * 1024;
+const outputKey = /^[A-Za-z0-9._-]{1,128}$/;
+
+/** The context of an attempt that `start` lets run. */
+export function createJobContext<Spec>(attempt: Attempt, start: Start): JobContext<Spec> {
+  return new AttemptContext<Spec>(attempt, start);
+}
+
+/** Most work uses little of this, so what costs something is made when it is asked for. */
+class AttemptContext<Spec> implements JobContext<Spec> {
+  readonly #attempt: Attempt;
+  readonly #start: Start;
+  #job: JobIdentity | undefined;
+  #needs: Readonly<Record<string, NeededJob>> | undefined;
+  #log: JobLog | undefined;
+  #outputBytes: Map<string, number> | undefined;
+  #annotations = 0;
+
+  constructor(attempt: Attempt, start: Start) {
+    this.#attempt = attempt;
+    this.#start = start;
+  }
+
+  get job(): JobIdentity {
+    const { project, runId, jobId, job: name, pipeline, attemptId, fence: number, traceparent } = this.#attempt.offer;
+    this.#job ??= { project, runId, jobId, name, pipeline, attemptId, attempt: number, traceparent };
+    return this.#job;
+  }
+
+  get spec(): Spec {
+    // The control plane checked it against the driver's schema.
+    return (this.#attempt.offer.spec ?? {}) as Spec;
+  }
+
+  get params(): JsonObject {
+    return this.#attempt.offer.params ?? {};
+  }
+
+  get needs(): Readonly<Record<string, NeededJob>> {
+    this.#needs ??= decodeNeeds(this.#start.needs);
+    return this.#needs;
+  }
+
+  get secrets(): Readonly<Record<string, string>> {
+    return this.#start.secrets;
+  }
+
+  get signal(): AbortSignal {
+    return this.#attempt.stop.soft;
+  }
+
+  get killed(): AbortSignal {
+    return this.#attempt.stop.kill;
+  }
+
+  get log(): JobLog {
+    this.#log ??= createJobLog(this.#attempt);
+    return this.#log;
+  }
+
+  output(key: string, value: JsonValue): void {
+    if (!outputKey.test(key)) {
+      throw new RangeError(`output key ${JSON.stringify(key)} is not 1 to 128 characters of A-Z a-z 0-9 . _ -`);
+    }
+    const sizes = (this.#outputBytes ??= new Map());
+    sizes.set(key, Buffer.byteLength(JSON.stringify({ [key]: value })));
+    let bytes = 0;
+    for (const size of sizes.values()) bytes += size;
+    if (bytes > maxOutputBytes) throw new RangeError(`outputs are ${bytes} bytes as JSON, at most ${maxOutputBytes}`);
+    this.#attempt.report(`output ${key}`, outputFrame(this.#attempt, key, value));
+  }
+
+  progress({ phase = 'running', message = '', fraction }: JobProgress): void {
+    if (fraction !== undefined && !(fraction >= 0 && fraction <= 1)) {
+      throw new RangeError(`fraction ${fraction} is not from 0 to 1`);
+    }
+    this.#attempt.report('progress', progressFrame(this.#attempt, progressPhases[phase], message, fraction));
+  }
+
+  annotate(text: string, { level = 'info', link = '' }: AnnotationOptions = {}): void {
+    if (link.length > 2048) throw new RangeError(`the link has ${link.length} characters, at most 2,048`);
+    if (this.#annotations === maxAnnotations) return;
+    const number = ++this.#annotations;
+    const frame = annotationFrame(this.#attempt, number, annotationLevels[level], text, link);
+    this.#attempt.report(`annotation ${number}`, frame);
+  }
+
+  checkpoint(handle: string | Uint8Array): void {
+    const bytes = Buffer.from(handle);
+    if (bytes.length > maxCheckpointBytes) {
+      throw new RangeError(`the checkpoint has ${bytes.length} bytes, at most ${maxCheckpointBytes}`);
+    }
+    this.#attempt.report('checkpoint', checkpointFrame(this.#attempt, bytes));
+  }
+}
+
+const logChannels = { stdout: LogChannel.STDOUT, stderr: LogChannel.STDERR, driver: LogChannel.DRIVER };
+const progressPhases = { preparing: ProgressPhase.PREPARING, running: ProgressPhase.RUNNING };
+const annotationLevels = {
+  info: AnnotationLevel.INFO,
+  warning: AnnotationLevel.WARNING,
+  error: AnnotationLevel.ERROR,
+};
+
+function createJobLog(attempt: Attempt): JobLog {
+  let sections = 0;
+  const write = (data: string | Uint8Array, options?: LogOptions): Promise<void> =>
+    attempt.write(data, logChannels[options?.channel ?? 'stdout']);
+  return Object.assign(write, {
+    async pipe(source: AsyncIterable<string | Uint8Array>, options?: LogOptions): Promise<void> {
+      for await (const chunk of source) await write(chunk, options);
+    },
+    section(name: string): LogSectionHandle {
+      const number = sections++;
+      const mark = (end: boolean): void => {
+        if (number >= maxSections) return;
+        const frame = sectionFrame(attempt, attempt.log.written, name, end);
+        attempt.report(`section ${number} ${end ? 'end' : 'begin'}`, frame);
+      };
+      let open = true;
+      const end = (): void => {
+        if (open) mark(true);
+        open = false;
+      };
+      mark(false);
+      return { end, [Symbol.dispose]: end };
+    },
+  });
+}
+
+function decodeNeeds(needs: Start['needs']): Readonly<Record<string, NeededJob>> {
+  // fromEntries, since a key may be any name, `__proto__` too.
+  return Object.fromEntries(
+    Object.entries(needs).map(([name, { state, values }]) => [
+      name,
+      {
+        state: finishedState(state),
+        outputs: Object.fromEntries(Object.entries(values).map(([key, value]) => [key, toJson(ValueSchema, value)])),
+      },
+    ]),
+  );
+}
+
+/** A job starts only when what it needs has finished; a state that this version does not know is not success. */
+function finishedState(state: JobState): NeededJob['state'] {
+  if (state === JobState.SUCCEEDED) return 'SUCCEEDED';
+  if (state === JobState.SKIPPED) return 'SKIPPED';
+  if (state === JobState.CANCELLED) return 'CANCELLED';
+  return 'FAILED';
+}
