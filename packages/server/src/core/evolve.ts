@@ -77,7 +77,9 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
       return;
     case 'AttemptOffered':
       setJob(slice, event.job, (job) => {
-        if (event.attempt !== job.attempt + 1) throw new Error(`attempt ${event.attempt} after ${job.attempt}`);
+        if (job.state !== 'QUEUED' || event.attempt !== job.attempt + 1) {
+          throw new Error(`offer of attempt ${event.attempt} while the job is ${job.state} with ${job.attempt}`);
+        }
         return { ...baseOf(job), attempt: event.attempt, state: 'OFFERED', live: { instance: event.instanceNo } };
       });
       return;

@@ -1,0 +1,32 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { canonicalJson } from './json.ts';
+
+test('keys are sorted by code unit, at every depth, without white space', () => {
+  expect(canonicalJson({ b: [{ z: 1, a: 'x' }], a: null, é: true, Z: 1.5 })).toBe(
+    '{"Z":1.5,"a":null,"b":[{"a":"x","z":1}],"é":true}',
+  );
+});
+
+test('what is not there is not written', () => {
+  expect(canonicalJson({ a: undefined, b: 1 })).toBe('{"b":1}');
+});
+
+test('the text is the value, and equal values have equal texts whatever the order of their keys', () => {
+  const reversed = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(reversed);
+    if (typeof value !== 'object' || value === null) return value;
+    return Object.fromEntries(
+      Object.entries(value)
+        .toReversed()
+        .map(([key, member]) => [key, reversed(member)]),
+    );
+  };
+  fc.assert(
+    fc.property(fc.jsonValue(), (value) => {
+      const text = canonicalJson(value);
+      expect(JSON.parse(text)).toEqual(JSON.parse(JSON.stringify(value)));
+      expect(canonicalJson(reversed(value))).toBe(text);
+    }),
+  );
+});
