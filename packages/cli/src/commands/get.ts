@@ -1,0 +1,155 @@
+// `conveyor get`: lists of resources.
+import type { DescMessage, JsonValue, MessageShape } from '@bufbuild/protobuf';
+import { JobState, type RunFilterInput, RunState } from '@conveyor/client';
+import { DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
+import { AttemptSchema, JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { PipelineSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+import type { Command } from 'commander';
+import {
+  type Cli,
+  type OutputOptions,
+  findJob,
+  jsonOf,
+  outputOption,
+  parseJobTarget,
+  prettyJson,
+  repeatable,
+} from '../cli.ts';
+import { UsageError } from '../failure.ts';
+import { parseLabels } from '../params.ts';
+import { attemptTable, driverTable, jobTable, pipelineTable, runTable } from '../tables.ts';
+
+export function addGet(program: Command, cli: Cli): void {
+  const get = program
+    .command('get')
+    .summary('list runs, jobs, attempts, pipelines or drivers')
+    .description('Lists resources. As JSON, the list is an array of the messages of the API.');
+  addGetRuns(get, cli);
+  addGetJobs(get, cli);
+  get
+    .command('attempts')
+    .description('Lists the attempts of a job, oldest first.')
+    .argument('<run/job>', 'id of the run and name of the job')
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  conveyor get attempts RUN/JOB')
+    .action(async (target: string, { output }: OutputOptions) => {
+      const { runId, jobName } = parseJobTarget(target);
+      const { jobId } = await findJob(cli.client(), runId, jobName);
+      const attempts = await Array.fromAsync(cli.client().jobs.attempts(jobId));
+      await show(cli, output, AttemptSchema, attempts, () => attemptTable(attempts, cli.terminal.colors));
+    });
+  get
+    .command('pipelines')
+    .description('Lists pipelines by name.')
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  conveyor get pipelines -o json')
+    .action(async ({ output }: OutputOptions) => {
+      const pipelines = await Array.fromAsync(cli.client().pipelines.list());
+      await show(cli, output, PipelineSchema, pipelines, () => pipelineTable(pipelines));
+    });
+  get
+    .command('drivers')
+    .description('Lists driver instances by name and instance.')
+    .argument('[driver]', 'only instances of this driver')
+    .option('--all', 'also instances that are gone')
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  conveyor get drivers shell --all')
+    .action(async (name: string | undefined, { output, all }: OutputOptions & { all?: true }) => {
+      const drivers = await Array.fromAsync(cli.client().drivers.list({ name, includeGone: all }));
+      await show(cli, output, DriverSchema, drivers, () => driverTable(drivers, cli.terminal.colors));
+    });
+}
+
+interface GetRunsOptions extends OutputOptions {
+  readonly pipeline?: string;
+  readonly state: readonly string[];
+  readonly label: readonly string[];
+  readonly limit: number;
+}
+
+const runStates = statesOf(RunState);
+const jobStates = statesOf(JobState);
+
+function addGetRuns(get: Command, cli: Cli): void {
+  get
+    .command('runs')
+    .description('Lists runs, newest first.')
+    .option('--pipeline <name>', 'only runs of this pipeline')
+    .addOption(repeatable('--state <state>', `only runs in this state: ${listed(runStates)}`))
+    .addOption(repeatable('-l, --label <key=value>', 'only runs with this label'))
+    .option('--limit <number>', 'how many at most', parseLimit, 50)
+    .addOption(outputOption())
+    .addHelpText(
+      'after',
+      '\nExamples:\n  conveyor get runs --state failed -l branch=main\n  conveyor get runs -o json | jq -r .[].runId',
+    )
+    .action(async ({ pipeline, state, label, limit, output }: GetRunsOptions) => {
+      const states = parseStates(runStates, state);
+      const filter: RunFilterInput = { pipeline, states, labels: parseLabels(label) };
+      const newest = cli.client().runs.list(filter, { pageSize: Math.min(limit, 1_000) });
+      const runs = await Array.fromAsync(take(newest, limit));
+      await show(cli, output, RunSchema, runs, () => runTable(runs, cli.terminal.colors));
+    });
+}
+
+function addGetJobs(get: Command, cli: Cli): void {
+  get
+    .command('jobs')
+    .description("Lists the jobs of a run in the pipeline's order.")
+    .argument('<run>', 'id of the run')
+    .addOption(repeatable('--state <state>', `only jobs in this state: ${listed(jobStates)}`))
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  conveyor get jobs RUN --state failed')
+    .action(async (runId: string, { state, output }: OutputOptions & { state: readonly string[] }) => {
+      const states = parseStates(jobStates, state);
+      const jobs = await Array.fromAsync(cli.client().jobs.list(runId, { states }));
+      await show(cli, output, JobSchema, jobs, () => jobTable(jobs, cli.terminal.colors));
+    });
+}
+
+async function show<Desc extends DescMessage>(
+  { terminal }: Cli,
+  output: OutputOptions['output'],
+  desc: Desc,
+  messages: readonly MessageShape<Desc>[],
+  asTable: () => string,
+): Promise<void> {
+  const json = (): JsonValue => messages.map((message) => jsonOf(desc, message));
+  await terminal.print(output === 'json' ? prettyJson(json()) : asTable());
+}
+
+async function* take<T>(items: AsyncIterable<T>, count: number): AsyncGenerator<T> {
+  let left = count;
+  for await (const item of items) {
+    yield item;
+    left -= 1;
+    if (left === 0) return;
+  }
+}
+
+/** The states of an enum by their names in lower case. */
+function statesOf<State extends number>(names: Readonly<Record<string, State | string>>): ReadonlyMap<string, State> {
+  return new Map(
+    Object.entries(names).flatMap(([name, state]) =>
+      typeof state === 'string' || name === 'UNSPECIFIED' ? [] : [[name.toLowerCase(), state] as const],
+    ),
+  );
+}
+
+function parseStates<State extends number>(states: ReadonlyMap<string, State>, texts: readonly string[]): State[] {
+  return texts.map((text) => {
+    const state = states.get(text.toLowerCase());
+    if (state === undefined) throw new UsageError(`'${text}' is no state`, `states are ${listed(states)}`);
+    return state;
+  });
+}
+
+function listed(states: ReadonlyMap<string, number>): string {
+  return [...states.keys()].join(', ');
+}
+
+function parseLimit(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new UsageError(`'${text}' is no limit`, 'write a number from 1 to 999999');
+  return Number(text);
+}

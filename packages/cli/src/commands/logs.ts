@@ -1,0 +1,89 @@
+// `conveyor logs`: the bytes that attempts wrote. One job's log is shown exactly as it was written.
+import type { Job, LogPart } from '@conveyor/client';
+import type { Command } from 'commander';
+import { type Cli, findJob, parseTarget } from '../cli.ts';
+import { UsageError } from '../failure.ts';
+import { follow, reportBreak, untilInterrupted } from '../follow.ts';
+import { writeLines } from '../log-lines.ts';
+import { createPrefixes } from '../prefixes.ts';
+import type { Terminal } from '../terminal.ts';
+
+export function addLogs(program: Command, cli: Cli): void {
+  program
+    .command('logs')
+    .summary('show logs')
+    .description('Shows the log of a job exactly as it was written, or the logs of all jobs of a run, line by line.')
+    .argument('<run[/job]>', 'id of the run, or of the run and the name of a job')
+    .option('-f, --follow', 'go on with what comes, until the job or run has finished')
+    .option('--attempt <number>', 'an attempt of the job (default: the newest)', parseAttempt)
+    .addHelpText(
+      'after',
+      '\nExamples:\n  conveyor logs RUN\n  conveyor logs RUN/JOB -f\n  conveyor logs RUN/JOB --attempt 1 > build.log',
+    )
+    .action((target: string, options: LogsOptions) => logs(cli, target, options));
+}
+
+interface LogsOptions {
+  readonly follow?: true;
+  readonly attempt?: number;
+}
+
+async function logs(cli: Cli, target: string, { follow: isFollowed, attempt }: LogsOptions): Promise<void> {
+  const { runId, jobName } = parseTarget(target);
+  if (jobName === undefined) {
+    if (attempt !== undefined) throw new UsageError('--attempt is for one job', `write ${runId}/JOB`);
+    if (!isFollowed) return storedLogs(cli, runId);
+    return untilInterrupted(cli, runId, (signal) => follow(cli, runId, { events: false, logs: true }, signal));
+  }
+  const job = await withLog(cli, await findJob(cli.client(), runId, jobName));
+  if (!isFollowed) return storedLog(cli, job, attempt);
+  return untilInterrupted(cli, runId, (signal) => followLog(cli, job, attempt, signal));
+}
+
+/** The logs of a run, job by job. */
+async function storedLogs({ client, terminal }: Cli, runId: string): Promise<void> {
+  const jobs = await Array.fromAsync(client().jobs.list(runId));
+  const prefixes = createPrefixes(
+    terminal.colors,
+    jobs.map(({ name }) => name),
+  );
+  for (const { jobId, name, attempt } of jobs) {
+    if (attempt > 0) await writeLines(terminal, prefixes.of(name, '|'), client().jobs.readLog(jobId, { attempt }));
+  }
+}
+
+async function storedLog({ client, terminal }: Cli, job: Job, attempt: number | undefined): Promise<void> {
+  if (job.attempt === 0) return terminal.note(`job ${job.name} has no attempt yet`);
+  return writeBytes(terminal, client().jobs.readLog(job.jobId, { attempt }));
+}
+
+/** One attempt's log, or those of the newest and all that come after it. */
+async function followLog(cli: Cli, job: Job, attempt: number | undefined, signal: AbortSignal): Promise<void> {
+  const { runs, jobs } = cli.client();
+  const options = { signal, onReconnect: reportBreak(cli) };
+  const show = (number: number) => writeBytes(cli.terminal, jobs.tailLog(job.jobId, { attempt: number }, options));
+  if (attempt !== undefined) return show(attempt);
+  for await (const event of runs.watch(job.runId, options)) {
+    if (event.jobId !== job.jobId) continue;
+    if (event.kind.case === 'attemptStarted' && event.attempt >= job.attempt) await show(event.attempt);
+    if (event.kind.case === 'jobFinished') return;
+  }
+}
+
+/** The job whose log is meant: a job that a rerun inherited has none of its own. */
+async function withLog({ client }: Cli, job: Job): Promise<Job> {
+  let original = job;
+  while (original.inheritedFrom !== '') original = await client().jobs.get(original.inheritedFrom);
+  return original;
+}
+
+async function writeBytes(terminal: Terminal, parts: AsyncIterable<LogPart>): Promise<void> {
+  for await (const { chunks } of parts) {
+    for (const { data } of chunks) await terminal.write(data);
+  }
+}
+
+function parseAttempt(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new UsageError(`'${text}' is no attempt`, 'attempts count from 1');
+  return Number(text);
+}

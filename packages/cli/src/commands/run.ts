@@ -1,0 +1,91 @@
+// `conveyor run`: starts a run, and follows it when asked to.
+import type { JsonObject } from '@bufbuild/protobuf';
+import type { Client, Run, RunSource } from '@conveyor/client';
+import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+import type { Command } from 'commander';
+import { type Cli, type OutputOptions, jsonOf, outputOption, prettyJson, repeatable } from '../cli.ts';
+import { UsageError } from '../failure.ts';
+import { followToExit } from '../follow.ts';
+import { parseLabels, parseParams } from '../params.ts';
+import { readPipelineFile, withFilePlaces } from '../read-pipeline.ts';
+
+export function addRun(program: Command, cli: Cli): void {
+  program
+    .command('run')
+    .summary('start a run')
+    .description('Starts a run of a stored pipeline, or of a file without storing it.')
+    .argument('[pipeline]', 'name of a stored pipeline')
+    .option('-f, --file <file>', 'run this pipeline, as YAML or JSON; - is standard input')
+    .option('--revision <number>', 'revision of the stored pipeline (default: the newest)', parseRevision)
+    .addOption(repeatable('-p, --param <key=value>', 'a param; key:=JSON for one that is not text'))
+    .addOption(repeatable('-l, --label <key=value>', 'a label of the run'))
+    .option('--follow', 'show its progress and logs until it has finished')
+    .addOption(outputOption())
+    .addHelpText('after', help)
+    .action((pipeline: string | undefined, options: RunOptions) => run(cli, pipeline, options));
+}
+
+interface RunOptions extends OutputOptions {
+  readonly file?: string;
+  readonly revision?: number;
+  readonly param: readonly string[];
+  readonly label: readonly string[];
+  readonly follow?: true;
+}
+
+const help = `
+Values of params are text, unless the pipeline's params schema says otherwise.
+
+Exit codes: 0 started, or with --follow succeeded; 1 failed; 2 wrong usage; 3 cancelled.
+Ctrl-C ends the following, not the run.
+
+Examples:
+  conveyor run ci -p sha=4f2a9c1 -l branch=main
+  conveyor run ci --follow
+  conveyor run -f ci.yaml -p 'matrix:=["a","b"]' --follow`;
+
+async function run(cli: Cli, pipeline: string | undefined, options: RunOptions): Promise<void> {
+  const created = await create(cli.client(), pipeline, options);
+  if (options.follow) return followToExit(cli, created.runId, { events: true, logs: true, output: options.output });
+  return printStarted(cli, created, options);
+}
+
+/** Shows a run that was just created. */
+export async function printStarted({ terminal }: Cli, run: Run, { output }: OutputOptions): Promise<void> {
+  if (output === 'json') return terminal.print(prettyJson(jsonOf(RunSchema, run)));
+  await terminal.print(`run ${run.runId} started`);
+  terminal.note(`next: conveyor watch ${run.runId}`);
+}
+
+async function create(client: Client, pipeline: string | undefined, options: RunOptions): Promise<Run> {
+  const trigger = { kind: 'manual', actor: process.env['USER'] ?? '' };
+  const rest = { labels: parseLabels(options.label), trigger };
+  if (options.file === undefined) {
+    if (pipeline === undefined) throw new UsageError('nothing to run', 'name a pipeline, or give a file with -f FILE');
+    const { source, schema } = await storedSource(client, pipeline, options);
+    return client.runs.create({ ...source, ...rest, params: parseParams(options.param, schema) });
+  }
+  if (pipeline !== undefined || options.revision !== undefined) {
+    throw new UsageError('a stored pipeline and a file cannot both be run', 'leave one of them out');
+  }
+  const file = await readPipelineFile(options.file);
+  const { definition } = file;
+  const params = parseParams(options.param, definition.paramsSchema);
+  return withFilePlaces(file, client.runs.create({ definition, ...rest, params }));
+}
+
+/** Params are read by the schema of one revision, so that is the one to run. */
+async function storedSource(
+  client: Client,
+  pipeline: string,
+  { param, revision }: RunOptions,
+): Promise<{ source: RunSource; schema: JsonObject | undefined }> {
+  if (param.length === 0) return { source: { pipeline, revision }, schema: undefined };
+  const stored = await client.pipelines.get(pipeline, revision === undefined ? {} : { revision });
+  return { source: { pipeline, revision: stored.revision }, schema: stored.definition?.paramsSchema };
+}
+
+function parseRevision(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new UsageError(`'${text}' is no revision`, 'revisions count from 1');
+  return Number(text);
+}

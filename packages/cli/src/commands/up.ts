@@ -1,0 +1,114 @@
+// `conveyor up`: a server in this process, until a signal. The first signal drains it, the second ends it at once.
+import { readFile } from 'node:fs/promises';
+import { join, resolve as resolvePath } from 'node:path';
+import { dataDirectory, serverAddress } from '@conveyor/client/node';
+import type { Command } from 'commander';
+import { type Cli, repeatable } from '../cli.ts';
+import { UsageError, exitCodes } from '../failure.ts';
+import { type RunningServer, type ServerSettings, startServer } from '../start-server.ts';
+import type { Terminal } from '../terminal.ts';
+
+export function addUp(program: Command, cli: Cli): void {
+  program
+    .command('up')
+    .summary('start a server')
+    .description('Starts a server in this process: native gRPC for drivers and clients, HTTP for web pages and curl.')
+    .option('--grpc-address <host:port>', 'where to listen for native gRPC; port 0 is any free one', '127.0.0.1:7070')
+    .option('--http-address <host:port>', 'where to listen for HTTP; port 0 is any free one', '127.0.0.1:8080')
+    .option('--data-dir <directory>', 'database and tokens (default: CONVEYOR_DATA_DIR, or ~/.conveyor)')
+    .option(
+      '--database-url <url>',
+      'use this PostgreSQL (default: DATABASE_URL, or one of its own in the data directory)',
+    )
+    .option('--tls-cert <file>', 'certificate chain as PEM; both doors then speak TLS')
+    .option('--tls-key <file>', 'its private key as PEM')
+    .option('--insecure', 'allow plain text, tokens included, beyond this machine')
+    .addOption(repeatable('--cors-origin <origin>', 'let web pages of this origin call the HTTP door'))
+    .addHelpText('after', help)
+    .action((options: UpOptions) => up(cli, options));
+}
+
+interface UpOptions {
+  readonly grpcAddress: string;
+  readonly httpAddress: string;
+  readonly dataDir?: string;
+  readonly databaseUrl?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly insecure?: true;
+  readonly corsOrigin: readonly string[];
+}
+
+const help = `
+SIGTERM or Ctrl-C drains: sessions are handed over, calls in flight end, then the server stops. A second one ends it at once.
+
+Examples:
+  conveyor up
+  conveyor up --grpc-address 0.0.0.0:7070 --tls-cert chain.pem --tls-key key.pem --database-url postgres://ci@db/ci`;
+
+async function up({ terminal }: Cli, options: UpOptions): Promise<void> {
+  const settings = await readSettings(options);
+  // Heard from now on, so that a server that has only begun to start is stopped in order, too.
+  const stopRequested = onStopRequest(terminal);
+  terminal.status('starting');
+  await using server = await startServer(settings);
+  terminal.status('');
+  await terminal.print(readyText(server, settings));
+  await stopRequested;
+}
+
+/** Resolves at the first signal; the second one ends the process. */
+function onStopRequest(terminal: Terminal): Promise<void> {
+  return new Promise((resolve) => {
+    let isStopping = false;
+    const stop = (signal: NodeJS.Signals) => {
+      if (isStopping) process.exit(exitCodes.interrupted);
+      isStopping = true;
+      terminal.note(`${signal}: draining; a second one ends at once`);
+      resolve();
+    };
+    process.on('SIGINT', stop);
+    process.on('SIGTERM', stop);
+  });
+}
+
+async function readSettings(options: UpOptions): Promise<ServerSettings> {
+  for (const address of [options.grpcAddress, options.httpAddress]) {
+    if (!/^(\[[\da-f:.]+\]|[^:[\]]+):\d{1,5}$/i.test(address)) {
+      throw new UsageError(`'${address}' is no address to listen on`, 'write HOST:PORT, such as 127.0.0.1:7070');
+    }
+  }
+  return {
+    grpcAddress: options.grpcAddress,
+    httpAddress: options.httpAddress,
+    dataDir: resolvePath(options.dataDir ?? dataDirectory()),
+    databaseUrl: options.databaseUrl ?? (process.env['DATABASE_URL'] || undefined),
+    tls: await readTls(options),
+    insecure: options.insecure ?? false,
+    corsOrigins: options.corsOrigin,
+  };
+}
+
+async function readTls({ tlsCert, tlsKey }: UpOptions): Promise<ServerSettings['tls']> {
+  if (tlsCert === undefined && tlsKey === undefined) return undefined;
+  if (tlsCert === undefined || tlsKey === undefined) {
+    throw new UsageError('TLS needs a certificate and its key', 'give both --tls-cert and --tls-key');
+  }
+  try {
+    return { cert: await readFile(tlsCert, 'utf8'), key: await readFile(tlsKey, 'utf8') };
+  } catch (thrown) {
+    throw new UsageError(`cannot read the TLS files: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+  }
+}
+
+function readyText({ grpcAddress, httpAddress }: RunningServer, { dataDir }: ServerSettings): string {
+  const surroundings = [
+    ...(grpcAddress === serverAddress({}) ? [] : [`CONVEYOR_ADDRESS=${grpcAddress}`]),
+    ...(dataDir === dataDirectory() ? [] : [`CONVEYOR_DATA_DIR=${dataDir}`]),
+  ];
+  return [
+    `conveyor is ready: gRPC ${grpcAddress}, HTTP ${httpAddress}`,
+    `tokens: ${join(dataDir, 'operator.token')} and ${join(dataDir, 'driver.token')}`,
+    `next: ${[...surroundings, 'conveyor get drivers'].join(' ')}`,
+  ].join('\n');
+}

@@ -1,0 +1,72 @@
+// Owns how a command fails: what happened, what to do next, and the exit code. A stack is never shown.
+import { ConveyorError, type ErrorReason } from '@conveyor/client';
+import { CommanderError } from 'commander';
+
+/** What a command's exit code says. */
+export const exitCodes = { succeeded: 0, failed: 1, usage: 2, cancelled: 3, interrupted: 130 } as const;
+
+/** The command was called with something that cannot be right. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+  /** What to do about it. */
+  readonly next: string | undefined;
+
+  constructor(message: string, next?: string) {
+    super(message);
+    this.next = next;
+  }
+}
+
+/** A failure, as it is shown. */
+export interface Failure {
+  readonly exitCode: number;
+  /** What happened; empty when it was said already. */
+  readonly message: string;
+  /** More about it, one a line. */
+  readonly details: readonly string[];
+  /** What to do next. */
+  readonly next: string | undefined;
+}
+
+/** Describes whatever a command threw. `address` is where it looked for the server. */
+export function describeFailure(thrown: unknown, address: string): Failure {
+  if (thrown instanceof UsageError) return failure(exitCodes.usage, thrown.message, thrown.next);
+  if (thrown instanceof CommanderError)
+    return failure(thrown.exitCode === 0 ? exitCodes.succeeded : exitCodes.usage, '');
+  if (thrown instanceof ConveyorError) {
+    const exitCode = thrown.code === 'invalid_argument' ? exitCodes.usage : exitCodes.failed;
+    const details = thrown.fieldViolations.map(({ field, description }) => `${field}: ${description}`);
+    const message = isUnreachable(thrown) ? `cannot reach the server at ${address}: ${thrown.message}` : thrown.message;
+    return { exitCode, message, details, next: nextStep(thrown) };
+  }
+  return failure(exitCodes.failed, thrown instanceof Error ? thrown.message : String(thrown));
+}
+
+function failure(exitCode: number, message: string, next?: string): Failure {
+  return { exitCode, message, details: [], next };
+}
+
+/** An answer of the server names its reason. */
+function isUnreachable({ code, reason }: ConveyorError): boolean {
+  return code === 'unavailable' && reason === undefined;
+}
+
+function nextStep(error: ConveyorError): string | undefined {
+  if (error.reason !== undefined) return nextSteps.get(error.reason);
+  return error.retryable
+    ? 'start a server with `conveyor up`, or set CONVEYOR_ADDRESS to where one listens'
+    : undefined;
+}
+
+const nextSteps: ReadonlyMap<string, string> = new Map<ErrorReason, string>([
+  ['TOKEN_INVALID', "set CONVEYOR_DATA_DIR to the server's data directory, or CONVEYOR_TOKEN to an operator token"],
+  ['TOKEN_FORBIDS', 'use an operator token: a driver token opens driver sessions and nothing else'],
+  ['PIPELINE_NOT_FOUND', 'list pipelines with `conveyor get pipelines`, or store one with `conveyor apply -f FILE`'],
+  ['RUN_NOT_FOUND', 'list runs with `conveyor get runs`'],
+  ['JOB_NOT_FOUND', "list a run's jobs with `conveyor get jobs RUN`"],
+  ['ATTEMPT_NOT_FOUND', "list a job's attempts with `conveyor get attempts RUN/JOB`"],
+  ['DRIVER_NOT_FOUND', 'list drivers with `conveyor get drivers --all`'],
+  ['NOT_FINISHED', 'wait for it with `conveyor watch RUN`, or stop it with `conveyor cancel RUN`'],
+  ['SERVER_STOPPING', 'try again in a moment'],
+  ['DATABASE_UNAVAILABLE', 'try again in a moment'],
+]);

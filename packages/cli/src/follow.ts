@@ -1,0 +1,167 @@
+// Owns following a run: its events as they come and the logs of its attempts, until it has finished. The run goes on
+// whatever becomes of the follower.
+import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { type ConveyorError, type Event, JobState, type Run, RunState } from '@conveyor/client';
+import { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+import { type Cli, type OutputOptions, jsonOf } from './cli.ts';
+import { because, clock, eventText } from './event-text.ts';
+import { exitCodes } from './failure.ts';
+import { writeLines } from './log-lines.ts';
+import { type Prefixes, createPrefixes } from './prefixes.ts';
+import { createProgress } from './progress.ts';
+import { countsText, elapsed, enumName, stateCell } from './text.ts';
+
+/** Logs that are read at a time; those of further attempts follow as these end. */
+const maxTails = 32;
+
+/** What to show of a run. */
+export interface FollowOptions {
+  /** Show events, one a line. */
+  readonly events: boolean;
+  /** Show logs. */
+  readonly logs: boolean;
+}
+
+/** Follows a run to its end, says how it ended, and exits by it. As JSON, it shows events only, one a line. */
+export async function followToExit(cli: Cli, runId: string, show: FollowOptions & OutputOptions): Promise<void> {
+  await untilInterrupted(cli, runId, async (signal) => {
+    if (show.output === 'json') {
+      for await (const event of cli.client().runs.watch(runId, { signal })) {
+        await cli.terminal.print(JSON.stringify(jsonOf(EventSchema, event)));
+      }
+    } else {
+      await follow(cli, runId, show, signal);
+    }
+    const run = await cli.client().runs.get(runId, { signal });
+    if (show.output === 'table') await cli.terminal.print(await endText(cli, run, signal));
+    cli.exitWith(exitCodeOf(run));
+  });
+}
+
+/** Runs `action` until Ctrl-C, and then says how to go on. */
+export async function untilInterrupted(
+  { terminal, exitWith }: Cli,
+  runId: string,
+  action: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const interrupted = new AbortController();
+  const interrupt = () => interrupted.abort();
+  process.once('SIGINT', interrupt);
+  try {
+    await action(interrupted.signal);
+  } catch (thrown) {
+    if (!interrupted.signal.aborted) throw thrown;
+    terminal.note(`run ${runId} goes on`);
+    terminal.note(`next: conveyor watch ${runId}, or conveyor cancel ${runId}`);
+    exitWith(exitCodes.interrupted);
+  } finally {
+    process.off('SIGINT', interrupt);
+  }
+}
+
+/** Shows a run until it has finished. Throws the signal's reason on abort. */
+export async function follow(cli: Cli, runId: string, show: FollowOptions, signal: AbortSignal): Promise<void> {
+  const { terminal } = cli;
+  const { runs } = cli.client();
+  const run = await runs.get(runId, { signal });
+  const prefixes = createPrefixes(terminal.colors, run.definition?.jobs.map(({ name }) => name) ?? []);
+  const tails = createTails(cli, prefixes, signal);
+  using progress = createProgress(
+    terminal,
+    run,
+    run.createTime === undefined ? Date.now() : timestampMs(run.createTime),
+  );
+  try {
+    for await (const event of runs.watch(runId, { signal, onReconnect: reportBreak(cli) })) {
+      progress.add(event);
+      if (show.events) await printEvent(cli, prefixes, event);
+      if (show.logs && event.kind.case === 'attemptStarted') tails.add(event);
+    }
+    await tails.drained();
+  } finally {
+    await tails.stop();
+  }
+}
+
+/** Tells of a stream that broke and is opened again. */
+export function reportBreak({ terminal }: Cli): (error: ConveyorError) => void {
+  return (error) => terminal.note(`connection lost (${error.message}), connecting again`);
+}
+
+async function printEvent({ terminal }: Cli, prefixes: Prefixes, event: Event): Promise<void> {
+  const text = eventText(event);
+  if (text === undefined || event.time === undefined || event.kind.case === 'runFinished') return;
+  await terminal.print(`${prefixes.of(event.job, '*')}${terminal.colors.dim(clock(timestampMs(event.time)))} ${text}`);
+}
+
+interface Tails {
+  /** Shows the log of the attempt that an event is about. */
+  add(event: Event): void;
+  /** Waits until every log was shown to its end. */
+  drained(): Promise<void>;
+  /** Stops showing logs. */
+  stop(): Promise<void>;
+}
+
+function createTails(cli: Cli, prefixes: Prefixes, signal: AbortSignal): Tails {
+  const stopping = new AbortController();
+  const either = AbortSignal.any([signal, stopping.signal]);
+  const waiting: Event[] = [];
+  const running = new Set<Promise<void>>();
+  const startWaiting = () => {
+    while (running.size < maxTails && !either.aborted) {
+      const event = waiting.shift();
+      if (event === undefined) return;
+      const tail = showLog(cli, prefixes, event, either).then(() => {
+        running.delete(tail);
+        startWaiting();
+      });
+      running.add(tail);
+    }
+  };
+  const drained = async () => {
+    while (running.size > 0) await Promise.all(running);
+    signal.throwIfAborted();
+  };
+  return {
+    add(event) {
+      waiting.push(event);
+      startWaiting();
+    },
+    drained,
+    async stop() {
+      stopping.abort();
+      await Promise.all(running);
+    },
+  };
+}
+
+/** Shows one log. That it cannot be read is told, but does not end the following. */
+async function showLog(cli: Cli, prefixes: Prefixes, event: Event, signal: AbortSignal): Promise<void> {
+  const position = { attempt: event.attempt };
+  try {
+    const parts = cli.client().jobs.tailLog(event.jobId, position, { signal, onReconnect: reportBreak(cli) });
+    await writeLines(cli.terminal, prefixes.of(event.job, '|'), parts);
+  } catch (thrown) {
+    if (signal.aborted) return;
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    cli.terminal.note(`cannot show the log of ${event.job}, attempt ${event.attempt}: ${message}`);
+  }
+}
+
+async function endText(cli: Cli, run: Run, signal: AbortSignal): Promise<string> {
+  const state = stateCell(enumName(RunState, run.state), cli.terminal.colors);
+  const lines = [
+    `run ${run.runId} ${state.paint(state.text)} in ${elapsed(run.createTime, run.finishTime)}: ${countsText(run)}`,
+  ];
+  for await (const job of cli.client().jobs.list(run.runId, { states: [JobState.FAILED] }, { signal })) {
+    lines.push(`  ${job.name} failed${because(job.failure)}`);
+    if (job.attempt > 0) lines.push(`    conveyor logs ${run.runId}/${job.name}`);
+  }
+  return lines.join('\n');
+}
+
+function exitCodeOf({ state }: Run): number {
+  if (state === RunState.SUCCEEDED) return exitCodes.succeeded;
+  return state === RunState.CANCELLED ? exitCodes.cancelled : exitCodes.failed;
+}

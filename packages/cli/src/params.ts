@@ -1,0 +1,47 @@
+// Owns `key=value` arguments. A param's value is text unless the pipeline's params schema says that it is something else, or
+// the argument says so itself by `key:=JSON`.
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+import { UsageError } from './failure.ts';
+
+/** Reads `-l key=value` arguments. */
+export function parseLabels(args: readonly string[]): Record<string, string> {
+  return Object.fromEntries(args.map((arg) => splitArgument(arg, 'label')));
+}
+
+/** Reads `-p key=value` and `-p key:=JSON` arguments. */
+export function parseParams(args: readonly string[], schema: JsonObject | undefined): JsonObject {
+  return Object.fromEntries(
+    args.map((arg) => {
+      const [key, value] = splitArgument(arg, 'param');
+      if (key.endsWith(':')) return [key.slice(0, -1), parseJson(key.slice(0, -1), value)];
+      return [key, isTextParam(schema, key) ? value : parseJson(key, value)];
+    }),
+  );
+}
+
+function splitArgument(arg: string, what: string): [key: string, value: string] {
+  const at = arg.indexOf('=');
+  if (at < 1) throw new UsageError(`'${arg}' is no ${what}`, `write ${what}s as key=value`);
+  return [arg.slice(0, at), arg.slice(at + 1)];
+}
+
+/** True when the schema takes text here, or says nothing of it. */
+function isTextParam(schema: JsonObject | undefined, key: string): boolean {
+  const properties = schema?.['properties'];
+  const property = isJsonObject(properties) ? properties[key] : undefined;
+  const type = isJsonObject(property) ? property['type'] : undefined;
+  return type === undefined || type === 'string' || (Array.isArray(type) && type.includes('string'));
+}
+
+function parseJson(key: string, text: string): JsonValue {
+  try {
+    const value: JsonValue = JSON.parse(text);
+    return value;
+  } catch {
+    throw new UsageError(`param ${key}: '${text}' is not JSON`, `write text in quotes: ${key}:='"${text}"'`);
+  }
+}
+
+function isJsonObject(value: JsonValue | undefined): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,99 @@
+// Owns the command line: which commands there are, what they share, and how any of them ends.
+import { type Client, ConveyorError } from '@conveyor/client';
+import { createNodeClient, serverAddress } from '@conveyor/client/node';
+import { Command } from 'commander';
+import type { Cli } from './cli.ts';
+import { addApply } from './commands/apply.ts';
+import { addCancel } from './commands/cancel.ts';
+import { addDescribe } from './commands/describe.ts';
+import { addDrain } from './commands/drain.ts';
+import { addGet } from './commands/get.ts';
+import { addLogs } from './commands/logs.ts';
+import { addRerun } from './commands/rerun.ts';
+import { addRun } from './commands/run.ts';
+import { addUp } from './commands/up.ts';
+import { addVersion } from './commands/version.ts';
+import { addWatch } from './commands/watch.ts';
+import { UsageError, describeFailure, exitCodes } from './failure.ts';
+import { createTerminal } from './terminal.ts';
+
+/** Runs the command with arguments as of a shell, without `node` and the script. Returns its exit code. */
+export async function runCommand(args: readonly string[]): Promise<number> {
+  const terminal = createTerminal(process.stdout, process.stderr, process.env);
+  const program = new Command('conveyor');
+  const address = () => program.opts<{ address?: string }>().address ?? serverAddress();
+  let client: Client | undefined;
+  let exitCode: number = exitCodes.succeeded;
+  const cli: Cli = {
+    terminal,
+    address,
+    client: () => (client ??= openClient(address())),
+    exitWith(code) {
+      exitCode = code;
+    },
+  };
+  program
+    .description('Runs pipelines on drivers of your own.')
+    .option(
+      '--address <address>',
+      'the server: HOST:PORT, grpcs://HOST:PORT or an http(s) URL (default: CONVEYOR_ADDRESS, or 127.0.0.1:7070)',
+    )
+    .addHelpText('after', overview)
+    .exitOverride()
+    .configureOutput({ writeErr: (text) => terminal.note(text.trimEnd()) })
+    .showHelpAfterError('(see `conveyor help` and `conveyor help COMMAND`)');
+  const commands = [
+    addUp,
+    addApply,
+    addRun,
+    addLogs,
+    addWatch,
+    addCancel,
+    addRerun,
+    addGet,
+    addDescribe,
+    addDrain,
+    addVersion,
+  ];
+  for (const add of commands) add(program, cli);
+  // The reader of standard output may go away, as `head` does: that is no failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(exitCode);
+    throw error;
+  });
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return exitCode;
+  } catch (thrown) {
+    const failure = describeFailure(thrown, address());
+    terminal.status('');
+    if (failure.message !== '') terminal.note(`error: ${failure.message}`);
+    for (const detail of failure.details) terminal.note(`  ${detail}`);
+    if (failure.next !== undefined) terminal.note(`next: ${failure.next}`);
+    return failure.exitCode;
+  }
+}
+
+function openClient(address: string): Client {
+  try {
+    return createNodeClient({ address });
+  } catch (thrown) {
+    if (thrown instanceof ConveyorError || !(thrown instanceof TypeError)) throw thrown;
+    throw new UsageError(thrown.message);
+  }
+}
+
+const overview = `
+Examples:
+  conveyor up                          start a server on this machine
+  conveyor apply -f ci.yaml            store a pipeline
+  conveyor run ci -p sha=HEAD --follow run it and show its logs
+  conveyor get runs                    what runs, and what ran
+  conveyor logs RUN/JOB -f             one job's log, live
+
+Environment:
+  CONVEYOR_ADDRESS       where the server is; native gRPC unless it is an http(s) URL
+  CONVEYOR_HTTP_ADDRESS  its HTTP door, used when CONVEYOR_ADDRESS is not set
+  CONVEYOR_TOKEN         an operator token
+  CONVEYOR_DATA_DIR      where a server on this machine keeps its data and tokens (default: ~/.conveyor)
+  NO_COLOR               no colours`;

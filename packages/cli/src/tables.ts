@@ -1,0 +1,90 @@
+// Owns how each kind of resource looks as a table.
+import {
+  type Attempt,
+  AttemptState,
+  type Driver,
+  DriverState,
+  type Job,
+  JobState,
+  LogState,
+  type Pipeline,
+  type Run,
+  RunState,
+} from '@conveyor/client';
+import { WaitReason } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { because } from './event-text.ts';
+import type { Colors } from './terminal.ts';
+import { age, bytes, elapsed, enumName, labels, stateCell, table } from './text.ts';
+
+export function runTable(runs: readonly Run[], colors: Colors): string {
+  return table(
+    ['RUN', 'PIPELINE', 'STATE', 'JOBS', 'AGE', 'TIME', 'LABELS'],
+    runs.map((run) => [
+      run.runId,
+      run.pipeline === '' ? '-' : `${run.pipeline}@${run.revision}`,
+      stateCell(enumName(RunState, run.state), colors),
+      `${(run.jobCounts?.total ?? 0) - (run.jobCounts?.open ?? 0)}/${run.jobCounts?.total ?? 0}`,
+      age(run.createTime),
+      elapsed(run.startTime, run.finishTime),
+      labels(run.labels),
+    ]),
+  );
+}
+
+export function jobTable(jobs: readonly Job[], colors: Colors): string {
+  return table(
+    ['JOB', 'STATE', 'DRIVER', 'ATTEMPT', 'TIME', 'DETAIL'],
+    jobs.map((job) => [
+      job.name,
+      stateCell(enumName(JobState, job.state), colors),
+      job.driver,
+      String(job.attempt),
+      elapsed(job.startTime, job.finishTime),
+      jobDetail(job),
+    ]),
+  );
+}
+
+export function attemptTable(attempts: readonly Attempt[], colors: Colors): string {
+  return table(
+    ['ATTEMPT', 'STATE', 'INSTANCE', 'TIME', 'LOG', 'DETAIL'],
+    attempts.map((attempt) => [
+      String(attempt.number),
+      stateCell(enumName(AttemptState, attempt.state), colors),
+      attempt.driverInstance,
+      elapsed(attempt.startTime, attempt.finishTime),
+      `${bytes(attempt.logSize)} ${enumName(LogState, attempt.logState)}`,
+      attempt.failure === undefined ? (attempt.progress?.message ?? '') : because(attempt.failure).slice(2),
+    ]),
+  );
+}
+
+export function pipelineTable(pipelines: readonly Pipeline[]): string {
+  return table(
+    ['PIPELINE', 'REVISION', 'UPDATED'],
+    pipelines.map(({ name, revision, updateTime }) => [name, String(revision), `${age(updateTime)} ago`]),
+  );
+}
+
+export function driverTable(drivers: readonly Driver[], colors: Colors): string {
+  return table(
+    ['DRIVER', 'INSTANCE', 'STATE', 'HELD', 'VERSION', 'HEARD OF', 'LABELS'],
+    drivers.map((driver) => [
+      driver.name,
+      driver.instance,
+      stateCell(enumName(DriverState, driver.state), colors),
+      `${driver.held}/${driver.slots}`,
+      driver.version,
+      `${age(driver.heartbeatTime)} ago`,
+      labels(driver.labels),
+    ]),
+  );
+}
+
+function jobDetail(job: Job): string {
+  if (job.state === JobState.WAITING)
+    return `waits: ${enumName(WaitReason, job.wait?.reason ?? WaitReason.UNSPECIFIED)}`;
+  if (job.inheritedFrom !== '') return 'inherited';
+  if (job.failure !== undefined) return because(job.failure).slice(2);
+  return job.progress?.message ?? '';
+}

@@ -1,0 +1,117 @@
+// Owns how values are shown to people: columns, times, sizes, states. What users and drivers wrote is stripped of control
+// characters, so that no name or message moves the cursor.
+import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
+import type { Run } from '@conveyor/client';
+import type { Colors } from './terminal.ts';
+
+/** A cell: text, perhaps coloured. */
+export type Cell = string | { readonly text: string; readonly paint: (text: string) => string };
+
+/** Aligned columns under a header, two spaces apart. */
+export function table(header: readonly string[], rows: readonly (readonly Cell[])[]): string {
+  return align([header, ...rows]);
+}
+
+/** Aligned names and values; those without a value are left out. */
+export function fields(values: readonly (readonly [name: string, value: Cell])[]): string {
+  return align(values.filter(([, value]) => textOf(value) !== '').map(([name, value]) => [`${name}:`, value]));
+}
+
+function align(rows: readonly (readonly Cell[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, textOf(cell).length);
+  }
+  return rows.map((row) => alignRow(row, widths)).join('\n');
+}
+
+function alignRow(row: readonly Cell[], widths: readonly number[]): string {
+  const cells = row.map((cell, column) => {
+    const text = textOf(cell);
+    const painted = typeof cell === 'string' ? text : cell.paint(text);
+    return painted + ' '.repeat((widths[column] ?? 0) - text.length);
+  });
+  return cells.join('  ').trimEnd();
+}
+
+function textOf(cell: Cell): string {
+  return printable(typeof cell === 'string' ? cell : cell.text);
+}
+
+/** The text on one line, without control characters. */
+export function printable(text: string): string {
+  return text.replaceAll(/\p{Cc}+/gu, ' ').trim();
+}
+
+/** The name of an enum's value in lower case, such as `timed out`; its number when a newer server sent it. */
+export function enumName(names: Readonly<Record<number, string>>, value: number): string {
+  return (names[value] ?? String(value)).toLowerCase().replaceAll('_', ' ');
+}
+
+/** A state, coloured by what it means. */
+export function stateCell(
+  name: string,
+  colors: Colors,
+): { readonly text: string; readonly paint: (text: string) => string } {
+  return { text: name, paint: statePaint(name, colors) };
+}
+
+function statePaint(name: string, colors: Colors): (text: string) => string {
+  if (['succeeded', 'ready', 'sealed'].includes(name)) return colors.green;
+  if (['failed', 'timed out', 'lost', 'rejected', 'corrupt'].includes(name)) return colors.red;
+  if (['cancelled', 'cancelling', 'skipped', 'expired', 'draining', 'gone', 'truncated'].includes(name)) {
+    return colors.yellow;
+  }
+  return colors.cyan;
+}
+
+/** How long something took, or takes until now; empty when it has not begun. */
+export function elapsed(start: Timestamp | undefined, finish: Timestamp | undefined): string {
+  if (start === undefined) return '';
+  return duration((finish === undefined ? Date.now() : timestampMs(finish)) - timestampMs(start));
+}
+
+/** How long ago something was; empty when it never was. */
+export function age(when: Timestamp | undefined): string {
+  return elapsed(when, undefined);
+}
+
+/** A duration by its two largest units. */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, ms) / 1_000;
+  if (seconds < 60) return `${seconds.toFixed(1)}s`;
+  const whole = Math.round(seconds);
+  if (whole < 3_600) return `${Math.floor(whole / 60)}m${whole % 60}s`;
+  if (whole < 86_400) return `${Math.floor(whole / 3_600)}h${Math.floor((whole % 3_600) / 60)}m`;
+  return `${Math.floor(whole / 86_400)}d${Math.floor((whole % 86_400) / 3_600)}h`;
+}
+
+/** A point in time, to the second, in UTC. */
+export function time(timestamp: Timestamp | undefined): string {
+  return timestamp === undefined
+    ? ''
+    : `${new Date(timestampMs(timestamp)).toISOString().slice(0, 19).replace('T', ' ')}Z`;
+}
+
+/** Labels as `key=value`, sorted. */
+export function labels(map: Readonly<Record<string, string>>): string {
+  return Object.entries(map)
+    .map(([key, value]) => `${key}=${value}`)
+    .toSorted()
+    .join(',');
+}
+
+/** How the jobs of a run stand, such as `5 succeeded, 1 skipped`. */
+export function countsText({ jobCounts }: Run): string {
+  if (jobCounts === undefined) return '';
+  const { open, succeeded, failed, failureAllowed, skipped, cancelled } = jobCounts;
+  const counts = Object.entries({ open, succeeded, failed, 'allowed to fail': failureAllowed, skipped, cancelled });
+  return counts.flatMap(([name, count]) => (count === 0 ? [] : `${count} ${name}`)).join(', ');
+}
+
+/** A number of bytes. */
+export function bytes(count: bigint): string {
+  if (count < 1024n) return `${count} B`;
+  const kib = Number(count) / 1024;
+  return kib < 1024 ? `${kib.toFixed(1)} KiB` : `${(kib / 1024).toFixed(1)} MiB`;
+}
