@@ -53,11 +53,11 @@ create table log_sections (
   run_id uuid not null,
   job int not null,
   attempt int not null,
-  no int not null,
   log_offset bigint not null,
   name text not null,
   ends boolean not null,
-  primary key (run_id, job, attempt, no)
+  no bigint generated always as identity,
+  primary key (run_id, job, attempt, log_offset, name, ends)
 );
 
 create table tokens (

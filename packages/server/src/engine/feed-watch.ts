@@ -41,7 +41,7 @@ export function createFeedWatch({ pool, wakeUps }: FeedWatchOptions): Pick<RunOp
       if (cursor === undefined) yield* listMatching(pool, project, filter, from, signal);
       else yield { changes: [], cursor: formatCursor(from), snapshotComplete: false };
       const feed = openFeed(pool, project, filter, from);
-      for await (const changes of follow({ ...feed, subscription, signal, restMs: REST_MS })) {
+      for await (const changes of follow({ read: feed.read, subscription, signal, restMs: REST_MS })) {
         yield { changes: changes ?? [], cursor: formatCursor(feed.point()), snapshotComplete: false };
       }
     },
@@ -81,9 +81,9 @@ async function* listMatching(
 
 interface Feed {
   /** Everything before it has been handed out. */
-  point(): FeedPoint;
+  readonly point: () => FeedPoint;
   /** Hands out the next runs that changed. */
-  read(): Promise<Reading<RunChanges['changes']>>;
+  readonly read: () => Promise<Reading<RunChanges['changes']>>;
 }
 
 function openFeed(pool: Pool, project: string, { pipeline, states, labels }: RunFilter, from: FeedPoint): Feed {

@@ -189,7 +189,9 @@ function jobWrites(work: RunWork): JobWrite[] {
   for (const [job, before] of work.loaded) {
     const record = work.jobs.get(job);
     if (record === undefined || record === before) continue;
-    writes.push({ key: { runId, job }, project, record, dueMs: dueOf(slice, job, record) });
+    const dueMs = dueOf(slice, job, record);
+    if (dueMs !== undefined) work.dueMs = Math.min(work.dueMs ?? dueMs, dueMs);
+    writes.push({ key: { runId, job }, project, record, dueMs });
   }
   return writes;
 }
@@ -207,10 +209,14 @@ function newlyQueued(work: RunWork): { key: JobWrite['key']; project: string; dr
 
 /** The events of a run; the last one tells the feed when what a list of runs shows has changed. */
 function feedEvents(work: RunWork): RunWork['events'] {
-  const { before, run, events } = work;
+  const { events } = work;
   const last = events.at(-1);
-  const changed = before.state !== run.state || before.counts !== run.counts || before.cancel !== run.cancel;
-  return changed && last !== undefined ? events.with(-1, { ...last, feed: true }) : events;
+  return last !== undefined && changesFeed(work) ? events.with(-1, { ...last, feed: true }) : events;
+}
+
+/** Whether what a list of runs shows has changed. */
+export function changesFeed({ before, run }: RunWork): boolean {
+  return before.state !== run.state || before.counts !== run.counts || before.cancel !== run.cancel;
 }
 
 function noSuchRun(runId: RunId): Answer {

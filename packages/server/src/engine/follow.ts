@@ -17,7 +17,7 @@ export interface Reading<T> {
 
 export interface FollowOptions<T> {
   /** Reads what is new since the last read. */
-  read(): Promise<Reading<T>>;
+  readonly read: () => Promise<Reading<T>>;
   /** Made before the first read, so that no ring is missed. */
   readonly subscription: Subscription;
   readonly signal: AbortSignal;

@@ -5,7 +5,7 @@ import { LIMITS } from '../core/limits.ts';
 import { plannedJob } from '../core/plan.ts';
 import type { Outputs } from '../core/views.ts';
 import { jobOutcomes } from '../store/outcome-rows.ts';
-import type { Tx } from '../store/sql.ts';
+import { type Pool, withConnection } from '../store/pool.ts';
 import type { RunContext } from './run-work.ts';
 
 /** Finds the values of secrets when an attempt starts. They are sent to its driver and kept nowhere. */
@@ -50,7 +50,7 @@ export interface StartPoint {
 export type ComposeStart = (run: RunContext, key: AttemptKey, point: StartPoint) => Promise<Start>;
 
 /** @throws CannotStart when its secrets or the outputs of its needs cannot be had. */
-export function createComposeStart(pool: Tx, resolveSecrets: ResolveSecrets | undefined): ComposeStart {
+export function createComposeStart(pool: Pool, resolveSecrets: ResolveSecrets | undefined): ComposeStart {
   return async (run, key, { ranMs, resumed, logOffset }) => {
     const { definition, needs } = plannedJob(run.plan, key.job);
     const { runMs } = definition.timeouts;
@@ -66,12 +66,12 @@ export function createComposeStart(pool: Tx, resolveSecrets: ResolveSecrets | un
 }
 
 async function needsOf(
-  pool: Tx,
+  pool: Pool,
   run: RunContext,
   key: AttemptKey,
   needs: readonly number[],
 ): Promise<Start['needs']> {
-  const outcomes = await jobOutcomes(pool, key.runId, needs);
+  const outcomes = await withConnection(pool, (tx) => jobOutcomes(tx, key.runId, needs));
   const found: Record<string, { state: (typeof outcomes)[number]['state']; outputs: Outputs }> = {};
   let bytes = 0;
   for (const { job, state, outputs } of outcomes) {

@@ -68,6 +68,8 @@ export interface RunWork {
   readonly events: EventWrite[];
   readonly offered: AttemptInsert[];
   readonly attempts: Map<string, AttemptChange>;
+  /** When time alone changes one of the written jobs next. */
+  dueMs: number | undefined;
 }
 
 export function contentKey(job: number, attempt: number): string {
@@ -90,6 +92,7 @@ export function beginWork(row: RunRow, plan: Plan, submissions: readonly Submiss
     events: [],
     offered: [],
     attempts: new Map(),
+    dueMs: undefined,
   };
 }
 

@@ -15,6 +15,7 @@ import { createLogAcks } from './log-acks.ts';
 import type { LogEntry, LogResult, LogWriter } from './log-writer.ts';
 import { CannotStart, type ComposeStart, type StartPoint } from './offers.ts';
 import type { LedgerReply, RunContext, Writer } from './run-work.ts';
+import type { AcceptsSpec } from './spec-schemas.ts';
 
 /** Above this, a slow driver gets no offers. */
 const MAX_QUEUED_BYTES = 1_048_576;
@@ -27,8 +28,9 @@ export interface SessionFacts {
   readonly instance: string;
   readonly slots: number;
   readonly draining: boolean;
-  /** Hexadecimal digits; undefined when any spec fits. */
+  /** Of its spec schema, in hexadecimal digits; undefined when it has none. */
   readonly schemaDigest: string | undefined;
+  readonly accepts: AcceptsSpec;
   /** Attempts that it goes on with. */
   readonly held: readonly AttemptKey[];
   readonly orphans: readonly Orphan[];

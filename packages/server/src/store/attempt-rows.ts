@@ -4,7 +4,7 @@ import type { AttemptKey, JobKey } from '../core/ids.ts';
 import type { StopRequest } from '../core/run-state.ts';
 import type { AttemptState, EndedAttemptState, LogState } from '../core/states.ts';
 import { expectTouched } from './ledger-rows.ts';
-import { execute, hexes, jsons, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
+import { execute, jsons, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
 
 export interface AttemptInsert {
   readonly key: AttemptKey;
@@ -224,33 +224,4 @@ export async function attemptStates(tx: Tx, keys: readonly AttemptKey[]): Promis
     logState: row.log_state,
     hasResult: row.has_result,
   }));
-}
-
-const NOTE_ATTEMPTS = statement(
-  'note_attempts',
-  `update attempts a set outputs = coalesce(u.outputs, a.outputs), checkpoint = coalesce(u.checkpoint, a.checkpoint),
-     progress = coalesce(u.progress, a.progress)
-   from unnest($1::uuid[], $2::int[], $3::int[], $4::bigint[], $5::json[], $6::bytea[], $7::json[])
-     u (run_id, job, attempt, instance_no, outputs, checkpoint, progress)
-   where a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt and a.instance_no = u.instance_no and a.state = 'RUNNING'`,
-);
-
-export interface AttemptNote {
-  readonly key: AttemptKey;
-  readonly instance: number;
-  /** All outputs so far. */
-  readonly outputs: object | undefined;
-  readonly checkpoint: Uint8Array | undefined;
-  readonly progress: object | undefined;
-}
-
-/** Stores what drivers said of running attempts beside their logs. What is not running any more is left alone. */
-export async function noteAttempts(tx: Tx, notes: readonly AttemptNote[]): Promise<void> {
-  await execute(tx, NOTE_ATTEMPTS, [
-    ...keyColumns(notes),
-    plain(notes, (note) => note.instance),
-    jsons(notes, (note) => note.outputs),
-    hexes(notes, (note) => note.checkpoint),
-    jsons(notes, (note) => note.progress),
-  ]);
 }

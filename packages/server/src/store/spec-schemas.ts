@@ -43,12 +43,9 @@ export async function loadSchemas(
   const query = tables
     .selectFrom('spec_schemas')
     .select(['driver', 'digest', 'body'])
-    .where(({ eb, refTuple, tuple }) =>
-      eb(
-        refTuple('driver', 'digest'),
-        'in',
-        refs.map(({ driver, digest }) => tuple(driver, Buffer.from(digest, 'hex'))),
-      ),
+    .where(
+      sql<boolean>`(driver, digest) in (select * from unnest(${refs.map(({ driver }) => driver)}::text[],
+        ${refs.map(({ digest }) => Buffer.from(digest, 'hex'))}::bytea[]))`,
     );
   const rows = await fetchRows(tx, query);
   return rows.map(({ driver, digest, body }) => ({ driver, digest: digest.toString('hex'), body }));

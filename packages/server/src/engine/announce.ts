@@ -1,0 +1,84 @@
+// Tells whoever waits what a commit changed: watchers and log readers here, sessions, the dispatcher and the timers, and by hints the
+// other replicas. Called after the commit and before the answers.
+import { formatJobId } from '../core/ids.ts';
+import type { NewRunNotice } from './creates.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import { changesFeed } from './flush.ts';
+import type { Hints } from './hints.ts';
+import type { RunWork } from './run-work.ts';
+import type { Sessions } from './sessions.ts';
+import type { Timers } from './timers.ts';
+import type { Topic, WakeUps } from './wake-ups.ts';
+
+export interface Announcer {
+  committed(works: readonly RunWork[]): void;
+  created(runs: readonly NewRunNotice[]): void;
+  logGrown(topic: Topic): void;
+}
+
+export interface AnnouncerOptions {
+  readonly wakeUps: WakeUps;
+  readonly hints: Hints;
+  readonly sessions: Sessions;
+  readonly dispatcher: Pick<Dispatcher, 'wake'>;
+  readonly timers: Pick<Timers, 'set'>;
+}
+
+export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers }: AnnouncerOptions): Announcer {
+  function ring(topic: Topic): void {
+    wakeUps.ring(topic);
+    hints.tell(topic);
+  }
+
+  function queued(driver: string): void {
+    dispatcher.wake(driver);
+    hints.tell(`queue:${driver}`);
+  }
+
+  function announce(work: RunWork): void {
+    const { runId, plan } = work.context;
+    ring(`run:${runId}`);
+    for (const { event } of work.events) {
+      switch (event.type) {
+        case 'JobQueued': {
+          const driver = plan.jobs[event.job]?.definition.driver;
+          if (driver !== undefined) queued(driver);
+          break;
+        }
+        case 'AttemptStarted':
+        case 'AttemptEnded':
+        case 'JobFinished':
+          ring(`log:${formatJobId({ runId, job: event.job })}`);
+          break;
+        case 'RunCreated':
+        case 'RunCancelRequested':
+        case 'RunFinished':
+        case 'JobWaiting':
+        case 'AttemptOffered':
+        case 'AttemptAdopted':
+        case 'AttemptAnnotated':
+        case 'AttemptTimedOut':
+        case 'JobCancelRequested':
+        case 'JobKillRequested':
+          break;
+      }
+    }
+    for (const instance of sessions.onCommitted(work)) hints.tell(`instance:${instance}`);
+    if (work.dueMs !== undefined) timers.set(work.dueMs);
+  }
+
+  return {
+    committed(works) {
+      for (const work of works) announce(work);
+      if (works.some(changesFeed)) ring('feed');
+    },
+    created(runs) {
+      for (const { drivers, dueMs } of runs) {
+        for (const driver of drivers) queued(driver);
+        if (dueMs !== undefined) timers.set(dueMs);
+      }
+      if (runs.length > 0) ring('feed');
+    },
+    logGrown: ring,
+  };
+}

@@ -1,0 +1,152 @@
+// Matches queued jobs with the free slots of the sessions of this replica: claims rows of the queue, decides on the offers under
+// the locks of their runs, and hands them over after the commit. Rows that nobody here can take stay for others.
+import type { AttemptKey, JobKey } from '../core/ids.ts';
+import { claimQueued, dequeue } from '../store/attempt-rows.ts';
+import type { Lane } from '../store/lane.ts';
+import type { Tx } from '../store/sql.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { flushSubmissions } from './flush.ts';
+import type { Fit } from './fit.ts';
+import type { Log } from './log.ts';
+import { composeOffer } from './offers.ts';
+import type { Plans } from './plans.ts';
+import { createQueueHeads } from './queue-heads.ts';
+import type { Answer, RunWork, Submission } from './run-work.ts';
+import type { Session } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+const MAX_OFFERS = 500;
+/** How long a round waits before it looks again for what no wake-up told. */
+const POLL_MS = 500;
+const MISSED_PAUSE_MS = 5;
+const FAILED_PAUSE_MS = 250;
+
+export interface Dispatcher {
+  /** Jobs of a driver may have been queued, or slots of its sessions become free. */
+  wake(driver: string): void;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export interface DispatcherOptions {
+  readonly lane: Lane;
+  readonly plans: Plans;
+  readonly sessions: Sessions;
+  readonly fit: Fit;
+  readonly log: Log;
+  /** Drivers that sessions of this replica serve. */
+  drivers(): Iterable<string>;
+  onCommitted(works: readonly RunWork[]): void;
+}
+
+interface Round {
+  readonly offers: readonly { readonly session: Session; readonly answer: Answer; readonly key: JobKey }[];
+  readonly works: readonly RunWork[];
+  /** Drivers that may have more for us right now. */
+  readonly again: readonly string[];
+  readonly missed: boolean;
+}
+
+export function createDispatcher(options: DispatcherOptions): Dispatcher {
+  const { lane, sessions, log } = options;
+  const heads = createQueueHeads();
+  const woken = new Set<string>();
+  let ring = Promise.withResolvers<void>();
+
+  function wake(driver: string): void {
+    if (sessions.of(driver).length === 0) return;
+    woken.add(driver);
+    ring.resolve();
+  }
+
+  async function round(): Promise<void> {
+    const drivers = [...woken].filter((driver) => sessions.of(driver).some((session) => session.room() > 0));
+    woken.clear();
+    if (drivers.length === 0) return;
+    const { offers, works, again, missed } = await inTransaction(lane, (tx) => claimRound(tx, drivers, heads, options));
+    options.onCommitted(works);
+    for (const { session, answer, key } of offers) {
+      const { run, job } = answer;
+      if (run === undefined || job === undefined) throw new Error('an offer was made without its run');
+      const attempt: AttemptKey = { ...key, attempt: job.attempt };
+      session.offer(composeOffer(run, attempt));
+    }
+    for (const driver of again) woken.add(driver);
+    // Whoever holds the runs is about to commit.
+    if (missed) await pause(MISSED_PAUSE_MS);
+  }
+
+  return {
+    wake,
+    async run(signal) {
+      signal.addEventListener('abort', () => ring.resolve(), { once: true });
+      while (!signal.aborted) {
+        if (woken.size === 0) {
+          const timer = setTimeout(() => ring.resolve(), POLL_MS * (0.5 + Math.random()));
+          await ring.promise;
+          clearTimeout(timer);
+          if (woken.size === 0) for (const driver of options.drivers()) woken.add(driver);
+        }
+        ring = Promise.withResolvers();
+        if (signal.aborted) return;
+        await round().catch(async (error: unknown) => {
+          log.warn({ err: error }, 'claiming jobs failed, trying again');
+          await pause(FAILED_PAUSE_MS);
+        });
+      }
+    },
+  };
+}
+
+async function claimRound(
+  tx: Tx,
+  drivers: readonly string[],
+  heads: ReturnType<typeof createQueueHeads>,
+  { sessions, fit, plans }: DispatcherOptions,
+): Promise<Round> {
+  const taken = new Map<Submission, { session: Session; key: JobKey; answer?: Answer }>();
+  const again: string[] = [];
+  for (const driver of drivers) {
+    const room = sessions.of(driver).reduce((sum, session) => sum + session.room(), 0);
+    const limit = Math.min(room, MAX_OFFERS - taken.size);
+    if (limit <= 0) {
+      again.push(driver);
+      continue;
+    }
+    const rows = await claimQueued(tx, driver, heads.from(driver), limit + fit.passedOver(driver));
+    heads.saw(driver, rows[0]?.no);
+    const assigned = await fit.assign(tx, sessions.of(driver), rows, limit);
+    for (const { session, key } of assigned) taken.set(offerOf(session, key), { session, key });
+    if (rows.length >= limit && room > limit) again.push(driver);
+  }
+  if (taken.size === 0) return { offers: [], works: [], again, missed: false };
+  const outcome = await flushSubmissions(tx, [...taken.keys()], plans, false);
+  const decided = outcome.works.flatMap((work) => [...work.answers]);
+  // A row whose job is not queued any more, or whose run is gone, is stale.
+  const done = [...decided, ...outcome.refused].filter(([, { reply }]) => reply.type !== 'Superseded');
+  const keys = done.flatMap(([submission]) => taken.get(submission)?.key ?? []);
+  if (keys.length > 0) await dequeue(tx, keys);
+  const offers = decided.flatMap(([submission, answer]) => {
+    const entry = taken.get(submission);
+    return entry === undefined || answer.reply.type !== 'Done' ? [] : [{ ...entry, answer }];
+  });
+  const missed = outcome.missed.length > 0;
+  if (missed) again.push(...drivers);
+  return { offers, works: outcome.works.filter((work) => work.events.length > 0), again, missed };
+}
+
+function offerOf({ facts }: Session, { runId, job }: JobKey): Submission {
+  const { instance } = facts.writer;
+  return {
+    runId,
+    project: undefined,
+    command: { type: 'Offer', job, instance, instanceId: facts.instance },
+    writer: facts.writer,
+    misses: 0,
+    answer: () => undefined,
+    fail: () => undefined,
+  };
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,135 @@
+// The lane of log bytes and of what else drivers say of running attempts. A flush locks the attempts, trims what is stored already,
+// appends the rest, and acknowledges after the commit. So what is acknowledged is stored once, in order and without a gap.
+import type { DriverFrame } from '../core/frames.ts';
+import { type AttemptKey, formatAttemptId } from '../core/ids.ts';
+import { LIMITS } from '../core/limits.ts';
+import type { AttemptState } from '../core/states.ts';
+import { shareInstances } from '../store/instance-rows.ts';
+import type { Lane } from '../store/lane.ts';
+import { insertChunks, insertSections, lockLogHeads, moveLogHeads } from '../store/log-rows.ts';
+import type { Tx } from '../store/sql.ts';
+import { inTransaction } from '../store/transaction.ts';
+import { createGroupCommit } from './group-commit.ts';
+import { type Appending, append, beginAppending } from './log-append.ts';
+import type { Writer } from './run-work.ts';
+
+const MAX_FLUSH = 2_000;
+
+export type LogEntry = Extract<DriverFrame, { type: 'Log' | 'Section' | 'Output' | 'Progress' | 'Checkpoint' }>;
+
+export type LogResult =
+  /** Committed: the log is stored up to `offset`. */
+  | { readonly type: 'Stored'; readonly offset: number }
+  /** The frame begins behind what is stored: nothing of it was taken. */
+  | { readonly type: 'Gap'; readonly offset: number }
+  /** The attempt is not running in this instance's hand. */
+  | { readonly type: 'Stale'; readonly state?: AttemptState }
+  /** The instance has another session. */
+  | { readonly type: 'Superseded' }
+  /** It can never be stored. */
+  | { readonly type: 'Invalid'; readonly problem: string }
+  /** Nothing is known to be stored. */
+  | { readonly type: 'Failed'; readonly error: unknown };
+
+/** Disposing fails what waits. */
+export interface LogWriter extends AsyncDisposable {
+  /** Takes one frame; those of an attempt keep their order. `done` is called after the commit. */
+  write(writer: Writer, entry: LogEntry, done: (result: LogResult) => void): void;
+  /** Resolves when all that was written for the attempt before has its result; undefined: it has already. */
+  settled(key: AttemptKey): Promise<void> | undefined;
+}
+
+export interface LogWriterOptions {
+  readonly lane: Lane;
+  /** Hears of each log that grew, after the commit. */
+  onGrown(key: AttemptKey): void;
+}
+
+interface Item {
+  readonly id: string;
+  readonly writer: Writer;
+  readonly entry: LogEntry;
+  readonly atMs: number;
+  readonly done: (result: LogResult) => void;
+}
+
+interface Pending {
+  count: number;
+  readonly empty: PromiseWithResolvers<void>;
+}
+
+export function createLogWriter({ lane, onGrown }: LogWriterOptions): LogWriter {
+  const pending = new Map<string, Pending>();
+
+  function settle(item: Item, result: LogResult): void {
+    const entry = pending.get(item.id);
+    if (entry !== undefined && --entry.count === 0) {
+      pending.delete(item.id);
+      entry.empty.resolve();
+    }
+    item.done(result);
+  }
+
+  const group = createGroupCommit<Item>({
+    maxItems: MAX_FLUSH,
+    async flush(items) {
+      const { results, grown } = await inTransaction(lane, (tx) => store(tx, items));
+      for (const key of grown) onGrown(key);
+      items.forEach((item, i) => settle(item, results[i] ?? { type: 'Stale' }));
+      return [];
+    },
+    fail: (item, error) => settle(item, { type: 'Failed', error }),
+  });
+
+  return {
+    write(writer, entry, done) {
+      const id = formatAttemptId(entry.key);
+      const waiting = pending.get(id);
+      if (waiting === undefined) pending.set(id, { count: 1, empty: Promise.withResolvers() });
+      else waiting.count++;
+      group.add({ id, writer, entry, atMs: Date.now(), done });
+    },
+    settled: (key) => pending.get(formatAttemptId(key))?.empty.promise,
+    [Symbol.asyncDispose]: () => group[Symbol.asyncDispose](),
+  };
+}
+
+async function store(
+  tx: Tx,
+  items: readonly Item[],
+): Promise<{ results: readonly LogResult[]; grown: readonly AttemptKey[] }> {
+  const epochs = await shareInstances(tx, new Set(items.map(({ writer }) => writer.instance)));
+  const keys = new Map(items.map(({ id, entry }) => [id, entry.key]));
+  const heads = await lockLogHeads(tx, [...keys.values()]);
+  const logs = new Map(heads.map((head) => [formatAttemptId(head.key), beginAppending(head)]));
+  const results = items.map((item): LogResult => {
+    if (epochs.get(item.writer.instance) !== item.writer.epoch) return { type: 'Superseded' };
+    const log = logs.get(item.id);
+    if (log === undefined) return { type: 'Stale' };
+    const { head } = log;
+    if (head.instance !== item.writer.instance || head.state !== 'RUNNING') return { type: 'Stale', state: head.state };
+    return append(log, item.entry, item.atMs);
+  });
+  await write(tx, [...logs.values()].filter((log) => log.changed));
+  const grown = [...logs.values()].filter((log) => log.logSize > log.head.logSize || log.sections.length > 0);
+  return { results, grown: grown.map((log) => log.head.key) };
+}
+
+async function write(tx: Tx, logs: readonly Appending[]): Promise<void> {
+  if (logs.length === 0) return;
+  const chunks = logs.flatMap((log) => log.chunks.map((chunk) => ({ key: log.head.key, ...chunk })));
+  const sections = logs.flatMap((log) => log.sections.map((section) => ({ key: log.head.key, section })));
+  if (chunks.length > 0) await insertChunks(tx, chunks);
+  if (sections.length > 0) await insertSections(tx, sections, LIMITS.sections);
+  await moveLogHeads(
+    tx,
+    logs.map((log) => ({
+      key: log.head.key,
+      logSize: log.logSize,
+      logCrc32c: log.logCrc32c,
+      outputs: log.outputsChanged ? log.outputs : undefined,
+      checkpoint: log.checkpoint,
+      progress: log.progress,
+    })),
+  );
+}

@@ -1,0 +1,128 @@
+// From what a caller asks for to a run that is checked: finds the definition, checks params and specs against it, and hands the run
+// to the lane of creates. Items of one batch share what they have in common.
+import { createHash } from 'node:crypto';
+import type { Definition } from '../core/definition.ts';
+import type { RunId } from '../core/ids.ts';
+import { canonicalJson, type JsonObject } from '../core/json.ts';
+import { compileSchema, type Schema } from '../core/json-schema.ts';
+import { LIMITS } from '../core/limits.ts';
+import { type FieldViolation, invalidFields, isRefusal, RefusedError, type Refusal } from '../core/refusal.ts';
+import { type DefinitionDigest, digestOf } from '../store/definition-rows.ts';
+import { findPipeline } from '../store/pipelines.ts';
+import { type Pool, withConnection } from '../store/pool.ts';
+import type { CheckedRun, Creates } from './creates.ts';
+import type { NewRun, RunSource } from './engine.ts';
+import { noSuchPipeline, noSuchRevision } from './refusals.ts';
+import { type SpecCheck, specMismatch } from './spec-check.ts';
+
+export interface RunCreation {
+  /** @throws RefusedError */
+  create(project: string, run: NewRun): Promise<RunId>;
+  /** One outcome an item, in order. */
+  createBatch(project: string, runs: readonly NewRun[]): Promise<readonly (RunId | Refusal)[]>;
+}
+
+export interface RunCreationOptions {
+  readonly pool: Pool;
+  readonly creates: Creates;
+  readonly checkSpecs: SpecCheck;
+}
+
+/** A definition that a run may be made of. */
+interface Resolved {
+  readonly definition: Definition;
+  readonly digest: DefinitionDigest;
+  readonly pipeline?: { readonly name: string; readonly revision: number };
+  readonly paramsSchema: Schema | undefined;
+}
+
+export function createRunCreation({ pool, creates, checkSpecs }: RunCreationOptions): RunCreation {
+  async function resolve(project: string, source: RunSource): Promise<Resolved> {
+    const { definition, digest, pipeline } = await find(project, source);
+    const { violations } = await checkSpecs(definition, 'definition');
+    if (violations.length > 0) throw new RefusedError(specMismatch(violations));
+    const found: FieldViolation[] = [];
+    const paramsSchema =
+      definition.paramsSchema === undefined
+        ? undefined
+        : compileSchema(found, 'definition.params_schema', definition.paramsSchema);
+    if (found.length > 0) throw new RefusedError(invalidFields(found));
+    return { definition, digest, paramsSchema, ...(pipeline !== undefined && { pipeline }) };
+  }
+
+  async function find(project: string, { pipeline, definition }: RunSource): Promise<Omit<Resolved, 'paramsSchema'>> {
+    if (definition !== undefined) return { definition, digest: digestOf(definition) };
+    if (pipeline === undefined) throw new Error('a run without a source');
+    const { name, revision } = pipeline;
+    const known = await withConnection(pool, (tx) => findPipeline(tx, project, name, revision));
+    if (known === undefined) throw noSuchPipeline(name);
+    if (known.found === undefined) throw noSuchRevision(name, revision ?? 0, known.newestRevision);
+    const { view, definition: stored, digest } = known.found;
+    return { definition: stored, digest, pipeline: { name, revision: view.revision } };
+  }
+
+  async function createOne(project: string, run: NewRun, resolved: Promise<Resolved>): Promise<RunId | Refusal> {
+    try {
+      const checked = checkRun(project, run, await resolved);
+      return isRefusal(checked) ? checked : await creates.create(checked);
+    } catch (error) {
+      if (error instanceof RefusedError) return error.refusal;
+      throw error;
+    }
+  }
+
+  return {
+    async create(project, run) {
+      const created = await createOne(project, run, resolve(project, run));
+      if (isRefusal(created)) throw new RefusedError(created);
+      return created;
+    },
+    async createBatch(project, runs) {
+      const resolved = new Map<unknown, Promise<Resolved>>();
+      return await Promise.all(
+        runs.map((run) => {
+          const { pipeline } = run;
+          const source =
+            pipeline === undefined ? canonicalJson(run.definition) : `${pipeline.name} ${pipeline.revision ?? ''}`;
+          const shared = resolved.get(source) ?? resolve(project, run);
+          resolved.set(source, shared);
+          return createOne(project, run, shared);
+        }),
+      );
+    },
+  };
+}
+
+function checkRun(project: string, run: NewRun, resolved: Resolved): CheckedRun | Refusal {
+  const found: FieldViolation[] = [];
+  const { definition, digest, pipeline, paramsSchema } = resolved;
+  const params: JsonObject = paramsSchema === undefined ? run.params : paramsSchema.check(found, 'params', run.params);
+  const labels = { ...definition.labels, ...run.labels };
+  if (Object.keys(labels).length > LIMITS.labels) {
+    const description = `with those of the definition there are ${Object.keys(labels).length}, at most ${LIMITS.labels} are allowed`;
+    found.push({ field: 'labels', description });
+  }
+  if (found.length > 0) return invalidFields(found);
+  const { trigger, requestId, traceparent } = run;
+  return {
+    project,
+    digest,
+    definition,
+    command: {
+      type: 'Create',
+      ...(pipeline !== undefined && { pipeline: pipeline.name, revision: pipeline.revision }),
+      trigger,
+    },
+    params,
+    labels,
+    traceparent: traceparent ?? '',
+    request: requestId === undefined ? undefined : { id: requestId, bodyDigest: bodyDigest('create', run) },
+  };
+}
+
+/** What a repeated request id is compared with: everything that was asked for, as it was asked. */
+export function bodyDigest(verb: string, { requestId: _, traceparent: __, ...body }: Partial<NewRun> & object): Buffer {
+  return createHash('sha256')
+    .update(canonicalJson({ verb, ...body }))
+    .digest();
+}

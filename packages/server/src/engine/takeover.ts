@@ -1,0 +1,264 @@
+// Hello: commits that this session speaks for its instance from now on, and settles who holds what before anything else is said.
+import { createHash, randomUUID } from 'node:crypto';
+import type { Command } from '../core/commands.ts';
+import type { Hello, HeldAttempt, Orphan, Verdict, Welcome } from '../core/frames.ts';
+import { type AttemptKey, formatAttemptId } from '../core/ids.ts';
+import { canonicalJson } from '../core/json.ts';
+import { HEARTBEAT_MS, LEASE_MS, LIMITS } from '../core/limits.ts';
+import type { Refusal } from '../core/refusal.ts';
+import { type AttemptStateRow, attemptStates, type LiveAttemptRow, liveAttempts } from '../store/attempt-rows.ts';
+import { grantLease, insertSpecSchema, lockInstance, takeOver } from '../store/instance-rows.ts';
+import type { Lane } from '../store/lane.ts';
+import { readClock, runOrigins } from '../store/ledger-rows.ts';
+import { type Pool, withConnection } from '../store/pool.ts';
+import type { Tx } from '../store/sql.ts';
+import { inTransaction } from '../store/transaction.ts';
+import type { Principal } from './engine.ts';
+import type { Ledger } from './ledger.ts';
+import { CannotStart, type ComposeStart, composeOffer } from './offers.ts';
+import type { Plans } from './plans.ts';
+import type { RunContext, Writer } from './run-work.ts';
+import type { SessionFacts } from './session.ts';
+import type { AcceptsSpec, SpecSchemas } from './spec-schemas.ts';
+
+export interface TakeoverOptions {
+  readonly lane: Lane;
+  readonly pool: Pool;
+  readonly plans: Plans;
+  readonly ledger: Ledger;
+  readonly composeStart: ComposeStart;
+  readonly schemas: SpecSchemas;
+  readonly replica: string;
+}
+
+export interface Takeover {
+  readonly facts: SessionFacts;
+  readonly welcome: Welcome;
+  /** Attempts that the instance gave up by not naming them. */
+  readonly givenUp: readonly LiveAttemptRow[];
+}
+
+interface Committed {
+  readonly writer: Writer;
+  readonly draining: boolean;
+  readonly sameProcess: boolean;
+  readonly nowMs: number;
+  readonly live: readonly LiveAttemptRow[];
+  readonly ended: readonly AttemptStateRow[];
+}
+
+export async function takeOverInstance(
+  options: TakeoverOptions,
+  principal: Principal,
+  hello: Hello,
+): Promise<Takeover | Refusal> {
+  if (principal.driverNames?.includes(hello.driver) === false) return forbidsName(principal, hello);
+  const schemaDigest = hello.specSchema === undefined ? undefined : sha256(canonicalJson(hello.specSchema));
+  const accepts = acceptsOf(options.schemas, hello, schemaDigest);
+  if (typeof accepts !== 'function') return accepts;
+  const committed = await inTransaction(options.lane, (tx) =>
+    commitTakeover(tx, options.replica, principal, hello, schemaDigest),
+  );
+  if ('refused' in committed) return committed;
+  const { writer, live, ended, sameProcess, nowMs } = committed;
+  const liveById = new Map(live.map((row) => [formatAttemptId(row.key), row]));
+  const endedById = new Map(ended.map((row) => [formatAttemptId(row.key), row]));
+  const verdicts: Verdict[] = [];
+  for (const attempt of hello.held) {
+    const id = formatAttemptId(attempt.key);
+    verdicts.push(await judge(options, writer, attempt, nowMs, liveById.get(id), endedById.get(id)));
+    liveById.delete(id);
+  }
+  const unnamed = [...liveById.values()];
+  const isOrphan = (row: LiveAttemptRow): boolean => !sameProcess && row.state === 'RUNNING';
+  const orphans = await orphansOf(options, unnamed.filter(isOrphan), nowMs);
+  const sessionId = randomUUID();
+  return {
+    facts: {
+      sessionId,
+      writer,
+      driver: hello.driver,
+      instance: hello.instance,
+      slots: hello.slots,
+      draining: committed.draining,
+      schemaDigest: schemaDigest?.toString('hex'),
+      accepts,
+      held: verdicts.filter(({ kind }) => kind === 'START' || kind === 'KEEP').map(({ key }) => key),
+      orphans,
+    },
+    welcome: {
+      sessionId,
+      epoch: writer.epoch,
+      leaseMs: LEASE_MS,
+      heartbeatMs: HEARTBEAT_MS,
+      attemptLogWindow: LIMITS.attemptLogWindow,
+      sessionLogWindow: LIMITS.sessionLogWindow,
+      maxMessageBytes: LIMITS.requestBytes,
+      maxLogBytes: LIMITS.logBytes,
+      verdicts,
+      orphans,
+    },
+    givenUp: unnamed.filter((row) => !isOrphan(row)),
+  };
+}
+
+async function commitTakeover(
+  tx: Tx,
+  replica: string,
+  principal: Principal,
+  hello: Hello,
+  schemaDigest: Buffer | undefined,
+): Promise<Committed | Refusal> {
+  const before = await lockInstance(tx, hello.driver, hello.instance);
+  const nowMs = await readClock(tx);
+  // An instance whose lease has ended belongs to nobody: tokens may be replaced.
+  if (before !== undefined && before.owner !== principal.id && before.expiresMs !== undefined) {
+    return belongsToOther(hello);
+  }
+  const incarnation = sha256(hello.incarnation);
+  const { no, epoch, draining } = await takeOver(tx, {
+    driver: hello.driver,
+    instance: hello.instance,
+    owner: principal.id,
+    incarnation,
+    replica,
+    labels: hello.labels,
+    slots: hello.slots,
+    version: hello.version,
+    schemaDigest,
+    nowMs,
+  });
+  await grantLease(tx, no, epoch, nowMs, LEASE_MS);
+  if (hello.specSchema !== undefined && schemaDigest !== undefined) {
+    await insertSpecSchema(tx, hello.driver, schemaDigest, hello.specSchema, nowMs);
+  }
+  const live = before === undefined ? [] : await liveAttempts(tx, [no]);
+  const named = hello.held.map(({ key }) => key);
+  const states = named.length === 0 ? [] : await attemptStates(tx, named);
+  return {
+    writer: { instance: no, epoch },
+    draining,
+    sameProcess: before !== undefined && Buffer.compare(before.incarnation, incarnation) === 0,
+    nowMs,
+    live,
+    ended: states.filter((row) => row.instance === no && row.state !== 'OFFERED' && row.state !== 'RUNNING'),
+  };
+}
+
+async function judge(
+  options: TakeoverOptions,
+  writer: Writer,
+  { key, phase }: HeldAttempt,
+  nowMs: number,
+  live: LiveAttemptRow | undefined,
+  ended: AttemptStateRow | undefined,
+): Promise<Verdict> {
+  if (live === undefined) {
+    return ended?.hasResult === true ? { kind: 'FINISHED', key, logState: ended.logState } : { kind: 'STOP', key };
+  }
+  if (live.state === 'RUNNING' && phase !== 'ACCEPTED') return keep(live);
+  // Its Accept may have been lost on the way: it is repeated here, and whichever committed first stands.
+  const { reply, run } = await options.ledger.submit(
+    key.runId,
+    { type: 'Accept', job: key.job, attempt: key.attempt, instance: writer.instance },
+    { writer },
+  );
+  if (reply.type !== 'Done' || run === undefined) return { kind: 'STOP', key };
+  try {
+    const ranMs = live.startedMs === undefined ? 0 : nowMs - live.startedMs;
+    const start = await options.composeStart(run, key, { ranMs, resumed: false, logOffset: 0 });
+    return { kind: 'START', key, start };
+  } catch (error) {
+    if (!(error instanceof CannotStart)) throw error;
+    const message = `the job cannot start: ${error.message}`;
+    await options.ledger.submit(key.runId, loseCommand(key, writer, 'INVALID', message), { writer });
+    return { kind: 'STOP', key };
+  }
+}
+
+/** The command that ends an attempt whose driver is gone, or that cannot go on. */
+export function loseCommand(
+  key: AttemptKey,
+  writer: Writer,
+  failureClass: 'INFRASTRUCTURE' | 'INVALID',
+  message: string,
+): Command {
+  const { job, attempt } = key;
+  const { instance } = writer;
+  return { type: 'Lose', job, attempt, instance, failureClass, message, random: Math.random(), content: undefined };
+}
+
+function keep({ key, logSize, stop }: LiveAttemptRow): Verdict {
+  return { kind: 'KEEP', key, logOffset: logSize, ...(stop !== undefined && { cancel: stop.phase }) };
+}
+
+async function orphansOf(
+  { pool, plans }: TakeoverOptions,
+  rows: readonly LiveAttemptRow[],
+  nowMs: number,
+): Promise<Orphan[]> {
+  if (rows.length === 0) return [];
+  const runs = await withConnection(pool, (tx) => runContexts(tx, plans, rows));
+  return rows.flatMap((row) => {
+    const run = runs.get(row.key.runId);
+    if (run === undefined) return [];
+    return [
+      {
+        offer: composeOffer(run, row.key),
+        checkpoint: row.checkpoint,
+        logOffset: row.logSize,
+        ranMs: row.startedMs === undefined ? 0 : nowMs - row.startedMs,
+        ...(row.stop !== undefined && { cancel: row.stop.phase }),
+      },
+    ];
+  });
+}
+
+async function runContexts(
+  tx: Tx,
+  plans: Plans,
+  rows: readonly LiveAttemptRow[],
+): Promise<ReadonlyMap<string, RunContext>> {
+  const origins = await runOrigins(tx, [...new Set(rows.map(({ key }) => key.runId))]);
+  const compiled = await plans.load(
+    tx,
+    origins.map(({ digest }) => digest),
+  );
+  return new Map(
+    origins.map(({ digest, ...origin }) => {
+      const plan = compiled.get(digest);
+      if (plan === undefined) throw new Error('a plan was not loaded');
+      return [origin.runId, { ...origin, plan }];
+    }),
+  );
+}
+
+function acceptsOf(schemas: SpecSchemas, hello: Hello, digest: Buffer | undefined): AcceptsSpec | Refusal {
+  if (hello.specSchema === undefined || digest === undefined) return () => true;
+  const accepts = schemas.compile(digest.toString('hex'), hello.specSchema);
+  if (typeof accepts === 'function') return accepts;
+  const message = 'the spec schema of Hello cannot be used: send a valid JSON Schema (2020-12) without outside references';
+  return { refused: 'PROTOCOL_VIOLATION', message, violations: accepts };
+}
+
+function sha256(data: string | Uint8Array): Buffer {
+  return createHash('sha256').update(data).digest();
+}
+
+function forbidsName(principal: Principal, hello: Hello): Refusal {
+  return {
+    refused: 'TOKEN_FORBIDS',
+    message:
+      `this token may serve ${principal.driverNames?.join(', ') || 'no driver'}, and not ${hello.driver}: ` +
+      'use a token for this driver name',
+  };
+}
+
+function belongsToOther(hello: Hello): Refusal {
+  return {
+    refused: 'TOKEN_FORBIDS',
+    message:
+      `instance ${hello.instance} of driver ${hello.driver} belongs to another token and its lease still runs: ` +
+      'use another instance_id, or that token',
+  };
+}

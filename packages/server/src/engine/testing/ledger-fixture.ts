@@ -1,0 +1,160 @@
+// Owns a ledger over a test's database, to fill it by the code that fills it in earnest: runs are created and changed by commands.
+import { createHash } from 'node:crypto';
+import type { Command } from '../../core/commands.ts';
+import type { Definition } from '../../core/definition.ts';
+import type { RunId } from '../../core/ids.ts';
+import { canonicalJson, type JsonObject } from '../../core/json.ts';
+import { isRefusal } from '../../core/refusal.ts';
+import type { Labels } from '../../core/views.ts';
+import { createPools } from '../../store/connect.ts';
+import { digestOf } from '../../store/definition-rows.ts';
+import { grantLease, insertSpecSchema, takeOver } from '../../store/instance-rows.ts';
+import { readClock } from '../../store/ledger-rows.ts';
+import { type Pool, withConnection, withTransaction } from '../../store/pool.ts';
+import type { Tx } from '../../store/sql.ts';
+import type { TestDatabase } from '../../store/testing/database.ts';
+import { createCreates } from '../creates.ts';
+import { flushSubmissions } from '../flush.ts';
+import { createLedger } from '../ledger.ts';
+import { createPlans, type Plans } from '../plans.ts';
+import type { LedgerReply } from '../run-work.ts';
+import { createWakeUps, type WakeUps } from '../wake-ups.ts';
+
+export interface RunInput {
+  readonly project?: string;
+  readonly pipeline?: string;
+  readonly labels?: Labels;
+  readonly params?: JsonObject;
+}
+
+export interface InstanceInput {
+  readonly specSchema?: JsonObject;
+  readonly labels?: Labels;
+  /** Negative: a lease that ran out. Default: a minute. */
+  readonly leaseMs?: number;
+}
+
+/** Commands without the parts that tests of readers do not care about. */
+export interface LedgerFixture extends AsyncDisposable {
+  readonly pool: Pool;
+  readonly plans: Plans;
+  readonly wakeUps: WakeUps;
+  create(definition: Definition, run?: RunInput): Promise<RunId>;
+  submit(runId: RunId, command: Command): Promise<LedgerReply>;
+  /** Decides on a command in a transaction that the test commits or leaves open. */
+  submitIn(tx: Tx, runId: RunId, command: Command): Promise<LedgerReply>;
+  /** Offers a job, accepts it and finishes it well. */
+  succeed(runId: RunId, job: number): Promise<void>;
+  /** Registers a driver instance as a session would. Returns the number of its row. */
+  connect(driver: string, instance: string, input?: InstanceInput): Promise<number>;
+}
+
+export async function openLedgerFixture({ config }: TestDatabase): Promise<LedgerFixture> {
+  const pools = await createPools(config);
+  const plans = createPlans();
+  const wakeUps = createWakeUps();
+  const ledger = createLedger({
+    lane: pools.openLane('transitions'),
+    plans,
+    onCommitted(works) {
+      for (const { context } of works) wakeUps.ring(`run:${context.runId}`);
+      wakeUps.ring('feed');
+    },
+  });
+  const creates = createCreates({ lane: pools.openLane('creates'), plans, onCreated: () => wakeUps.ring('feed') });
+
+  const submit = async (runId: RunId, command: Command) => (await ledger.submit(runId, command)).reply;
+
+  return {
+    pool: pools.pool,
+    plans,
+    wakeUps,
+    submit,
+    async create(definition, { project = 'default', pipeline, labels = {}, params = {} } = {}) {
+      const created = await creates.create({
+        project,
+        digest: digestOf(definition),
+        definition,
+        command: {
+          type: 'Create',
+          trigger: { kind: 'api', actor: 'test', reference: '' },
+          ...(pipeline !== undefined && { pipeline, revision: 1 }),
+        },
+        params,
+        labels,
+        traceparent: '',
+        request: undefined,
+      });
+      if (isRefusal(created)) throw new Error(created.message);
+      return created;
+    },
+    async submitIn(tx, runId, command) {
+      const { promise, resolve, reject } = Promise.withResolvers<LedgerReply>();
+      const submission = {
+        runId,
+        project: undefined,
+        command,
+        writer: undefined,
+        misses: 0,
+        answer: () => undefined,
+        fail: reject,
+      };
+      const { works } = await flushSubmissions(tx, [submission], plans, true);
+      for (const work of works) for (const { reply } of work.answers.values()) resolve(reply);
+      return await promise;
+    },
+    async succeed(runId, job) {
+      await submit(runId, { type: 'Offer', job, instance: 1, instanceId: 'i-1' });
+      await submit(runId, { type: 'Accept', job, attempt: 1, instance: 1 });
+      await submit(runId, finishWell(job, 1));
+    },
+    async connect(driver, instance, { specSchema, labels = {}, leaseMs = 60_000 } = {}) {
+      return await withTransaction(pools.pool, async (tx) => {
+        const nowMs = await readClock(tx);
+        const schemaDigest =
+          specSchema === undefined ? undefined : createHash('sha256').update(canonicalJson(specSchema)).digest();
+        if (specSchema !== undefined && schemaDigest !== undefined) {
+          await insertSpecSchema(tx, driver, schemaDigest, specSchema, nowMs);
+        }
+        const row = {
+          driver,
+          instance,
+          owner: 'test',
+          incarnation: createHash('sha256').update(instance).digest(),
+          replica: 'test',
+          labels,
+          slots: 4,
+          version: '1.2.3',
+          schemaDigest,
+          nowMs,
+        };
+        const { no, epoch } = await takeOver(tx, row);
+        await grantLease(tx, no, epoch, nowMs, leaseMs);
+        return no;
+      });
+    },
+    async [Symbol.asyncDispose]() {
+      await ledger[Symbol.asyncDispose]();
+      await creates[Symbol.asyncDispose]();
+      await pools[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** The driver reports success, without a log. */
+export function finishWell(job: number, attempt: number): Command {
+  return {
+    type: 'Finish',
+    job,
+    attempt,
+    instance: 1,
+    outcome: 'SUCCEEDED',
+    failureClass: 'WORKLOAD',
+    message: '',
+    logSize: 0,
+    logCrc32c: 0,
+    logLost: false,
+    random: 0,
+    content: undefined,
+  };
+}

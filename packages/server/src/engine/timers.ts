@@ -1,0 +1,71 @@
+// What time alone changes: backoffs that end, timeouts, the phases of a stop. Any replica may fire any timer: the decision looks at
+// the state and the clock again, so one that fires twice or late does no harm.
+import { dueJobs } from '../store/due-jobs.ts';
+import { type Pool, withConnection } from '../store/pool.ts';
+import type { Ledger } from './ledger.ts';
+import type { Log } from './log.ts';
+
+const MAX_BATCH = 500;
+/** How late a timer is noticed that another replica set. */
+const POLL_MS = 500;
+const SHORTEST_MS = 10;
+
+export interface Timers {
+  /** A timer was set; of the database's clock. */
+  set(dueMs: number): void;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export function createTimers(pool: Pool, ledger: Ledger, log: Log): Timers {
+  let nextMs = Number.POSITIVE_INFINITY;
+  let clockAheadMs = 0;
+  let ring = Promise.withResolvers<void>();
+
+  /** Fires what is due. Returns how long nothing will be. */
+  async function fire(): Promise<number> {
+    nextMs = Number.POSITIVE_INFINITY;
+    const { nowMs, due, laterMs } = await withConnection(pool, (tx) => dueJobs(tx, MAX_BATCH));
+    clockAheadMs = nowMs - Date.now();
+    await Promise.all(
+      due.map(({ runId, job }) =>
+        ledger.submit(runId, { type: 'Timer', job, random: Math.random(), content: undefined }),
+      ),
+    );
+    if (due.length === MAX_BATCH) return SHORTEST_MS;
+    const nearest = Math.min(nextMs, laterMs ?? Number.POSITIVE_INFINITY);
+    return Math.min(POLL_MS, Math.max(SHORTEST_MS, nearest - Date.now() - clockAheadMs));
+  }
+
+  return {
+    set(dueMs) {
+      if (dueMs >= nextMs) return;
+      nextMs = dueMs;
+      ring.resolve();
+    },
+    async run(signal) {
+      signal.addEventListener('abort', () => ring.resolve(), { once: true });
+      let failing = false;
+      let waitMs = 0;
+      while (!signal.aborted) {
+        const timer = setTimeout(() => ring.resolve(), waitMs);
+        await ring.promise;
+        clearTimeout(timer);
+        ring = Promise.withResolvers();
+        const leftMs = nextMs - Date.now() - clockAheadMs;
+        if (signal.aborted) return;
+        if (leftMs > SHORTEST_MS && leftMs < waitMs) {
+          waitMs = leftMs;
+          continue;
+        }
+        try {
+          waitMs = await fire();
+          failing = false;
+        } catch (error) {
+          if (!failing) log.warn({ err: error }, 'timers could not be read, trying again');
+          failing = true;
+          waitMs = POLL_MS;
+        }
+      }
+    },
+  };
+}
