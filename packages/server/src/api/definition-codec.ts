@@ -1,0 +1,122 @@
+// Definitions between the contract and core. What has its default value is left out when a definition is sent: it reads as it was
+// applied, and stays small.
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import {
+  type JobDefinition as JobDefinitionMessage,
+  type JobDefinitionSchema,
+  type JobTimeoutsSchema,
+  LeaseDoubt,
+  type PipelineDefinition as PipelineDefinitionMessage,
+  type PipelineDefinitionSchema,
+  type RetryPolicySchema,
+  RunCondition,
+} from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import type { DefinitionInput, JobInput } from '../core/check-definition.ts';
+import {
+  DEFAULT_RETRY,
+  DEFAULT_TIMEOUTS,
+  type Definition,
+  type JobDefinition,
+  type JobTimeouts,
+  type RetryPolicy,
+} from '../core/definition.ts';
+import { decodeDuration } from './request-fields.ts';
+
+/** Takes a definition apart for checkDefinition; says nothing about what is wrong with it. */
+export function decodeDefinition({ jobs, paramsSchema, labels }: PipelineDefinitionMessage): DefinitionInput {
+  return { jobs: jobs.map(decodeJobDefinition), paramsSchema, labels };
+}
+
+export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
+  const { name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets } = job;
+  return {
+    name,
+    driver,
+    spec,
+    needs,
+    when: when === RunCondition.UNSPECIFIED ? undefined : (RunCondition[when] ?? String(when)),
+    retry: retry && {
+      workload: retry.workload,
+      driver: retry.driver,
+      infrastructure: retry.infrastructure,
+      timeout: retry.timeout,
+      rejected: retry.rejected,
+      initialBackoffMs: decodeDuration(retry.initialBackoff),
+      maxBackoffMs: decodeDuration(retry.maxBackoff),
+      backoffFactor: retry.backoffFactor,
+      jitter: retry.jitter,
+    },
+    timeouts: timeouts && {
+      queueMs: decodeDuration(timeouts.queueTimeout),
+      offerMs: decodeDuration(timeouts.offerTimeout),
+      runMs: decodeDuration(timeouts.runTimeout),
+      totalMs: decodeDuration(timeouts.totalTimeout),
+      cancelGraceMs: decodeDuration(timeouts.cancelGracePeriod),
+    },
+    onLeaseDoubt:
+      onLeaseDoubt === LeaseDoubt.UNSPECIFIED ? undefined : (LeaseDoubt[onLeaseDoubt] ?? String(onLeaseDoubt)),
+    allowFailure,
+    secrets,
+  };
+}
+
+export function encodeDefinition(definition: Definition): MessageInitShape<typeof PipelineDefinitionSchema> {
+  const { jobs, paramsSchema, labels } = definition;
+  return { jobs: jobs.map(encodeJobDefinition), paramsSchema, labels };
+}
+
+export function encodeJobDefinition(job: JobDefinition): MessageInitShape<typeof JobDefinitionSchema> {
+  return {
+    name: job.name,
+    driver: job.driver,
+    spec: Object.keys(job.spec).length === 0 ? undefined : job.spec,
+    needs: [...job.needs],
+    when: job.when === 'SUCCESS' ? RunCondition.UNSPECIFIED : RunCondition[job.when],
+    retry: encodeRetry(job.retry),
+    timeouts: encodeTimeouts(job.timeouts),
+    onLeaseDoubt: job.onLeaseDoubt === 'CONTINUE' ? LeaseDoubt.UNSPECIFIED : LeaseDoubt[job.onLeaseDoubt],
+    allowFailure: job.allowFailure,
+    secrets: [...job.secrets],
+  };
+}
+
+function encodeRetry(retry: RetryPolicy): MessageInitShape<typeof RetryPolicySchema> | undefined {
+  const { budgets } = retry;
+  const defaults = DEFAULT_RETRY;
+  const encoded = {
+    workload: unlessDefault(budgets.WORKLOAD, defaults.budgets.WORKLOAD),
+    driver: unlessDefault(budgets.DRIVER, defaults.budgets.DRIVER),
+    infrastructure: unlessDefault(budgets.INFRASTRUCTURE, defaults.budgets.INFRASTRUCTURE),
+    timeout: unlessDefault(budgets.TIMEOUT, defaults.budgets.TIMEOUT),
+    rejected: unlessDefault(budgets.REJECTED, defaults.budgets.REJECTED),
+    initialBackoff: encodeDuration(unlessDefault(retry.initialBackoffMs, defaults.initialBackoffMs)),
+    maxBackoff: encodeDuration(unlessDefault(retry.maxBackoffMs, defaults.maxBackoffMs)),
+    backoffFactor: unlessDefault(retry.backoffFactor, defaults.backoffFactor),
+    jitter: unlessDefault(retry.jitter, defaults.jitter),
+  };
+  return unlessEmpty(encoded);
+}
+
+function encodeTimeouts(timeouts: JobTimeouts): MessageInitShape<typeof JobTimeoutsSchema> | undefined {
+  const encoded = {
+    queueTimeout: encodeDuration(timeouts.queueMs),
+    offerTimeout: encodeDuration(unlessDefault(timeouts.offerMs, DEFAULT_TIMEOUTS.offerMs)),
+    runTimeout: encodeDuration(timeouts.runMs),
+    totalTimeout: encodeDuration(timeouts.totalMs),
+    cancelGracePeriod: encodeDuration(unlessDefault(timeouts.cancelGraceMs, DEFAULT_TIMEOUTS.cancelGraceMs)),
+  };
+  return unlessEmpty(encoded);
+}
+
+function unlessDefault(value: number, fallback: number): number | undefined {
+  return value === fallback ? undefined : value;
+}
+
+function unlessEmpty<T extends object>(message: T): T | undefined {
+  return Object.values(message).every((field) => field === undefined) ? undefined : message;
+}
+
+function encodeDuration(ms: number | undefined) {
+  return ms === undefined ? undefined : durationFromMs(ms);
+}

@@ -1,0 +1,70 @@
+// Events of a run's ledger as the contract shows them.
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import type { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+import { AttemptState, JobState, LogState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+import type { RunEvent } from '../core/events.ts';
+import { formatJobId } from '../core/ids.ts';
+import type { EventView } from '../core/views.ts';
+import { encodeAnnotation, encodeFailure, encodeOutputs, encodeWait } from './encode-job.ts';
+
+type EventInit = MessageInitShape<typeof EventSchema>;
+
+export function encodeEvent({ runId, seq, timeMs, runState, jobName, jobState, event }: EventView): EventInit {
+  return {
+    runId,
+    seq: BigInt(seq),
+    time: timestampFromMs(timeMs),
+    runState: RunState[runState],
+    ...('job' in event && { jobId: formatJobId({ runId, job: event.job }) }),
+    ...(jobName !== undefined && { job: jobName }),
+    ...(jobState !== undefined && { jobState: JobState[jobState] }),
+    ...('attempt' in event && { attempt: event.attempt }),
+    kind: encodeKind(event),
+  };
+}
+
+function encodeKind(event: RunEvent): NonNullable<EventInit['kind']> {
+  switch (event.type) {
+    case 'RunCreated': {
+      const { jobs, pipeline = '', revision = 0, rerunOf = '', trigger } = event;
+      return { case: 'runCreated', value: { jobs, pipeline, revision, rerunOf, trigger } };
+    }
+    case 'JobQueued':
+      return { case: 'jobQueued', value: {} };
+    case 'JobWaiting':
+      return { case: 'jobWaiting', value: { wait: encodeWait(event) } };
+    case 'AttemptOffered':
+      return { case: 'attemptOffered', value: { driverInstance: event.instance } };
+    case 'AttemptStarted':
+      return { case: 'attemptStarted', value: {} };
+    case 'AttemptAdopted':
+      return { case: 'attemptAdopted', value: {} };
+    case 'AttemptEnded':
+      return {
+        case: 'attemptEnded',
+        value: {
+          state: AttemptState[event.state],
+          failure: event.failure && encodeFailure(event.failure),
+          outputs: encodeOutputs(event.outputs),
+          logSize: BigInt(event.logSize),
+          logState: LogState[event.logState],
+        },
+      };
+    case 'AttemptAnnotated':
+      return { case: 'attemptAnnotated', value: { annotation: encodeAnnotation(event.annotation) } };
+    case 'JobCancelRequested':
+      return { case: 'jobCancelRequested', value: { reason: event.reason } };
+    case 'AttemptTimedOut':
+      return { case: 'attemptTimedOut', value: {} };
+    case 'JobKillRequested':
+      return { case: 'jobKillRequested', value: {} };
+    case 'JobFinished':
+      return { case: 'jobFinished', value: { failure: event.failure && encodeFailure(event.failure) } };
+    case 'RunCancelRequested':
+      return { case: 'runCancelRequested', value: { reason: event.reason, force: event.force } };
+    case 'RunFinished':
+      return { case: 'runFinished', value: {} };
+  }
+}

@@ -1,0 +1,108 @@
+// Jobs, attempts and logs as the contract shows them.
+import { fromJson, type MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs, type Value, ValueSchema } from '@bufbuild/protobuf/wkt';
+import {
+  AnnotationLevel,
+  type AttemptAnnotationSchema,
+  type AttemptProgressSchema,
+  type AttemptSchema,
+  AttemptState,
+  FailureClass,
+  type FailureSchema,
+  type JobSchema,
+  JobState,
+  type JobWaitSchema,
+  LogState,
+  ProgressPhase,
+  WaitReason,
+} from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { LogChannel, type LogChunkSchema, type LogSectionSchema } from '@conveyor/protocol/conveyor/v1/log_pb.js';
+import type { Annotation } from '../core/events.ts';
+import { formatAttemptId, formatJobId } from '../core/ids.ts';
+import type { Failure } from '../core/states.ts';
+import type { AttemptView, JobView, LogChunk, LogSection, Outputs, ProgressView } from '../core/views.ts';
+import { encodeJobDefinition } from './definition-codec.ts';
+import { encodeTime } from './encode-run.ts';
+
+export function encodeJob(job: JobView): MessageInitShape<typeof JobSchema> {
+  return {
+    jobId: formatJobId(job),
+    project: job.project,
+    runId: job.runId,
+    name: job.name,
+    driver: job.driver,
+    state: JobState[job.state],
+    wait: job.wait && encodeWait(job.wait),
+    needs: [...job.needs],
+    attempt: job.attempt,
+    failure: job.failure && encodeFailure(job.failure),
+    outputs: encodeOutputs(job.outputs),
+    failureAllowed: job.failureAllowed,
+    progress: job.progress && encodeProgress(job.progress),
+    startTime: encodeTime(job.startedMs),
+    finishTime: encodeTime(job.finishedMs),
+    definition: job.definition && encodeJobDefinition(job.definition),
+    inheritedFrom: job.inheritedFrom ?? '',
+  };
+}
+
+export function encodeAttempt(attempt: AttemptView): MessageInitShape<typeof AttemptSchema> {
+  return {
+    attemptId: formatAttemptId(attempt),
+    project: attempt.project,
+    runId: attempt.runId,
+    jobId: formatJobId(attempt),
+    number: attempt.attempt,
+    state: AttemptState[attempt.state],
+    driverInstance: attempt.instance,
+    failure: attempt.failure && encodeFailure(attempt.failure),
+    outputs: encodeOutputs(attempt.outputs),
+    logSize: BigInt(attempt.logSize),
+    logState: LogState[attempt.logState],
+    progress: attempt.progress && encodeProgress(attempt.progress),
+    annotations: attempt.annotations.map(encodeAnnotation),
+    offerTime: timestampFromMs(attempt.offeredMs),
+    startTime: encodeTime(attempt.startedMs),
+    finishTime: encodeTime(attempt.finishedMs),
+  };
+}
+
+export function encodeWait({ reason, untilMs }: NonNullable<JobView['wait']>): MessageInitShape<typeof JobWaitSchema> {
+  return { reason: WaitReason[reason], untilTime: timestampFromMs(untilMs) };
+}
+
+export function encodeFailure({
+  class: failureClass,
+  message,
+  exitCode,
+}: Failure): MessageInitShape<typeof FailureSchema> {
+  return { class: FailureClass[failureClass], message, exitCode };
+}
+
+export function encodeOutputs(outputs: Outputs = {}): Record<string, Value> {
+  return Object.fromEntries(Object.entries(outputs).map(([key, value]) => [key, fromJson(ValueSchema, value)]));
+}
+
+export function encodeAnnotation({ level, text, link }: Annotation): MessageInitShape<typeof AttemptAnnotationSchema> {
+  return { level: AnnotationLevel[level], text, link };
+}
+
+export function encodeLogChunk({ offset, data, spans }: LogChunk): MessageInitShape<typeof LogChunkSchema> {
+  return {
+    offset: BigInt(offset),
+    data,
+    spans: spans.map(({ length, channel, unixMs }) => ({
+      length,
+      channel: LogChannel[channel],
+      unixMs: BigInt(unixMs),
+    })),
+  };
+}
+
+export function encodeLogSection({ offset, name, end }: LogSection): MessageInitShape<typeof LogSectionSchema> {
+  return { offset: BigInt(offset), name, end };
+}
+
+function encodeProgress({ phase, message, fraction }: ProgressView): MessageInitShape<typeof AttemptProgressSchema> {
+  return { phase: ProgressPhase[phase], message, fraction };
+}

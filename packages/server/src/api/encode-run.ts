@@ -1,0 +1,72 @@
+// Runs, pipelines and driver instances as the contract shows them.
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs, type Timestamp } from '@bufbuild/protobuf/wkt';
+import { DriverState, type DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
+import type { PipelineRevisionSchema, PipelineSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import { type RunSchema, RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+import type { DriverView, PipelineView, RevisionView, RunView } from '../core/views.ts';
+import { encodeDefinition } from './definition-codec.ts';
+
+export function encodeRun(run: RunView): MessageInitShape<typeof RunSchema> {
+  return {
+    runId: run.runId,
+    project: run.project,
+    pipeline: run.pipeline ?? '',
+    revision: run.revision ?? 0,
+    state: RunState[run.state],
+    params: run.params,
+    labels: run.labels,
+    trigger: run.trigger,
+    jobCounts: run.counts,
+    seq: BigInt(run.seq),
+    rerunOf: run.rerunOf ?? '',
+    cancelReason: run.cancelReason ?? '',
+    createTime: timestampFromMs(run.createdMs),
+    startTime: encodeTime(run.startedMs),
+    finishTime: encodeTime(run.finishedMs),
+    definition: run.definition && encodeDefinition(run.definition),
+  };
+}
+
+export function encodePipeline(pipeline: PipelineView): MessageInitShape<typeof PipelineSchema> {
+  return {
+    project: pipeline.project,
+    name: pipeline.name,
+    revision: pipeline.revision,
+    definition: pipeline.definition && encodeDefinition(pipeline.definition),
+    createTime: timestampFromMs(pipeline.createdMs),
+    updateTime: timestampFromMs(pipeline.updatedMs),
+  };
+}
+
+export function encodeRevision(revision: RevisionView): MessageInitShape<typeof PipelineRevisionSchema> {
+  return {
+    project: revision.project,
+    pipeline: revision.pipeline,
+    revision: revision.revision,
+    definition: encodeDefinition(revision.definition),
+    digest: revision.digest,
+    createTime: timestampFromMs(revision.createdMs),
+  };
+}
+
+export function encodeDriver(driver: DriverView): MessageInitShape<typeof DriverSchema> {
+  return {
+    name: driver.name,
+    instance: driver.instance,
+    state: DriverState[driver.state],
+    labels: driver.labels,
+    slots: driver.slots,
+    held: driver.held,
+    epoch: BigInt(driver.epoch),
+    version: driver.version,
+    specSchema: driver.specSchema,
+    createTime: timestampFromMs(driver.createdMs),
+    connectTime: timestampFromMs(driver.connectedMs),
+    heartbeatTime: timestampFromMs(driver.heartbeatMs),
+  };
+}
+
+export function encodeTime(ms: number | undefined): Timestamp | undefined {
+  return ms === undefined ? undefined : timestampFromMs(ms);
+}

@@ -1,0 +1,159 @@
+// JobService: jobs, their attempts and logs.
+import { create } from '@bufbuild/protobuf';
+import type { ServiceImpl } from '@connectrpc/connect';
+import { JobState, LogState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import type { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
+import { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import { checkLoneJob } from '../core/check-definition.ts';
+import { checkCount, checkJson, checkLabels, checkName, type Found, JOB_NAME } from '../core/check-fields.ts';
+import { LIMITS } from '../core/limits.ts';
+import type { JobState as JobStateName } from '../core/states.ts';
+import type { Engine } from '../engine/engine.ts';
+import { decodeStates } from './decode-run.ts';
+import { decodeJobDefinition } from './definition-codec.ts';
+import { encodeAttempt, encodeJob, encodeLogChunk, encodeLogSection } from './encode-job.ts';
+import { encodePageToken } from './page-token.ts';
+import {
+  decodeCount,
+  decodeJobId,
+  decodeNumber,
+  decodePage,
+  decodeProject,
+  decodeReason,
+  decodeRequest,
+  decodeRequestId,
+  decodeRunId,
+  decodeTraceparent,
+  decodeTrigger,
+} from './request-fields.ts';
+
+const MAX_FILTER_NAMES = 100;
+const DEFAULT_READ_BYTES = 262_144;
+const MAX_READ_BYTES = 1_048_576;
+
+export function createJobService({ runs, jobs }: Engine): ServiceImpl<typeof JobService> {
+  return {
+    async createJob(request, { requestHeader }) {
+      const project = decodeProject(request.project);
+      const { params = {}, labels, job } = request;
+      const newRun = decodeRequest((found) => {
+        checkJson(found, 'params', params, LIMITS.paramsBytes);
+        checkLabels(found, 'labels', labels);
+        return {
+          definition: checkLoneJob(found, 'job', decodeJobDefinition(job ?? create(JobDefinitionSchema))),
+          params,
+          labels,
+          trigger: decodeTrigger(found, 'trigger', request.trigger),
+          ...decodeRequestId(found, request.requestId),
+          ...decodeTraceparent(requestHeader),
+        };
+      });
+      const { runId } = await runs.create(project, newRun);
+      return { job: encodeJob(await jobs.get(project, { runId, job: 0 })) };
+    },
+
+    async getJob({ project, jobId }) {
+      return { job: encodeJob(await jobs.get(decodeProject(project), decodeJobId('job_id', jobId))) };
+    },
+
+    async listJobs(request) {
+      const project = decodeProject(request.project);
+      const runId = decodeRunId('run_id', request.runId);
+      const { states, names, page, list } = decodeRequest((found) => {
+        const states = decodeStates(found, 'states', request.states, JOB_STATES);
+        const names = decodeNames(found, request.names);
+        const list = ['ListJobs', project, runId, states, names];
+        return { states, names, list, page: decodePage(found, request, { request: list }) };
+      });
+      const { items, next } = await jobs.list(project, runId, states, names, page);
+      return { jobs: items.map(encodeJob), nextPageToken: encodePageToken(next, list) };
+    },
+
+    async cancelJob({ project, jobId, reason }) {
+      const owner = decodeProject(project);
+      const key = decodeJobId('job_id', jobId);
+      const why = decodeRequest((found) => decodeReason(found, reason));
+      return { job: encodeJob(await jobs.cancel(owner, key, why)) };
+    },
+
+    async retryJob(request) {
+      const project = decodeProject(request.project);
+      const key = decodeJobId('job_id', request.jobId);
+      const { trigger, requestId } = decodeRequest((found) => ({
+        trigger: decodeTrigger(found, 'trigger', request.trigger),
+        ...decodeRequestId(found, request.requestId),
+      }));
+      return { job: encodeJob(await jobs.retry(project, key, trigger, requestId)) };
+    },
+
+    async listAttempts(request) {
+      const project = decodeProject(request.project);
+      const key = decodeJobId('job_id', request.jobId);
+      const list = ['ListAttempts', project, request.jobId];
+      const page = decodeRequest((found) => decodePage(found, request, { request: list }));
+      const { items, next } = await jobs.listAttempts(project, key, page);
+      return { attempts: items.map(encodeAttempt), nextPageToken: encodePageToken(next, list) };
+    },
+
+    async readLog(request) {
+      const project = decodeProject(request.project);
+      const key = decodeJobId('job_id', request.jobId);
+      const { attempt, offset, maxBytes } = decodeRequest((found) => ({
+        ...decodeLogPosition(found, request),
+        maxBytes: decodeNumber(found, 'max_bytes', request.maxBytes) ?? DEFAULT_READ_BYTES,
+      }));
+      const part = await jobs.readLog(project, key, attempt, offset, Math.min(maxBytes, MAX_READ_BYTES));
+      return {
+        attempt: part.attempt,
+        chunks: part.chunks.map(encodeLogChunk),
+        nextOffset: BigInt(part.nextOffset),
+        logSize: BigInt(part.logSize),
+        logState: LogState[part.logState],
+        sections: part.sections.map(encodeLogSection),
+      };
+    },
+
+    async *tailLog(request, { signal }) {
+      const project = decodeProject(request.project);
+      const key = decodeJobId('job_id', request.jobId);
+      const { attempt, offset } = decodeRequest((found) => decodeLogPosition(found, request));
+      for await (const part of jobs.tailLog(project, key, attempt, offset, signal)) {
+        yield {
+          attempt: part.attempt,
+          chunks: part.chunks.map(encodeLogChunk),
+          logState: LogState[part.logState],
+          sections: part.sections.map(encodeLogSection),
+        };
+      }
+    },
+  };
+}
+
+const JOB_STATES: Readonly<Record<number, JobStateName>> = {
+  [JobState.BLOCKED]: 'BLOCKED',
+  [JobState.WAITING]: 'WAITING',
+  [JobState.QUEUED]: 'QUEUED',
+  [JobState.OFFERED]: 'OFFERED',
+  [JobState.RUNNING]: 'RUNNING',
+  [JobState.CANCELLING]: 'CANCELLING',
+  [JobState.SUCCEEDED]: 'SUCCEEDED',
+  [JobState.FAILED]: 'FAILED',
+  [JobState.SKIPPED]: 'SKIPPED',
+  [JobState.CANCELLED]: 'CANCELLED',
+};
+
+function decodeNames(found: Found, names: readonly string[]): string[] {
+  checkCount(found, 'names', names.length, MAX_FILTER_NAMES);
+  for (const [index, name] of names.entries()) checkName(found, `names[${index}]`, name, JOB_NAME);
+  return [...new Set(names)].sort();
+}
+
+function decodeLogPosition(
+  found: Found,
+  request: { readonly attempt: number; readonly offset: bigint },
+): { attempt: number | undefined; offset: number } {
+  return {
+    attempt: decodeNumber(found, 'attempt', request.attempt),
+    offset: decodeCount(found, 'offset', request.offset),
+  };
+}

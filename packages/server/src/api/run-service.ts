@@ -1,0 +1,147 @@
+// RunService: runs are created, read, watched, cancelled and repeated.
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { ServiceImpl } from '@connectrpc/connect';
+import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
+import {
+  type BatchCreateRunsItem,
+  type BatchCreateRunsResultSchema,
+  RerunScope,
+  type RunService,
+} from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { addViolation, checkCount, type Found } from '../core/check-fields.ts';
+import type { RunId } from '../core/ids.ts';
+import { LIMITS } from '../core/limits.ts';
+import { invalidFields, isRefusal, type Refusal } from '../core/refusal.ts';
+import type { Engine, NewRun } from '../engine/engine.ts';
+import { codeOf } from './call-error.ts';
+import { decodeRunFilter, decodeRunSpec } from './decode-run.ts';
+import { encodeEvent } from './encode-event.ts';
+import { encodeRun } from './encode-run.ts';
+import { decodePageToken, encodePageToken } from './page-token.ts';
+import {
+  decodeCount,
+  decodePage,
+  decodeProject,
+  decodeReason,
+  decodeRequest,
+  decodeRequestId,
+  decodeRunId,
+  decodeTraceparent,
+  decodeTrigger,
+} from './request-fields.ts';
+
+export function createRunService({ runs }: Engine): ServiceImpl<typeof RunService> {
+  return {
+    async createRun({ project, run, requestId }, { requestHeader }) {
+      const owner = decodeProject(project);
+      const newRun = decodeRequest((found) => ({
+        ...decodeRunSpec(found, 'run', run),
+        ...decodeRequestId(found, requestId),
+        ...decodeTraceparent(requestHeader),
+      }));
+      return { run: encodeRun(await runs.create(owner, newRun)) };
+    },
+
+    async batchCreateRuns({ project, items }, { requestHeader }) {
+      const owner = decodeProject(project);
+      decodeRequest((found) => {
+        if (items.length === 0) addViolation(found, 'items', `is required: 1 to ${LIMITS.batchItems} items`);
+        checkCount(found, 'items', items.length, LIMITS.batchItems);
+      });
+      const traced = decodeTraceparent(requestHeader);
+      const decoded = items.map((item) => decodeItem(item, traced));
+      const sound = decoded.filter((item): item is NewRun => !isRefusal(item));
+      const created = (await runs.createBatch(owner, sound)).values();
+      const outcomes = decoded.map((item) => (isRefusal(item) ? item : created.next().value));
+      return { results: items.map(({ requestId }, index) => encodeResult(requestId, outcomes[index])) };
+    },
+
+    async getRun({ project, runId }) {
+      return { run: encodeRun(await runs.get(decodeProject(project), decodeRunId('run_id', runId))) };
+    },
+
+    async listRuns(request) {
+      const project = decodeProject(request.project);
+      const { filter, page, list } = decodeRequest((found) => {
+        const filter = decodeRunFilter(found, request.filter);
+        const list = ['ListRuns', project, filter];
+        return { filter, list, page: decodePage(found, request, { request: list }) };
+      });
+      const { items, next } = await runs.list(project, filter, page);
+      return { runs: items.map(encodeRun), nextPageToken: encodePageToken(next, list) };
+    },
+
+    async cancelRun({ project, runId, reason, force }) {
+      const owner = decodeProject(project);
+      const id = decodeRunId('run_id', runId);
+      const why = decodeRequest((found) => decodeReason(found, reason));
+      return { run: encodeRun(await runs.cancel(owner, id, why, force)) };
+    },
+
+    async rerunRun(request) {
+      const project = decodeProject(request.project);
+      const runId = decodeRunId('run_id', request.runId);
+      const { scope, trigger, requestId } = decodeRequest((found) => ({
+        scope: decodeScope(found, request.scope),
+        trigger: decodeTrigger(found, 'trigger', request.trigger),
+        ...decodeRequestId(found, request.requestId),
+      }));
+      return { run: encodeRun(await runs.rerun(project, runId, scope, trigger, requestId)) };
+    },
+
+    async *watchRun(request, { signal }) {
+      const project = decodeProject(request.project);
+      const runId = decodeRunId('run_id', request.runId);
+      const afterSeq = decodeRequest((found) => decodeCount(found, 'after_seq', request.afterSeq));
+      for await (const events of runs.watch(project, runId, afterSeq, signal)) {
+        yield { events: events.map(encodeEvent) };
+      }
+    },
+
+    async *watchRuns(request, { signal }) {
+      const project = decodeProject(request.project);
+      const filter = decodeRequest((found) => decodeRunFilter(found, request.filter));
+      const watch = ['WatchRuns', project, filter];
+      const from = decodePageToken('cursor', request.cursor, watch);
+      for await (const { changes, cursor, snapshotComplete } of runs.watchAll(project, filter, from, signal)) {
+        yield {
+          changes: changes.map(({ run, left }) => ({ run: encodeRun(run), left })),
+          cursor: encodePageToken(cursor, watch),
+          snapshotComplete,
+        };
+      }
+    },
+  };
+}
+
+function decodeItem(item: BatchCreateRunsItem, traced: { traceparent?: string }): NewRun | Refusal {
+  const found: Found = [];
+  const run = { ...decodeRunSpec(found, 'run', item.run), ...decodeRequestId(found, item.requestId), ...traced };
+  return found.length === 0 ? run : invalidFields(found);
+}
+
+function encodeResult(
+  requestId: string,
+  outcome: RunId | Refusal | undefined,
+): MessageInitShape<typeof BatchCreateRunsResultSchema> {
+  if (outcome === undefined) throw new Error('the engine answered fewer items than it was given');
+  if (!isRefusal(outcome)) return { requestId, outcome: { case: 'runId', value: outcome } };
+  const { refused, message } = outcome;
+  return {
+    requestId,
+    outcome: { case: 'error', value: { code: codeOf(refused), reason: ErrorReason[refused], message } },
+  };
+}
+
+function decodeScope(found: Found, scope: RerunScope): 'ALL' | 'FAILED' {
+  switch (scope) {
+    case RerunScope.UNSPECIFIED:
+    case RerunScope.ALL:
+      return 'ALL';
+    case RerunScope.FAILED:
+      return 'FAILED';
+  }
+  // Another number: enums of the contract are open.
+  addViolation(found, 'scope', `must be ALL or FAILED; got ${String(scope)}`);
+  return 'ALL';
+}
