@@ -48,7 +48,7 @@ export interface CreatesOptions {
   readonly lane: Lane;
   readonly plans: Plans;
   /** Hears of new runs after their commit: the projects and the drivers whose queues grew. */
-  onCreated(runs: readonly NewRunNotice[]): void;
+  readonly onCreated: (runs: readonly NewRunNotice[]) => void;
 }
 
 export interface NewRunNotice {
@@ -63,7 +63,7 @@ interface Item {
   readonly runId: RunId;
   readonly plan: Plan;
   answer(runId: RunId | Refusal): void;
-  fail(error: unknown): void;
+  readonly fail: (error: unknown) => void;
 }
 
 interface Outcome {

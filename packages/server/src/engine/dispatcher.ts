@@ -23,7 +23,8 @@ const FAILED_PAUSE_MS = 250;
 
 export interface Dispatcher {
   /** Jobs of a driver may have been queued, or slots of its sessions become free. */
-  wake(driver: string): void;
+  readonly wake: (driver: string) => void;
+  wakeAll(): void;
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -33,9 +34,7 @@ export interface DispatcherOptions {
   readonly sessions: Sessions;
   readonly fit: Fit;
   readonly log: Log;
-  /** Drivers that sessions of this replica serve. */
-  drivers(): Iterable<string>;
-  onCommitted(works: readonly RunWork[]): void;
+  readonly onCommitted: (works: readonly RunWork[]) => void;
 }
 
 interface Round {
@@ -58,6 +57,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     ring.resolve();
   }
 
+  function wakeAll(): void {
+    for (const driver of sessions.drivers()) woken.add(driver);
+    ring.resolve();
+  }
+
   async function round(): Promise<void> {
     const drivers = [...woken].filter((driver) => sessions.of(driver).some((session) => session.room() > 0));
     woken.clear();
@@ -77,6 +81,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 
   return {
     wake,
+    wakeAll,
     async run(signal) {
       signal.addEventListener('abort', () => ring.resolve(), { once: true });
       while (!signal.aborted) {
@@ -84,7 +89,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
           const timer = setTimeout(() => ring.resolve(), POLL_MS * (0.5 + Math.random()));
           await ring.promise;
           clearTimeout(timer);
-          if (woken.size === 0) for (const driver of options.drivers()) woken.add(driver);
+          if (woken.size === 0) wakeAll();
         }
         ring = Promise.withResolvers();
         if (signal.aborted) return;

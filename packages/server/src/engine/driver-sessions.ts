@@ -29,9 +29,9 @@ export interface DriverSessionsOptions extends TakeoverOptions {
   readonly hints: Hints;
   readonly log: Log;
   readonly queries: Pick<DriverOperations, 'list' | 'get'>;
-  wake(driver: string): void;
+  readonly wake: (driver: string) => void;
   /** True from the moment that the server stops. */
-  stopping(): boolean;
+  readonly stopping: () => boolean;
 }
 
 export function createDriverSessions(options: DriverSessionsOptions): Pick<DriverOperations, 'openSession' | 'drain'> {

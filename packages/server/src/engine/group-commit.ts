@@ -9,9 +9,9 @@ const OUTAGE_PAUSE_MS = 100;
 export interface GroupCommitOptions<T> {
   readonly maxItems: number;
   /** Commits the items together and answers them. Returns those that have to go into a later flush. */
-  flush(items: readonly T[]): Promise<readonly T[]>;
+  readonly flush: (items: readonly T[]) => Promise<readonly T[]>;
   /** Answers an item whose flush failed for its own reason, or that a stop left behind. */
-  fail(item: T, error: unknown): void;
+  readonly fail: (item: T, error: unknown) => void;
 }
 
 /** Disposing fails what waits, after the flush in flight. */
@@ -23,7 +23,7 @@ export interface GroupCommit<T> extends AsyncDisposable {
 
 export function createGroupCommit<T>({ maxItems, flush, fail }: GroupCommitOptions<T>): GroupCommit<T> {
   const stopping = new AbortController();
-  let queue: T[] = [];
+  const queue: T[] = [];
   let running: Promise<void> | undefined;
 
   async function drive(): Promise<void> {

@@ -26,11 +26,11 @@ export interface HintsOptions {
   readonly replica: string;
   readonly wakeUps: WakeUps;
   /** Whether anybody listens. */
-  hasPeers(): boolean;
+  readonly hasPeers: () => boolean;
   /** The queue of a driver grew; undefined: any may have. */
-  onQueue(driver: string | undefined): void;
+  readonly onQueue: (driver: string | undefined) => void;
   /** The ledger changed under these instances; undefined: any. */
-  onInstances(instances: ReadonlySet<number> | undefined): void;
+  readonly onInstances: (instances: ReadonlySet<number> | undefined) => void;
   readonly log: Log;
 }
 

@@ -31,7 +31,7 @@ export interface LedgerOptions {
   readonly lane: Lane;
   readonly plans: Plans;
   /** Hears of every run that a flush changed, after its commit and before its answers. */
-  onCommitted(works: readonly RunWork[]): void;
+  readonly onCommitted: (works: readonly RunWork[]) => void;
 }
 
 export function createLedger({ lane, plans, onCommitted }: LedgerOptions): Ledger {

@@ -42,7 +42,7 @@ export interface LogWriter extends AsyncDisposable {
 export interface LogWriterOptions {
   readonly lane: Lane;
   /** Hears of each log that grew, after the commit. */
-  onGrown(key: AttemptKey): void;
+  readonly onGrown: (key: AttemptKey) => void;
 }
 
 interface Item {

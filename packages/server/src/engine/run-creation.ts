@@ -121,8 +121,8 @@ function checkRun(project: string, run: NewRun, resolved: Resolved): CheckedRun 
 }
 
 /** What a repeated request id is compared with: everything that was asked for, as it was asked. */
-export function bodyDigest(verb: string, { requestId: _, traceparent: __, ...body }: Partial<NewRun> & object): Buffer {
+export function bodyDigest(verb: string, asked: Partial<NewRun> & object): Buffer {
   return createHash('sha256')
-    .update(canonicalJson({ verb, ...body }))
+    .update(canonicalJson({ verb, ...asked, requestId: undefined, traceparent: undefined }))
     .digest();
 }

@@ -45,17 +45,17 @@ export interface SessionOptions {
   readonly background: Background;
   readonly log: Log;
   /** Asks for a renewal; its Pulse is sent once that is committed. */
-  renew(session: Session, seq: number): void;
+  readonly renew: (session: Session, seq: number) => void;
   /** Stores a changed number of slots, or that the instance drains. */
-  store(change: { readonly slots: number } | { readonly draining: true }): Promise<void>;
+  readonly store: (change: { readonly slots: number } | { readonly draining: true }) => Promise<void>;
   /** A slot may have become free. */
-  onRoom(): void;
+  readonly onRoom: () => void;
   /** An offer to this instance came back. */
-  onReturned(key: AttemptKey): void;
+  readonly onReturned: (key: AttemptKey) => void;
   /** Called once, when the session ends for whatever reason. */
-  onEnd(session: Session): void;
+  readonly onEnd: (session: Session) => void;
   /** Ends the lease of an instance that left. */
-  dropLease(): Promise<void>;
+  readonly dropLease: () => Promise<void>;
 }
 
 export interface Session extends DriverSession {
@@ -73,6 +73,8 @@ export interface Session extends DriverSession {
   expire(): void;
   drain(draining: boolean): void;
   pulse(seq: number, leaseLeftMs: number): void;
+  /** Asks the driver to go to another replica; it gets no more offers here. */
+  goAway(): void;
   /** Ends the stream. Says nothing about the attempts on it. */
   end(refusal: Refusal | undefined): void;
 }
@@ -136,6 +138,10 @@ export function createSession(options: SessionOptions): Session {
     },
     pulse(seq, leaseLeftMs) {
       if (!ended) link.send({ type: 'Pulse', seq, leaseLeftMs });
+    },
+    goAway() {
+      draining = true;
+      link.send({ type: 'Drain' });
     },
     receive(frames) {
       for (const frame of frames) {

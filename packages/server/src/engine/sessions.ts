@@ -21,6 +21,8 @@ export interface Sessions {
   remove(session: Session): void;
   all(): Iterable<Session>;
   count(): number;
+  /** The driver names that sessions here serve. */
+  drivers(): Iterable<string>;
   /** Sessions that serve a driver name. */
   of(driver: string): readonly Session[];
   /** Tells the sessions what a commit did to their attempts. Returns the instances concerned that are not here. */
@@ -54,6 +56,7 @@ export function createSessions(pool: Pool, log: Log): Sessions {
     },
     all: () => byInstance.values(),
     count: () => byInstance.size,
+    drivers: () => byDriver.keys(),
     of: (driver) => [...(byDriver.get(driver) ?? [])],
     onCommitted(work) {
       const elsewhere: number[] = [];

@@ -1,0 +1,131 @@
+// The composition root: builds the control plane from database to doors, and stops it in the opposite order. It handles no signals,
+// ends no process, and touches nothing outside its schema and its data directory.
+import pino, { type Logger } from 'pino';
+import { type Api, type Authenticate, createApi, type Door, type DoorOptions } from './api/api.ts';
+import type { RequestListener } from './api/http/request-listener.ts';
+import type { ResolveSecrets } from './engine/offers.ts';
+import { startEngine } from './engine/start-engine.ts';
+import { buildOrUndo, type Teardown } from './engine/teardown.ts';
+import { ensureTokens } from './engine/tokens.ts';
+import { createPools } from './store/connect.ts';
+import { startEmbeddedPostgres } from './store/embedded/embedded-postgres.ts';
+import { migrate } from './store/migrate.ts';
+import { VERSION } from './version.ts';
+
+const DEFAULT_GRPC_ADDRESS = '127.0.0.1:7070';
+const DEFAULT_HTTP_ADDRESS = '127.0.0.1:8080';
+const DEFAULT_SCHEMA = 'conveyor';
+
+/** Where the state is: an embedded PostgreSQL in a directory, or a server of your own (PostgreSQL 15 or later). */
+export type DatabaseOptions = { readonly dataDir: string } | { readonly url: string };
+
+/** A door: where it listens, and with which certificate. */
+export type DoorSettings = Partial<DoorOptions>;
+
+export interface ConveyorOptions {
+  readonly database: DatabaseOptions;
+  /** The schema that holds every table. Default: `conveyor`. */
+  readonly schema?: string;
+  /** Native gRPC, for drivers and any gRPC client. Default: 127.0.0.1:7070. False: no such door. */
+  readonly grpc?: DoorSettings | false;
+  /** Connect, gRPC-Web and health over HTTP. Default: 127.0.0.1:8080. False: no such door. */
+  readonly http?: (DoorSettings & { readonly corsOrigins?: readonly string[] }) | false;
+  /**
+   * Where the token files are made and kept. Default: the data directory of an embedded database; none with `url`, and then only
+   * `authenticate` lets anybody in.
+   */
+  readonly dataDir?: string;
+  /** More driver tokens, each limited to driver names, by the name of their file in the data directory. Default: none. */
+  readonly driverTokens?: Readonly<Record<string, readonly string[]>>;
+  /** Takes the place of bearer tokens: finds out who calls. */
+  readonly authenticate?: Authenticate;
+  /** Finds the values of the secrets that jobs ask for. Default: jobs that ask for secrets fail as INVALID. */
+  readonly resolveSecrets?: ResolveSecrets;
+  /** Default: a pino logger on standard error at level `info`. */
+  readonly logger?: Logger;
+}
+
+/** A running control plane. Disposing drains its sessions, finishes what is in flight, closes the doors, then the database. */
+export interface Conveyor extends AsyncDisposable {
+  /** Calls from within this process, without a network, as an operator. */
+  readonly transport: Api['transport'];
+  /** For an HTTP server of your own: Connect, gRPC-Web, `/healthz` and `/readyz`. */
+  readonly httpHandler: RequestListener;
+  /** `HOST:PORT` as it listens; undefined without the door. */
+  readonly grpcAddress: string | undefined;
+  readonly httpAddress: string | undefined;
+  /** This server's version. */
+  readonly version: string;
+}
+
+/**
+ * Starts a control plane.
+ * @throws DatabaseStartError when the database cannot be started, reached or migrated.
+ * @throws DoorError when a door cannot be opened.
+ */
+export function startConveyor(options: ConveyorOptions): Promise<Conveyor> {
+  return buildOrUndo((stack) => build(stack, options));
+}
+
+async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyor> {
+  const log = options.logger ?? pino({ name: 'conveyor' }, pino.destination(2));
+  const schema = options.schema ?? DEFAULT_SCHEMA;
+  const connection = await openDatabase(stack, options.database, log);
+  const pools = stack.use(await createPools({ connection, schema }, log.child({ component: 'store' })));
+  await migrate(pools.pool, schema);
+  const dataDir = options.dataDir ?? ('dataDir' in options.database ? options.database.dataDir : undefined);
+  if (dataDir !== undefined) {
+    const { driverTokens } = options;
+    const tokens = { pool: pools.pool, dataDir, log, ...(driverTokens !== undefined && { driverTokens }) };
+    await ensureTokens(tokens);
+  }
+  const engine = stack.use(
+    await startEngine({
+      pools,
+      schema,
+      version: VERSION,
+      resolveSecrets: options.resolveSecrets,
+      log: log.child({ component: 'engine' }),
+    }),
+  );
+  const http = options.http === false ? undefined : (options.http ?? {});
+  const api = createApi({
+    engine,
+    version: VERSION,
+    authenticate: options.authenticate,
+    corsOrigins: http?.corsOrigins ?? [],
+    log: log.child({ component: 'api' }),
+  });
+  const grpcDoor =
+    options.grpc === false
+      ? undefined
+      : stack.use(await api.listenGrpc({ address: DEFAULT_GRPC_ADDRESS, ...options.grpc }));
+  const httpDoor = http && stack.use(await api.listenHttp({ address: DEFAULT_HTTP_ADDRESS, ...http }));
+  stack.defer(async () => {
+    api.beginStop();
+    await engine.drainSessions(AbortSignal.timeout(DRAIN_MS));
+  });
+  return {
+    transport: api.transport,
+    httpHandler: api.httpHandler,
+    grpcAddress: addressOf(grpcDoor),
+    httpAddress: addressOf(httpDoor),
+    version: VERSION,
+    [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
+  };
+}
+
+const DRAIN_MS = 5_000;
+
+async function openDatabase(stack: Teardown, database: DatabaseOptions, log: Logger) {
+  if ('url' in database) return database.url;
+  const postgres = await startEmbeddedPostgres({
+    dataDir: database.dataDir,
+    log: log.child({ component: 'embedded-postgres' }),
+  });
+  return stack.use(postgres).connection;
+}
+
+function addressOf(door: Door | undefined): string | undefined {
+  return door?.address;
+}
