@@ -8,9 +8,9 @@ export interface FeedPoint {
   readonly running: readonly bigint[];
 }
 
-/** How many running transactions a cursor names. */
-const MAX_NAMED = 256;
-const MAX_TEXT = 8_192;
+/** How many running transactions a cursor names, which bounds its text to about 2 KiB. */
+const MAX_NAMED = 128;
+const MAX_TEXT = (MAX_NAMED + 1) * 17;
 const CURSOR = /^[0-9a-f]{1,16}(\.[0-9a-f]{1,16})*$/;
 
 /** Reads the text of a `pg_snapshot`: `xmin:xmax:xip,xip,…`. */

@@ -24,7 +24,12 @@ afterAll(async () => {
 
 test('a run is read with its params, its definition and how its jobs stand', async () => {
   const definition = definitionOf(jobNamed('build'), jobNamed('test', { needs: ['build'] }));
-  const runId = await ledger.create(definition, { project: 'get', pipeline: 'ci', labels: { sha: 'f00' }, params: { a: 1 } });
+  const runId = await ledger.create(definition, {
+    project: 'get',
+    pipeline: 'ci',
+    labels: { sha: 'f00' },
+    params: { a: 1 },
+  });
   await ledger.succeed(runId, 0);
   expect(await runs.get('get', runId)).toMatchObject({
     runId,

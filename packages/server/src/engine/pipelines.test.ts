@@ -1,0 +1,126 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
+import { digestOf } from '../store/definition-rows.ts';
+import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import { createPipelines } from './pipelines.ts';
+import { createSpecCheck } from './spec-check.ts';
+import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+
+let database: TestDatabase;
+let ledger: LedgerFixture;
+let pipelines: ReturnType<typeof createPipelines>;
+let count = 0;
+let project: string;
+const [first, second, third] = [1, 2, 3].map((step) => definitionOf(jobNamed('build', { spec: { step } })));
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  ledger = await openLedgerFixture(database);
+  const { pool } = ledger;
+  pipelines = createPipelines({ pool, checkSpecs: createSpecCheck({ pool }) });
+});
+afterAll(async () => {
+  await ledger[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+beforeEach(() => {
+  project = `project-${count++}`;
+});
+
+const refused = (reason: string) => ({ refusal: { refused: reason } });
+
+test('each change makes a numbered revision; the same definition again makes none', async () => {
+  const created = await pipelines.apply(project, 'ci', first!);
+  expect(created).toMatchObject({ pipeline: { project, name: 'ci', revision: 1, definition: first }, changed: true });
+  const changed = await pipelines.apply(project, 'ci', second!);
+  expect(changed).toMatchObject({ pipeline: { revision: 2, createdMs: created.pipeline.createdMs }, changed: true });
+  const again = await pipelines.apply(project, 'ci', structuredClone(second!));
+  expect(again).toMatchObject({ pipeline: changed.pipeline, changed: false });
+  expect(await pipelines.get(project, 'ci')).toEqual(changed.pipeline);
+  expect(await pipelines.get(project, 'ci', 1)).toMatchObject({ revision: 1, definition: first });
+  // Back to an earlier definition is a change too.
+  expect(await pipelines.apply(project, 'ci', first!)).toMatchObject({ pipeline: { revision: 3 }, changed: true });
+});
+
+test('an expected revision that is not the newest changes nothing', async () => {
+  await expect(pipelines.apply(project, 'ci', first!, 1)).rejects.toMatchObject(refused('REVISION_MISMATCH'));
+  await expect(pipelines.get(project, 'ci')).rejects.toMatchObject(refused('PIPELINE_NOT_FOUND'));
+  await pipelines.apply(project, 'ci', first!, 0);
+  await pipelines.apply(project, 'ci', second!, 1);
+  await expect(pipelines.apply(project, 'ci', third!, 1)).rejects.toMatchObject({
+    refusal: { refused: 'REVISION_MISMATCH', metadata: { revision: '2' } },
+  });
+  await expect(pipelines.apply(project, 'ci', third!, 0)).rejects.toMatchObject(refused('REVISION_MISMATCH'));
+  expect(await pipelines.get(project, 'ci')).toMatchObject({ revision: 2, definition: second });
+});
+
+test('an apply whose answer was lost may be repeated as it was', async () => {
+  await pipelines.apply(project, 'ci', first!, 0);
+  expect(await pipelines.apply(project, 'ci', first!, 0)).toMatchObject({ pipeline: { revision: 1 }, changed: false });
+});
+
+test('of many who apply at once, each gets a revision of its own and none is skipped', async () => {
+  const definitions = Array.from({ length: 12 }, (_, step) => definitionOf(jobNamed('build', { spec: { at: step } })));
+  const applied = await Promise.all(definitions.map((definition) => pipelines.apply(project, 'ci', definition)));
+  const revisions = applied.map(({ pipeline }) => pipeline.revision).toSorted((a, b) => a - b);
+  expect(revisions).toEqual(definitions.map((_, index) => index + 1));
+});
+
+test('of many who create the same pipeline at once, exactly one makes its first revision', async () => {
+  const applied = await Promise.all(Array.from({ length: 12 }, () => pipelines.apply(project, 'ci', first!)));
+  expect(applied.filter(({ changed }) => changed)).toHaveLength(1);
+  expect(applied.every(({ pipeline }) => pipeline.revision === 1)).toBe(true);
+});
+
+test('of many who expect the same revision, exactly one changes it', async () => {
+  await pipelines.apply(project, 'ci', first!);
+  const definitions = Array.from({ length: 8 }, (_, step) => definitionOf(jobNamed('build', { spec: { cas: step } })));
+  const applied = await Promise.allSettled(
+    definitions.map((definition) => pipelines.apply(project, 'ci', definition, 1)),
+  );
+  expect(applied.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+});
+
+test('a deleted pipeline is not found, and applied again it continues its numbering', async () => {
+  const { pipeline } = await pipelines.apply(project, 'ci', first!);
+  await pipelines.delete(project, 'ci');
+  await expect(pipelines.get(project, 'ci')).rejects.toMatchObject(refused('PIPELINE_NOT_FOUND'));
+  await expect(pipelines.listRevisions(project, 'ci', { size: 1 })).rejects.toMatchObject(
+    refused('PIPELINE_NOT_FOUND'),
+  );
+  await expect(pipelines.delete(project, 'ci')).rejects.toMatchObject(refused('PIPELINE_NOT_FOUND'));
+  expect((await pipelines.list(project, { size: 10 })).items).toEqual([]);
+  await expect(pipelines.apply(project, 'ci', first!, 1)).rejects.toMatchObject(refused('REVISION_MISMATCH'));
+  const again = await pipelines.apply(project, 'ci', first!, 0);
+  expect(again).toMatchObject({ pipeline: { revision: 2, createdMs: pipeline.createdMs }, changed: true });
+});
+
+test('a revision that does not exist is not found, and which is the newest is told', async () => {
+  await pipelines.apply(project, 'ci', first!);
+  await expect(pipelines.get(project, 'ci', 2)).rejects.toMatchObject({
+    refusal: { refused: 'PIPELINE_NOT_FOUND', metadata: { newest_revision: '1' } },
+  });
+  await expect(pipelines.get('another', 'ci')).rejects.toMatchObject(refused('PIPELINE_NOT_FOUND'));
+});
+
+test('pipelines are listed by name, without definitions, page by page', async () => {
+  for (const name of ['c', 'a', 'b']) await pipelines.apply(project, name, first!);
+  const page = await pipelines.list(project, { size: 2 });
+  const rest = await pipelines.list(project, { size: 2, after: page.next ?? '' });
+  expect([...page.items, ...rest.items].map(({ name }) => name)).toEqual(['a', 'b', 'c']);
+  expect(page.items[0]).not.toHaveProperty('definition');
+  expect(rest.next).toBeUndefined();
+});
+
+test('revisions are listed newest first, within the bytes of a page', async () => {
+  const large = [0, 1, 2].map((step) => definitionOf(jobNamed('build', { spec: { step, text: 'x'.repeat(900_000) } })));
+  for (const definition of large) await pipelines.apply(project, 'ci', definition);
+  const page = await pipelines.listRevisions(project, 'ci', { size: 10 });
+  const rest = await pipelines.listRevisions(project, 'ci', { size: 10, after: page.next ?? '' });
+  expect(page.items.map(({ revision, digest }) => [revision, digest])).toEqual([
+    [3, digestOf(large[2]!)],
+    [2, digestOf(large[1]!)],
+  ]);
+  expect(rest.items).toMatchObject([{ project, pipeline: 'ci', revision: 1, definition: large[0] }]);
+  expect(rest.next).toBeUndefined();
+});

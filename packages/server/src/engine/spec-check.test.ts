@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
+import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import { createPipelines } from './pipelines.ts';
+import { createSpecCheck } from './spec-check.ts';
+import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+
+let database: TestDatabase;
+let ledger: LedgerFixture;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  ledger = await openLedgerFixture(database);
+});
+afterAll(async () => {
+  await ledger[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+
+function requires(...required: string[]) {
+  return { type: 'object', required, additionalProperties: false, properties: { script: {}, image: {} } };
+}
+
+function jobFor(driver: string, spec: Record<string, string>) {
+  return jobNamed('build', { driver, spec });
+}
+
+/** Checks with an empty cache. */
+function check(...jobs: ReturnType<typeof jobNamed>[]) {
+  return createSpecCheck(ledger)(definitionOf(...jobs), 'definition');
+}
+
+test('a driver that never connected makes a warning, one for all of its jobs', async () => {
+  const jobs = ['a', 'b', 'c'].map((name) => jobNamed(name, { driver: 'nobody' }));
+  expect(await check(...jobs)).toEqual({
+    violations: [],
+    warnings: ['driver nobody has never connected: the spec of job a and 2 more is not checked until it does'],
+  });
+});
+
+test('a spec that fits no schema of its driver is refused by the path of the field', async () => {
+  await ledger.connect('strict', 'i-1', { specSchema: requires('script') });
+  const jobs = [
+    jobFor('strict', { script: 'make' }),
+    jobNamed('other', { driver: 'strict', spec: { scirpt: 'make' } }),
+  ];
+  const { violations, warnings } = await check(...jobs);
+  expect(violations.map(({ field }) => field).toSorted()).toEqual([
+    'definition.jobs[1].spec.scirpt',
+    'definition.jobs[1].spec.script',
+  ]);
+  expect(warnings).toEqual([]);
+  const pipelines = createPipelines({ pool: ledger.pool, checkSpecs: createSpecCheck(ledger) });
+  await expect(pipelines.apply('default', 'ci', definitionOf(...jobs))).rejects.toMatchObject({
+    refusal: { refused: 'SPEC_MISMATCH', violations },
+  });
+  await expect(pipelines.get('default', 'ci')).rejects.toMatchObject({ refusal: { refused: 'PIPELINE_NOT_FOUND' } });
+});
+
+test('where live instances differ, a spec has to fit one of them', async () => {
+  await ledger.connect('mixed', 'old', { specSchema: requires('script') });
+  await ledger.connect('mixed', 'new', { specSchema: requires('image') });
+  expect((await check(jobFor('mixed', { script: 'make' }))).violations).toEqual([]);
+  expect((await check(jobFor('mixed', { image: 'alpine' }))).violations).toEqual([]);
+  expect((await check(jobFor('mixed', {}))).violations).not.toEqual([]);
+});
+
+test('what only instances of the past accepted is refused while others live', async () => {
+  await ledger.connect('upgraded', 'old', { specSchema: requires('script'), leaseMs: -1 });
+  expect((await check(jobFor('upgraded', { image: 'alpine' }))).violations).not.toEqual([]);
+  expect((await check(jobFor('upgraded', { script: 'make' }))).violations).toEqual([]);
+  await ledger.connect('upgraded', 'new', { specSchema: requires('image') });
+  expect((await check(jobFor('upgraded', { image: 'alpine' }))).violations).toEqual([]);
+  expect((await check(jobFor('upgraded', { script: 'make' }))).violations).not.toEqual([]);
+});
+
+test('an instance without a schema takes any spec', async () => {
+  await ledger.connect('open', 'strict', { specSchema: requires('script') });
+  await ledger.connect('open', 'lax');
+  expect(await check(jobFor('open', {}))).toEqual({ violations: [], warnings: [] });
+});
+
+test('a driver that connects for the first time is known at once', async () => {
+  const checkSpecs = createSpecCheck(ledger);
+  const definition = definitionOf(jobFor('late', {}));
+  expect((await checkSpecs(definition, 'definition')).warnings).toHaveLength(1);
+  await ledger.connect('late', 'i-1', { specSchema: requires('script') });
+  expect(await checkSpecs(definition, 'definition')).toMatchObject({ warnings: [], violations: [{}] });
+});
