@@ -105,8 +105,16 @@ type NewName<Name extends string, Jobs extends string> = string extends Jobs ? N
  *   .job('build', { driver: 'shell', spec: { command: 'make' } })
  *   .job('test', { driver: 'shell', spec: { command: 'make test' }, needs: ['build'], timeouts: { runTimeout: '10m' } });
  * await client.pipelines.apply(ci);
+ *
+ * @example
+ * // Names that are only known at run time.
+ * let fanOut = pipeline<string>('fan-out').job('plan', { driver: 'shell' });
+ * for (const part of parts) fanOut = fanOut.job(part, { driver: 'shell', needs: ['plan'] });
  */
-export function pipeline(name: string, options: PipelineOptions = {}): PipelineBuilder<never> {
+export function pipeline<Jobs extends string = never>(
+  name: string,
+  options: PipelineOptions = {},
+): PipelineBuilder<Jobs> {
   return builder(name, options, []);
 }
 

@@ -1,0 +1,83 @@
+import { create, toJson } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { PipelineDefinitionSchema, RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import { describe, expect, it } from 'vitest';
+import { parseDuration } from './duration.ts';
+import { pipeline } from './pipeline-builder.ts';
+
+describe('the pipeline builder', () => {
+  it('makes the definition of the contract', () => {
+    const built = pipeline('ci', { labels: { team: 'core' }, paramsSchema: { type: 'object' } })
+      .job('build', { driver: 'shell', spec: { command: 'make' }, retry: { workload: 2, initialBackoff: '1.5s' } })
+      .job('clean', { driver: 'shell', needs: ['build'], when: 'always', timeouts: { runTimeout: '10m' } });
+    expect(built.name).toBe('ci');
+    expect(built.definition).toEqual(
+      create(PipelineDefinitionSchema, {
+        labels: { team: 'core' },
+        paramsSchema: { type: 'object' },
+        jobs: [
+          {
+            name: 'build',
+            driver: 'shell',
+            spec: { command: 'make' },
+            retry: { workload: 2, initialBackoff: durationFromMs(1_500) },
+          },
+          {
+            name: 'clean',
+            driver: 'shell',
+            needs: ['build'],
+            when: RunCondition.ALWAYS,
+            timeouts: { runTimeout: durationFromMs(600_000) },
+          },
+        ],
+      }),
+    );
+  });
+
+  it('refuses a need that no earlier job has, when compiled and when run', () => {
+    const ci = pipeline('ci').job('build', { driver: 'shell' });
+    // @ts-expect-error no job is called 'biuld'
+    expect(() => ci.job('test', { driver: 'shell', needs: ['biuld'] })).toThrow(
+      'job test of pipeline ci needs biuld, which no job before it is called',
+    );
+  });
+
+  it('refuses a name that an earlier job has, when compiled and when run', () => {
+    const ci = pipeline('ci').job('build', { driver: 'shell' });
+    // @ts-expect-error a job is called 'build' already
+    expect(() => ci.job('build', { driver: 'shell' })).toThrow('pipeline ci already has a job build');
+  });
+
+  it('checks names that are only known when run', () => {
+    let fanOut = pipeline<string>('fan-out').job('plan', { driver: 'shell' });
+    for (const index of [1, 2]) fanOut = fanOut.job(`part-${index}`, { driver: 'shell', needs: ['plan'] });
+    expect(fanOut.definition.jobs.map(({ name }) => name)).toEqual(['plan', 'part-1', 'part-2']);
+    expect(() => fanOut.job('sum', { driver: 'shell', needs: ['part-3'] })).toThrow('needs part-3');
+    expect(() => fanOut.job('plan', { driver: 'shell' })).toThrow('already has a job plan');
+  });
+
+  it('leaves the pipeline that it began with as it was', () => {
+    const base = pipeline('ci').job('build', { driver: 'shell' });
+    base.job('test', { driver: 'shell' });
+    expect(base.definition.jobs.map(({ name }) => name)).toEqual(['build']);
+  });
+
+  it('leaves out what was not said', () => {
+    const { definition } = pipeline('ci').job('build', { driver: 'shell' });
+    expect(toJson(PipelineDefinitionSchema, definition)).toEqual({ jobs: [{ name: 'build', driver: 'shell' }] });
+  });
+});
+
+describe('durations', () => {
+  it.each([
+    ['250ms', 250],
+    ['1.5s', 1_500],
+    ['10m', 600_000],
+    ['2h', 7_200_000],
+    ['7d', 604_800_000],
+  ])('%s is %d ms', (text, ms) => expect(parseDuration(text)).toEqual(durationFromMs(ms)));
+
+  it.each(['', '10', 'm', '-1s', '1.5.0s', '1h30m', '1e3s'])('%j is none', (text) => {
+    expect(parseDuration(text)).toBeUndefined();
+  });
+});
