@@ -29,7 +29,7 @@ export function outputOption(): Option {
 /** `-l key=value`, `-p key=value` and other options that may be repeated. */
 export function repeatable(flags: string, description: string): Option {
   return new Option(flags, description)
-    .default([], '')
+    .default([], 'none')
     .argParser((value: string, before: readonly string[]) => [...before, value]);
 }
 
