@@ -1,0 +1,99 @@
+// Owns `pnpm bench`: which benchmarks there are, their options, and that one whose counts are wrong fails.
+import { parseArgs } from 'node:util';
+import { lifecycleFigures, measureLifecycle } from './lifecycle.ts';
+import { describeMachine } from './machine.ts';
+import { measurePickup, pickupFigures } from './pickup.ts';
+import { type Figure, renderTable, writeReport } from './report.ts';
+import { measureStart, startFigures } from './start.ts';
+
+const usage = `usage: pnpm bench lifecycle [--jobs N] [--runs N] [--json FILE] [--profile DIR]
+       pnpm bench pickup [--jobs N] [--runs N] [--json FILE]
+       pnpm bench start [--runs N] [--json FILE]
+
+--jobs     jobs of each run: 50,000 (lifecycle) or 200 (pickup) by default
+--runs     how often to measure, 3 by default; the table shows medians
+--json     write every measurement to this file
+--profile  leave processor profiles of the server and the drivers in this directory`;
+
+interface Options {
+  readonly jobs: number | undefined;
+  readonly runs: number;
+  readonly json: string | undefined;
+  readonly profileDir: string | undefined;
+}
+
+/** Each prints its table and returns what is wrong with what it measured. */
+const benchmarks: Record<string, (options: Options) => Promise<string[]>> = {
+  async lifecycle({ jobs = 50_000, profileDir, ...options }) {
+    const measure = () => measureLifecycle({ jobs, profileDir });
+    const measurements = await repeat('lifecycle', { jobs }, options, lifecycleFigures, measure);
+    return measurements.flatMap(({ differences }) => differences);
+  },
+  async pickup({ jobs = 200, ...options }) {
+    await repeat('pickup', { jobs }, options, pickupFigures, () => measurePickup({ jobs }));
+    return [];
+  },
+  async start(options) {
+    await repeat('start', {}, options, startFigures, measureStart);
+    return [];
+  },
+};
+
+async function repeat<Measurement>(
+  benchmark: string,
+  parameters: object,
+  { runs, json }: Pick<Options, 'runs' | 'json'>,
+  figures: readonly Figure<Measurement>[],
+  measure: () => Promise<Measurement>,
+): Promise<Measurement[]> {
+  const measurements: Measurement[] = [];
+  for (let run = 1; run <= runs; run++) {
+    measurements.push(await measure());
+    console.error(`${benchmark}: measured ${run} of ${runs}`);
+  }
+  console.log(renderTable(figures, measurements));
+  const report = { benchmark, parameters, machine: describeMachine() };
+  if (json !== undefined) await writeReport(json, report, figures, measurements);
+  return measurements;
+}
+
+function readCommandLine() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      jobs: { type: 'string' },
+      runs: { type: 'string', default: '3' },
+      json: { type: 'string' },
+      profile: { type: 'string' },
+    },
+  });
+  const [name = '', ...others] = positionals;
+  const benchmark = benchmarks[name];
+  if (benchmark === undefined || others.length > 0)
+    throw new TypeError(`no such benchmark: '${positionals.join(' ')}'`);
+  const jobs = values.jobs === undefined ? undefined : wholeNumber(values.jobs);
+  const options: Options = { jobs, runs: wholeNumber(values.runs), json: values.json, profileDir: values.profile };
+  return () => benchmark(options);
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new TypeError(`'${text}' is no whole number from 1`);
+  return value;
+}
+
+function refuse(message: string): never {
+  console.error(message);
+  process.exit(2);
+}
+
+if (process.platform !== 'linux') refuse('the benchmarks read /proc, which only Linux has');
+let run: ReturnType<typeof readCommandLine>;
+try {
+  run = readCommandLine();
+} catch (error) {
+  refuse(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+}
+const wrong = await run();
+for (const difference of wrong) console.error(`wrong: ${difference}`);
+process.exitCode = wrong.length === 0 ? 0 : 1;
