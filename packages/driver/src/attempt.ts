@@ -1,6 +1,7 @@
 // Owns one attempt that this process holds: its phase, its log, what was reported of it, and its result until that is
 // acknowledged. Reports and result outlive a connection: what may not have arrived is said again, repeats have no effect.
 import { HeldPhase, type Offer } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
+import type { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import { type AttemptKey, type AttemptResult, type Frame, type Held, finishFrame, logFrame } from './frames.ts';
 import { LogSpool, type SpoolBounds } from './log-spool.ts';
 import { StopRequest } from './stop-request.ts';
@@ -67,7 +68,9 @@ export class Attempt implements AttemptKey {
     this.#speak(this, true);
   }
 
-  write(data: string | Uint8Array, channel: Parameters<LogSpool['write']>[1]): Promise<void> {
+  /** Appends to the log while the work goes on; what comes later is dropped. */
+  write(data: string | Uint8Array, channel: LogChannel): Promise<void> {
+    if (!this.running) return Promise.resolve();
     const written = this.log.write(data, channel);
     this.#speak(this, false);
     return written;

@@ -72,7 +72,7 @@ export class Holdings<Spec> {
     return this.#held.values().some((attempt) => attempt.finished);
   }
 
-  /** Resolves once `condition`, of these holdings, is true. */
+  /** Resolves once `condition`, of these holdings or their connection, is true. */
   until(condition: () => boolean): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const check = (): void => {
@@ -104,6 +104,7 @@ export class Holdings<Spec> {
   /** The session is over; what is held goes on. */
   disconnect(): void {
     this.#outbox = undefined;
+    this.#changed();
   }
 
   receive(frame: ServerFrame['frame']): void {

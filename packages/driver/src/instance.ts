@@ -109,7 +109,7 @@ export class DriverInstance<Spec> implements RunningDriver {
     await this.#holdings.until(() => !this.#holdings.working);
     const farewell = new AbortController();
     await Promise.race([
-      this.#holdings.until(() => !this.#holdings.owesResults),
+      this.#holdings.until(() => !this.#holdings.owesResults || this.#session === undefined),
       sleep(farewellMs, undefined, { signal: farewell.signal }).catch(() => {}),
     ]);
     farewell.abort();

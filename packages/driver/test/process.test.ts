@@ -1,0 +1,83 @@
+// A driver as a process: what it takes from its environment, how it answers signals, and how it fails.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { status } from '@grpc/grpc-js';
+import { expect, onTestFinished, test } from 'vitest';
+import { startServer } from './fixture.ts';
+
+/** A process of a driver whose jobs succeed on SIGUSR2. */
+const program = `
+  import { once } from 'node:events';
+  import { defineDriver, runDriver } from '@conveyor/driver';
+  await runDriver(defineDriver({ name: 'worker', run: async () => { await once(process, 'SIGUSR2'); } }));
+`;
+
+function startProcess(
+  env: NodeJS.ProcessEnv,
+): ChildProcess & { readonly exited: Promise<unknown[]>; stderrText(): string } {
+  const child = spawn(process.execPath, ['--conditions=source', '--input-type=module', '--eval', program], {
+    cwd: import.meta.dirname,
+    env: { PATH: process.env['PATH'], ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let text = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  const exited = once(child, 'close');
+  onTestFinished(async () => {
+    child.kill('SIGKILL');
+    await exited;
+  });
+  return Object.assign(child, { exited, stderrText: () => text });
+}
+
+test('it finds the control plane and its token by the environment, and drains on SIGTERM', async () => {
+  const server = await startServer();
+  const dataDir = await mkdtemp(join(tmpdir(), 'conveyor-driver-'));
+  onTestFinished(() => rm(dataDir, { recursive: true }));
+  await writeFile(join(dataDir, 'driver.token'), 'from-file\n');
+  const child = startProcess({ CONVEYOR_ADDRESS: ` ${server.address}, `, CONVEYOR_DATA_DIR: dataDir });
+  const session = await server.session();
+  expect(session.token).toBe('Bearer from-file');
+  session.welcome();
+  await session.startJob('a');
+  child.kill('SIGTERM');
+  await session.next('drain');
+  child.kill('SIGUSR2');
+  await session.next('finish');
+  await session.next('goodbye');
+  expect(await child.exited).toEqual([0, null]);
+});
+
+test('it exits at once on a second signal', async () => {
+  const server = await startServer();
+  const child = startProcess({ CONVEYOR_ADDRESS: server.address, CONVEYOR_TOKEN: 'token' });
+  const session = await server.session();
+  session.welcome();
+  await session.startJob('a');
+  child.kill('SIGINT');
+  await session.next('drain');
+  child.kill('SIGINT');
+  expect(await child.exited).toEqual([130, null]);
+  expect(session.arrived('finish')).toEqual([]);
+});
+
+test('it says what is wrong and exits with 1 when it has no token', async () => {
+  const child = startProcess({ CONVEYOR_DATA_DIR: '/nowhere' });
+  expect(await child.exited).toEqual([1, null]);
+  expect(child.stderrText()).toBe(
+    'worker: no driver token: set CONVEYOR_TOKEN, or CONVEYOR_DATA_DIR to where /nowhere/driver.token should be\n',
+  );
+});
+
+test('it says what is wrong and exits with 1 when it is refused', async () => {
+  const server = await startServer();
+  const child = startProcess({ CONVEYOR_ADDRESS: server.address, CONVEYOR_TOKEN: 'wrong' });
+  (await server.session()).fail(status.UNAUTHENTICATED, 'no such token');
+  expect(await child.exited).toEqual([1, null]);
+  expect(child.stderrText()).toBe('worker: the control plane refused driver worker: no such token\n');
+});
