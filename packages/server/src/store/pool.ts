@@ -24,13 +24,17 @@ export async function withTransaction<T>(pool: Pool, work: (tx: Tx) => Promise<T
     const result = await work(tx);
     const unknown =
       'the database did not answer a commit: whether the change was made is unknown, so look before you repeat it';
-    await tellOutage(() => tx.query('COMMIT'), unknown);
+    const { command } = await tellOutage(() => tx.query('COMMIT'), unknown);
+    if (command !== 'COMMIT') throw new Error('a transaction that had failed was to be committed');
     return result;
   });
 }
 
 async function lend<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
   const client: PoolClient = await pool.connect();
+  // The pool listens to idle connections only, and one that breaks unheard ends the process. The next query fails anyway.
+  const ignore = () => undefined;
+  client.on('error', ignore);
   let usable = true;
   try {
     return await work(client);
@@ -41,6 +45,7 @@ async function lend<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
       });
     }
     client.release(!usable);
+    client.off('error', ignore);
   }
 }
 
