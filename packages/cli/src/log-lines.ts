@@ -7,7 +7,11 @@ const maxLineBytes = 65_536;
 const lineFeed = 0x0a;
 
 /** Writes a log, line by line behind a prefix; a last line without an end gets one. */
-export async function writeLines(terminal: Terminal, prefix: string, parts: AsyncIterable<LogPart>): Promise<void> {
+export async function writeLines(
+  terminal: Pick<Terminal, 'write'>,
+  prefix: string,
+  parts: AsyncIterable<Pick<LogPart, 'chunks'>>,
+): Promise<void> {
   const head = Buffer.from(prefix);
   let rest = Buffer.alloc(0);
   for await (const { chunks } of parts) {
@@ -27,7 +31,7 @@ export async function writeLines(terminal: Terminal, prefix: string, parts: Asyn
   if (rest.length > 0) await writeAll(terminal, head, [rest]);
 }
 
-async function writeAll(terminal: Terminal, head: Buffer, lines: readonly Buffer[]): Promise<void> {
+async function writeAll(terminal: Pick<Terminal, 'write'>, head: Buffer, lines: readonly Buffer[]): Promise<void> {
   if (lines.length === 0) return;
   const ends = (line: Buffer) => (line.at(-1) === lineFeed ? [head, line] : [head, line, Buffer.from('\n')]);
   await terminal.write(Buffer.concat(lines.flatMap(ends)));

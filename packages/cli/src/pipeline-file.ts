@@ -67,7 +67,7 @@ export function parsePipeline(source: string, fileName: string): PipelineFile {
   };
   const { name, ...fields } = readRoot(document, reader);
   const json = readMessage(PipelineDefinitionSchema, fields, [], reader);
-  if (name !== undefined && typeof name !== 'string') reader.refuse(['name'], 'must be text');
+  if (name !== undefined) readScalar(ScalarType.STRING, name, ['name'], reader);
   if (problems.length > 0) throw new PipelineFileError(problems);
   return {
     name: typeof name === 'string' ? name : undefined,
@@ -197,8 +197,7 @@ function offsetOf(document: Document, path: Path): number {
   for (const step of path) {
     if (isAlias(node)) node = node.resolve(document);
     if (!isCollection(node)) break;
-    const items: readonly unknown[] = node.items;
-    const item = items.find((entry, index) => (isPair(entry) ? isKey(entry.key, step) : index === step));
+    const item = itemAt(node.items, step);
     if (item === undefined) break;
     offset = startOf(isPair(item) ? item.key : item) ?? offset;
     node = isPair(item) ? item.value : item;
@@ -210,9 +209,15 @@ function startOf(node: unknown): number | undefined {
   return isNode(node) ? node.range?.[0] : undefined;
 }
 
-/** A field may be written in camelCase or snake_case. */
-function isKey(key: unknown, step: string | number): boolean {
-  return isScalar(key) && (key.value === step || toSnakeCase(String(key.value)) === toSnakeCase(String(step)));
+/** The entry of a list or mapping. A field may be written in camelCase or snake_case. */
+function itemAt(items: readonly unknown[], step: string | number): unknown {
+  const keyOf = (item: unknown) => (isPair(item) && isScalar(item.key) ? String(item.key.value) : undefined);
+  if (typeof step === 'number' && !isPair(items[step])) return items[step];
+  const key = String(step);
+  return (
+    items.find((item) => keyOf(item) === key) ??
+    items.find((item) => toSnakeCase(keyOf(item) ?? '') === toSnakeCase(key))
+  );
 }
 
 function toSnakeCase(name: string): string {

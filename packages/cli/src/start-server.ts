@@ -17,11 +17,20 @@ export interface ServerSettings {
 
 /** A server that runs; disposing it drains and stops it. */
 export interface RunningServer extends AsyncDisposable {
-  readonly grpcAddress?: string;
-  readonly httpAddress?: string;
+  readonly grpcAddress: string | undefined;
+  readonly httpAddress: string | undefined;
 }
 
 /** Starts a server. Throws an Error whose message says what happened and what to do. */
 export async function startServer(settings: ServerSettings): Promise<RunningServer> {
-  throw new Error(`the server is not there yet: ${settings.grpcAddress}`);
+  // Loaded here, so that no other command waits for it.
+  const { startConveyor } = await import('@conveyor/server');
+  const { grpcAddress, httpAddress, dataDir, databaseUrl, tls, insecure, corsOrigins } = settings;
+  const door = { insecure, ...(tls !== undefined && { tls }) };
+  return await startConveyor({
+    database: databaseUrl === undefined ? { dataDir } : { url: databaseUrl },
+    dataDir,
+    grpc: { address: grpcAddress, ...door },
+    http: { address: httpAddress, corsOrigins, ...door },
+  });
 }

@@ -33,7 +33,7 @@ describe.each(doors)('a call over %s', (door) => {
       router.service(PipelineService, {
         applyPipeline() {
           const details = { metadata: { limit: 'jobs' }, fields: [field] };
-          throw refusal(Code.InvalidArgument, 'INVALID_FIELD', 'the definition is wrong', details);
+          throw refusal('invalid_argument', 'INVALID_FIELD', 'the definition is wrong', details);
         },
       }),
     );
@@ -108,7 +108,7 @@ describe.each(doors)('a call over %s', (door) => {
       router.service(ServerService, {
         getServerInfo() {
           calls += 1;
-          throw refusal(Code.Unavailable, 'SERVER_STOPPING', 'stopping');
+          throw refusal('unavailable', 'SERVER_STOPPING', 'stopping');
         },
       }),
     );

@@ -92,7 +92,7 @@ describe.each(doors)('watching a run over %s', (door) => {
         // oxlint-disable-next-line require-yield
         async *watchRun() {
           calls += 1;
-          throw refusal(Code.NotFound, 'RUN_NOT_FOUND', 'no run r');
+          throw refusal('not_found', 'RUN_NOT_FOUND', 'no run r');
         },
       }),
     );

@@ -1,16 +1,18 @@
 // Owns errors as the server sends them: a code with an ErrorInfo, and a BadRequest for wrong fields.
-import { type Code, ConnectError } from '@connectrpc/connect';
+import { Code, ConnectError } from '@connectrpc/connect';
+import { codeFromString } from '@connectrpc/connect/protocol-connect';
 import { BadRequestSchema, ErrorInfoSchema } from '@conveyor/protocol/google/rpc/error_details_pb.js';
-import type { ErrorReason, FieldViolation } from '../error.ts';
+import type { ErrorCode, ErrorReason, FieldViolation } from '../error.ts';
 
 /** An error with its reason. */
 export function refusal(
-  code: Code,
+  code: ErrorCode,
   reason: ErrorReason,
   message: string,
   { metadata = {}, fields = [] }: { metadata?: Record<string, string>; fields?: readonly FieldViolation[] } = {},
 ): ConnectError {
-  return new ConnectError(message, code, undefined, [
+  const connectCode = codeFromString(code === 'cancelled' ? 'canceled' : code) ?? Code.Unknown;
+  return new ConnectError(message, connectCode, undefined, [
     { desc: ErrorInfoSchema, value: { domain: 'conveyor.dev', reason, metadata } },
     ...(fields.length === 0 ? [] : [{ desc: BadRequestSchema, value: { fieldViolations: [...fields] } }]),
   ]);

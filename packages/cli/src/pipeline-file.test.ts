@@ -1,0 +1,178 @@
+import { pipeline } from '@conveyor/client';
+import { PipelineDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import { equals } from '@bufbuild/protobuf';
+import { describe, expect, it } from 'vitest';
+import { PipelineFileError, parsePipeline } from './pipeline-file.ts';
+
+const complete = `
+name: release
+labels: { team: core }
+paramsSchema:
+  type: object
+  properties: { sha: { type: string, default: HEAD } }
+jobs:
+  - name: build
+    driver: shell
+    spec:
+      command: make
+      env: { DEPTH: 3, QUIET: true, EMPTY: null }
+      steps: [one, 2.5]
+    retry: { workload: 2, driver: 0, initialBackoff: 250ms, maxBackoff: 1m, backoffFactor: 1.5, jitter: 0 }
+    secrets: [npm-token]
+  - name: test
+    driver: shell
+    needs: [build]
+    onLeaseDoubt: stop
+    allowFailure: true
+    timeouts: { queueTimeout: 1h, offerTimeout: 5s, runTimeout: 10m, totalTimeout: 1d, cancelGracePeriod: 1.5s }
+  - name: report
+    driver: mailer
+    needs: [build, test]
+    when: always
+`;
+
+function problemsOf(source: string): string[] {
+  try {
+    parsePipeline(source, 'ci.yaml');
+  } catch (thrown) {
+    if (thrown instanceof PipelineFileError) return thrown.message.split('\n');
+    throw thrown;
+  }
+  return [];
+}
+
+describe('a pipeline file', () => {
+  it('is the same pipeline as the one that the builder makes', () => {
+    const built = pipeline('release', {
+      labels: { team: 'core' },
+      paramsSchema: { type: 'object', properties: { sha: { type: 'string', default: 'HEAD' } } },
+    })
+      .job('build', {
+        driver: 'shell',
+        spec: { command: 'make', env: { DEPTH: 3, QUIET: true, EMPTY: null }, steps: ['one', 2.5] },
+        retry: { workload: 2, driver: 0, initialBackoff: '250ms', maxBackoff: '1m', backoffFactor: 1.5, jitter: 0 },
+        secrets: ['npm-token'],
+      })
+      .job('test', {
+        driver: 'shell',
+        needs: ['build'],
+        onLeaseDoubt: 'stop',
+        allowFailure: true,
+        timeouts: {
+          queueTimeout: '1h',
+          offerTimeout: '5s',
+          runTimeout: '10m',
+          totalTimeout: '1d',
+          cancelGracePeriod: '1.5s',
+        },
+      })
+      .job('report', { driver: 'mailer', needs: ['build', 'test'], when: 'always' });
+    const parsed = parsePipeline(complete, 'release.yaml');
+    expect(parsed.name).toBe(built.name);
+    expect(parsed.definition).toEqual(built.definition);
+    expect(equals(PipelineDefinitionSchema, parsed.definition, built.definition)).toBe(true);
+  });
+
+  it("takes the contract's own JSON form", () => {
+    const json = {
+      jobs: [
+        {
+          name: 'a',
+          driver: 'shell',
+          when: 'RUN_CONDITION_ALWAYS',
+          allow_failure: true,
+          timeouts: { run_timeout: '90s' },
+        },
+      ],
+    };
+    const { definition } = pipeline('x').job('a', {
+      driver: 'shell',
+      when: 'always',
+      allowFailure: true,
+      timeouts: { runTimeout: '90s' },
+    });
+    expect(parsePipeline(JSON.stringify(json), 'x.json')).toMatchObject({ name: undefined, definition });
+  });
+
+  it('may repeat parts by anchors and merges', () => {
+    const source = 'jobs:\n  - &base { name: a, driver: shell }\n  - { <<: *base, name: b, needs: [a] }\n';
+    const { definition } = parsePipeline(source, 'x.yaml');
+    expect(definition.jobs.map(({ name, driver }) => `${name} ${driver}`)).toEqual(['a shell', 'b shell']);
+  });
+
+  it('names every wrong field by line, column and path at once', () => {
+    const source = `name: ci
+labels: { pr: 42 }
+jobs:
+  - name: build
+    driver: shell
+    need: [a]
+    allowFailure: maybe
+    retry:
+      workload: 1.5
+      jitter: lots
+      initialBackoff: 10 minutes
+  - name: test
+    when: never
+    needs: build
+    needs2: null
+    timeouts: [10m]
+    spec: make
+  - plain
+`;
+    expect(problemsOf(source)).toEqual([
+      'ci.yaml:2:11: labels.pr: must be text; put it in quotes',
+      'ci.yaml:6:5: jobs[0].need: is no field here; these are: name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets',
+      'ci.yaml:7:5: jobs[0].allowFailure: must be true or false',
+      'ci.yaml:9:7: jobs[0].retry.workload: must be a whole number',
+      'ci.yaml:10:7: jobs[0].retry.jitter: must be a number',
+      'ci.yaml:11:7: jobs[0].retry.initialBackoff: must be a duration such as 250ms, 1.5s, 10m, 2h or 7d',
+      'ci.yaml:13:5: jobs[1].when: must be success or always',
+      'ci.yaml:14:5: jobs[1].needs: must be a list',
+      'ci.yaml:15:5: jobs[1].needs2: is no field here; these are: name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets',
+      'ci.yaml:16:5: jobs[1].timeouts: must be a mapping',
+      'ci.yaml:17:5: jobs[1].spec: must be a mapping',
+      'ci.yaml:18:5: jobs[2]: must be a mapping',
+    ]);
+  });
+
+  it.each([
+    [
+      'a syntax error',
+      'jobs: [a',
+      'ci.yaml:1:9: Flow sequence in block collection must be sufficiently indented and end with a ]',
+    ],
+    ['a key twice', 'name: a\nname: b', 'ci.yaml:2:1: Map keys must be unique'],
+    ['a field in both spellings', 'params_schema: {}\nparamsSchema: {}', 'ci.yaml:2:1: paramsSchema: is given twice'],
+    [
+      'several documents',
+      'name: a\n---\nname: b',
+      'ci.yaml:2:1: Source contains multiple documents; please use YAML.parseAllDocuments()',
+    ],
+    ['no mapping', '- a', 'ci.yaml:1:1: must hold a pipeline: a mapping with `name` and `jobs`'],
+    ['nothing', '', 'ci.yaml:1:1: must hold a pipeline: a mapping with `name` and `jobs`'],
+    ['a name that is no text', 'name: 1', 'ci.yaml:1:1: name: must be text; put it in quotes'],
+    [
+      'a number that JSON has not',
+      'jobs: [{ spec: { a: .inf } }]',
+      'ci.yaml:1:18: jobs[0].spec.a: has no form in JSON',
+    ],
+  ])('refuses %s', (_, source, problem) => expect(problemsOf(source)).toEqual([problem]));
+
+  it('refuses aliases that multiply', () => {
+    const lines = Array.from({ length: 9 }, (_, i) => `  a${i + 1}: &a${i + 1} [${`*a${i},`.repeat(9)}]`);
+    const source = ['labels:', '  a0: &a0 [x]', ...lines].join('\n');
+    expect(problemsOf(source)).toEqual(['ci.yaml:1:1: Excessive alias count indicates a resource exhaustion attack']);
+  });
+
+  it.each([
+    ['definition.jobs[1].needs[0]', 18, 13],
+    ['run.definition.jobs[1].timeouts.run_timeout', 21, 53],
+    ['definition.labels["team"]', 3, 11],
+    ['definition.jobs[0].spec.command', 11, 7],
+    ['definition.jobs[0].spec.nothing.there', 10, 5],
+    ['definition', 2, 1],
+  ])('finds %s', (path, line, column) => {
+    expect(parsePipeline(complete, 'ci.yaml').locate(path)).toBe(`ci.yaml:${line}:${column}`);
+  });
+});
