@@ -31,15 +31,15 @@ test('reads again at once while there is more, then at each ring', async () => {
 });
 
 test('finds within a second what nobody rang for', async () => {
-  let found: string | undefined;
+  const unheard: string[] = [];
   let reads = 0;
   const { values } = following(async () => {
     reads++;
-    return { found, more: false };
+    return { found: unheard.shift(), more: false };
   });
   const first = values.next();
   await expect.poll(() => reads).toBe(1);
-  found = 'late';
+  unheard.push('late');
   const beganMs = performance.now();
   expect((await first).value).toBe('late');
   expect(performance.now() - beganMs).toBeLessThan(1_500);

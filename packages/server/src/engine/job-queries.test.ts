@@ -58,7 +58,6 @@ test('a job that waits for a retry says why, and its attempts are listed oldest 
   await note(key, 1, { a: 1 }, { phase: 'RUNNING', message: '' });
   await ledger.submit(key.runId, {
     ...finishWell(0, 1),
-    type: 'Finish',
     outcome: 'FAILED',
     failureClass: 'DRIVER',
     message: 'broke',

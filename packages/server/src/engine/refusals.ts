@@ -33,9 +33,9 @@ export function invalidCursor(message: string): RefusedError {
 
 /** Reads the place of a page that begins behind a number. */
 export function numberCursor(after: string | undefined): number | undefined {
-  if (after === undefined || /^(0|[1-9][0-9]{0,8})$/.test(after))
-    return after === undefined ? undefined : Number(after);
-  throw malformedCursor();
+  if (after === undefined) return undefined;
+  if (!/^(0|[1-9][0-9]{0,8})$/.test(after)) throw malformedCursor();
+  return Number(after);
 }
 
 export function malformedCursor(): RefusedError {

@@ -10,7 +10,7 @@ import { createPools } from '../../store/connect.ts';
 import { digestOf } from '../../store/definition-rows.ts';
 import { grantLease, insertSpecSchema, takeOver } from '../../store/instance-rows.ts';
 import { readClock } from '../../store/ledger-rows.ts';
-import { type Pool, withConnection, withTransaction } from '../../store/pool.ts';
+import { type Pool, withTransaction } from '../../store/pool.ts';
 import type { Tx } from '../../store/sql.ts';
 import type { TestDatabase } from '../../store/testing/database.ts';
 import { createCreates } from '../creates.ts';
@@ -34,7 +34,6 @@ export interface InstanceInput {
   readonly leaseMs?: number;
 }
 
-/** Commands without the parts that tests of readers do not care about. */
 export interface LedgerFixture extends AsyncDisposable {
   readonly pool: Pool;
   readonly plans: Plans;
@@ -89,7 +88,6 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
       return created;
     },
     async submitIn(tx, runId, command) {
-      const { promise, resolve, reject } = Promise.withResolvers<LedgerReply>();
       const submission = {
         runId,
         project: undefined,
@@ -97,11 +95,12 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
         writer: undefined,
         misses: 0,
         answer: () => undefined,
-        fail: reject,
+        fail: () => undefined,
       };
       const { works } = await flushSubmissions(tx, [submission], plans, true);
-      for (const work of works) for (const { reply } of work.answers.values()) resolve(reply);
-      return await promise;
+      const answer = works[0]?.answers.get(submission);
+      if (answer === undefined) throw new Error('the command was not decided on');
+      return answer.reply;
     },
     async succeed(runId, job) {
       await submit(runId, { type: 'Offer', job, instance: 1, instanceId: 'i-1' });
@@ -142,7 +141,7 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
 }
 
 /** The driver reports success, without a log. */
-export function finishWell(job: number, attempt: number): Command {
+export function finishWell(job: number, attempt: number): Extract<Command, { type: 'Finish' }> {
   return {
     type: 'Finish',
     job,
