@@ -33,5 +33,5 @@ it('breaks a line that is too long to be held', async () => {
 
 it('keeps a line whole that is exactly as long as a line may be', async () => {
   const line = 'z'.repeat(65_536);
-  expect((await linesOf(`${line}\nend\n`)).toString()).toBe(`job | ${line}\njob | end\n`);
+  expect((await linesOf(line, '\nend\n')).toString()).toBe(`job | ${line}\njob | end\n`);
 });

@@ -19,9 +19,8 @@ export async function writeLines(
     const lines: Buffer[] = [];
     let begin = 0;
     for (;;) {
-      const found = data.indexOf(lineFeed, begin);
-      const end = found === -1 || found - begin > maxLineBytes ? begin + maxLineBytes : found + 1;
-      if (end > data.length) break;
+      const end = lineEnd(data, begin);
+      if (end === undefined) break;
       lines.push(data.subarray(begin, end));
       begin = end;
     }
@@ -29,6 +28,13 @@ export async function writeLines(
     await writeAll(terminal, head, lines);
   }
   if (rest.length > 0) await writeAll(terminal, head, [rest]);
+}
+
+/** Where the line that begins here ends, its end included; undefined while that is not known. */
+function lineEnd(data: Buffer, begin: number): number | undefined {
+  const found = data.indexOf(lineFeed, begin);
+  if (found !== -1 && found - begin <= maxLineBytes) return found + 1;
+  return data.length - begin > maxLineBytes ? begin + maxLineBytes : undefined;
 }
 
 async function writeAll(terminal: Pick<Terminal, 'write'>, head: Buffer, lines: readonly Buffer[]): Promise<void> {

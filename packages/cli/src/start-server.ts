@@ -1,11 +1,15 @@
-// Owns the one call into the server package, loaded only when a server is started.
+// Owns the one call into the server package, which is loaded only when a server is started.
+import type { Conveyor } from '@conveyor/server';
 
 /** Where the server listens and what it keeps. */
 export interface ServerSettings {
+  /** `HOST:PORT`. */
   readonly grpcAddress: string;
+  /** `HOST:PORT`. */
   readonly httpAddress: string;
+  /** Keeps the tokens, and the database unless `databaseUrl` is given. */
   readonly dataDir: string;
-  /** A PostgreSQL of the user's own. Default: one of the server's, in `dataDir`. */
+  /** A PostgreSQL of the user's own. */
   readonly databaseUrl: string | undefined;
   /** PEM text. Default: no TLS. */
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
@@ -15,22 +19,14 @@ export interface ServerSettings {
   readonly corsOrigins: readonly string[];
 }
 
-/** A server that runs; disposing it drains and stops it. */
-export interface RunningServer extends AsyncDisposable {
-  readonly grpcAddress: string | undefined;
-  readonly httpAddress: string | undefined;
-}
-
-/** Starts a server. Throws an Error whose message says what happened and what to do. */
-export async function startServer(settings: ServerSettings): Promise<RunningServer> {
-  // Loaded here, so that no other command waits for it.
+/** Starts a server; disposing it drains and stops it. Throws an Error whose message says what happened and what to do. */
+export async function startServer(settings: ServerSettings): Promise<Conveyor> {
+  const { grpcAddress, httpAddress, dataDir, databaseUrl, corsOrigins, tls, insecure } = settings;
   const { startConveyor } = await import('@conveyor/server');
-  const { grpcAddress, httpAddress, dataDir, databaseUrl, tls, insecure, corsOrigins } = settings;
-  const door = { insecure, ...(tls !== undefined && { tls }) };
-  return await startConveyor({
+  return startConveyor({
     database: databaseUrl === undefined ? { dataDir } : { url: databaseUrl },
     dataDir,
-    grpc: { address: grpcAddress, ...door },
-    http: { address: httpAddress, corsOrigins, ...door },
+    grpc: { address: grpcAddress, tls, insecure },
+    http: { address: httpAddress, tls, insecure, corsOrigins },
   });
 }

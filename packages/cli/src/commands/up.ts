@@ -2,10 +2,11 @@
 import { readFile } from 'node:fs/promises';
 import { join, resolve as resolvePath } from 'node:path';
 import { dataDirectory, serverAddress } from '@conveyor/client/node';
+import type { Conveyor } from '@conveyor/server';
 import type { Command } from 'commander';
 import { type Cli, repeatable } from '../cli.ts';
 import { UsageError, exitCodes } from '../failure.ts';
-import { type RunningServer, type ServerSettings, startServer } from '../start-server.ts';
+import { type ServerSettings, startServer } from '../start-server.ts';
 import type { Terminal } from '../terminal.ts';
 
 export function addUp(program: Command, cli: Cli): void {
@@ -50,9 +51,7 @@ async function up({ terminal }: Cli, options: UpOptions): Promise<void> {
   const settings = await readSettings(options);
   // Heard from now on, so that a server that has only begun to start is stopped in order, too.
   const stopRequested = onStopRequest(terminal);
-  terminal.status('starting');
   await using server = await startServer(settings);
-  terminal.status('');
   await terminal.print(readyText(server, settings));
   await stopRequested;
 }
@@ -73,11 +72,6 @@ function onStopRequest(terminal: Terminal): Promise<void> {
 }
 
 async function readSettings(options: UpOptions): Promise<ServerSettings> {
-  for (const address of [options.grpcAddress, options.httpAddress]) {
-    if (!/^(\[[\da-f:.]+\]|[^:[\]]+):\d{1,5}$/i.test(address)) {
-      throw new UsageError(`'${address}' is no address to listen on`, 'write HOST:PORT, such as 127.0.0.1:7070');
-    }
-  }
   return {
     grpcAddress: options.grpcAddress,
     httpAddress: options.httpAddress,
@@ -101,13 +95,14 @@ async function readTls({ tlsCert, tlsKey }: UpOptions): Promise<ServerSettings['
   }
 }
 
-function readyText({ grpcAddress, httpAddress }: RunningServer, { dataDir }: ServerSettings): string {
+function readyText({ grpcAddress = '', httpAddress = '' }: Conveyor, { dataDir, tls }: ServerSettings): string {
+  const [grpc, http] = tls === undefined ? [grpcAddress, 'http'] : [`grpcs://${grpcAddress}`, 'https'];
   const surroundings = [
-    ...(grpcAddress === serverAddress({}) ? [] : [`CONVEYOR_ADDRESS=${grpcAddress}`]),
+    ...(grpc === serverAddress({}) ? [] : [`CONVEYOR_ADDRESS=${grpc}`]),
     ...(dataDir === dataDirectory() ? [] : [`CONVEYOR_DATA_DIR=${dataDir}`]),
   ];
   return [
-    `conveyor is ready: gRPC ${grpcAddress}, HTTP ${httpAddress}`,
+    `conveyor is ready: gRPC ${grpc}, HTTP ${http}://${httpAddress}`,
     `tokens: ${join(dataDir, 'operator.token')} and ${join(dataDir, 'driver.token')}`,
     `next: ${[...surroundings, 'conveyor get drivers'].join(' ')}`,
   ].join('\n');
