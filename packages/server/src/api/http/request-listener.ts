@@ -10,6 +10,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { Logger } from 'pino';
 import { LIMITS } from '../../core/limits.ts';
+import { requestTooLarge } from '../access.ts';
+import { refusalError } from '../call-error.ts';
 import type { CallPolicy } from '../call-policy.ts';
 import { type RegisterServices, routeServices } from '../services.ts';
 import { answerCors } from './cors.ts';
@@ -29,6 +31,8 @@ export interface ListenerOptions {
 
 /** Compressing small messages costs more than it saves, most of all on streams. */
 const COMPRESS_MIN_BYTES = 65_536;
+/** What goes around a message on streams. */
+const ENVELOPE_BYTES = 5;
 
 export function createRequestListener(options: ListenerOptions): RequestListener {
   const { registerServices, policy, corsOrigins, isReady, log } = options;
@@ -38,7 +42,8 @@ export function createRequestListener(options: ListenerOptions): RequestListener
     grpc: false,
     requestGate: policy.admit,
     interceptors: [policy.guard],
-    readMaxBytes: LIMITS.requestBytes,
+    // Bodies above our own limit are refused with a reason (readBody); this bounds what a compressed one unfolds to.
+    readMaxBytes: 4 * LIMITS.requestBytes,
     writeMaxBytes: LIMITS.responseBytes,
     compressMinBytes: COMPRESS_MIN_BYTES,
     acceptCompression: [compressionGzip, compressionBrotli],
@@ -52,7 +57,10 @@ export function createRequestListener(options: ListenerOptions): RequestListener
       answerJson(response, 404, { code: 'unimplemented', message: `there is nothing at ${path}` });
       return;
     }
-    const answer = await handler(universalRequestFromNodeRequest(request, response, undefined, undefined));
+    // What a refused call did not read is in the way of the next call on this connection.
+    response.once('finish', () => request.resume());
+    const call = universalRequestFromNodeRequest(request, response, undefined, undefined);
+    const answer = await handler({ ...call, body: readBody(request) });
     await universalResponseToNodeResponse(answer, response);
   }
 
@@ -72,6 +80,16 @@ export function createRequestListener(options: ListenerOptions): RequestListener
       else response.destroy();
     });
   };
+}
+
+/** A request's body, as long as it is not too large. The request outlives its reader: it has to be answered. */
+async function* readBody(request: HttpRequest): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+    bytes += chunk.length;
+    if (bytes > LIMITS.requestBytes + ENVELOPE_BYTES) throw refusalError(requestTooLarge(bytes));
+    yield chunk;
+  }
 }
 
 function answerJson(response: HttpResponse, status: number, body: object): void {

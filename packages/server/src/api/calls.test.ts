@@ -1,0 +1,335 @@
+// Every call of the contract, by every protocol: the same request reaches the engine and the same answer comes back.
+import { type DescMessage, type DescMethod, equals, type MessageInitShape, toJson } from '@bufbuild/protobuf';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
+import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
+import { JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { LeaseDoubt, RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
+import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
+import { call } from './testing/any-call.ts';
+import { openTestDoors, PROTOCOLS, type TestDoors } from './testing/test-doors.ts';
+import { createTestEngine, DEFINITION, JOB_ID, RUN_ID, type TestEngine } from './testing/test-engine.ts';
+
+interface Case {
+  readonly method: DescMethod;
+  readonly request: MessageInitShape<DescMessage>;
+  /** What the engine is asked for. */
+  readonly asked: readonly unknown[];
+  /** A part of the (last) response as JSON. */
+  readonly answered: unknown;
+}
+
+const definition = {
+  jobs: [
+    {
+      name: 'build',
+      driver: 'shell',
+      spec: { run: 'make', env: { CI: '1' }, retries: 2, flags: [true, null] },
+      when: RunCondition.SUCCESS,
+      retry: { workload: 2, jitter: 0 },
+      timeouts: { runTimeout: { seconds: 90n, nanos: 500_000_000 } },
+      onLeaseDoubt: LeaseDoubt.STOP,
+      allowFailure: true,
+      secrets: ['TOKEN'],
+    },
+  ],
+  paramsSchema: { type: 'object' },
+  labels: { team: 'core' },
+};
+const definitionJson = {
+  jobs: [
+    {
+      name: 'build',
+      driver: 'shell',
+      spec: { run: 'make', env: { CI: '1' }, retries: 2, flags: [true, null] },
+      retry: { workload: 2, jitter: 0 },
+      timeouts: { runTimeout: '90.500s' },
+      onLeaseDoubt: 'LEASE_DOUBT_STOP',
+      allowFailure: true,
+      secrets: ['TOKEN'],
+    },
+  ],
+  paramsSchema: { type: 'object' },
+  labels: { team: 'core' },
+};
+const trigger = { kind: 'push', actor: 'ada', reference: 'https://example.com/1' };
+const byApi = { kind: 'api', actor: '', reference: '' };
+const key = { runId: RUN_ID, job: 0 };
+
+const CASES: readonly Case[] = [
+  {
+    method: PipelineService.method.applyPipeline,
+    request: { name: 'ci', definition, expectedRevision: 0 },
+    asked: ['default', 'ci', DEFINITION, 0],
+    answered: {
+      changed: true,
+      warnings: ['no shell driver is known'],
+      pipeline: { name: 'ci', revision: 3, definition: definitionJson, createTime: '2023-11-14T22:13:20Z' },
+    },
+  },
+  {
+    method: PipelineService.method.getPipeline,
+    request: { project: 'default', name: 'ci', revision: 2 },
+    asked: ['default', 'ci', 2],
+    answered: { pipeline: { updateTime: '2023-11-14T22:13:21.500Z' } },
+  },
+  {
+    method: PipelineService.method.listPipelines,
+    request: { pageSize: 2 },
+    asked: ['default', { size: 2 }],
+    answered: { pipelines: [{ name: 'ci' }], nextPageToken: expect.any(String) },
+  },
+  {
+    method: PipelineService.method.listPipelineRevisions,
+    request: { name: 'ci', pageSize: 5_000 },
+    asked: ['default', 'ci', { size: 100 }],
+    answered: { revisions: [{ revision: 3, digest: 'ab'.repeat(32), definition: definitionJson }] },
+  },
+  { method: PipelineService.method.deletePipeline, request: { name: 'ci' }, asked: ['default', 'ci'], answered: {} },
+  {
+    method: RunService.method.createRun,
+    request: {
+      run: {
+        source: { case: 'pipeline', value: { name: 'ci' } },
+        params: { sha: 'abc' },
+        labels: { repo: 'x/y' },
+        trigger,
+      },
+      requestId: 'r-1',
+    },
+    asked: [
+      'default',
+      { pipeline: { name: 'ci' }, params: { sha: 'abc' }, labels: { repo: 'x/y' }, trigger, requestId: 'r-1' },
+    ],
+    answered: { run: { runId: RUN_ID, state: 'RUN_STATE_RUNNING', seq: '7', params: { sha: 'abc' }, trigger } },
+  },
+  {
+    method: RunService.method.createRun,
+    request: { run: { source: { case: 'definition', value: definition } } },
+    asked: ['default', { definition: DEFINITION, params: {}, labels: {}, trigger: byApi }],
+    answered: { run: { jobCounts: { total: 2, open: 1, succeeded: 1 } } },
+  },
+  {
+    method: RunService.method.batchCreateRuns,
+    request: {
+      items: [
+        { run: { source: { case: 'pipeline', value: { name: 'ci', revision: 4 } } }, requestId: 'a' },
+        { run: { source: { case: 'pipeline', value: { name: 'CI' } } }, requestId: 'b' },
+      ],
+    },
+    asked: [
+      'default',
+      [{ pipeline: { name: 'ci', revision: 4 }, params: {}, labels: {}, trigger: byApi, requestId: 'a' }],
+    ],
+    answered: {
+      results: [
+        { runId: RUN_ID, requestId: 'a' },
+        {
+          requestId: 'b',
+          error: {
+            code: 3,
+            reason: 'ERROR_REASON_INVALID_FIELD',
+            message: expect.stringContaining('run.pipeline.name: must be'),
+          },
+        },
+      ],
+    },
+  },
+  {
+    method: RunService.method.getRun,
+    request: { runId: RUN_ID },
+    asked: ['default', RUN_ID],
+    answered: { run: { definition: definitionJson } },
+  },
+  {
+    method: RunService.method.listRuns,
+    request: { filter: { pipeline: 'ci', states: [RunState.RUNNING, RunState.PENDING], labels: { a: 'b' } } },
+    asked: ['default', { pipeline: 'ci', states: ['PENDING', 'RUNNING'], labels: { a: 'b' } }, { size: 100 }],
+    answered: { runs: [{ runId: RUN_ID }] },
+  },
+  {
+    method: RunService.method.cancelRun,
+    request: { runId: RUN_ID, reason: 'enough', force: true },
+    asked: ['default', RUN_ID, 'enough', true],
+    answered: { run: { state: 'RUN_STATE_CANCELLING', cancelReason: 'enough' } },
+  },
+  {
+    method: RunService.method.rerunRun,
+    request: { runId: RUN_ID, scope: RerunScope.FAILED, requestId: 'again' },
+    asked: ['default', RUN_ID, 'FAILED', byApi, 'again'],
+    answered: { run: { rerunOf: RUN_ID } },
+  },
+  {
+    method: RunService.method.watchRun,
+    request: { runId: RUN_ID, afterSeq: 5n },
+    asked: ['default', RUN_ID, 5, expect.any(AbortSignal)],
+    answered: {
+      events: [
+        { seq: '1', runState: 'RUN_STATE_PENDING', runCreated: { jobs: 1, pipeline: 'ci', revision: 3, trigger } },
+        {
+          seq: '2',
+          jobId: JOB_ID,
+          job: 'build',
+          jobState: 'JOB_STATE_FAILED',
+          attempt: 1,
+          attemptEnded: {
+            state: 'ATTEMPT_STATE_FAILED',
+            failure: { class: 'FAILURE_CLASS_WORKLOAD', message: 'exit 2', exitCode: 2 },
+            outputs: { image: 'a:1' },
+            logSize: '11',
+            logState: 'LOG_STATE_SEALED',
+          },
+        },
+      ],
+    },
+  },
+  {
+    method: RunService.method.watchRuns,
+    request: { filter: { states: [RunState.FAILED] } },
+    asked: ['default', { states: ['FAILED'], labels: {} }, undefined, expect.any(AbortSignal)],
+    answered: { changes: [{ left: true, run: { runId: RUN_ID } }], cursor: expect.any(String) },
+  },
+  {
+    method: JobService.method.createJob,
+    request: { job: definition.jobs[0], params: { a: 1 }, labels: { b: 'c' }, requestId: 'j-1' },
+    asked: ['default', key],
+    answered: { job: { jobId: JOB_ID, runId: RUN_ID } },
+  },
+  {
+    method: JobService.method.getJob,
+    request: { jobId: JOB_ID },
+    asked: ['default', key],
+    answered: {
+      job: {
+        state: 'JOB_STATE_WAITING',
+        wait: { reason: 'WAIT_REASON_BACKOFF', untilTime: '2023-11-14T22:13:25Z' },
+        outputs: { image: 'a:1', sizes: [1, 2], none: null },
+        progress: { phase: 'PROGRESS_PHASE_RUNNING', message: 'compiling', fraction: 0.5 },
+      },
+    },
+  },
+  {
+    method: JobService.method.listJobs,
+    request: { runId: RUN_ID, states: [JobState.FAILED], names: ['b', 'a', 'b'] },
+    asked: ['default', RUN_ID, ['FAILED'], ['a', 'b'], { size: 100 }],
+    answered: { jobs: [{ jobId: JOB_ID, needs: ['clone'] }] },
+  },
+  {
+    method: JobService.method.cancelJob,
+    request: { jobId: JOB_ID, reason: 'no' },
+    asked: ['default', key, 'no'],
+    answered: { job: { state: 'JOB_STATE_CANCELLED' } },
+  },
+  {
+    method: JobService.method.retryJob,
+    request: { jobId: JOB_ID, trigger },
+    asked: ['default', key, trigger, undefined],
+    answered: { job: { state: 'JOB_STATE_QUEUED' } },
+  },
+  {
+    method: JobService.method.listAttempts,
+    request: { jobId: JOB_ID },
+    asked: ['default', key, { size: 100 }],
+    answered: {
+      attempts: [
+        {
+          attemptId: `${JOB_ID}.1`,
+          number: 1,
+          state: 'ATTEMPT_STATE_FAILED',
+          annotations: [{ level: 'ANNOTATION_LEVEL_WARNING', text: 'slow' }],
+          logState: 'LOG_STATE_SEALED',
+        },
+      ],
+    },
+  },
+  {
+    method: JobService.method.readLog,
+    request: { jobId: JOB_ID, attempt: 1, offset: 3n, maxBytes: 10_000_000 },
+    asked: ['default', key, 1, 3, 1_048_576],
+    answered: { nextOffset: '11', logSize: '11', sections: [{ name: 'make' }], chunks: [{ data: 'aGVsbG8Kd29ybGQ=' }] },
+  },
+  {
+    method: JobService.method.tailLog,
+    request: { jobId: JOB_ID, offset: 3n },
+    asked: ['default', key, undefined, 3, expect.any(AbortSignal)],
+    answered: {
+      logState: 'LOG_STATE_SEALED',
+      chunks: [
+        {
+          spans: [
+            { length: 6, channel: 'LOG_CHANNEL_STDOUT', unixMs: '1700000002100' },
+            { length: 5, channel: 'LOG_CHANNEL_STDERR', unixMs: '1700000002200' },
+          ],
+        },
+      ],
+    },
+  },
+  {
+    method: DriverService.method.listDrivers,
+    request: { name: 'shell', includeGone: true },
+    asked: [{ name: 'shell', includeGone: true }, { size: 100 }],
+    answered: { drivers: [{ instance: 'shell-1', state: 'DRIVER_STATE_READY', slots: 4, held: 1, epoch: '2' }] },
+  },
+  {
+    method: DriverService.method.getDriver,
+    request: { name: 'shell', instance: 'shell-1' },
+    asked: ['shell', 'shell-1'],
+    answered: { driver: { specSchema: { type: 'object' } } },
+  },
+  {
+    method: DriverService.method.drainDrivers,
+    request: { name: 'shell', waitTimeout: { seconds: 2n } },
+    asked: ['shell', undefined, false, 2_000, expect.any(AbortSignal)],
+    answered: { drivers: [{ state: 'DRIVER_STATE_DRAINING' }] },
+  },
+  {
+    method: ServerService.method.getServerInfo,
+    request: {},
+    asked: [],
+    answered: { version: '1.2.3', replica: 'replica-1', limits: { maxRequestBytes: 1_048_576, leaseDuration: '30s' } },
+  },
+];
+
+let engine: TestEngine;
+let doors: TestDoors;
+beforeAll(async () => {
+  engine = createTestEngine();
+  doors = await openTestDoors(engine);
+});
+afterAll(() => doors[Symbol.asyncDispose]());
+
+describe.each(CASES.map((one) => [`${one.method.parent.name}.${one.method.name}`, one] as const))('%s', (_, one) => {
+  it.each(PROTOCOLS)('answers over %s', async (protocol) => {
+    const response = await call(doors.transports()[protocol], one.method, one.request);
+    expect(toJson(one.method.output, response)).toMatchObject(one.answered as object);
+    if (one.method.parent !== ServerService) expect(engine.asked.at(-1)?.args).toEqual(one.asked);
+  });
+
+  it('answers the same to every protocol, and in process', async () => {
+    const transports = [...Object.values(doors.transports()), doors.api.transport];
+    const [first, ...others] = await Promise.all(
+      transports.map((transport) => call(transport, one.method, one.request)),
+    );
+    for (const other of others) expect(equals(one.method.output, first!, other)).toBe(true);
+  });
+});
+
+it('has a case for every method but sessions', () => {
+  const methods = [PipelineService, RunService, JobService, DriverService, ServerService].flatMap(
+    ({ methods }) => methods,
+  );
+  const covered = new Set(CASES.map(({ method }) => method));
+  expect(methods.filter((method) => !covered.has(method))).toEqual([DriverService.method.session]);
+});
+
+it('hands the trace context of a call to the run', async () => {
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const request = { run: { source: { case: 'pipeline', value: { name: 'ci' } } } } as const;
+  for (const protocol of PROTOCOLS) {
+    await call(doors.transports()[protocol], RunService.method.createRun, request, { headers: { traceparent } });
+    expect(engine.asked.at(-1)?.args[1]).toMatchObject({ traceparent });
+  }
+});

@@ -1,0 +1,234 @@
+// What bad input, unknown callers, refusals of the engine and defects look like from outside: the same over every protocol.
+import type { DescMessage, DescMethod, MessageInitShape } from '@bufbuild/protobuf';
+import { Code } from '@connectrpc/connect';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
+import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
+import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
+import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
+import { RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
+import { RefusedError, type RefusalReason } from '../core/refusal.ts';
+import { codeOf } from './call-error.ts';
+import { call, refusalOf } from './testing/any-call.ts';
+import { openTestDoors, PROTOCOLS, type TestDoors } from './testing/test-doors.ts';
+import { createTestEngine, DRIVER_TOKEN, JOB_ID, RUN_ID, type TestEngine } from './testing/test-engine.ts';
+
+let engine: TestEngine;
+let doors: TestDoors;
+beforeAll(async () => {
+  engine = createTestEngine();
+  doors = await openTestDoors(engine);
+});
+afterAll(() => doors[Symbol.asyncDispose]());
+
+const { method: pipelines } = PipelineService;
+const { method: runs } = RunService;
+const { method: jobs } = JobService;
+const { method: drivers } = DriverService;
+
+const byName = { case: 'pipeline', value: { name: 'ci' } } as const;
+const manyLabels = Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`k${i}`, '']));
+
+type BadInput = [what: string, method: DescMethod, request: MessageInitShape<DescMessage>, field: string];
+const BAD_INPUT: readonly BadInput[] = [
+  ['a pipeline without a name', pipelines.applyPipeline, { definition: {} }, 'name'],
+  ['a malformed name', pipelines.getPipeline, { name: 'CI!' }, 'name'],
+  ['no definition', pipelines.applyPipeline, { name: 'ci' }, 'definition.jobs'],
+  [
+    'an unknown need',
+    pipelines.applyPipeline,
+    { name: 'ci', definition: { jobs: [{ name: 'a', driver: 'shell', needs: ['b'] }] } },
+    'definition.jobs[0].needs[0]',
+  ],
+  [
+    'an unknown enum value',
+    pipelines.applyPipeline,
+    { name: 'ci', definition: { jobs: [{ name: 'a', driver: 'shell', when: 9 }] } },
+    'definition.jobs[0].when',
+  ],
+  [
+    'a negative duration',
+    pipelines.applyPipeline,
+    { name: 'ci', definition: { jobs: [{ name: 'a', driver: 'shell', timeouts: { runTimeout: { seconds: -1n } } }] } },
+    'definition.jobs[0].timeouts.run_timeout',
+  ],
+  ['a negative expected revision', pipelines.applyPipeline, { name: 'ci', expectedRevision: -1 }, 'expected_revision'],
+  ['a negative revision', pipelines.getPipeline, { name: 'ci', revision: -1 }, 'revision'],
+  ['a negative page size', pipelines.listPipelines, { pageSize: -1 }, 'page_size'],
+  ['a foreign page token', pipelines.listPipelines, { pageToken: 'xyz' }, 'page_token'],
+  ['no run', runs.createRun, {}, 'run'],
+  ['a run of nothing', runs.createRun, { run: {} }, 'run'],
+  ['NUL in params', runs.createRun, { run: { source: byName, params: { a: ['\0'] } } }, 'run.params.a[0]'],
+  ['oversize params', runs.createRun, { run: { source: byName, params: { a: 'x'.repeat(65_536) } } }, 'run.params'],
+  ['too many labels', runs.createRun, { run: { source: byName, labels: manyLabels } }, 'run.labels'],
+  ['a malformed label', runs.createRun, { run: { source: byName, labels: { 'a b': '' } } }, 'run.labels'],
+  ['a long label', runs.createRun, { run: { source: byName, labels: { a: 'x'.repeat(257) } } }, 'run.labels["a"]'],
+  ['a long request id', runs.createRun, { run: { source: byName }, requestId: 'x'.repeat(129) }, 'request_id'],
+  ['NUL in a request id', runs.createRun, { run: { source: byName }, requestId: 'a\0' }, 'request_id'],
+  [
+    'a long trigger',
+    runs.createRun,
+    { run: { source: byName, trigger: { kind: 'x'.repeat(64) } } },
+    'run.trigger.kind',
+  ],
+  [
+    'an inline definition with a cycle',
+    runs.createRun,
+    { run: { source: { case: 'definition', value: { jobs: [{ name: 'a', driver: 'd', needs: ['a'] }] } } } },
+    'run.definition.jobs[0].needs[0]',
+  ],
+  ['an empty batch', runs.batchCreateRuns, {}, 'items'],
+  ['an oversize batch', runs.batchCreateRuns, { items: Array.from({ length: 1_001 }, () => ({})) }, 'items'],
+  ['no run id', runs.getRun, {}, 'run_id'],
+  ['a malformed run id', runs.getRun, { runId: 'abc' }, 'run_id'],
+  ['a run id in upper case', runs.getRun, { runId: RUN_ID.toUpperCase().replace('0', 'A') }, 'run_id'],
+  ['an unknown state', runs.listRuns, { filter: { states: [99] } }, 'filter.states[0]'],
+  ['an unspecified state', runs.listRuns, { filter: { states: [0] } }, 'filter.states[0]'],
+  ['a long reason', runs.cancelRun, { runId: RUN_ID, reason: 'x'.repeat(1_025) }, 'reason'],
+  ['an unknown scope', runs.rerunRun, { runId: RUN_ID, scope: 9 }, 'scope'],
+  ['a negative seq', runs.watchRun, { runId: RUN_ID, afterSeq: -1n }, 'after_seq'],
+  ['a foreign cursor', runs.watchRuns, { cursor: 'xyz' }, 'cursor'],
+  ['no job', jobs.createJob, {}, 'job.name'],
+  ['a lone job with needs', jobs.createJob, { job: { name: 'a', driver: 'd', needs: ['b'] } }, 'job.needs'],
+  ['a malformed job id', jobs.getJob, { jobId: RUN_ID }, 'job_id'],
+  ['too many names', jobs.listJobs, { runId: RUN_ID, names: Array.from({ length: 101 }, () => 'a') }, 'names'],
+  ['a negative attempt', jobs.readLog, { jobId: JOB_ID, attempt: -1 }, 'attempt'],
+  ['a negative offset', jobs.tailLog, { jobId: JOB_ID, offset: -1n }, 'offset'],
+  ['an offset that no log can have', jobs.readLog, { jobId: JOB_ID, offset: 2n ** 60n }, 'offset'],
+  ['a negative number of bytes', jobs.readLog, { jobId: JOB_ID, maxBytes: -1 }, 'max_bytes'],
+  ['no driver name', drivers.getDriver, { instance: 'i' }, 'name'],
+  ['a malformed instance', drivers.getDriver, { name: 'shell', instance: 'a b' }, 'instance'],
+  ['a long wait', drivers.drainDrivers, { name: 'shell', waitTimeout: { seconds: 3_601n } }, 'wait_timeout'],
+];
+
+describe.each(PROTOCOLS)('over %s', (protocol) => {
+  it.each(BAD_INPUT)('%s is refused', async (_, method, request, field) => {
+    const before = engine.asked.length;
+    const { code, reason, domain, violations } = await refusalOf(call(doors.transports()[protocol], method, request));
+    expect({ code, domain }).toEqual({ code: Code.InvalidArgument, domain: 'conveyor.dev' });
+    expect(reason).toBe(['page_token', 'cursor'].includes(field) ? 'INVALID_CURSOR' : 'INVALID_FIELD');
+    expect(violations).toContainEqual({ field, description: expect.stringMatching(/./) });
+    expect(engine.asked).toHaveLength(before);
+  });
+
+  it('a call without a token is refused', async () => {
+    const transport = doors.transports(null)[protocol];
+    expect(await refusalOf(call(transport, runs.getRun, { runId: RUN_ID }))).toMatchObject({
+      code: Code.Unauthenticated,
+      reason: 'TOKEN_INVALID',
+      message: expect.stringContaining('authorization: Bearer'),
+    });
+  });
+
+  it('a call with an unknown token is refused', async () => {
+    const transport = doors.transports('guess')[protocol];
+    const refusal = await refusalOf(call(transport, ServerService.method.getServerInfo, {}));
+    expect(refusal).toMatchObject({ code: Code.Unauthenticated, reason: 'TOKEN_INVALID' });
+    expect(JSON.stringify(refusal)).not.toContain('guess');
+  });
+
+  it('a driver token reads what the server is, and nothing else', async () => {
+    const transport = doors.transports(DRIVER_TOKEN)[protocol];
+    await call(transport, ServerService.method.getServerInfo, {});
+    for (const [method, request] of [
+      [runs.createRun, { run: { source: byName } }],
+      [runs.watchRuns, {}],
+      [drivers.listDrivers, {}],
+    ] as const) {
+      expect(await refusalOf(call(transport, method, request))).toMatchObject({
+        code: Code.PermissionDenied,
+        reason: 'TOKEN_FORBIDS',
+      });
+    }
+  });
+
+  it('another project is refused', async () => {
+    const request = { project: 'other', runId: RUN_ID };
+    expect(await refusalOf(call(doors.transports()[protocol], runs.getRun, request))).toMatchObject({
+      code: Code.PermissionDenied,
+      reason: 'TOKEN_FORBIDS',
+    });
+  });
+
+  it('a message over the limit is refused', async () => {
+    const request = { job: { name: 'a', driver: 'd', spec: { x: 'y'.repeat(2_097_152) } } };
+    expect(await refusalOf(call(doors.transports()[protocol], jobs.createJob, request))).toMatchObject({
+      code: Code.ResourceExhausted,
+      reason: 'LIMIT_REACHED',
+      metadata: { limit: 'max_request_bytes', max: '1048576' },
+    });
+  });
+
+  it('a page token works for its own list only', async () => {
+    const transport = doors.transports()[protocol];
+    const first = await call(transport, runs.listRuns, { filter: { pipeline: 'ci' }, pageSize: 1 });
+    const { nextPageToken: pageToken } = first as unknown as { nextPageToken: string };
+    await call(transport, runs.listRuns, { filter: { pipeline: 'ci' }, pageToken, pageSize: 7 });
+    expect(engine.asked.at(-1)?.args[2]).toEqual({ size: 7, after: '7' });
+    expect(await refusalOf(call(transport, runs.listRuns, { pageToken }))).toMatchObject({ reason: 'INVALID_CURSOR' });
+    expect(await refusalOf(call(transport, drivers.listDrivers, { pageToken }))).toMatchObject({
+      reason: 'INVALID_CURSOR',
+    });
+  });
+});
+
+const REASONS = Object.keys(ErrorReason).filter((name): name is RefusalReason => /^[A-Z_]+$/.test(name));
+const OF_API = ['UNSPECIFIED', 'INTERNAL', 'UNIMPLEMENTED', 'DEADLINE_EXCEEDED', 'CALL_CANCELLED'];
+describe.each(REASONS.filter((reason) => !OF_API.includes(reason)))('a refusal of the engine: %s', (refused) => {
+  it.each(PROTOCOLS)('reaches the caller over %s', async (protocol) => {
+    const refusal = { refused, message: 'nö: 100 % "so"\nnot', metadata: { of: 'x' } };
+    const refuse = (): never => {
+      throw new RefusedError(refusal);
+    };
+    await using own = await openTestDoors(createTestEngine({ runs: { get: async () => refuse(), watch: refuse } }));
+    const transport = own.transports()[protocol];
+    for (const method of [runs.getRun, runs.watchRun]) {
+      expect(await refusalOf(call(transport, method, { runId: RUN_ID }))).toMatchObject({
+        code: codeOf(refused),
+        reason: refused,
+        message: refusal.message,
+        metadata: refusal.metadata,
+      });
+    }
+  });
+});
+
+describe('a defect', () => {
+  it.each(PROTOCOLS)('is told by an id that the log holds, over %s', async (protocol) => {
+    const get = async (): Promise<never> => {
+      throw new TypeError('secret detail');
+    };
+    await using own = await openTestDoors(createTestEngine({ runs: { get } }));
+    const refusal = await refusalOf(call(own.transports()[protocol], runs.getRun, { runId: RUN_ID }));
+    expect(refusal).toMatchObject({ code: Code.Internal, reason: 'INTERNAL' });
+    expect(JSON.stringify(refusal)).not.toContain('secret detail');
+    const id = refusal.metadata?.['id'] ?? 'none';
+    expect(refusal.message).toContain(id);
+    expect(own.logged.filter((line) => line.includes(id) && line.includes('secret detail'))).toHaveLength(1);
+  });
+});
+
+describe('many wrong fields', () => {
+  it.each(PROTOCOLS)('fit into what a client takes, over %s', async (protocol) => {
+    const wrong = Array.from({ length: 500 }, (_, i) => ({ name: `job-${i}`, driver: 'shell', needs: ['nowhere'] }));
+    const request = { name: 'ci', definition: { jobs: wrong } };
+    const { violations, message } = await refusalOf(
+      call(doors.transports()[protocol], pipelines.applyPipeline, request),
+    );
+    expect(violations[0]).toMatchObject({ field: 'definition.jobs[0].needs[0]' });
+    expect(violations.at(-1)?.description).toMatch(/^[0-9]+ more fields are wrong$/);
+    expect(JSON.stringify(violations).length + message.length).toBeLessThan(6_000);
+  });
+});
+
+it('logs neither tokens nor payloads', async () => {
+  await using own = await openTestDoors(createTestEngine());
+  const params = { password: 'hunter2' };
+  for (const protocol of PROTOCOLS) {
+    await call(own.transports()[protocol], runs.createRun, { run: { source: byName, params } });
+    await refusalOf(call(own.transports('guess')[protocol], runs.createRun, { run: { source: byName, params } }));
+  }
+  expect(own.logged.length).toBeGreaterThanOrEqual(8);
+  expect(own.logged.join()).not.toMatch(/hunter2|operator-token|guess/);
+});

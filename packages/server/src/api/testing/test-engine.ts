@@ -1,0 +1,267 @@
+// An engine in memory for tests of api: it answers every operation with a sample and remembers what it was asked. Tests replace
+// single operations.
+import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition } from '../../core/definition.ts';
+import { makeRunId } from '../../core/ids.ts';
+import type { AttemptView, DriverView, EventView, JobView, LogPart, PipelineView, RunView } from '../../core/views.ts';
+import type { Engine, Principal } from '../../engine/engine.ts';
+
+export const RUN_ID = makeRunId(1_700_000_000_000, new Uint8Array(10));
+export const JOB_ID = `${RUN_ID}.0`;
+export const ATTEMPT_ID = `${RUN_ID}.0.1`;
+export const OPERATOR_TOKEN = 'operator-token';
+export const DRIVER_TOKEN = 'driver-token';
+
+const PRINCIPALS: Readonly<Record<string, Principal>> = {
+  [OPERATOR_TOKEN]: { role: 'operator', id: 'operator' },
+  [DRIVER_TOKEN]: { role: 'driver', id: 'driver', driverNames: ['shell'] },
+};
+
+export const DEFINITION: Definition = {
+  jobs: [
+    {
+      name: 'build',
+      driver: 'shell',
+      spec: { run: 'make', env: { CI: '1' }, retries: 2, flags: [true, null] },
+      needs: [],
+      when: 'SUCCESS',
+      retry: { ...DEFAULT_RETRY, budgets: { ...DEFAULT_RETRY.budgets, WORKLOAD: 2 }, jitter: 0 },
+      timeouts: { ...DEFAULT_TIMEOUTS, runMs: 90_500 },
+      onLeaseDoubt: 'STOP',
+      allowFailure: true,
+      secrets: ['TOKEN'],
+    },
+  ],
+  paramsSchema: { type: 'object' },
+  labels: { team: 'core' },
+};
+
+export const PIPELINE: PipelineView = {
+  project: 'default',
+  name: 'ci',
+  revision: 3,
+  definition: DEFINITION,
+  createdMs: 1_700_000_000_000,
+  updatedMs: 1_700_000_001_500,
+};
+
+export const RUN: RunView = {
+  runId: RUN_ID,
+  project: 'default',
+  pipeline: 'ci',
+  revision: 3,
+  state: 'RUNNING',
+  params: { sha: 'abc' },
+  labels: { repo: 'conveyor' },
+  trigger: { kind: 'push', actor: 'ada', reference: 'https://example.com/1' },
+  counts: { total: 2, open: 1, succeeded: 1, failed: 0, failureAllowed: 0, skipped: 0, cancelled: 0 },
+  seq: 7,
+  createdMs: 1_700_000_000_000,
+  startedMs: 1_700_000_001_000,
+};
+
+export const JOB: JobView = {
+  project: 'default',
+  runId: RUN_ID,
+  job: 0,
+  name: 'build',
+  driver: 'shell',
+  state: 'WAITING',
+  wait: { reason: 'BACKOFF', untilMs: 1_700_000_005_000 },
+  needs: ['clone'],
+  attempt: 1,
+  failureAllowed: false,
+  outputs: { image: 'a:1', sizes: [1, 2], none: null },
+  progress: { phase: 'RUNNING', message: 'compiling', fraction: 0.5 },
+  startedMs: 1_700_000_002_000,
+};
+
+export const ATTEMPT: AttemptView = {
+  project: 'default',
+  runId: RUN_ID,
+  job: 0,
+  attempt: 1,
+  state: 'FAILED',
+  instance: 'shell-1',
+  failure: { class: 'WORKLOAD', message: 'exit 2', exitCode: 2 },
+  logSize: 11,
+  logState: 'SEALED',
+  annotations: [{ level: 'WARNING', text: 'slow', link: '' }],
+  offeredMs: 1_700_000_001_000,
+  startedMs: 1_700_000_002_000,
+  finishedMs: 1_700_000_003_000,
+};
+
+export const DRIVER: DriverView = {
+  name: 'shell',
+  instance: 'shell-1',
+  state: 'READY',
+  labels: { os: 'linux' },
+  slots: 4,
+  held: 1,
+  epoch: 2,
+  version: '1.0.0',
+  createdMs: 1_700_000_000_000,
+  connectedMs: 1_700_000_001_000,
+  heartbeatMs: 1_700_000_002_000,
+};
+
+export const EVENTS: readonly EventView[] = [
+  {
+    runId: RUN_ID,
+    seq: 1,
+    timeMs: 1_700_000_000_000,
+    runState: 'PENDING',
+    event: { type: 'RunCreated', jobs: 1, pipeline: 'ci', revision: 3, trigger: RUN.trigger },
+  },
+  {
+    runId: RUN_ID,
+    seq: 2,
+    timeMs: 1_700_000_000_000,
+    runState: 'RUNNING',
+    jobName: 'build',
+    jobState: 'FAILED',
+    event: {
+      type: 'AttemptEnded',
+      job: 0,
+      attempt: 1,
+      state: 'FAILED',
+      failure: { class: 'WORKLOAD', message: 'exit 2', exitCode: 2 },
+      outputs: { image: 'a:1' },
+      logSize: 11,
+      logState: 'SEALED',
+    },
+  },
+];
+
+export const LOG_PART: LogPart = {
+  attempt: 1,
+  chunks: [
+    {
+      offset: 0,
+      data: Buffer.from('hello\nworld'),
+      spans: [
+        { length: 6, channel: 'STDOUT', unixMs: 1_700_000_002_100 },
+        { length: 5, channel: 'STDERR', unixMs: 1_700_000_002_200 },
+      ],
+    },
+  ],
+  sections: [{ offset: 0, name: 'make', end: false }],
+  nextOffset: 11,
+  logSize: 11,
+  logState: 'SEALED',
+};
+
+/** One operation that api asked for: its name such as `runs.create`, and its arguments. */
+export interface Asked {
+  readonly operation: string;
+  readonly args: readonly unknown[];
+}
+
+/** Operations to replace, such as `{ runs: { get: … } }`. */
+export type Replacements = {
+  readonly [Part in keyof Engine]?: Engine[Part] extends (...args: never) => unknown
+    ? Engine[Part]
+    : Partial<Engine[Part]>;
+};
+
+export interface TestEngine extends Engine {
+  readonly asked: readonly Asked[];
+}
+
+export function createTestEngine(replacements: Replacements = {}): TestEngine {
+  const asked: Asked[] = [];
+  function operations<T extends object>(part: string, samples: T, replaced: Partial<T> | undefined): T {
+    return new Proxy(
+      { ...samples, ...replaced },
+      {
+        get: (target, name) => {
+          const operation: unknown = Reflect.get(target, name);
+          if (typeof operation !== 'function') return operation;
+          return (...args: unknown[]): unknown => {
+            asked.push({ operation: `${part}.${String(name)}`, args });
+            return Reflect.apply(operation, undefined, args);
+          };
+        },
+      },
+    );
+  }
+
+  return {
+    asked,
+    replica: 'replica-1',
+    authenticateToken: replacements.authenticateToken ?? (async (token) => PRINCIPALS[token]),
+    ready: replacements.ready ?? (() => true),
+    drainSessions: async () => {},
+    pipelines: operations<Engine['pipelines']>(
+      'pipelines',
+      {
+        apply: async () => ({ pipeline: PIPELINE, changed: true, warnings: ['no shell driver is known'] }),
+        get: async () => PIPELINE,
+        list: async () => ({ items: [PIPELINE], next: 'ci' }),
+        listRevisions: async () => ({
+          items: [
+            {
+              project: 'default',
+              pipeline: 'ci',
+              revision: 3,
+              definition: DEFINITION,
+              digest: 'ab'.repeat(32),
+              createdMs: PIPELINE.updatedMs,
+            },
+          ],
+          next: '3',
+        }),
+        delete: async () => {},
+      },
+      replacements.pipelines,
+    ),
+    runs: operations<Engine['runs']>(
+      'runs',
+      {
+        create: async () => RUN,
+        createBatch: async (_, runs) => runs.map(() => RUN_ID),
+        get: async () => ({ ...RUN, definition: DEFINITION }),
+        list: async () => ({ items: [RUN], next: '7' }),
+        cancel: async () => ({ ...RUN, state: 'CANCELLING' as const, cancelReason: 'enough' }),
+        rerun: async () => ({ ...RUN, rerunOf: RUN_ID }),
+        async *watch() {
+          yield [];
+          yield EVENTS;
+        },
+        async *watchAll() {
+          yield { changes: [{ run: RUN, left: false }], snapshotComplete: true };
+          yield { changes: [{ run: RUN, left: true }], cursor: '9', snapshotComplete: false };
+        },
+      },
+      replacements.runs,
+    ),
+    jobs: operations<Engine['jobs']>(
+      'jobs',
+      {
+        get: async () => JOB,
+        list: async () => ({ items: [JOB], next: '0' }),
+        cancel: async () => ({ ...JOB, state: 'CANCELLED' as const, finishedMs: 1_700_000_009_000 }),
+        retry: async () => ({ ...JOB, state: 'QUEUED' as const }),
+        listAttempts: async () => ({ items: [ATTEMPT], next: '1' }),
+        readLog: async () => LOG_PART,
+        async *tailLog() {
+          yield { ...LOG_PART, chunks: [], sections: [], logState: 'OPEN' as const };
+          yield LOG_PART;
+        },
+      },
+      replacements.jobs,
+    ),
+    drivers: operations<Engine['drivers']>(
+      'drivers',
+      {
+        list: async () => ({ items: [DRIVER], next: 'shell-1' }),
+        get: async () => ({ ...DRIVER, specSchema: { type: 'object' } }),
+        drain: async () => ({ drivers: [{ ...DRIVER, state: 'DRAINING' as const }], idle: false }),
+        openSession: async () => {
+          throw new Error('a test of sessions brings its own');
+        },
+      },
+      replacements.drivers,
+    ),
+  };
+}
