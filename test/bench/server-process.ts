@@ -33,7 +33,7 @@ export async function startServerProcess(dataDir: string, nodeArgv: readonly str
   const timer = setTimeout(() => child.kill('SIGKILL'), startWithinMs);
   try {
     for await (const line of createInterface(child.stdout)) {
-      const [, grpcAddress, httpAddress] = /^conveyor is ready: gRPC (\S+), HTTP (\S+)$/.exec(line) ?? [];
+      const [, grpcAddress, httpAddress] = /^conveyor is ready: gRPC (\S+), HTTP (?:http:\/\/)?(\S+)$/.exec(line) ?? [];
       if (grpcAddress === undefined || httpAddress === undefined) continue;
       const startMs = performance.now() - began;
       child.stdout.resume();

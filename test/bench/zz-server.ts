@@ -1,0 +1,61 @@
+// Owns a server as its users start it: `conveyor up` in a process of its own, on free ports of the loopback interface.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+
+export interface ServerProcess extends AsyncDisposable {
+  readonly pid: number;
+  /** HOST:PORT of native gRPC. */
+  readonly grpcAddress: string;
+  /** HOST:PORT of Connect and gRPC-Web. */
+  readonly httpAddress: string;
+  readonly operatorToken: string;
+  readonly driverToken: string;
+  /** From the start of the process until it said that it is ready, in milliseconds. */
+  readonly startMs: number;
+}
+
+const command = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
+const startWithinMs = 60_000;
+
+/** Starts a server and returns once it is ready. Disposing it stops it as SIGTERM does. `nodeArgv` are options of Node. */
+export async function startServerProcess(dataDir: string, nodeArgv: readonly string[] = []): Promise<ServerProcess> {
+  const began = performance.now();
+  const addresses = ['--grpc-address', '127.0.0.1:0', '--http-address', '127.0.0.1:0'];
+  const argv = ['--conditions=source', ...nodeArgv, command, 'up', ...addresses, '--data-dir', dataDir];
+  const child = spawn(process.execPath, argv, { stdio: ['ignore','pipe',(await import('node:fs')).openSync('/tmp/lab-server.log','w')] });
+  const exited = once(child, 'exit');
+  const errors = '';
+  const timer = setTimeout(() => child.kill('SIGKILL'), startWithinMs);
+  try {
+    for await (const line of createInterface(child.stdout)) {
+      const [, grpcAddress, httpAddress] = /^conveyor is ready: gRPC (\S+), HTTP (\S+)$/.exec(line) ?? [];
+      if (grpcAddress === undefined || httpAddress === undefined) continue;
+      const startMs = performance.now() - began;
+      child.stdout.resume();
+      return {
+        pid: child.pid ?? 0,
+        grpcAddress,
+        httpAddress,
+        operatorToken: await readToken(dataDir, 'operator.token'),
+        driverToken: await readToken(dataDir, 'driver.token'),
+        startMs,
+        async [Symbol.asyncDispose]() {
+          child.kill('SIGTERM');
+          await exited;
+        },
+      };
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+  throw new Error(`the server did not start: ${await errors}`);
+}
+
+async function readToken(dataDir: string, name: string): Promise<string> {
+  return (await readFile(join(dataDir, name), 'utf8')).trim();
+}
