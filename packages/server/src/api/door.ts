@@ -1,5 +1,6 @@
 // What both doors have in common: where they listen, and what keeps them from it.
 import { createServer } from 'node:net';
+import { createSecureContext } from 'node:tls';
 
 /** An open door. Disposing it lets calls in flight finish for a few seconds, then cuts them off. */
 export interface Door extends AsyncDisposable {
@@ -45,8 +46,8 @@ export const CLOSE_GRACE_MS = 5_000;
 
 const ADDRESS = /^(?:\[(?<ipv6>[0-9a-fA-F:.]+)\]|(?<host>[^:[\]]+)):(?<port>[0-9]{1,5})$/;
 
-/** Reads an address and refuses plaintext that others could read. @throws DoorError */
-export function checkAddress({ address, tls, insecure = false }: DoorOptions): HostPort {
+/** Reads the address, and refuses plaintext that others could read and TLS that cannot work. @throws DoorError */
+export function checkOptions({ address, tls, insecure = false }: DoorOptions): HostPort {
   const { ipv6, host = ipv6, port } = ADDRESS.exec(address)?.groups ?? {};
   if (host === undefined || Number(port) > 65_535) {
     throw new DoorError('ADDRESS_INVALID', `${address} is no address: write HOST:PORT, such as 127.0.0.1:7070`);
@@ -58,6 +59,7 @@ export function checkAddress({ address, tls, insecure = false }: DoorOptions): H
         'give a TLS certificate and key, listen on 127.0.0.1, or allow it with `insecure`',
     );
   }
+  if (tls !== undefined) checkTls(tls);
   return { host, port: Number(port) };
 }
 
@@ -88,10 +90,14 @@ export function listenError(address: HostPort, error: NodeJS.ErrnoException): Do
   return new DoorError('ADDRESS_UNAVAILABLE', `cannot listen on ${at}: ${error.message}`, options);
 }
 
-export function tlsError(error: unknown): DoorError {
-  const problem = error instanceof Error ? error.message : String(error);
-  const message = `the TLS certificate and key cannot be used: ${problem}; both must be PEM, and belong together`;
-  return new DoorError('TLS_INVALID', message, { cause: error });
+function checkTls(tls: NonNullable<DoorOptions['tls']>): void {
+  try {
+    createSecureContext(tls);
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error);
+    const message = `the TLS certificate and key cannot be used: ${problem}; both must be PEM, and belong together`;
+    throw new DoorError('TLS_INVALID', message, { cause: error });
+  }
 }
 
 function isLoopback(host: string): boolean {

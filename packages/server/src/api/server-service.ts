@@ -2,10 +2,10 @@
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
-import { HEARTBEAT_MS, LEASE_MS, LIMITS } from '../core/limits.ts';
+import { LIMITS } from '../core/limits.ts';
 import type { Engine } from '../engine/engine.ts';
 
-export function createServerService({ replica }: Engine, version: string): ServiceImpl<typeof ServerService> {
+export function createServerService({ replica, timing }: Engine, version: string): ServiceImpl<typeof ServerService> {
   return {
     getServerInfo: () => ({
       version,
@@ -20,8 +20,8 @@ export function createServerService({ replica }: Engine, version: string): Servi
         maxOutputBytes: LIMITS.outputBytes,
         maxLogBytes: BigInt(LIMITS.logBytes),
         maxSessions: LIMITS.sessions,
-        leaseDuration: durationFromMs(LEASE_MS),
-        heartbeatInterval: durationFromMs(HEARTBEAT_MS),
+        leaseDuration: durationFromMs(timing.leaseMs),
+        heartbeatInterval: durationFromMs(timing.heartbeatMs),
       },
     }),
   };

@@ -4,14 +4,13 @@ import { HealthImplementation, type ServingStatus } from 'grpc-health-check';
 import { LIMITS } from '../../core/limits.ts';
 import type { CallPolicy } from '../call-policy.ts';
 import {
-  checkAddress,
+  checkOptions,
   checkFree,
   CLOSE_GRACE_MS,
   type Door,
   DoorError,
   type DoorOptions,
   formatAddress,
-  tlsError,
 } from '../door.ts';
 import { type RegisterServices, SERVICES } from '../services.ts';
 import { registerSessions, type SessionOptions } from '../session/session-handler.ts';
@@ -41,7 +40,7 @@ const HEALTH_INTERVAL_MS = 1_000;
 /** @throws DoorError */
 export async function openGrpcDoor(options: GrpcDoorOptions): Promise<Door> {
   const { registerServices, policy, sessions, isReady } = options;
-  const wanted = checkAddress(options);
+  const wanted = checkOptions(options);
   const credentials = createCredentials(options);
   await checkFree(wanted);
   const server = new Server(OPTIONS);
@@ -61,12 +60,8 @@ export async function openGrpcDoor(options: GrpcDoorOptions): Promise<Door> {
 
 function createCredentials({ tls }: DoorOptions): ServerCredentials {
   if (tls === undefined) return ServerCredentials.createInsecure();
-  try {
-    const pair = { private_key: Buffer.from(tls.key), cert_chain: Buffer.from(tls.cert) };
-    return ServerCredentials.createSsl(null, [pair], false);
-  } catch (error) {
-    throw tlsError(error);
-  }
+  const pair = { private_key: Buffer.from(tls.key), cert_chain: Buffer.from(tls.cert) };
+  return ServerCredentials.createSsl(null, [pair], false);
 }
 
 function addHealth(server: Server, isReady: () => boolean, stopping: AbortSignal): Disposable {

@@ -1,21 +1,15 @@
 // The HTTP door: HTTP/1.1 in plaintext, HTTP/2 and HTTP/1.1 over TLS.
 import { createServer, type Server } from 'node:http';
-import {
-  createSecureServer,
-  type Http2SecureServer,
-  type SecureServerOptions,
-  type ServerHttp2Session,
-} from 'node:http2';
+import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import {
-  checkAddress,
+  checkOptions,
   CLOSE_GRACE_MS,
   type Door,
   type DoorOptions,
   formatAddress,
   type HostPort,
   listenError,
-  tlsError,
 } from '../door.ts';
 import type { RequestListener } from './request-listener.ts';
 
@@ -25,7 +19,7 @@ const MAX_STREAMS = 1_000;
 
 /** @throws DoorError */
 export async function openHttpDoor(listener: RequestListener, options: DoorOptions): Promise<Door> {
-  const wanted = checkAddress(options);
+  const wanted = checkOptions(options);
   const { server, close, cutOff } = options.tls === undefined ? plain(listener) : secure(listener, options.tls);
   const port = await listen(server, wanted);
   return {
@@ -63,12 +57,8 @@ function plain(listener: RequestListener): Listening {
 }
 
 function secure(listener: RequestListener, { cert, key }: NonNullable<DoorOptions['tls']>): Listening {
-  const server = createTlsServer(listener, {
-    cert,
-    key,
-    allowHTTP1: true,
-    settings: { maxHeaderListSize: MAX_HEADER_BYTES, maxConcurrentStreams: MAX_STREAMS },
-  });
+  const settings = { maxHeaderListSize: MAX_HEADER_BYTES, maxConcurrentStreams: MAX_STREAMS };
+  const server = createSecureServer({ cert, key, allowHTTP1: true, settings }, listener);
   const sessions = new Set<ServerHttp2Session>();
   const sockets = new Set<Socket>();
   server.on('session', (session) => {
@@ -88,14 +78,6 @@ function secure(listener: RequestListener, { cert, key }: NonNullable<DoorOption
       for (const socket of sockets) socket.destroy();
     },
   };
-}
-
-function createTlsServer(listener: RequestListener, options: SecureServerOptions): Http2SecureServer {
-  try {
-    return createSecureServer(options, listener);
-  } catch (error) {
-    throw tlsError(error);
-  }
 }
 
 function listen(server: Server | Http2SecureServer, address: HostPort): Promise<number> {

@@ -14,6 +14,7 @@ import { requestTooLarge } from '../access.ts';
 import { refusalError } from '../call-error.ts';
 import type { CallPolicy } from '../call-policy.ts';
 import { type RegisterServices, routeServices } from '../services.ts';
+import { explainBareError } from './bare-error.ts';
 import { answerCors } from './cors.ts';
 
 export type HttpRequest = IncomingMessage | Http2ServerRequest;
@@ -60,7 +61,7 @@ export function createRequestListener(options: ListenerOptions): RequestListener
     // What a refused call did not read is in the way of the next call on this connection.
     response.once('finish', () => request.resume());
     const call = universalRequestFromNodeRequest(request, response, undefined, undefined);
-    const answer = await handler({ ...call, body: readBody(request) });
+    const answer = await explainBareError(await handler({ ...call, body: readBody(request) }));
     await universalResponseToNodeResponse(answer, response);
   }
 
