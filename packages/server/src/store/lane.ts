@@ -70,8 +70,10 @@ export function openLane(options: ClientConfig, { prepare }: LaneOptions = {}, l
     while (!closing.signal.aborted) {
       const mine = ready;
       const dropped = Promise.withResolvers<void>();
+      let usable = false;
       const drop = () => {
-        if (ready === mine) ready = awaitLink();
+        // Until this connection was usable, everybody waits for `mine`, and goes on waiting for it.
+        if (usable && ready === mine) ready = awaitLink();
         dropped.resolve();
       };
       const client = new Client(options);
@@ -88,10 +90,13 @@ export function openLane(options: ClientConfig, { prepare }: LaneOptions = {}, l
         continue;
       }
       retryMs = firstRetryMs;
+      usable = true;
       mine.resolve({ client, drop });
       closing.signal.addEventListener('abort', drop, { once: true });
       if (closing.signal.aborted) drop();
       await dropped.promise;
+      // Again, in case that it broke just before it was usable.
+      drop();
       closing.signal.removeEventListener('abort', drop);
       await close(client);
     }
