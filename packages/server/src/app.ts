@@ -3,6 +3,7 @@
 import pino, { type Logger } from 'pino';
 import { type Api, type Authenticate, createApi, type Door, type DoorOptions } from './api/api.ts';
 import type { RequestListener } from './api/http/request-listener.ts';
+import { DEFAULT_TIMING, type Timing } from './core/limits.ts';
 import type { ResolveSecrets } from './engine/offers.ts';
 import { startEngine } from './engine/start-engine.ts';
 import { buildOrUndo, type Teardown } from './engine/teardown.ts';
@@ -41,6 +42,8 @@ export interface ConveyorOptions {
   readonly authenticate?: Authenticate;
   /** Finds the values of the secrets that jobs ask for. Default: jobs that ask for secrets fail as INVALID. */
   readonly resolveSecrets?: ResolveSecrets;
+  /** How long leases last, and how often drivers renew them: the same at every replica. Default: 30 s and 5 s. */
+  readonly timing?: Timing;
   /** Default: a pino logger on standard error at level `info`. */
   readonly logger?: Logger;
 }
@@ -84,6 +87,7 @@ async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyo
       pools,
       schema,
       version: VERSION,
+      timing: options.timing ?? DEFAULT_TIMING,
       resolveSecrets: options.resolveSecrets,
       log: log.child({ component: 'engine' }),
     }),

@@ -36,7 +36,12 @@ export const LIMITS = {
   pendingCommands: 100_000,
 } as const;
 
-/** How long a session's lease lasts from a committed renewal. */
-export const LEASE_MS = 30_000;
-/** How often a driver renews it. */
-export const HEARTBEAT_MS = 5_000;
+/** What replicas and drivers agree on about leases. */
+export interface Timing {
+  /** How long a session's lease lasts from a committed renewal. */
+  readonly leaseMs: number;
+  /** How often a driver renews it. */
+  readonly heartbeatMs: number;
+}
+
+export const DEFAULT_TIMING: Timing = { leaseMs: 30_000, heartbeatMs: 5_000 };

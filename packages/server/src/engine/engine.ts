@@ -5,6 +5,7 @@ import type { Trigger } from '../core/events.ts';
 import type { DriverFrame, Hello, ServerFrame } from '../core/frames.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
+import type { Timing } from '../core/limits.ts';
 import type { Refusal } from '../core/refusal.ts';
 import type { JobState, RunState } from '../core/states.ts';
 import type {
@@ -165,6 +166,7 @@ export interface Engine {
   readonly drivers: DriverOperations;
   /** The id of this replica; new with each start. */
   readonly replica: string;
+  readonly timing: Timing;
   /** Finds who holds a bearer token; undefined when nobody does. Cached for a few seconds. */
   authenticateToken(token: string): Promise<Principal | undefined>;
   /** True while the database answers and the engine is not stopping. */

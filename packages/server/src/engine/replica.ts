@@ -1,6 +1,5 @@
 // This replica among its equals: it touches its row every second. A touch that comes late tells of an outage, after which nobody is
 // declared lost for one lease; the others alive say whether hints are worth sending.
-import { LEASE_MS } from '../core/limits.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { forgetReplicas, giveGrace, touchReplica } from '../store/replica-rows.ts';
 import type { Log } from './log.ts';
@@ -21,8 +20,16 @@ export interface Replica extends AsyncDisposable {
   run(signal: AbortSignal): Promise<void>;
 }
 
+export interface ReplicaOptions {
+  readonly pool: Pool;
+  readonly id: string;
+  readonly version: string;
+  readonly leaseMs: number;
+  readonly log: Log;
+}
+
 /** Touches for the first time; disposing removes the row. */
-export async function joinReplicas(pool: Pool, id: string, version: string, log: Log): Promise<Replica> {
+export async function joinReplicas({ pool, id, version, leaseMs, log }: ReplicaOptions): Promise<Replica> {
   let others = 0;
   let touchedMs = 0;
   let first = true;
@@ -31,7 +38,7 @@ export async function joinReplicas(pool: Pool, id: string, version: string, log:
     await withConnection(pool, async (tx) => {
       const seen = await touchReplica(tx, id, version);
       if (seen.lastMs !== undefined && seen.nowMs - seen.lastMs > GAP_MS) {
-        await giveGrace(tx, seen.nowMs + LEASE_MS);
+        await giveGrace(tx, seen.nowMs + leaseMs);
         if (!first) log.warn({ gapMs: seen.nowMs - seen.lastMs }, 'the database was away: leases are extended');
       }
       others = seen.others;

@@ -1,7 +1,6 @@
 // Rescues the attempts of instances whose lease ran out. The epoch is raised first, so that the old session cannot write any more;
 // then each attempt is lost or withdrawn like by any other command; then the lease is dropped. A replica that dies in between leaves
 // the lease to be seized again.
-import { LEASE_MS } from '../core/limits.ts';
 import { type LiveAttemptRow, liveAttempts } from '../store/attempt-rows.ts';
 import { dropLeases, expiredLeases, type LeaseRef, seizeLeases } from '../store/instance-rows.ts';
 import { readClock } from '../store/ledger-rows.ts';
@@ -16,11 +15,18 @@ const MAX_BATCH = 100;
 /** How long a replica may take over one batch before another one tries. */
 const HOLD_MS = 10_000;
 
-export async function runRescue(pool: Pool, ledger: Ledger, log: Log, signal: AbortSignal): Promise<void> {
-  await repeat(signal, LOOK_MS, () => rescueExpired(pool, ledger, log), log);
+export interface RescueOptions {
+  readonly pool: Pool;
+  readonly ledger: Ledger;
+  readonly leaseMs: number;
+  readonly log: Log;
 }
 
-async function rescueExpired(pool: Pool, ledger: Ledger, log: Log): Promise<number | void> {
+export async function runRescue(options: RescueOptions, signal: AbortSignal): Promise<void> {
+  await repeat(signal, LOOK_MS, () => rescueExpired(options), options.log);
+}
+
+async function rescueExpired({ pool, ledger, leaseMs, log }: RescueOptions): Promise<number | void> {
   const seized = await withTransaction(pool, async (tx) => {
     const nowMs = await readClock(tx);
     const expired = await expiredLeases(tx, nowMs, MAX_BATCH);
@@ -35,7 +41,8 @@ async function rescueExpired(pool: Pool, ledger: Ledger, log: Log): Promise<numb
   );
   log.warn({ instances: seized.length, attempts: attempts.length }, 'leases ran out');
   const epochs = new Map(seized.map((lease) => [lease.instance, lease]));
-  await giveUp(ledger, attempts, (row) => epochs.get(row.instance), `its driver was not heard of for ${LEASE_MS / 1_000} s`);
+  const message = `its driver was not heard of for ${leaseMs / 1_000} s`;
+  await giveUp(ledger, attempts, (row) => epochs.get(row.instance), message);
   await withConnection(pool, (tx) => dropLeases(tx, seized));
   return 0;
 }

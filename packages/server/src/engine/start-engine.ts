@@ -2,6 +2,7 @@
 // the caller's.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Timing } from '../core/limits.ts';
 import { RefusedError } from '../core/refusal.ts';
 import type { Pools } from '../store/connect.ts';
 import { ensureLogPartitions } from '../store/log-partitions.ts';
@@ -54,6 +55,7 @@ export interface EngineOptions {
   /** The schema that holds the tables: names the channel of the hints. */
   readonly schema: string;
   readonly version: string;
+  readonly timing: Timing;
   readonly resolveSecrets?: ResolveSecrets | undefined;
   readonly log: Log;
 }
@@ -67,11 +69,12 @@ export function startEngine(options: EngineOptions): Promise<RunningEngine> {
 
 async function build(
   stack: Teardown,
-  { pools, schema, version, resolveSecrets, log }: EngineOptions,
+  { pools, schema, version, timing, resolveSecrets, log }: EngineOptions,
 ): Promise<RunningEngine> {
   const { pool } = pools;
+  const { leaseMs } = timing;
   await withConnection(pool, ensureLogPartitions);
-  const replica = stack.use(await joinReplicas(pool, randomUUID(), version, log));
+  const replica = stack.use(await joinReplicas({ pool, id: randomUUID(), version, leaseMs, log }));
   const stopping = new AbortController();
   const loops: Promise<void>[] = [];
   const wakeUps = createWakeUps();
@@ -93,7 +96,7 @@ async function build(
       onGrown: ({ runId, job }) => late.announcer?.logGrown(`log:${runId}.${job}`),
     }),
   );
-  const leases = stack.use(createLeases(pools.openLane('leases')));
+  const leases = stack.use(createLeases(pools.openLane('leases'), timing));
   const background = stack.use(createBackground(log));
   const timers = createTimers(pool, ledger, log);
   const dispatcher = createDispatcher({
@@ -128,6 +131,7 @@ async function build(
     composeStart,
     schemas: createSpecSchemas(),
     replica: replica.id,
+    timing,
     sessions,
     leases,
     logWriter,
@@ -156,7 +160,7 @@ async function build(
     sessions.run(signal),
     hints.run(signal),
     replica.run(signal),
-    runRescue(pool, ledger, log, signal),
+    runRescue({ pool, ledger, leaseMs, log }, signal),
     repeat(signal, UPKEEP_MS, upkeep, log),
   );
   stack.defer(async () => {
@@ -167,6 +171,7 @@ async function build(
 
   return {
     replica: replica.id,
+    timing,
     pipelines: createPipelines({ pool, checkSpecs }),
     runs: createRunOperations({
       queries: createRunQueries({ pool, plans }),

@@ -4,7 +4,7 @@ import type { Command } from '../core/commands.ts';
 import type { Hello, HeldAttempt, Orphan, Verdict, Welcome } from '../core/frames.ts';
 import { type AttemptKey, formatAttemptId } from '../core/ids.ts';
 import { canonicalJson } from '../core/json.ts';
-import { HEARTBEAT_MS, LEASE_MS, LIMITS } from '../core/limits.ts';
+import { LIMITS, type Timing } from '../core/limits.ts';
 import type { Refusal } from '../core/refusal.ts';
 import { type AttemptStateRow, attemptStates, type LiveAttemptRow, liveAttempts } from '../store/attempt-rows.ts';
 import { grantLease, insertSpecSchema, lockInstance, takeOver } from '../store/instance-rows.ts';
@@ -29,6 +29,7 @@ export interface TakeoverOptions {
   readonly composeStart: ComposeStart;
   readonly schemas: SpecSchemas;
   readonly replica: string;
+  readonly timing: Timing;
 }
 
 export interface Takeover {
@@ -57,7 +58,7 @@ export async function takeOverInstance(
   const accepts = acceptsOf(options.schemas, hello, schemaDigest);
   if (typeof accepts !== 'function') return accepts;
   const committed = await inTransaction(options.lane, (tx) =>
-    commitTakeover(tx, options.replica, principal, hello, schemaDigest),
+    commitTakeover(tx, options, principal, hello, schemaDigest),
   );
   if ('refused' in committed) return committed;
   const { writer, live, ended, sameProcess, nowMs } = committed;
@@ -89,8 +90,7 @@ export async function takeOverInstance(
     welcome: {
       sessionId,
       epoch: writer.epoch,
-      leaseMs: LEASE_MS,
-      heartbeatMs: HEARTBEAT_MS,
+      ...options.timing,
       attemptLogWindow: LIMITS.attemptLogWindow,
       sessionLogWindow: LIMITS.sessionLogWindow,
       maxMessageBytes: LIMITS.requestBytes,
@@ -104,7 +104,7 @@ export async function takeOverInstance(
 
 async function commitTakeover(
   tx: Tx,
-  replica: string,
+  { replica, timing }: TakeoverOptions,
   principal: Principal,
   hello: Hello,
   schemaDigest: Buffer | undefined,
@@ -128,7 +128,7 @@ async function commitTakeover(
     schemaDigest,
     nowMs,
   });
-  await grantLease(tx, no, epoch, nowMs, LEASE_MS);
+  await grantLease(tx, no, epoch, nowMs, timing.leaseMs);
   if (hello.specSchema !== undefined && schemaDigest !== undefined) {
     await insertSpecSchema(tx, hello.driver, schemaDigest, hello.specSchema, nowMs);
   }
