@@ -1,7 +1,7 @@
-import { cp, lstat, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, cp, lstat, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { findBinaries } from './postgres-binaries.ts';
 
 const asRoot = process.getuid?.() === 0;
@@ -10,7 +10,8 @@ const nobody = { uid: 65534, gid: 65534 };
 let directory: string;
 let packaged: string;
 
-beforeEach(async () => {
+// A copy of the package that may be changed, where nobody else can read it: mkdtemp makes 0700.
+beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'conveyor-binaries-'));
   const installed = dirname(dirname(dirname((await findBinaries(undefined)).postgres)));
   await cp(join(installed, 'native'), join(directory, 'package/native'), { recursive: true, verbatimSymlinks: true });
@@ -18,7 +19,7 @@ beforeEach(async () => {
   packaged = join(directory, 'package/native');
 });
 
-afterEach(async () => {
+afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
@@ -31,27 +32,26 @@ test('links that an installer left out are restored', async () => {
   for (const link of links) expect((await lstat(link)).isSymbolicLink()).toBe(true);
 });
 
-test.runIf(asRoot)('programs under a private directory are copied to a readable one, once', async () => {
+test.runIf(asRoot)('programs under a private directory are copied to the first possible cache, once', async () => {
   const cache = await mkdtemp(join(tmpdir(), 'conveyor-cache-'));
-  const caches = [join('/proc/no-such-place'), join(directory, '../', `${cache.split('/').at(-1)}-readable`)];
+  await chmod(cache, 0o755);
+  const impossible = join(packaged, 'bin/postgres/cache');
   try {
-    const found = await findBinaries(nobody, { packaged, caches });
-    expect(found.postgres.startsWith(caches[1]!)).toBe(true);
+    const found = await findBinaries(nobody, { packaged, caches: [impossible, cache] });
+    expect(found.postgres.startsWith(cache)).toBe(true);
     const made = (await lstat(found.postgres)).ino;
-    const again = await findBinaries(nobody, { packaged, caches });
+    const again = await findBinaries(nobody, { packaged, caches: [impossible, cache] });
     expect((await lstat(again.postgres)).ino).toBe(made);
   } finally {
-    await rm(cache, { recursive: true, force: true });
-    await rm(caches[1]!, { recursive: true, force: true });
+    await rm(cache, { recursive: true });
   }
 });
 
 test.runIf(asRoot)('a cache that somebody else can write to is not used', async () => {
-  const caches = [join(directory, 'cache')];
-  await cp(packaged, caches[0]!, { recursive: true });
-  const { chmod } = await import('node:fs/promises');
-  await chmod(caches[0]!, 0o777);
-  await expect(findBinaries(nobody, { packaged, caches })).rejects.toMatchObject({
+  const cache = join(directory, 'cache');
+  await mkdir(cache);
+  await chmod(cache, 0o777);
+  await expect(findBinaries(nobody, { packaged, caches: [cache] })).rejects.toMatchObject({
     reason: 'PLATFORM_NOT_SUPPORTED',
     message: expect.stringContaining('not a directory that only root writes to'),
   });
