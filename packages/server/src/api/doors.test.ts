@@ -206,7 +206,9 @@ describe('the HTTP door', () => {
 
   it('answers reads by GET', async () => {
     const query = new URLSearchParams({ connect: 'v1', encoding: 'json', message: JSON.stringify({ runId: RUN_ID }) });
-    const response = await fetch(`${doors.httpUrl}/conveyor.v1.RunService/GetRun?${query}`, { headers: bearer });
+    const response = await fetch(`${doors.httpUrl}/conveyor.v1.RunService/GetRun?${query.toString()}`, {
+      headers: bearer,
+    });
     expect(await response.json()).toMatchObject({ run: { runId: RUN_ID } });
   });
 
