@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
 export interface ServerProcess extends AsyncDisposable {
@@ -29,7 +28,10 @@ export async function startServerProcess(dataDir: string, nodeArgv: readonly str
   const argv = ['--conditions=source', ...nodeArgv, command, 'up', ...addresses, '--data-dir', dataDir];
   const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = once(child, 'exit');
-  const errors = text(child.stderr);
+  createInterface(child.stderr).on('line', (line) => {
+    // What the server only reports would hide what it complains about.
+    if (!line.startsWith('{"level":30,')) console.error(`server: ${line}`);
+  });
   const timer = setTimeout(() => child.kill('SIGKILL'), startWithinMs);
   try {
     for await (const line of createInterface(child.stdout)) {
@@ -53,7 +55,7 @@ export async function startServerProcess(dataDir: string, nodeArgv: readonly str
   } finally {
     clearTimeout(timer);
   }
-  throw new Error(`the server did not start: ${await errors}`);
+  throw new Error('the server did not start');
 }
 
 async function readToken(dataDir: string, name: string): Promise<string> {

@@ -34,10 +34,12 @@ export interface Caller {
   call(method: string, requests: readonly Message[], options: CallOptions): Promise<CallResult>;
 }
 
-export function createGrpcurl(program: string, address: string): Caller & {
+export interface Grpcurl extends Caller {
   /** The source of a service, method or message. */
   describe(symbol: string, options: CallOptions): Promise<string>;
-} {
+}
+
+export function createGrpcurl(program: string, address: string): Grpcurl {
   const argv = ({ token, deadlineS }: CallOptions): string[] => [
     '-plaintext',
     ...(token === undefined ? [] : ['-H', `authorization: Bearer ${token}`]),
@@ -67,13 +69,14 @@ export function createGrpcurl(program: string, address: string): Caller & {
 /** `buf curl`; without `reflection`, as the HTTP door has none, it reads the contract's sources. */
 export function createBufCurl(address: string, protocol: 'grpc' | 'grpcweb' | 'connect'): Caller {
   const program = join(repository, 'node_modules', '.bin', 'buf');
-  const schema = protocol === 'grpc' ? ['--http2-prior-knowledge', '--reflect'] : ['--schema', join(repository, 'proto')];
+  const schema =
+    protocol === 'grpc' ? ['--http2-prior-knowledge', '--reflect'] : ['--schema', join(repository, 'proto')];
   const argv = (path: string, { token, deadlineS }: CallOptions, words: readonly string[] = []): string[] => [
     'curl',
     ...schema,
-    ...['--protocol', protocol, '--emit-defaults=false'],
+    ...['--protocol', protocol],
     ...(token === undefined ? [] : ['--header', `authorization: Bearer ${token}`]),
-    ...(deadlineS === undefined ? [] : ['--max-time', String(deadlineS)]),
+    ...(deadlineS === undefined ? [] : ['--timeout', `${deadlineS}s`]),
     ...words,
     `http://${address}${path}`,
   ];
@@ -89,7 +92,7 @@ export function createBufCurl(address: string, protocol: 'grpc' | 'grpcweb' | 'c
       const { code, stdout, stderr } = await runCommand(program, words, withInput(options, requests));
       if (code === 0) return { messages: readMessages(stdout), code: 0, reason: undefined };
       // The exit code is the status code times eight; others mean that nothing was called.
-      if (code === null || code % 8 !== 0) throw new Error(`buf curl ${method}: exit code ${code}\n${stderr}`);
+      if (code === null || code < 8) throw new Error(`buf curl ${method}: exit code ${code}\n${stderr}`);
       const error = JSON.parse(stderr) as { details?: { type: string; debug?: { reason?: string } }[] };
       const info = error.details?.find((detail) => detail.type === 'google.rpc.ErrorInfo');
       return { messages: readMessages(stdout), code: code / 8, reason: info?.debug?.reason };

@@ -24,7 +24,13 @@ export async function runCommand(
   argv: readonly string[],
   { signal, env, cwd, input = '' }: CommandOptions,
 ): Promise<CommandResult> {
-  const child = spawn(file, argv, { cwd, env: { ...process.env, ...env }, stdio: 'pipe', signal, killSignal: 'SIGKILL' });
+  const child = spawn(file, argv, {
+    cwd,
+    env: { ...process.env, ...env },
+    stdio: 'pipe',
+    signal,
+    killSignal: 'SIGKILL',
+  });
   const ended = once(child, 'close');
   // One that reads no input may end before it is written.
   child.stdin.on('error', () => undefined);

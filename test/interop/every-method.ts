@@ -10,7 +10,11 @@ const codes = { OK: 0, DEADLINE_EXCEEDED: 4, NOT_FOUND: 5 } as const;
 /** Creates, reads and changes a little of everything, as an operator, in a project where nobody else works. */
 export async function callEveryMethod(caller: Caller, options: CallOptions): Promise<void> {
   const called = new Set<string>();
-  const call = async (method: string, request: Message | Message[], more: Partial<CallOptions> = {}): Promise<CallResult> => {
+  const call = async (
+    method: string,
+    request: Message | Message[],
+    more: Partial<CallOptions> = {},
+  ): Promise<CallResult> => {
     called.add(method);
     return await caller.call(`conveyor.v1.${method}`, [request].flat(), { ...options, ...more });
   };
@@ -66,7 +70,10 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   await missing('JobService/TailLog', { jobId }, 'ATTEMPT_NOT_FOUND');
   const { messages } = await call('RunService/WatchRun', { runId });
   const events = messages.flatMap((message) => list(message, 'events'));
-  assert.deepEqual(events.map((event) => Number(event['seq'])), events.map((_, n) => n + 1));
+  assert.deepEqual(
+    events.map((event) => Number(event['seq'])),
+    events.map((_, n) => n + 1),
+  );
   assert.ok(events.at(-1)?.['runFinished'] !== undefined);
   const rerun = await ok('RunService/RerunRun', { runId });
   assert.equal(read(rerun, 'run', 'rerunOf'), runId);

@@ -33,7 +33,14 @@ export async function preparePython(directory: string, signal: AbortSignal): Pro
   await mkdir(stubs);
   const proto = join(repository, 'proto');
   const files = (await readdir(join(proto, 'conveyor', 'v1'))).map((name) => `conveyor/v1/${name}`);
-  const generate = ['-m', 'grpc_tools.protoc', '-I.', '-Ithird_party', `--python_out=${stubs}`, `--grpc_python_out=${stubs}`];
+  const generate = [
+    '-m',
+    'grpc_tools.protoc',
+    '-I.',
+    '-Ithird_party',
+    `--python_out=${stubs}`,
+    `--grpc_python_out=${stubs}`,
+  ];
   await mustRun(program, [...generate, ...files], { signal, cwd: proto });
   return { program, env: { PYTHONPATH: stubs, PYTHONDONTWRITEBYTECODE: '1' } };
 }
