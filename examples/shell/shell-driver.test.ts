@@ -41,6 +41,7 @@ class Job implements JobContext<ShellSpec> {
       this.written.push([channel, Buffer.from(data).toString()]);
     };
     this.log = Object.assign(write, {
+      offset: 0,
       pipe: () => Promise.reject(new Error('not used')),
       section: () => ({ end() {}, [Symbol.dispose]() {} }),
     });

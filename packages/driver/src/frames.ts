@@ -181,7 +181,12 @@ export function annotationFrame(
       attemptId: id,
       fence,
       number,
-      annotation: { $typeName: 'conveyor.v1.AttemptAnnotation', level, text: storable(text, 4096), link },
+      annotation: {
+        $typeName: 'conveyor.v1.AttemptAnnotation',
+        level,
+        text: storable(text, 4096),
+        link: storable(link, 2048),
+      },
     },
   });
 }

@@ -47,6 +47,11 @@ export interface JobLog {
    * changed before it resolves.
    */
   (data: string | Uint8Array, options?: LogOptions): Promise<void>;
+  /**
+   * Where the part of the log begins that this process writes: 0, or for adopted work how many bytes the earlier process
+   * made durable.
+   */
+  readonly offset: number;
   /** Appends everything that `source` yields, such as the stdout of a child process, reading no faster than it can be held. */
   pipe(source: AsyncIterable<string | Uint8Array>, options?: LogOptions): Promise<void>;
   /** Begins a section that readers can fold, named by at most 256 characters. Sections past the 500th are dropped. */
@@ -95,19 +100,19 @@ export interface JobContext<Spec = JsonObject> {
   readonly killed: AbortSignal;
   /**
    * Sets one output, in place of an earlier one of the same key: 1 to 128 characters of `A-Z a-z 0-9 . _ -`. Outputs become
-   * part of the result however the work ends. Throws a RangeError when all outputs would be more than 64 KiB as JSON, or for
-   * another key.
+   * part of the result however the work ends. Throws a RangeError when all outputs would be more than 64 KiB as JSON, for
+   * another key, and for text with NUL.
    */
-  output(key: string, value: JsonValue): void;
+  readonly output: (key: string, value: JsonValue) => void;
   /** Says how far the work is. Only the latest counts; some may be dropped. */
-  progress(progress: JobProgress): void;
+  readonly progress: (progress: JobProgress) => void;
   /** Notes something for people, cut at 4 KiB. Annotations past the 100th are dropped. */
-  annotate(text: string, options?: AnnotationOptions): void;
+  readonly annotate: (text: string, options?: AnnotationOptions) => void;
   /**
    * Notes where the work lives, in place of an earlier note: if this process dies and one with the same instance id starts,
    * its `adopt` is given the latest that became durable. Throws a RangeError past 4 KiB.
    */
-  checkpoint(handle: string | Uint8Array): void;
+  readonly checkpoint: (handle: string | Uint8Array) => void;
 }
 
 const maxOutputBytes = 64 * 1024;
@@ -121,7 +126,7 @@ export function createJobContext<Spec>(attempt: Attempt, start: Start): JobConte
   return new AttemptContext<Spec>(attempt, start);
 }
 
-/** Most work uses little of this, so what costs something is made when it is asked for. */
+/** Most work uses little of this, so what costs something is made when it is asked for. All of it may be destructured. */
 class AttemptContext<Spec> implements JobContext<Spec> {
   readonly #attempt: Attempt;
   readonly #start: Start;
@@ -169,44 +174,46 @@ class AttemptContext<Spec> implements JobContext<Spec> {
   }
 
   get log(): JobLog {
-    this.#log ??= createJobLog(this.#attempt);
+    this.#log ??= createJobLog(this.#attempt, Number(this.#start.logOffset));
     return this.#log;
   }
 
-  output(key: string, value: JsonValue): void {
+  readonly output = (key: string, value: JsonValue): void => {
     if (!outputKey.test(key)) {
       throw new RangeError(`output key ${JSON.stringify(key)} is not 1 to 128 characters of A-Z a-z 0-9 . _ -`);
     }
+    const json = JSON.stringify({ [key]: value });
+    if (json.includes('\\u0000')) throw new RangeError(`output ${key} contains NUL`);
     const sizes = (this.#outputBytes ??= new Map());
-    sizes.set(key, Buffer.byteLength(JSON.stringify({ [key]: value })));
-    let bytes = 0;
+    let bytes = Buffer.byteLength(json) - (sizes.get(key) ?? 0);
     for (const size of sizes.values()) bytes += size;
     if (bytes > maxOutputBytes) throw new RangeError(`outputs are ${bytes} bytes as JSON, at most ${maxOutputBytes}`);
+    sizes.set(key, Buffer.byteLength(json));
     this.#attempt.report(`output ${key}`, outputFrame(this.#attempt, key, value));
-  }
+  };
 
-  progress({ phase = 'running', message = '', fraction }: JobProgress): void {
+  readonly progress = ({ phase = 'running', message = '', fraction }: JobProgress): void => {
     if (fraction !== undefined && !(fraction >= 0 && fraction <= 1)) {
       throw new RangeError(`fraction ${fraction} is not from 0 to 1`);
     }
     this.#attempt.report('progress', progressFrame(this.#attempt, progressPhases[phase], message, fraction));
-  }
+  };
 
-  annotate(text: string, { level = 'info', link = '' }: AnnotationOptions = {}): void {
+  readonly annotate = (text: string, { level = 'info', link = '' }: AnnotationOptions = {}): void => {
     if (link.length > 2048) throw new RangeError(`the link has ${link.length} characters, at most 2,048`);
     if (this.#annotations === maxAnnotations) return;
     const number = ++this.#annotations;
     const frame = annotationFrame(this.#attempt, number, annotationLevels[level], text, link);
     this.#attempt.report(`annotation ${number}`, frame);
-  }
+  };
 
-  checkpoint(handle: string | Uint8Array): void {
+  readonly checkpoint = (handle: string | Uint8Array): void => {
     const bytes = Buffer.from(handle);
     if (bytes.length > maxCheckpointBytes) {
       throw new RangeError(`the checkpoint has ${bytes.length} bytes, at most ${maxCheckpointBytes}`);
     }
     this.#attempt.report('checkpoint', checkpointFrame(this.#attempt, bytes));
-  }
+  };
 }
 
 const logChannels = { stdout: LogChannel.STDOUT, stderr: LogChannel.STDERR, driver: LogChannel.DRIVER };
@@ -217,11 +224,12 @@ const annotationLevels = {
   error: AnnotationLevel.ERROR,
 };
 
-function createJobLog(attempt: Attempt): JobLog {
+function createJobLog(attempt: Attempt, offset: number): JobLog {
   let sections = 0;
   const write = (data: string | Uint8Array, options?: LogOptions): Promise<void> =>
     attempt.write(data, logChannels[options?.channel ?? 'stdout']);
   return Object.assign(write, {
+    offset,
     async pipe(source: AsyncIterable<string | Uint8Array>, options?: LogOptions): Promise<void> {
       for await (const chunk of source) await write(chunk, options);
     },

@@ -9,8 +9,8 @@ import type { Logger } from './logger.ts';
 /**
  * Runs a driver as this process. Where to connect and as whom comes from the environment, unless `options` say:
  * CONVEYOR_ADDRESS, a comma separated list (default `127.0.0.1:7070`); CONVEYOR_TOKEN, or else the file `driver.token` in
- * CONVEYOR_DATA_DIR (default `~/.conveyor`), where a control plane on the same machine leaves one. What happens is told on
- * stderr, unless there is another logger.
+ * CONVEYOR_DATA_DIR (default `~/.conveyor`), where a control plane on the same machine leaves one; CONVEYOR_INSTANCE_ID
+ * (default: a new one). What happens is told on stderr, unless there is another logger.
  *
  * SIGTERM and SIGINT drain it: it takes no more jobs and lets those that it has end; a second signal exits at once. Resolves
  * when it has left; when it cannot start or go on it says why on stderr and sets the exit code 1.
@@ -20,12 +20,18 @@ export async function runDriver<Spec>(
   options: Partial<StartOptions> = {},
 ): Promise<void> {
   try {
-    const { CONVEYOR_ADDRESS: addressList, CONVEYOR_TOKEN, CONVEYOR_DATA_DIR } = process.env;
+    const {
+      CONVEYOR_ADDRESS: addressList,
+      CONVEYOR_INSTANCE_ID: instanceId,
+      CONVEYOR_TOKEN: token,
+      CONVEYOR_DATA_DIR: dataDir = join(homedir(), '.conveyor'),
+    } = process.env;
     const driver = definition.start({
       ...(addressList === undefined ? {} : { addresses: splitAddresses(addressList) }),
+      ...(instanceId === undefined ? {} : { instanceId }),
       logger: stderrLogger(definition.name),
       ...options,
-      token: options.token ?? CONVEYOR_TOKEN ?? readToken(CONVEYOR_DATA_DIR ?? join(homedir(), '.conveyor')),
+      token: options.token ?? token ?? readToken(dataDir),
     });
     let signalled = false;
     const onSignal = (signal: 'SIGTERM' | 'SIGINT'): void => {

@@ -40,9 +40,14 @@ test('it finds the control plane and its token by the environment, and drains on
   const dataDir = await mkdtemp(join(tmpdir(), 'conveyor-driver-'));
   onTestFinished(() => rm(dataDir, { recursive: true }));
   await writeFile(join(dataDir, 'driver.token'), 'from-file\n');
-  const child = startProcess({ CONVEYOR_ADDRESS: ` ${server.address}, `, CONVEYOR_DATA_DIR: dataDir });
+  const child = startProcess({
+    CONVEYOR_ADDRESS: ` ${server.address}, `,
+    CONVEYOR_DATA_DIR: dataDir,
+    CONVEYOR_INSTANCE_ID: 'w-1',
+  });
   const session = await server.session();
   expect(session.token).toBe('Bearer from-file');
+  expect(session.hello.instanceId).toBe('w-1');
   session.welcome();
   await session.startJob('a');
   child.kill('SIGTERM');

@@ -139,7 +139,7 @@ describe('an orphan', () => {
     startDriver([server], {
       run: () => Promise.reject(new Error('it runs already')),
       adopt: async ({ spec, log }, handle) => {
-        adopted.push(spec, handle.toString());
+        adopted.push(spec, handle.toString(), log.offset);
         await log('on');
       },
     });
@@ -155,7 +155,7 @@ describe('an orphan', () => {
       logSize: 102n,
       logLost: true,
     });
-    expect(adopted).toEqual([{ n: 1 }, 'pod-7']);
+    expect(adopted).toEqual([{ n: 1 }, 'pod-7', 100]);
   });
 
   test('whose adoption got no answer is named and adopted again', async () => {

@@ -277,9 +277,12 @@ describe('work', () => {
         const attempts = [
           () => context.output('a key', 1),
           () => context.output('big', 'x'.repeat(65_536)),
+          () => context.output('nul', ['\0']),
           () => context.checkpoint(new Uint8Array(4097)),
           () => context.progress({ fraction: 1.5 }),
         ];
+        context.output('fits', 'x'.repeat(65_000));
+        context.output('fits', 'x'.repeat(65_000));
         for (const attempt of attempts) {
           try {
             attempt();
@@ -293,9 +296,9 @@ describe('work', () => {
     session.welcome();
     await session.startJob('a');
     await session.next('finish');
-    expect(thrown).toHaveLength(4);
+    expect(thrown).toHaveLength(5);
     expect(thrown.every((error) => error instanceof RangeError)).toBe(true);
-    expect(session.arrived('output')).toEqual([]);
+    expect(session.arrived('output').map(({ key }) => key)).toEqual(['fits']);
   });
 
   test('says nothing more once it has ended', async () => {
