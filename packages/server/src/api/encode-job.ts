@@ -21,10 +21,10 @@ import type { Annotation } from '../core/events.ts';
 import { formatAttemptId, formatJobId } from '../core/ids.ts';
 import type { Failure } from '../core/states.ts';
 import type { AttemptView, JobView, LogChunk, LogSection, Outputs, ProgressView } from '../core/views.ts';
-import { encodeJobDefinition } from './definition-codec.ts';
 import { encodeTime } from './encode-run.ts';
 
-export function encodeJob(job: JobView): MessageInitShape<typeof JobSchema> {
+/** A job without its definition, which is for GetJob alone to add. */
+export function encodeJob(job: JobView) {
   return {
     jobId: formatJobId(job),
     project: job.project,
@@ -41,9 +41,8 @@ export function encodeJob(job: JobView): MessageInitShape<typeof JobSchema> {
     progress: job.progress && encodeProgress(job.progress),
     startTime: encodeTime(job.startedMs),
     finishTime: encodeTime(job.finishedMs),
-    definition: job.definition && encodeJobDefinition(job.definition),
     inheritedFrom: job.inheritedFrom ?? '',
-  };
+  } satisfies MessageInitShape<typeof JobSchema>;
 }
 
 export function encodeAttempt(attempt: AttemptView): MessageInitShape<typeof AttemptSchema> {

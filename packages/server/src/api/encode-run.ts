@@ -7,14 +7,14 @@ import { type RunSchema, RunState } from '@conveyor/protocol/conveyor/v1/run_pb.
 import type { DriverView, PipelineView, RevisionView, RunView } from '../core/views.ts';
 import { encodeDefinition } from './definition-codec.ts';
 
-export function encodeRun(run: RunView): MessageInitShape<typeof RunSchema> {
+/** A run as lists and watches show it: without params and definition. */
+export function encodeRunHeader(run: RunView) {
   return {
     runId: run.runId,
     project: run.project,
     pipeline: run.pipeline ?? '',
     revision: run.revision ?? 0,
     state: RunState[run.state],
-    params: run.params,
     labels: run.labels,
     trigger: run.trigger,
     jobCounts: run.counts,
@@ -24,8 +24,12 @@ export function encodeRun(run: RunView): MessageInitShape<typeof RunSchema> {
     createTime: timestampFromMs(run.createdMs),
     startTime: encodeTime(run.startedMs),
     finishTime: encodeTime(run.finishedMs),
-    definition: run.definition && encodeDefinition(run.definition),
-  };
+  } satisfies MessageInitShape<typeof RunSchema>;
+}
+
+/** A run with its params; its definition is for GetRun alone to add. */
+export function encodeRun(run: RunView) {
+  return { ...encodeRunHeader(run), params: run.params } satisfies MessageInitShape<typeof RunSchema>;
 }
 
 export function encodePipeline(pipeline: PipelineView): MessageInitShape<typeof PipelineSchema> {

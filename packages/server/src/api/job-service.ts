@@ -10,7 +10,7 @@ import { LIMITS } from '../core/limits.ts';
 import type { JobState as JobStateName } from '../core/states.ts';
 import type { Engine } from '../engine/engine.ts';
 import { decodeStates } from './decode-run.ts';
-import { decodeJobDefinition } from './definition-codec.ts';
+import { decodeJobDefinition, encodeJobDefinition } from './definition-codec.ts';
 import { encodeAttempt, encodeJob, encodeLogChunk, encodeLogSection } from './encode-job.ts';
 import { encodePageToken } from './page-token.ts';
 import {
@@ -53,7 +53,8 @@ export function createJobService({ runs, jobs }: Engine): ServiceImpl<typeof Job
     },
 
     async getJob({ project, jobId }) {
-      return { job: encodeJob(await jobs.get(decodeProject(project), decodeJobId('job_id', jobId))) };
+      const job = await jobs.get(decodeProject(project), decodeJobId('job_id', jobId));
+      return { job: { ...encodeJob(job), definition: job.definition && encodeJobDefinition(job.definition) } };
     },
 
     async listJobs(request) {

@@ -15,8 +15,9 @@ import { invalidFields, isRefusal, type Refusal } from '../core/refusal.ts';
 import type { Engine, NewRun } from '../engine/engine.ts';
 import { codeOf } from './call-error.ts';
 import { decodeRunFilter, decodeRunSpec } from './decode-run.ts';
+import { encodeDefinition } from './definition-codec.ts';
 import { encodeEvent } from './encode-event.ts';
-import { encodeRun } from './encode-run.ts';
+import { encodeRun, encodeRunHeader } from './encode-run.ts';
 import { decodePageToken, encodePageToken } from './page-token.ts';
 import {
   decodeCount,
@@ -57,7 +58,8 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
     },
 
     async getRun({ project, runId }) {
-      return { run: encodeRun(await runs.get(decodeProject(project), decodeRunId('run_id', runId))) };
+      const run = await runs.get(decodeProject(project), decodeRunId('run_id', runId));
+      return { run: { ...encodeRun(run), definition: run.definition && encodeDefinition(run.definition) } };
     },
 
     async listRuns(request) {
@@ -68,7 +70,7 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
         return { filter, list, page: decodePage(found, request, { request: list }) };
       });
       const { items, next } = await runs.list(project, filter, page);
-      return { runs: items.map(encodeRun), nextPageToken: encodePageToken(next, list) };
+      return { runs: items.map(encodeRunHeader), nextPageToken: encodePageToken(next, list) };
     },
 
     async cancelRun({ project, runId, reason, force }) {
@@ -105,7 +107,7 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
       const from = decodePageToken('cursor', request.cursor, watch);
       for await (const { changes, cursor, snapshotComplete } of runs.watchAll(project, filter, from, signal)) {
         yield {
-          changes: changes.map(({ run, left }) => ({ run: encodeRun(run), left })),
+          changes: changes.map(({ run, left }) => ({ run: encodeRunHeader(run), left })),
           cursor: encodePageToken(cursor, watch),
           snapshotComplete,
         };

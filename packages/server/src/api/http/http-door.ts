@@ -45,11 +45,15 @@ interface Listening {
 
 function plain(listener: RequestListener): Listening {
   const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES }, listener);
+  let isClosing = false;
+  server.prependListener('request', (_, response) => {
+    // A connection is idle a moment after its response is closed.
+    response.once('close', () => isClosing && setImmediate(() => server.closeIdleConnections()));
+  });
   return {
     server,
     close() {
-      // A connection that is busy now is kept alive after its answer unless the answer says otherwise.
-      server.prependListener('request', (_, response) => response.setHeader('Connection', 'close'));
+      isClosing = true;
       server.closeIdleConnections();
     },
     cutOff: () => server.closeAllConnections(),

@@ -1,6 +1,6 @@
 // An engine in memory for tests of api: it answers every operation with a sample and remembers what it was asked. Tests replace
 // single operations.
-import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition } from '../../core/definition.ts';
+import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type JobDefinition } from '../../core/definition.ts';
 import { makeRunId } from '../../core/ids.ts';
 import { DEFAULT_TIMING } from '../../core/limits.ts';
 import type { AttemptView, DriverView, EventView, JobView, LogPart, PipelineView, RunView } from '../../core/views.ts';
@@ -17,21 +17,21 @@ const PRINCIPALS: Readonly<Record<string, Principal>> = {
   [DRIVER_TOKEN]: { role: 'driver', id: 'driver', driverNames: ['shell'] },
 };
 
+const JOB_DEFINITION: JobDefinition = {
+  name: 'build',
+  driver: 'shell',
+  spec: { run: 'make', env: { CI: '1' }, retries: 2, flags: [true, null] },
+  needs: [],
+  when: 'SUCCESS',
+  retry: { ...DEFAULT_RETRY, budgets: { ...DEFAULT_RETRY.budgets, WORKLOAD: 2 }, jitter: 0 },
+  timeouts: { ...DEFAULT_TIMEOUTS, runMs: 90_500 },
+  onLeaseDoubt: 'STOP',
+  allowFailure: true,
+  secrets: ['TOKEN'],
+};
+
 export const DEFINITION: Definition = {
-  jobs: [
-    {
-      name: 'build',
-      driver: 'shell',
-      spec: { run: 'make', env: { CI: '1' }, retries: 2, flags: [true, null] },
-      needs: [],
-      when: 'SUCCESS',
-      retry: { ...DEFAULT_RETRY, budgets: { ...DEFAULT_RETRY.budgets, WORKLOAD: 2 }, jitter: 0 },
-      timeouts: { ...DEFAULT_TIMEOUTS, runMs: 90_500 },
-      onLeaseDoubt: 'STOP',
-      allowFailure: true,
-      secrets: ['TOKEN'],
-    },
-  ],
+  jobs: [JOB_DEFINITION],
   paramsSchema: { type: 'object' },
   labels: { team: 'core' },
 };
@@ -220,10 +220,10 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
     runs: operations<Engine['runs']>(
       'runs',
       {
-        create: async () => RUN,
+        create: async () => ({ ...RUN, definition: DEFINITION }),
         createBatch: async (_, runs) => runs.map(() => RUN_ID),
         get: async () => ({ ...RUN, definition: DEFINITION }),
-        list: async () => ({ items: [RUN], next: '7' }),
+        list: async () => ({ items: [{ ...RUN, definition: DEFINITION }], next: '7' }),
         cancel: async () => ({ ...RUN, state: 'CANCELLING' as const, cancelReason: 'enough' }),
         rerun: async () => ({ ...RUN, rerunOf: RUN_ID }),
         async *watch() {
@@ -240,7 +240,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
     jobs: operations<Engine['jobs']>(
       'jobs',
       {
-        get: async () => JOB,
+        get: async () => ({ ...JOB, definition: JOB_DEFINITION }),
         list: async () => ({ items: [JOB], next: '0' }),
         cancel: async () => ({ ...JOB, state: 'CANCELLED' as const, finishedMs: 1_700_000_009_000 }),
         retry: async () => ({ ...JOB, state: 'QUEUED' as const }),
