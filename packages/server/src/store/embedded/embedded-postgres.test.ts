@@ -1,12 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chown, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { Client } from 'pg';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { OwnerReport } from '../testing/embedded-owner.ts';
 import { type EmbeddedConnection, type EmbeddedPostgres, startEmbeddedPostgres } from './embedded-postgres.ts';
 import { identifyProcess } from './process-identity.ts';
@@ -15,10 +16,21 @@ const ownerProgram = fileURLToPath(new URL('../testing/embedded-owner.ts', impor
 const asRoot = process.getuid?.() === 0;
 const nobody = { uid: 65534, gid: 65534 };
 
+let template: string;
 let parent: string;
 let dataDir: string;
 const running = new Set<EmbeddedPostgres>();
 const owners = new Set<ChildProcess>();
+
+// To make a cluster takes ten times as long as to copy one.
+beforeAll(async () => {
+  template = await mkdtemp(join(tmpdir(), 'conveyor-embedded-'));
+  await (await startEmbeddedPostgres({ dataDir: template }))[Symbol.asyncDispose]();
+});
+
+afterAll(async () => {
+  await rm(template, { recursive: true });
+});
 
 beforeEach(async () => {
   // mkdtemp makes it 0700: as root, the server's user cannot enter it.
@@ -33,6 +45,12 @@ afterEach(async () => {
   owners.clear();
   await rm(parent, { recursive: true, force: true });
 });
+
+/** Puts a data directory there that was used before. */
+async function putUsed(directory = dataDir): Promise<void> {
+  await mkdir(dirname(directory), { recursive: true });
+  await promisify(execFile)('/bin/cp', ['-a', template, directory]);
+}
 
 async function start(directory = dataDir): Promise<EmbeddedPostgres> {
   const postgres = await startEmbeddedPostgres({ dataDir: directory });
@@ -83,10 +101,86 @@ async function serverPid(directory = dataDir): Promise<number> {
   return Number.parseInt(await readFile(join(directory, 'postgres/cluster/postmaster.pid'), 'utf8'), 10);
 }
 
+/** The user of the server, as whom another process can be in its way. */
+async function serverUser(): Promise<object> {
+  const { uid, gid } = await stat(join(dataDir, 'postgres/cluster'));
+  return asRoot ? { uid, gid } : {};
+}
+
+/** Leaves what a server with this pid would leave that ended without cleaning up. */
+async function leaveLocksOf(pid: number): Promise<void> {
+  const cluster = join(dataDir, 'postgres/cluster');
+  const { uid, gid } = await stat(cluster);
+  for (const file of ['postmaster.pid', '.s.PGSQL.5432.lock']) {
+    await writeFile(join(cluster, file), `${pid}\n${cluster}\n1700000000\n5432\n.\n`);
+    await chown(join(cluster, file), uid, gid);
+  }
+}
+
 function connectionOf(report: OwnerReport): EmbeddedConnection {
   if ('connection' in report) return report.connection;
   throw new Error(report.message);
 }
+
+describe('a running server', () => {
+  let home: string;
+  let postgres: EmbeddedPostgres;
+
+  beforeAll(async () => {
+    home = await mkdtemp(join(tmpdir(), 'conveyor-embedded-'));
+    postgres = await startEmbeddedPostgres({ dataDir: join(home, 'data') });
+  });
+  afterAll(async () => {
+    await postgres[Symbol.asyncDispose]();
+    await rm(home, { recursive: true });
+  });
+
+  test('is durable, sorts by code point and listens on no network', async () => {
+    const [settings] = await query(
+      postgres.connection,
+      `SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),
+              current_setting('listen_addresses'), current_setting('server_encoding'),
+              (SELECT datlocale FROM pg_database WHERE datname = 'postgres'), 'Z' < 'a', upper('ä')`,
+    );
+    expect(settings).toEqual(['on', 'on', 'on', '', 'UTF8', 'C.UTF-8', true, 'Ä']);
+  });
+
+  test('refuses a wrong password', async () => {
+    const wrong = { ...postgres.connection, password: 'wrong' };
+    await expect(query(wrong, 'SELECT 1')).rejects.toMatchObject({ code: '28P01' });
+  });
+
+  test('keeps its data directory private, and the credentials in it', async () => {
+    const directory = join(home, 'data');
+    expect((await stat(directory)).mode & 0o777).toBe(0o700);
+    expect((await stat(join(directory, 'postgres'))).mode & 0o777).toBe(0o700);
+    expect((await stat(join(directory, 'postgres/credentials.json'))).mode & 0o777).toBe(0o600);
+    expect(await readdir(directory)).toEqual(['postgres', 'postgres.lock']);
+  });
+
+  test('has one owner in its process', async () => {
+    const second = startEmbeddedPostgres({ dataDir: join(home, 'data') });
+    await expect(second).rejects.toMatchObject({
+      reason: 'DATA_DIRECTORY_IN_USE',
+      message: expect.stringContaining('in use by this process'),
+    });
+    expect(await query(postgres.connection, 'SELECT 1')).toEqual([[1]]);
+  });
+
+  test('serves beside another one', async () => {
+    await putUsed();
+    const other = await start();
+    await query(other.connection, 'CREATE TABLE mine ()');
+    expect(await query(postgres.connection, "SELECT to_regclass('mine')")).toEqual([[null]]);
+  });
+
+  test.runIf(asRoot)('is run for root by nobody, below a directory that nobody cannot enter', async () => {
+    expect(await stat(home)).toMatchObject({ uid: 0 });
+    expect((await stat(home)).mode & 0o777).toBe(0o700);
+    const status = await readFile(`/proc/${await serverPid(join(home, 'data'))}/status`, 'utf8');
+    expect(/^Uid:\t(\d+)/m.exec(status)?.[1]).toBe('65534');
+  });
+});
 
 describe('a data directory', () => {
   test('keeps what was stored from one start to the next', async () => {
@@ -97,16 +191,9 @@ describe('a data directory', () => {
     expect(await query(second.connection, 'SELECT answer FROM kept')).toEqual([[42]]);
   });
 
-  test('is private, and so are the credentials in it', async () => {
-    await start();
-    expect((await stat(dataDir)).mode & 0o777).toBe(0o700);
-    expect((await stat(join(dataDir, 'postgres'))).mode & 0o777).toBe(0o700);
-    expect((await stat(join(dataDir, 'postgres/credentials.json'))).mode & 0o777).toBe(0o600);
-    expect(await readdir(dataDir)).toEqual(['postgres', 'postgres.lock']);
-  });
-
   test('may lie too deep for a socket address', async () => {
     const deep = join(parent, 'd'.repeat(120), 'data');
+    await putUsed(deep);
     const postgres = await start(deep);
     expect(postgres.connection.host.length).toBeLessThan(100);
     expect(await query(postgres.connection, 'SELECT 1')).toEqual([[1]]);
@@ -114,14 +201,8 @@ describe('a data directory', () => {
     await expect(stat(postgres.connection.host)).rejects.toThrow('ENOENT');
   });
 
-  test('serves beside another one', async () => {
-    const [one, other] = await Promise.all([start(), start(join(parent, 'other'))]);
-    await query(one.connection, 'CREATE TABLE mine ()');
-    expect(await query(other.connection, "SELECT to_regclass('mine')")).toEqual([[null]]);
-  });
-
   test('of another PostgreSQL is refused and left as it is', async () => {
-    await (await start())[Symbol.asyncDispose]();
+    await putUsed();
     const version = join(dataDir, 'postgres/cluster/PG_VERSION');
     await writeFile(version, '19\n');
     await expect(start()).rejects.toMatchObject({
@@ -133,7 +214,7 @@ describe('a data directory', () => {
   });
 
   test('that misses its credentials is refused', async () => {
-    await (await start())[Symbol.asyncDispose]();
+    await putUsed();
     await rm(join(dataDir, 'postgres/credentials.json'));
     await expect(start()).rejects.toMatchObject({ reason: 'DATA_DIRECTORY_DAMAGED' });
   });
@@ -147,24 +228,9 @@ describe('a data directory', () => {
   });
 });
 
-describe('the server', () => {
-  test('is durable, sorts by code point and listens on no network', async () => {
-    const { connection } = await start();
-    const [settings] = await query(
-      connection,
-      `SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),
-              current_setting('listen_addresses'), current_setting('server_encoding'),
-              (SELECT datlocale FROM pg_database WHERE datname = 'postgres'), 'Z' < 'a', upper('ä')`,
-    );
-    expect(settings).toEqual(['on', 'on', 'on', '', 'UTF8', 'C.UTF-8', true, 'Ä']);
-  });
-
-  test('refuses a wrong password', async () => {
-    const { connection } = await start();
-    await expect(query({ ...connection, password: 'wrong' }, 'SELECT 1')).rejects.toMatchObject({ code: '28P01' });
-  });
-
+describe('a server', () => {
   test('that is killed under its owner is started again', async () => {
+    await putUsed();
     const { connection } = await start();
     await query(connection, 'CREATE TABLE kept AS SELECT 42 AS answer');
     const pid = await serverPid();
@@ -176,6 +242,7 @@ describe('the server', () => {
 
 describe('the owner', () => {
   test('is the only one, and who comes second learns its process', async () => {
+    await putUsed();
     const { owner, report } = await startOwner();
     await expect(start()).rejects.toMatchObject({
       reason: 'DATA_DIRECTORY_IN_USE',
@@ -184,12 +251,8 @@ describe('the owner', () => {
     expect(await query(connectionOf(report), 'SELECT 1')).toEqual([[1]]);
   });
 
-  test('may not open a data directory twice', async () => {
-    await start();
-    await expect(start()).rejects.toMatchObject({ reason: 'DATA_DIRECTORY_IN_USE' });
-  });
-
   test('that is killed leaves its server to the next one', async () => {
+    await putUsed();
     const { owner, report } = await startOwner();
     await query(connectionOf(report), 'CREATE TABLE kept AS SELECT 42 AS answer');
     const pid = await serverPid();
@@ -204,6 +267,7 @@ describe('the owner', () => {
   });
 
   test('that is killed together with its server is followed by one that recovers', async () => {
+    await putUsed();
     const { owner, report } = await startOwner();
     await query(connectionOf(report), 'CREATE TABLE kept AS SELECT 42 AS answer');
     const pid = await serverPid();
@@ -216,32 +280,36 @@ describe('the owner', () => {
   });
 
   test('never touches a stranger that was given the pid of a server that ended', async () => {
-    await (await start())[Symbol.asyncDispose]();
-    const stranger = spawn(process.execPath, ['-e', 'process.stdin.resume()'], { stdio: ['pipe', 'ignore', 'ignore'] });
+    await putUsed();
+    const stranger = spawn('/bin/cat', { ...(await serverUser()), cwd: '/', stdio: ['pipe', 'ignore', 'ignore'] });
     owners.add(stranger);
-    const cluster = join(dataDir, 'postgres/cluster');
-    const { uid, gid } = await stat(cluster);
-    for (const file of ['postmaster.pid', '.s.PGSQL.5432.lock']) {
-      await writeFile(join(cluster, file), `${stranger.pid}\n${cluster}\n1700000000\n5432\n.\n`);
-      await chown(join(cluster, file), uid, gid);
-    }
+    await leaveLocksOf(Number(stranger.pid));
     const next = await start();
     expect(await query(next.connection, 'SELECT 1')).toEqual([[1]]);
     await next[Symbol.asyncDispose]();
     expect(stranger.exitCode ?? stranger.signalCode).toBeNull();
   });
 
-  test.runIf(asRoot)('as root lets nobody serve, below a directory that nobody cannot enter', async () => {
-    const { connection } = await start();
-    expect((await stat(parent)).mode & 0o777).toBe(0o700);
-    expect((await stat(parent)).uid).toBe(0);
-    const status = await readFile(`/proc/${await serverPid()}/status`, 'utf8');
-    expect(/^Uid:\t(\d+)/m.exec(status)?.[1]).toBe('65534');
-    expect(await query(connection, 'SELECT 1')).toEqual([[1]]);
+  test('starts a server although nobody has waited for the one that ended', async () => {
+    await putUsed();
+    const options = {
+      ...(await serverUser()),
+      cwd: '/',
+      stdio: ['pipe', 'pipe', 'ignore'] as ['pipe', 'pipe', 'ignore'],
+    };
+    // The shell becomes cat, which does not wait for the child of the shell.
+    const shell = spawn('/bin/sh', ['-c', '/bin/true & echo $!; exec /bin/cat'], options);
+    owners.add(shell);
+    const { value } = await createInterface(shell.stdout)[Symbol.asyncIterator]().next();
+    const ended = Number(value);
+    await vi.waitFor(async () => expect(await identifyProcess(ended)).toBeUndefined());
+    expect(process.kill(ended, 0)).toBe(true);
+    await leaveLocksOf(ended);
+    expect(await query((await start()).connection, 'SELECT 1')).toEqual([[1]]);
   });
 
   test.runIf(asRoot)('as root takes over a copy that root itself made', async () => {
-    await (await start())[Symbol.asyncDispose]();
+    await putUsed();
     for (const entry of await readdir(dataDir, { recursive: true })) await chown(join(dataDir, entry), 0, 0);
     expect(await query((await start()).connection, 'SELECT 1')).toEqual([[1]]);
   });

@@ -15,7 +15,8 @@ import { aliasSocket } from './socket-alias.ts';
 const connectPollMs = 15;
 const superviseMs = 1000;
 const maxRestartDelayMs = 30_000;
-// After a killed server its sessions need a moment to notice; until then a new one refuses to start.
+// A server that is being killed may still be found, and then its sessions need a moment to notice; until they have, a new
+// one refuses to start.
 const startAttempts = 40;
 const startRetryMs = 250;
 
@@ -136,7 +137,8 @@ async function launchUntilReady(
     const server = await launch(cluster, serverLog.path);
     if (await acceptsConnections(server, connection)) return server;
     const said = await serverLog.tail();
-    if (attempt === startAttempts || !said.includes('pre-existing shared memory block')) {
+    const passes = server.adopted || said.includes('pre-existing shared memory block');
+    if (attempt === startAttempts || !passes) {
       throw new DatabaseStartError(
         'POSTGRES_DID_NOT_START',
         `the embedded PostgreSQL ended while it started. The end of its log, ${serverLog.path}:\n${said}`,

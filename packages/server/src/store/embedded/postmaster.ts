@@ -2,7 +2,7 @@
 // it. No other process is ever signalled: a pid counts only together with its command line.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { open, readFile, rm } from 'node:fs/promises';
+import { open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseStartError } from '../start-error.ts';
@@ -68,13 +68,21 @@ async function findRunning(cluster: Cluster): Promise<{ process: ProcessIdentity
   const pid = Number.parseInt(await readFile(pidFile, 'utf8').catch(() => ''), 10);
   if (!(pid > 0)) return undefined;
   const process = await identifyProcess(pid);
-  if (process === undefined) return undefined;
-  const found = await commandLine(pid);
-  if (found?.split(' ').includes(clusterMark(cluster)) === true) return { process, arguments: found };
-  // The pid was given to somebody else since. PostgreSQL would take that process for a server and refuse to start.
-  await rm(pidFile, { force: true });
-  await rm(join(cluster.directory, '.s.PGSQL.5432.lock'), { force: true });
+  const found = process === undefined ? undefined : await commandLine(pid);
+  if (process !== undefined && found?.split(' ').includes(clusterMark(cluster)) === true) {
+    return { process, arguments: found };
+  }
+  await vacateLock(pidFile);
+  await vacateLock(join(cluster.directory, '.s.PGSQL.5432.lock'));
   return undefined;
+}
+
+// PostgreSQL does not start while some process has the pid in its lock file: one that got the number since, or one that ended
+// and that its parent has not waited for. But it never takes its own parent, us, for a server. The rest of the file stays: it
+// names the shared memory by which PostgreSQL finds out whether sessions of the old server still run.
+async function vacateLock(path: string): Promise<void> {
+  const content = await readFile(path, 'utf8').catch(() => undefined);
+  if (content !== undefined) await writeFile(path, content.replace(/^\d+/, String(process.pid)));
 }
 
 async function start(cluster: Cluster, logFile: string): Promise<ProcessIdentity> {
