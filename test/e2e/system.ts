@@ -1,0 +1,128 @@
+// A whole system of a test: a database of its own, replicas of the control plane and drivers, each a process. When it is disposed the
+// replicas stop in order, and what the database then holds must keep every promise of the ledger.
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Client, createClient } from '@conveyor/client';
+import { createNodeClient } from '@conveyor/client/node';
+import { Client as Database, type QueryResultRow } from 'pg';
+import { connectionOptions } from '../../packages/server/src/store/connection-options.ts';
+import { checkLedger } from '../../packages/server/src/store/testing/check-ledger.ts';
+import { createTestDatabase } from '../../packages/server/src/store/testing/database.ts';
+import type { DriverSettings } from './driver-process.ts';
+import { type Process, startProcess } from './processes.ts';
+import { openRawSession, type RawSession, type RawSessionOptions } from './raw-driver.ts';
+import type { ServerAddresses, ServerSettings } from './server-process.ts';
+
+/** Short enough to wait for, long enough for a busy machine. */
+export const timing = { leaseMs: 3_000, heartbeatMs: 750 };
+
+export interface Replica extends Process<ServerAddresses> {
+  /** Calls it by native gRPC. */
+  readonly client: Client;
+  /** Calls it by Connect over HTTP. */
+  readonly httpClient: Client;
+}
+
+export type DriverProcess = Process<object> & Pick<DriverSettings, 'instanceId'>;
+
+export interface DriverOptions extends Partial<DriverSettings> {
+  readonly name: string;
+  /** The replicas that it may connect to. Default: all that run. */
+  readonly at?: readonly Replica[];
+}
+
+export interface RawOptions extends Pick<RawSessionOptions, 'hello' | 'silent'> {
+  readonly at: Replica;
+}
+
+/** What a workload waits for until the test opens it. */
+export interface Gate {
+  readonly file: string;
+  open(): Promise<void>;
+}
+
+export interface System extends AsyncDisposable {
+  readonly replicas: readonly Replica[];
+  /** Starts one more replica. */
+  startReplica(): Promise<Replica>;
+  /** Starts a driver and returns once it is connected. Default: 4 slots, a new instance, adopts nothing. */
+  startDriver(options: DriverOptions): Promise<DriverProcess>;
+  /** Opens the session of a raw driver: one slot, a new incarnation, and an instance of the driver's own name, unless Hello says otherwise. */
+  openSession(options: RawOptions): Promise<RawSession>;
+  newGate(): Gate;
+  query<Row extends QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]>;
+}
+
+export async function startSystem({ replicas: count = 2 } = {}): Promise<System> {
+  await using stack = new AsyncDisposableStack();
+  const { config } = stack.use(await createTestDatabase());
+  const directory = await mkdtemp(join(tmpdir(), 'conveyor-e2e-'));
+  stack.defer(() => rm(directory, { recursive: true }));
+  const database = new Database(connectionOptions(config, 'test'));
+  await database.connect();
+  stack.defer(() => database.end());
+  stack.defer(async () => void (await checkLedger(database)));
+  const settings: ServerSettings = {
+    databaseUrl: config.connection,
+    schema: config.schema,
+    dataDir: directory,
+    timing,
+  };
+  const replicas: Replica[] = [];
+  stack.defer(async () => {
+    await Promise.all(replicas.map((replica) => replica.isRunning() && replica.stop()));
+  });
+
+  async function startReplica(): Promise<Replica> {
+    const server = await startProcess<ServerAddresses>('./server-process.ts', settings);
+    const { grpcAddress, httpAddress } = server.ready;
+    const token = await readToken('operator');
+    const replica = {
+      ...server,
+      client: createNodeClient({ address: grpcAddress, token }),
+      httpClient: createClient({ address: `http://${httpAddress}`, token }),
+    };
+    replicas.push(replica);
+    return replica;
+  }
+
+  const readToken = async (role: 'operator' | 'driver'): Promise<string> =>
+    (await readFile(join(directory, `${role}.token`), 'utf8')).trim();
+
+  await Promise.all(Array.from({ length: count }, startReplica));
+  const token = await readToken('driver');
+  // Stopped before the replicas: whatever the drivers of a test still hold stays unfinished.
+  const guests = stack.use(new AsyncDisposableStack());
+  const moved = stack.move();
+  return {
+    replicas,
+    startReplica,
+    async startDriver({ at, ...options }) {
+      const running = at ?? replicas.filter((replica) => replica.isRunning());
+      const driver: DriverSettings = {
+        addresses: running.map(({ ready }) => ready.grpcAddress),
+        token,
+        instanceId: `${options.name}-${randomBytes(4).toString('hex')}`,
+        slots: 4,
+        adopts: false,
+        ...options,
+      };
+      const started = guests.use(await startProcess<object>('./driver-process.ts', driver));
+      return { ...started, instanceId: driver.instanceId };
+    },
+    async openSession({ at, hello, silent = false }) {
+      const filled = { instanceId: hello.driver, ...hello };
+      return guests.use(await openRawSession({ address: at.ready.grpcAddress, token, hello: filled, silent }));
+    },
+    newGate() {
+      const file = join(directory, `gate-${randomBytes(4).toString('hex')}`);
+      return { file, open: () => writeFile(file, '') };
+    },
+    async query<Row extends QueryResultRow>(sql: string, values: unknown[] = []) {
+      return (await database.query<Row>(sql, values)).rows;
+    },
+    [Symbol.asyncDispose]: () => moved.disposeAsync(),
+  };
+}
