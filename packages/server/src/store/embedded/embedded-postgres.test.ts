@@ -298,10 +298,13 @@ describe('the owner', () => {
       stdio: ['pipe', 'pipe', 'ignore'] as ['pipe', 'pipe', 'ignore'],
     };
     // The shell becomes cat, which does not wait for the child of the shell.
-    const shell = spawn('/bin/sh', ['-c', '/bin/true & echo $!; exec /bin/cat'], options);
+    const shell = spawn('/bin/sh', ['-c', '/bin/sleep 60 & echo $!; exec /bin/cat'], options);
     owners.add(shell);
-    const { value } = await createInterface(shell.stdout)[Symbol.asyncIterator]().next();
-    const ended = Number(value);
+    const lines = createInterface(shell.stdout)[Symbol.asyncIterator]();
+    const ended = Number((await lines.next()).value);
+    shell.stdin.write('it is cat now\n');
+    await lines.next();
+    process.kill(ended, 'SIGKILL');
     await vi.waitFor(async () => expect(await identifyProcess(ended)).toBeUndefined());
     expect(process.kill(ended, 0)).toBe(true);
     await leaveLocksOf(ended);
