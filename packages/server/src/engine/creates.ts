@@ -9,6 +9,7 @@ import { makeRunId, type RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Plan } from '../core/plan.ts';
+import type { RunSlice } from '../core/run-state.ts';
 import type { Refusal } from '../core/refusal.ts';
 import { dueOf } from '../core/settle.ts';
 import type { Labels } from '../core/views.ts';
@@ -19,9 +20,10 @@ import { type EventWrite, insertEvents, insertJobs, type JobWrite, readClock } f
 import { claimRequestIds, findRequestIds, insertRuns, type RunInsert } from '../store/run-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
+import type { FlushOptions } from './flush.ts';
 import { createGroupCommit } from './group-commit.ts';
 import { overloaded } from './ledger.ts';
-import type { Plans } from './plans.ts';
+import type { RunContext } from './run-context.ts';
 
 const MAX_FLUSH = 500;
 /** Jobs of one flush; one run may have more, and then is alone. */
@@ -46,7 +48,7 @@ export interface Creates extends AsyncDisposable {
 
 export interface CreatesOptions {
   readonly lane: Lane;
-  readonly plans: Plans;
+  readonly flushing: FlushOptions;
   /** Hears of new runs after their commit: the projects and the drivers whose queues grew. */
   readonly onCreated: (runs: readonly NewRunNotice[]) => void;
 }
@@ -68,19 +70,31 @@ interface Item {
 
 interface Outcome {
   readonly answers: ReadonlyMap<Item, RunId | Refusal>;
-  readonly notices: readonly NewRunNotice[];
+  readonly begun: readonly BegunRun[];
 }
 
-export function createCreates({ lane, plans, onCreated }: CreatesOptions): Creates {
+/** A new run and the rows that it begins with. */
+interface BegunRun {
+  readonly context: RunContext;
+  readonly after: RunSlice;
+  readonly run: RunInsert;
+  readonly jobs: readonly JobWrite[];
+  readonly events: readonly EventWrite[];
+  readonly queue: readonly QueueInsert[];
+  readonly notice: NewRunNotice;
+}
+
+export function createCreates({ lane, flushing, onCreated }: CreatesOptions): Creates {
   // Definitions that are known to be committed, by digest; forgotten together when there are many.
   const stored = new Set<DefinitionDigest>();
 
   async function flush(items: readonly Item[]): Promise<readonly Item[]> {
     const { now, later } = withinJobs(items);
-    const { answers, notices } = await inTransaction(lane, (tx) => insertAll(tx, now, stored));
+    const { answers, begun } = await inTransaction(lane, (tx, begun) => insertAll(tx, begun, now, stored));
     if (stored.size > 10_000) stored.clear();
     for (const item of now) stored.add(item.run.digest);
-    onCreated(notices);
+    for (const { context, after } of begun) flushing.cache.keep(context, undefined, after.run, after.jobs);
+    onCreated(begun.map(({ notice }) => notice));
     for (const [item, answer] of answers) item.answer(answer);
     return later;
   }
@@ -90,7 +104,7 @@ export function createCreates({ lane, plans, onCreated }: CreatesOptions): Creat
   return {
     create(run) {
       if (group.waiting() >= LIMITS.pendingCommands) return Promise.reject(overloaded());
-      const plan = plans.put(run.digest, run.definition);
+      const plan = flushing.plans.put(run.digest, run.definition);
       const runId = makeRunId(Date.now(), randomBytes(10));
       return new Promise((answer, fail) => group.add({ run, runId, plan, answer, fail }));
     },
@@ -107,43 +121,46 @@ function withinJobs(items: readonly Item[]): { now: readonly Item[]; later: read
   return end === -1 ? { now: items, later: [] } : { now: items.slice(0, end), later: items.slice(end) };
 }
 
-async function insertAll(tx: Tx, items: readonly Item[], stored: ReadonlySet<DefinitionDigest>): Promise<Outcome> {
-  const nowMs = await readClock(tx);
+async function insertAll(
+  tx: Tx,
+  begun: Promise<unknown>,
+  items: readonly Item[],
+  stored: ReadonlySet<DefinitionDigest>,
+): Promise<Outcome> {
+  const [nowMs] = await Promise.all([readClock(tx), begun]);
   const answers = await settleRequestIds(tx, items, nowMs);
   const fresh = items.filter((item) => !answers.has(item));
   const definitions = new Map(
     fresh.filter(({ run }) => !stored.has(run.digest)).map(({ run }) => [run.digest, run.definition]),
   );
-  if (definitions.size > 0) await insertDefinitions(tx, definitions, nowMs);
-  const runs: RunInsert[] = [];
-  const jobs: JobWrite[] = [];
-  const events: EventWrite[] = [];
-  const queue: QueueInsert[] = [];
-  const notices: NewRunNotice[] = [];
-  for (const item of fresh) {
-    const begun = beginRun(item, nowMs);
-    runs.push(begun.run);
-    for (const job of begun.jobs) jobs.push(job);
-    for (const event of begun.events) events.push(event);
-    for (const entry of begun.queue) queue.push(entry);
-    notices.push(begun.notice);
-    answers.set(item, item.runId);
-  }
+  const runs = fresh.map((item) => beginRun(item, nowMs));
+  for (const item of fresh) answers.set(item, item.runId);
   if (runs.length > 0) {
-    await insertRuns(tx, runs);
-    await insertJobs(tx, jobs);
-    await insertEvents(tx, events);
-    if (queue.length > 0) await enqueue(tx, queue);
+    await Promise.all([
+      definitions.size > 0 && insertDefinitions(tx, definitions, nowMs),
+      insertRuns(
+        tx,
+        runs.map(({ run }) => run),
+      ),
+      insertJobs(
+        tx,
+        runs.flatMap(({ jobs }) => jobs),
+      ),
+      insertEvents(
+        tx,
+        runs.flatMap(({ events }) => events),
+      ),
+      enqueue(
+        tx,
+        runs.flatMap(({ queue }) => queue),
+      ),
+    ]);
   }
-  return { answers, notices };
+  return { answers, begun: runs };
 }
 
 /** Answers the items whose request id was used before, here or by an earlier request. */
-async function settleRequestIds(
-  tx: Tx,
-  items: readonly Item[],
-  nowMs: number,
-): Promise<Map<Item, RunId | Refusal>> {
+async function settleRequestIds(tx: Tx, items: readonly Item[], nowMs: number): Promise<Map<Item, RunId | Refusal>> {
   const answers = new Map<Item, RunId | Refusal>();
   const asked = items.flatMap((item) => {
     const { request, project } = item.run;
@@ -172,11 +189,8 @@ function requestIdReused(requestId: string, runId: RunId): Refusal {
   };
 }
 
-function beginRun(
-  { run, runId, plan }: Item,
-  nowMs: number,
-): { run: RunInsert; jobs: JobWrite[]; events: EventWrite[]; queue: QueueInsert[]; notice: NewRunNotice } {
-  const { project } = run;
+function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
+  const { project, params, traceparent } = run;
   const { events, marks, after } = decide(beforeFirstEvent(plan), run.command, nowMs);
   const jobs: JobWrite[] = [];
   const queue: QueueInsert[] = [];
@@ -217,6 +231,8 @@ function beginRun(
     };
   });
   return {
+    context: { runId, project, pipeline: run.command.pipeline, params, traceparent, plan },
+    after,
     run: insert,
     jobs,
     events: writes,

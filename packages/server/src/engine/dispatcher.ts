@@ -5,11 +5,10 @@ import { claimQueued, dequeue } from '../store/attempt-rows.ts';
 import type { Lane } from '../store/lane.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
-import { flushSubmissions } from './flush.ts';
+import { type FlushOptions, type FlushOutcome, flushSubmissions, keepCommitted } from './flush.ts';
 import type { Fit } from './fit.ts';
 import type { Log } from './log.ts';
 import { composeOffer } from './offers.ts';
-import type { Plans } from './plans.ts';
 import { createQueueHeads } from './queue-heads.ts';
 import type { Answer, RunWork, Submission } from './run-work.ts';
 import type { Session } from './session.ts';
@@ -30,7 +29,7 @@ export interface Dispatcher {
 
 export interface DispatcherOptions {
   readonly lane: Lane;
-  readonly plans: Plans;
+  readonly flushing: FlushOptions;
   readonly sessions: Sessions;
   readonly fit: Fit;
   readonly log: Log;
@@ -39,7 +38,7 @@ export interface DispatcherOptions {
 
 interface Round {
   readonly offers: readonly { readonly session: Session; readonly answer: Answer; readonly key: JobKey }[];
-  readonly works: readonly RunWork[];
+  readonly outcome: FlushOutcome | undefined;
   /** Drivers that may have more for us right now. */
   readonly again: readonly string[];
   readonly missed: boolean;
@@ -66,8 +65,13 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const drivers = [...woken].filter((driver) => sessions.of(driver).some((session) => session.room() > 0));
     woken.clear();
     if (drivers.length === 0) return;
-    const { offers, works, again, missed } = await inTransaction(lane, (tx) => claimRound(tx, drivers, heads, options));
-    options.onCommitted(works);
+    const { offers, outcome, again, missed } = await inTransaction(lane, (tx, begun) =>
+      claimRound(tx, begun, drivers, heads, options),
+    );
+    if (outcome !== undefined) {
+      keepCommitted(outcome, options.flushing.cache);
+      options.onCommitted(outcome.works.filter((work) => work.events.length > 0));
+    }
     for (const { session, answer, key } of offers) {
       const { run, job } = answer;
       if (run === undefined || job === undefined) throw new Error('an offer was made without its run');
@@ -104,9 +108,10 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 
 async function claimRound(
   tx: Tx,
+  begun: Promise<unknown>,
   drivers: readonly string[],
   heads: ReturnType<typeof createQueueHeads>,
-  { sessions, fit, plans }: DispatcherOptions,
+  { sessions, fit, flushing }: DispatcherOptions,
 ): Promise<Round> {
   const taken = new Map<Submission, { session: Session; key: JobKey; answer?: Answer }>();
   const again: string[] = [];
@@ -123,8 +128,8 @@ async function claimRound(
     for (const { session, key } of assigned) taken.set(offerOf(session, key), { session, key });
     if (rows.length >= limit && room > limit) again.push(driver);
   }
-  if (taken.size === 0) return { offers: [], works: [], again, missed: false };
-  const outcome = await flushSubmissions(tx, [...taken.keys()], plans, false);
+  if (taken.size === 0) return { offers: [], outcome: undefined, again, missed: false };
+  const outcome = await flushSubmissions(tx, begun, [...taken.keys()], flushing, false);
   const decided = outcome.works.flatMap((work) => [...work.answers]);
   // A row whose job is not queued any more, or whose run is gone, is stale.
   const done = [...decided, ...outcome.refused].filter(([, { reply }]) => reply.type !== 'Superseded');
@@ -136,7 +141,7 @@ async function claimRound(
   });
   const missed = outcome.missed.length > 0;
   if (missed) again.push(...drivers);
-  return { offers, works: outcome.works.filter((work) => work.events.length > 0), again, missed };
+  return { offers, outcome, again, missed };
 }
 
 function offerOf({ facts }: Session, { runId, job }: JobKey): Submission {

@@ -1,10 +1,10 @@
 // Which session takes which job: those whose spec schema accepts it, but not an instance that just sent it back three times in a
 // row; of these the one with the most room. What nobody here can take is left in the queue.
 import { formatJobId, type JobKey } from '../core/ids.ts';
-import { runOrigins } from '../store/ledger-rows.ts';
 import type { QueueRow } from '../store/attempt-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Plans } from './plans.ts';
+import { loadContexts } from './run-context.ts';
 import type { Session } from './session.ts';
 
 /** Offers of a job in a row that one instance may send back before it is passed over. */
@@ -20,7 +20,12 @@ export interface Assignment {
 
 export interface Fit {
   /** Assigns at most `limit` of the claimed rows. */
-  assign(tx: Tx, sessions: readonly Session[], rows: readonly QueueRow[], limit: number): Promise<readonly Assignment[]>;
+  assign(
+    tx: Tx,
+    sessions: readonly Session[],
+    rows: readonly QueueRow[],
+    limit: number,
+  ): Promise<readonly Assignment[]>;
   /** How many rows at the head of a driver's queue may find nobody here. */
   passedOver(driver: string): number;
   /** An instance sent an offer back, or let it run out. */
@@ -79,14 +84,9 @@ async function acceptance(
 ): Promise<(session: Session, key: JobKey) => boolean> {
   const digests = new Set(sessions.map(({ facts }) => facts.schemaDigest));
   if (digests.size <= 1 || rows.length === 0) return () => true;
-  const origins = await runOrigins(tx, [...new Set(rows.map(({ runId }) => runId))]);
-  const compiled = await plans.load(
-    tx,
-    origins.map(({ digest }) => digest),
-  );
-  const planOf = new Map(origins.map(({ runId, digest }) => [runId, compiled.get(digest)]));
+  const contexts = await loadContexts(tx, plans, [...new Set(rows.map(({ runId }) => runId))]);
   return ({ facts }, { runId, job }) => {
-    const spec = planOf.get(runId)?.jobs[job]?.definition.spec;
+    const spec = contexts.get(runId)?.plan.jobs[job]?.definition.spec;
     // A run that is not there any more makes a stale row, which whoever takes it removes.
     return spec === undefined || facts.accepts(spec);
   };

@@ -1,6 +1,7 @@
 // One flush of the ledger inside its transaction: lock the runs, load what the commands touch, decide, write. Nothing is answered
 // here: the caller commits first.
 import type { RunId } from '../core/ids.ts';
+import type { JobRecord } from '../core/run-state.ts';
 import { dueOf } from '../core/settle.ts';
 import { changeAttempts, enqueue, insertAttempts } from '../store/attempt-rows.ts';
 import { shareInstances } from '../store/instance-rows.ts';
@@ -10,6 +11,7 @@ import {
   type JobWrite,
   loadJobs,
   lockAttempts,
+  loadRuns,
   lockRuns,
   readClock,
   updateJobs,
@@ -17,6 +19,8 @@ import {
 } from '../store/ledger-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Plans } from './plans.ts';
+import { noSuchRun } from './refusals.ts';
+import type { RunCache } from './run-cache.ts';
 import {
   addLoaded,
   advance,
@@ -29,6 +33,11 @@ import {
   type Submission,
 } from './run-work.ts';
 
+export interface FlushOptions {
+  readonly plans: Plans;
+  readonly cache: RunCache;
+}
+
 export interface FlushOutcome {
   /** The runs that were locked and decided on, with an answer or a failure for each of their submissions. */
   readonly works: readonly RunWork[];
@@ -40,87 +49,112 @@ export interface FlushOutcome {
 }
 
 /**
+ * What does not depend on an answer is sent without waiting for it, so a flush takes few round trips.
  * @param wait Whether to wait for runs that somebody else holds.
  */
 export async function flushSubmissions(
   tx: Tx,
+  begun: Promise<unknown>,
   submissions: readonly Submission[],
-  plans: Plans,
+  { plans, cache }: FlushOptions,
   wait: boolean,
 ): Promise<FlushOutcome> {
   const byRun = Map.groupBy(submissions, (submission) => submission.runId);
-  const works = await lockWorks(tx, byRun, plans, wait);
-  const locked = new Set(works.map((work) => work.context.runId));
-  const absent = [...byRun.keys()].filter((runId) => !locked.has(runId));
-  const { refused, missed } = await sortAbsent(tx, absent, byRun);
-  await answerOutsiders(tx, works);
-  await load(tx, works, (work) => work.submissions.flatMap(({ command }) => jobsNeeded(work.context.plan, command)));
+  const [seqs, epochs] = await Promise.all([
+    lockRuns(tx, [...byRun.keys()], wait),
+    shareWriters(tx, submissions),
+    begun,
+  ]);
+  await loadUnknown(tx, seqs, plans, cache);
+  const works = [...seqs].map(([runId, seq]) => {
+    const known = cache.find(runId, seq);
+    if (known === undefined) throw new Error(`run ${runId} was not loaded`);
+    return beginWork(known.context, known.header, byRun.get(runId) ?? []);
+  });
+  answerOutsiders(works, epochs);
+  const jobsWanted = (work: RunWork): readonly number[] =>
+    work.submissions.flatMap(({ command }) => jobsNeeded(work.context.plan, command));
+  const [{ refused, missed }, nowMs] = await Promise.all([
+    sortAbsent(tx, works, byRun),
+    readClock(tx),
+    load(tx, works, jobsWanted, cache),
+    loadContents(tx, works),
+  ]);
+  // Which attempt a timer is about is known only now.
   await loadContents(tx, works);
-  const nowMs = await readClock(tx);
-  await decideAll(tx, works, nowMs);
+  await decideAll(tx, works, nowMs, cache);
   await write(tx, works);
   return { works, refused, missed, nowMs };
 }
 
-async function lockWorks(
-  tx: Tx,
-  byRun: ReadonlyMap<RunId, readonly Submission[]>,
-  plans: Plans,
-  wait: boolean,
-): Promise<RunWork[]> {
-  const rows = await lockRuns(tx, [...byRun.keys()], wait);
+/** Reads the runs that the cache does not know as they are now. The transaction has them locked, so they stay so. */
+async function loadUnknown(tx: Tx, seqs: ReadonlyMap<RunId, number>, plans: Plans, cache: RunCache): Promise<void> {
+  const unknown = [...seqs].filter(([runId, seq]) => cache.find(runId, seq) === undefined).map(([runId]) => runId);
+  if (unknown.length === 0) return;
+  const rows = await loadRuns(tx, unknown);
   const compiled = await plans.load(
     tx,
     rows.map((row) => row.digest),
   );
-  return rows.map((row) => {
-    const plan = compiled.get(row.digest);
-    if (plan === undefined) throw new Error('a plan was not loaded');
-    return beginWork(row, plan, byRun.get(row.runId) ?? []);
-  });
+  for (const { digest, header, ...origin } of rows) {
+    const plan = compiled.get(digest);
+    if (plan === undefined) throw new Error(`the plan of run ${origin.runId} was not loaded`);
+    cache.keep({ ...origin, plan }, undefined, header, []);
+  }
 }
 
+/** Sorts the submissions about runs that were not locked: somebody else holds them, or they do not exist. */
 async function sortAbsent(
   tx: Tx,
-  absent: readonly RunId[],
+  works: readonly RunWork[],
   byRun: ReadonlyMap<RunId, readonly Submission[]>,
-): Promise<{ refused: Map<Submission, Answer>; missed: Submission[] }> {
+): Promise<{ refused: ReadonlyMap<Submission, Answer>; missed: readonly Submission[] }> {
   const refused = new Map<Submission, Answer>();
   const missed: Submission[] = [];
-  if (absent.length === 0) return { refused, missed };
+  if (works.length === byRun.size) return { refused, missed };
+  const locked = new Set(works.map((work) => work.context.runId));
+  const absent = [...byRun.keys()].filter((runId) => !locked.has(runId));
   const existing = await existingRuns(tx, absent);
   for (const runId of absent) {
     for (const submission of byRun.get(runId) ?? []) {
       if (existing.has(runId)) missed.push(submission);
-      else refused.set(submission, noSuchRun(runId));
+      else refused.set(submission, { reply: { type: 'Refused', refusal: noSuchRun(runId).refusal } });
     }
   }
   return { refused, missed };
 }
 
-/** Answers those who may not speak about the run: sessions of an old epoch, callers of another project. */
-async function answerOutsiders(tx: Tx, works: readonly RunWork[]): Promise<void> {
+async function shareWriters(tx: Tx, submissions: readonly Submission[]): Promise<ReadonlyMap<number, number>> {
   const instances = new Set<number>();
-  for (const work of works) {
-    for (const { writer } of work.submissions) if (writer !== undefined) instances.add(writer.instance);
-  }
-  const epochs = instances.size === 0 ? new Map<number, number>() : await shareInstances(tx, instances);
+  for (const { writer } of submissions) if (writer !== undefined) instances.add(writer.instance);
+  return instances.size === 0 ? new Map() : await shareInstances(tx, instances);
+}
+
+/** Answers those who may not speak about the run: sessions of an old epoch, callers of another project. */
+function answerOutsiders(works: readonly RunWork[], epochs: ReadonlyMap<number, number>): void {
   for (const work of works) {
     for (const submission of work.submissions) {
       const { writer, project } = submission;
       if (writer !== undefined && epochs.get(writer.instance) !== writer.epoch) {
         work.answers.set(submission, { reply: { type: 'Superseded' } });
       } else if (project !== undefined && project !== work.context.project) {
-        work.answers.set(submission, noSuchRun(work.context.runId));
+        const { refusal } = noSuchRun(work.context.runId);
+        work.answers.set(submission, { reply: { type: 'Refused', refusal } });
       }
     }
   }
 }
 
-async function load(tx: Tx, works: readonly RunWork[], wanted: (work: RunWork) => readonly number[]): Promise<void> {
+async function load(
+  tx: Tx,
+  works: readonly RunWork[],
+  wanted: (work: RunWork) => readonly number[],
+  cache: RunCache,
+): Promise<void> {
   const keys = works.flatMap((work) => {
     const { runId } = work.context;
     const missing = new Set(wanted(work).filter((job) => !work.jobs.has(job)));
+    addLoaded(work, takeCached(cache, work, missing));
     return [...missing].map((job) => ({ runId, job }));
   });
   if (keys.length === 0) return;
@@ -134,12 +168,26 @@ async function load(tx: Tx, works: readonly RunWork[], wanted: (work: RunWork) =
   }
 }
 
+/** Takes from `missing` what the cache has. */
+function takeCached(cache: RunCache, work: RunWork, missing: Set<number>): (readonly [number, JobRecord])[] {
+  const known = cache.find(work.context.runId, work.before.seq)?.jobs;
+  const found: (readonly [number, JobRecord])[] = [];
+  for (const job of missing) {
+    const record = known?.get(job);
+    if (record === undefined) continue;
+    found.push([job, record]);
+    missing.delete(job);
+  }
+  return found;
+}
+
 async function loadContents(tx: Tx, works: readonly RunWork[]): Promise<void> {
   const keys = works.flatMap((work) => {
     const { runId } = work.context;
     return work.submissions.flatMap(({ command }) => {
       const needed = attemptNeeded(work, command);
-      return needed === undefined ? [] : [{ runId, ...needed }];
+      const isMissing = needed !== undefined && !work.contents.has(contentKey(needed.job, needed.attempt));
+      return isMissing ? [{ runId, ...needed }] : [];
     });
   });
   if (keys.length === 0) return;
@@ -151,7 +199,7 @@ async function loadContents(tx: Tx, works: readonly RunWork[]): Promise<void> {
   }
 }
 
-async function decideAll(tx: Tx, works: readonly RunWork[], nowMs: number): Promise<void> {
+async function decideAll(tx: Tx, works: readonly RunWork[], nowMs: number, cache: RunCache): Promise<void> {
   let open = works;
   while (open.length > 0) {
     const wanted = new Map<RunWork, readonly number[]>();
@@ -160,7 +208,7 @@ async function decideAll(tx: Tx, works: readonly RunWork[], nowMs: number): Prom
       if (jobs.length > 0) wanted.set(work, jobs);
     }
     open = [...wanted.keys()];
-    await load(tx, open, (work) => wanted.get(work) ?? []);
+    await load(tx, open, (work) => wanted.get(work) ?? [], cache);
   }
 }
 
@@ -171,15 +219,18 @@ async function write(tx: Tx, works: readonly RunWork[]): Promise<void> {
   const queued = changed.flatMap(newlyQueued);
   const offered = changed.flatMap((work) => work.offered);
   const attempts = changed.flatMap((work) => [...work.attempts.values()]);
-  await updateRuns(
-    tx,
-    changed.map((work) => ({ runId: work.context.runId, header: work.run })),
-  );
-  if (jobs.length > 0) await updateJobs(tx, jobs);
-  if (offered.length > 0) await insertAttempts(tx, offered);
-  if (attempts.length > 0) await changeAttempts(tx, attempts);
-  await insertEvents(tx, changed.flatMap(feedEvents));
-  if (queued.length > 0) await enqueue(tx, queued);
+  await Promise.all([
+    updateRuns(
+      tx,
+      changed.map((work) => ({ runId: work.context.runId, header: work.run })),
+    ),
+    jobs.length > 0 && updateJobs(tx, jobs),
+    // An attempt may begin and end in one flush.
+    offered.length > 0 && insertAttempts(tx, offered),
+    attempts.length > 0 && changeAttempts(tx, attempts),
+    insertEvents(tx, changed.flatMap(feedEvents)),
+    queued.length > 0 && enqueue(tx, queued),
+  ]);
 }
 
 function jobWrites(work: RunWork): JobWrite[] {
@@ -214,12 +265,12 @@ function feedEvents(work: RunWork): RunWork['events'] {
   return last !== undefined && changesFeed(work) ? events.with(-1, { ...last, feed: true }) : events;
 }
 
+/** Remembers what a committed flush has made of its runs. */
+export function keepCommitted({ works }: FlushOutcome, cache: RunCache): void {
+  for (const { context, before, run, jobs } of works) cache.keep(context, before, run, jobs);
+}
+
 /** Whether what a list of runs shows has changed. */
 export function changesFeed({ before, run }: RunWork): boolean {
   return before.state !== run.state || before.counts !== run.counts || before.cancel !== run.cancel;
-}
-
-function noSuchRun(runId: RunId): Answer {
-  const message = `run ${runId} does not exist: list the runs that do with ListRuns`;
-  return { reply: { type: 'Refused', refusal: { refused: 'RUN_NOT_FOUND', message } } };
 }

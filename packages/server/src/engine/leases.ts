@@ -35,7 +35,7 @@ export function createLeases(lane: Lane, { leaseMs, heartbeatMs }: Timing): Leas
       const renewed = await lane.use((tx) => renewLeases(tx, leases, leaseMs), AbortSignal.timeout(giveUpMs));
       for (const { session, seq } of beats) {
         // Told from before the statement was sent, so a driver never counts on more than it has.
-        const leftMs = leaseMs - (performance.now() - startedMs);
+        const leftMs = Math.floor(leaseMs - (performance.now() - startedMs));
         if (renewed.has(session.facts.writer.instance)) session.pulse(seq, leftMs);
         else session.end(SUPERSEDED);
       }

@@ -6,9 +6,8 @@ import { RefusedError } from '../core/refusal.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Lane } from '../store/lane.ts';
 import { inTransaction } from '../store/transaction.ts';
-import { type FlushOutcome, flushSubmissions } from './flush.ts';
+import { type FlushOptions, type FlushOutcome, flushSubmissions, keepCommitted } from './flush.ts';
 import { createGroupCommit } from './group-commit.ts';
-import type { Plans } from './plans.ts';
 import type { Answer, RunWork, Submission, Writer } from './run-work.ts';
 
 const MAX_FLUSH = 1_000;
@@ -29,23 +28,25 @@ export interface SubmitOptions {
 
 export interface LedgerOptions {
   readonly lane: Lane;
-  readonly plans: Plans;
+  readonly flushing: FlushOptions;
   /** Hears of every run that a flush changed, after its commit and before its answers. */
   readonly onCommitted: (works: readonly RunWork[]) => void;
 }
 
-export function createLedger({ lane, plans, onCommitted }: LedgerOptions): Ledger {
+export function createLedger({ lane, flushing, onCommitted }: LedgerOptions): Ledger {
   async function flush(items: readonly Submission[]): Promise<readonly Submission[]> {
     const waiting = items.filter((item) => item.misses >= MISSES_BEFORE_WAITING);
     const quick = items.filter((item) => item.misses < MISSES_BEFORE_WAITING);
     const missed: Submission[] = [];
     if (quick.length > 0) missed.push(...(await commit(quick, false)));
-    for (const alone of Map.groupBy(waiting, (item) => item.runId).values()) missed.push(...(await commit(alone, true)));
+    for (const alone of Map.groupBy(waiting, (item) => item.runId).values())
+      missed.push(...(await commit(alone, true)));
     return missed;
   }
 
   async function commit(items: readonly Submission[], wait: boolean): Promise<readonly Submission[]> {
-    const outcome = await inTransaction(lane, (tx) => flushSubmissions(tx, items, plans, wait));
+    const outcome = await inTransaction(lane, (tx, begun) => flushSubmissions(tx, begun, items, flushing, wait));
+    keepCommitted(outcome, flushing.cache);
     onCommitted(outcome.works.filter((work) => work.events.length > 0));
     answerAll(outcome);
     for (const item of outcome.missed) item.misses++;

@@ -65,13 +65,7 @@ export function append(log: Appending, entry: LogEntry, atMs: number): LogResult
   return { type: 'Stored', offset: log.logSize };
 }
 
-function appendBytes(
-  log: Appending,
-  offset: number,
-  data: Uint8Array,
-  channel: LogChannel,
-  unixMs: number,
-): LogResult {
+function appendBytes(log: Appending, offset: number, data: Uint8Array, channel: LogChannel, unixMs: number): LogResult {
   if (offset > log.logSize) return { type: 'Gap', offset: log.logSize };
   const fresh = data.subarray(log.logSize - offset);
   if (fresh.length === 0) return { type: 'Stored', offset: log.logSize };

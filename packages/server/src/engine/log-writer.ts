@@ -73,7 +73,7 @@ export function createLogWriter({ lane, onGrown }: LogWriterOptions): LogWriter 
   const group = createGroupCommit<Item>({
     maxItems: MAX_FLUSH,
     async flush(items) {
-      const { results, grown } = await inTransaction(lane, (tx) => store(tx, items));
+      const { results, grown } = await inTransaction(lane, (tx, begun) => store(tx, begun, items));
       for (const key of grown) onGrown(key);
       items.forEach((item, i) => settle(item, results[i] ?? { type: 'Stale' }));
       return [];
@@ -96,11 +96,15 @@ export function createLogWriter({ lane, onGrown }: LogWriterOptions): LogWriter 
 
 async function store(
   tx: Tx,
+  begun: Promise<unknown>,
   items: readonly Item[],
 ): Promise<{ results: readonly LogResult[]; grown: readonly AttemptKey[] }> {
-  const epochs = await shareInstances(tx, new Set(items.map(({ writer }) => writer.instance)));
   const keys = new Map(items.map(({ id, entry }) => [id, entry.key]));
-  const heads = await lockLogHeads(tx, [...keys.values()]);
+  const [epochs, heads] = await Promise.all([
+    shareInstances(tx, new Set(items.map(({ writer }) => writer.instance))),
+    lockLogHeads(tx, [...keys.values()]),
+    begun,
+  ]);
   const logs = new Map(heads.map((head) => [formatAttemptId(head.key), beginAppending(head)]));
   const results = items.map((item): LogResult => {
     if (epochs.get(item.writer.instance) !== item.writer.epoch) return { type: 'Superseded' };
@@ -110,7 +114,10 @@ async function store(
     if (head.instance !== item.writer.instance || head.state !== 'RUNNING') return { type: 'Stale', state: head.state };
     return append(log, item.entry, item.atMs);
   });
-  await write(tx, [...logs.values()].filter((log) => log.changed));
+  await write(
+    tx,
+    [...logs.values()].filter((log) => log.changed),
+  );
   const grown = [...logs.values()].filter((log) => log.logSize > log.head.logSize || log.sections.length > 0);
   return { results, grown: grown.map((log) => log.head.key) };
 }
@@ -119,17 +126,17 @@ async function write(tx: Tx, logs: readonly Appending[]): Promise<void> {
   if (logs.length === 0) return;
   const chunks = logs.flatMap((log) => log.chunks.map((chunk) => ({ key: log.head.key, ...chunk })));
   const sections = logs.flatMap((log) => log.sections.map((section) => ({ key: log.head.key, section })));
-  if (chunks.length > 0) await insertChunks(tx, chunks);
-  if (sections.length > 0) await insertSections(tx, sections, LIMITS.sections);
-  await moveLogHeads(
-    tx,
-    logs.map((log) => ({
-      key: log.head.key,
-      logSize: log.logSize,
-      logCrc32c: log.logCrc32c,
-      outputs: log.outputsChanged ? log.outputs : undefined,
-      checkpoint: log.checkpoint,
-      progress: log.progress,
-    })),
-  );
+  const heads = logs.map((log) => ({
+    key: log.head.key,
+    logSize: log.logSize,
+    logCrc32c: log.logCrc32c,
+    outputs: log.outputsChanged ? log.outputs : undefined,
+    checkpoint: log.checkpoint,
+    progress: log.progress,
+  }));
+  await Promise.all([
+    moveLogHeads(tx, heads),
+    chunks.length > 0 && insertChunks(tx, chunks),
+    sections.length > 0 && insertSections(tx, sections, LIMITS.sections),
+  ]);
 }

@@ -6,7 +6,7 @@ import { plannedJob } from '../core/plan.ts';
 import type { Outputs } from '../core/views.ts';
 import { jobOutcomes } from '../store/outcome-rows.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
-import type { RunContext } from './run-work.ts';
+import type { RunContext } from './run-context.ts';
 
 /** Finds the values of secrets when an attempt starts. They are sent to its driver and kept nowhere. */
 export type ResolveSecrets = (request: SecretRequest) => Promise<Readonly<Record<string, string>>>;
@@ -79,7 +79,9 @@ async function needsOf(
     bytes += JSON.stringify(outputs).length;
   }
   if (bytes <= LIMITS.needsOutputBytes) return found;
-  throw new CannotStart(`the outputs of its needs are ${bytes} bytes, more than the ${LIMITS.needsOutputBytes} allowed`);
+  throw new CannotStart(
+    `the outputs of its needs are ${bytes} bytes, more than the ${LIMITS.needsOutputBytes} allowed`,
+  );
 }
 
 async function secretsOf(

@@ -64,8 +64,7 @@ export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
       params: run.params,
       labels,
       traceparent: '',
-      request:
-        request.id === undefined ? undefined : { id: request.id, bodyDigest: bodyDigest('rerun', request.body) },
+      request: request.id === undefined ? undefined : { id: request.id, bodyDigest: bodyDigest('rerun', request.body) },
     });
     if (isRefusal(created)) throw new RefusedError(created);
     return created;

@@ -3,27 +3,17 @@ import type { AttemptContent, Command, Reply } from '../core/commands.ts';
 import { decide } from '../core/decide.ts';
 import type { RunEvent } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
 import type { Plan } from '../core/plan.ts';
 import { resultOf } from '../core/attempt.ts';
 import { type JobRecord, JobsNotLoaded, liveOf, type RunHeader } from '../core/run-state.ts';
 import type { AttemptChange, AttemptInsert } from '../store/attempt-rows.ts';
-import type { EventWrite, RunRow } from '../store/ledger-rows.ts';
+import type { EventWrite } from '../store/ledger-rows.ts';
+import type { RunContext } from './run-context.ts';
 
 /** Which session writes: the number of its driver instance's row, and its epoch. */
 export interface Writer {
   readonly instance: number;
   readonly epoch: number;
-}
-
-/** What is the same for a run from its creation to its end. */
-export interface RunContext {
-  readonly runId: RunId;
-  readonly project: string;
-  readonly pipeline: string | undefined;
-  readonly params: JsonObject;
-  readonly traceparent: string;
-  readonly plan: Plan;
 }
 
 export type LedgerReply = Reply | { readonly type: 'Superseded' };
@@ -76,10 +66,9 @@ export function contentKey(job: number, attempt: number): string {
   return `${job}.${attempt}`;
 }
 
-export function beginWork(row: RunRow, plan: Plan, submissions: readonly Submission[]): RunWork {
-  const { runId, project, pipeline, params, traceparent, header } = row;
+export function beginWork(context: RunContext, header: RunHeader, submissions: readonly Submission[]): RunWork {
   return {
-    context: { runId, project, pipeline, params, traceparent, plan },
+    context,
     submissions,
     before: header,
     loaded: new Map(),

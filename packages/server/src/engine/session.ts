@@ -14,7 +14,8 @@ import type { Log } from './log.ts';
 import { createLogAcks } from './log-acks.ts';
 import type { LogEntry, LogResult, LogWriter } from './log-writer.ts';
 import { CannotStart, type ComposeStart, type StartPoint } from './offers.ts';
-import type { LedgerReply, RunContext, Writer } from './run-work.ts';
+import type { RunContext } from './run-context.ts';
+import type { LedgerReply, Writer } from './run-work.ts';
 import type { AcceptsSpec } from './spec-schemas.ts';
 
 /** Above this, a slow driver gets no offers. */

@@ -31,6 +31,7 @@ import { repeat } from './repeat.ts';
 import { joinReplicas } from './replica.ts';
 import { createReruns } from './reruns.ts';
 import { runRescue } from './rescue.ts';
+import { createRunCache } from './run-cache.ts';
 import { createRunCreation } from './run-creation.ts';
 import { createRunOperations } from './run-operations.ts';
 import { createRunQueries } from './run-queries.ts';
@@ -79,6 +80,7 @@ async function build(
   const loops: Promise<void>[] = [];
   const wakeUps = createWakeUps();
   const plans = createPlans();
+  const flushing = { plans, cache: createRunCache() };
   const sessions = createSessions(pool, log);
   const checkSpecs = createSpecCheck({ pool });
   const fit = createFit(plans);
@@ -86,9 +88,9 @@ async function build(
   const late: { announcer?: Announcer } = {};
   const onCommitted: Announcer['committed'] = (works) => late.announcer?.committed(works);
 
-  const ledger = stack.use(createLedger({ lane: pools.openLane('transitions'), plans, onCommitted }));
+  const ledger = stack.use(createLedger({ lane: pools.openLane('transitions'), flushing, onCommitted }));
   const creates = stack.use(
-    createCreates({ lane: pools.openLane('creates'), plans, onCreated: (runs) => late.announcer?.created(runs) }),
+    createCreates({ lane: pools.openLane('creates'), flushing, onCreated: (runs) => late.announcer?.created(runs) }),
   );
   const logWriter = stack.use(
     createLogWriter({
@@ -101,7 +103,7 @@ async function build(
   const timers = createTimers(pool, ledger, log);
   const dispatcher = createDispatcher({
     lane: pools.openLane('claims'),
-    plans,
+    flushing,
     sessions,
     fit,
     log,
@@ -124,7 +126,6 @@ async function build(
   const composeStart = createComposeStart(pool, resolveSecrets);
   const driverQueries = createDriverQueries({ pool });
   const driverSessions = createDriverSessions({
-    lane: pools.openLane('takeovers'),
     pool,
     plans,
     ledger,

@@ -8,21 +8,19 @@ import { LIMITS, type Timing } from '../core/limits.ts';
 import type { Refusal } from '../core/refusal.ts';
 import { type AttemptStateRow, attemptStates, type LiveAttemptRow, liveAttempts } from '../store/attempt-rows.ts';
 import { grantLease, insertSpecSchema, lockInstance, takeOver } from '../store/instance-rows.ts';
-import type { Lane } from '../store/lane.ts';
-import { readClock, runOrigins } from '../store/ledger-rows.ts';
-import { type Pool, withConnection } from '../store/pool.ts';
+import { readClock } from '../store/ledger-rows.ts';
+import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
-import { inTransaction } from '../store/transaction.ts';
 import type { Principal } from './engine.ts';
 import type { Ledger } from './ledger.ts';
 import { CannotStart, type ComposeStart, composeOffer } from './offers.ts';
 import type { Plans } from './plans.ts';
-import type { RunContext, Writer } from './run-work.ts';
+import { loadContexts } from './run-context.ts';
+import type { Writer } from './run-work.ts';
 import type { SessionFacts } from './session.ts';
 import type { AcceptsSpec, SpecSchemas } from './spec-schemas.ts';
 
 export interface TakeoverOptions {
-  readonly lane: Lane;
   readonly pool: Pool;
   readonly plans: Plans;
   readonly ledger: Ledger;
@@ -57,7 +55,7 @@ export async function takeOverInstance(
   const schemaDigest = hello.specSchema === undefined ? undefined : sha256(canonicalJson(hello.specSchema));
   const accepts = acceptsOf(options.schemas, hello, schemaDigest);
   if (typeof accepts !== 'function') return accepts;
-  const committed = await inTransaction(options.lane, (tx) =>
+  const committed = await withTransaction(options.pool, (tx) =>
     commitTakeover(tx, options, principal, hello, schemaDigest),
   );
   if ('refused' in committed) return committed;
@@ -198,7 +196,9 @@ async function orphansOf(
   nowMs: number,
 ): Promise<Orphan[]> {
   if (rows.length === 0) return [];
-  const runs = await withConnection(pool, (tx) => runContexts(tx, plans, rows));
+  const runs = await withConnection(pool, (tx) =>
+    loadContexts(tx, plans, [...new Set(rows.map(({ key }) => key.runId))]),
+  );
   return rows.flatMap((row) => {
     const run = runs.get(row.key.runId);
     if (run === undefined) return [];
@@ -214,30 +214,12 @@ async function orphansOf(
   });
 }
 
-async function runContexts(
-  tx: Tx,
-  plans: Plans,
-  rows: readonly LiveAttemptRow[],
-): Promise<ReadonlyMap<string, RunContext>> {
-  const origins = await runOrigins(tx, [...new Set(rows.map(({ key }) => key.runId))]);
-  const compiled = await plans.load(
-    tx,
-    origins.map(({ digest }) => digest),
-  );
-  return new Map(
-    origins.map(({ digest, ...origin }) => {
-      const plan = compiled.get(digest);
-      if (plan === undefined) throw new Error('a plan was not loaded');
-      return [origin.runId, { ...origin, plan }];
-    }),
-  );
-}
-
 function acceptsOf(schemas: SpecSchemas, hello: Hello, digest: Buffer | undefined): AcceptsSpec | Refusal {
   if (hello.specSchema === undefined || digest === undefined) return () => true;
   const accepts = schemas.compile(digest.toString('hex'), hello.specSchema);
   if (typeof accepts === 'function') return accepts;
-  const message = 'the spec schema of Hello cannot be used: send a valid JSON Schema (2020-12) without outside references';
+  const message =
+    'the spec schema of Hello cannot be used: send a valid JSON Schema (2020-12) without outside references';
   return { refused: 'PROTOCOL_VIOLATION', message, violations: accepts };
 }
 

@@ -61,34 +61,38 @@ const ANNOTATE_ATTEMPTS = statement(
 
 type Ended = NonNullable<AttemptChange['ended']>;
 
+/** Starts, annotates and ends attempts, in this order. */
 export async function changeAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise<void> {
   const started = changes.filter((change) => change.startedMs !== undefined);
-  if (started.length > 0) {
-    const touched = await execute(tx, START_ATTEMPTS, [
-      ...keyColumns(started),
-      plain(started, (change) => change.startedMs),
-    ]);
-    expectTouched('starting attempts', touched, started.length);
-  }
   const annotated = changes.filter((change) => change.annotations !== undefined);
-  if (annotated.length > 0) {
-    const touched = await execute(tx, ANNOTATE_ATTEMPTS, [
-      ...keyColumns(annotated),
-      jsons(annotated, (change) => change.annotations),
-    ]);
-    expectTouched('annotated attempts', touched, annotated.length);
-  }
   const ended = changes.filter((change): change is AttemptChange & { ended: Ended } => change.ended !== undefined);
-  if (ended.length === 0) return;
-  const touched = await execute(tx, END_ATTEMPTS, [
-    ...keyColumns(ended),
-    plain(ended, (change) => change.ended.state satisfies EndedAttemptState),
-    plain(ended, (change) => change.ended.finishedMs),
-    jsons(ended, (change) => change.ended.failure),
-    plain(ended, (change) => change.ended.logState),
-    texts(ended, (change) => change.ended.result),
+  await Promise.all([
+    started.length > 0 && startAttempts(tx, started),
+    annotated.length > 0 && annotateAttempts(tx, annotated),
+    ended.length > 0 && endAttempts(tx, ended),
   ]);
-  expectTouched('ending attempts', touched, ended.length);
+}
+
+async function startAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise<void> {
+  const columns = [...keyColumns(changes), plain(changes, (change) => change.startedMs)];
+  expectTouched('starting attempts', await execute(tx, START_ATTEMPTS, columns), changes.length);
+}
+
+async function annotateAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise<void> {
+  const columns = [...keyColumns(changes), jsons(changes, (change) => change.annotations)];
+  expectTouched('annotated attempts', await execute(tx, ANNOTATE_ATTEMPTS, columns), changes.length);
+}
+
+async function endAttempts(tx: Tx, changes: readonly (AttemptChange & { ended: Ended })[]): Promise<void> {
+  const touched = await execute(tx, END_ATTEMPTS, [
+    ...keyColumns(changes),
+    plain(changes, (change) => change.ended.state satisfies EndedAttemptState),
+    plain(changes, (change) => change.ended.finishedMs),
+    jsons(changes, (change) => change.ended.failure),
+    plain(changes, (change) => change.ended.logState),
+    texts(changes, (change) => change.ended.result),
+  ]);
+  expectTouched('ending attempts', touched, changes.length);
 }
 
 function keyColumns(rows: readonly { readonly key: AttemptKey }[]): string[] {
@@ -212,11 +216,7 @@ export async function attemptStates(tx: Tx, keys: readonly AttemptKey[]): Promis
     state: AttemptState;
     log_state: LogState;
     has_result: boolean;
-  }>(
-    tx,
-    ATTEMPT_STATES,
-    keyColumns(keys.map((key) => ({ key }))),
-  );
+  }>(tx, ATTEMPT_STATES, keyColumns(keys.map((key) => ({ key }))));
   return rows.map((row) => ({
     key: { runId: row.run_id, job: row.job, attempt: row.attempt },
     instance: row.instance_no,

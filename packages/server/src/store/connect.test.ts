@@ -122,7 +122,8 @@ test('idle connections that break are replaced, and told', async () => {
   const own = await createPools({ connection: proxy.connection, schema: 'conveyor' }, { warn });
   await own.pool.query('SELECT 1');
   await proxy.cut();
-  await vi.waitFor(() => expect(warn).toHaveBeenCalledWith(expect.anything(), 'idle database connection lost'));
+  const lost = 'idle database connection lost';
+  await vi.waitFor(() => expect(warn).toHaveBeenCalledWith(expect.anything(), lost), { timeout: 10_000 });
   await proxy.open();
   expect((await own.pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
   await own[Symbol.asyncDispose]();
@@ -136,8 +137,11 @@ test('disposing closes every connection, lanes included, and may be repeated', a
   await own[Symbol.asyncDispose]();
   await own[Symbol.asyncDispose]();
   await expect(lane.use((client) => client.query('SELECT 1'))).rejects.toThrow('the lane is closed');
-  await vi.waitFor(async () => {
-    const { rows } = await pools.pool.query("SELECT FROM pg_stat_activity WHERE application_name = 'conveyor short'");
-    expect(rows).toEqual([]);
-  });
+  await vi.waitFor(
+    async () => {
+      const { rows } = await pools.pool.query("SELECT FROM pg_stat_activity WHERE application_name = 'conveyor short'");
+      expect(rows).toEqual([]);
+    },
+    { timeout: 10_000 },
+  );
 });

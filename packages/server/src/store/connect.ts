@@ -26,7 +26,8 @@ export async function createPools(config: DatabaseConfig, log?: ConnectionLog): 
   return {
     pool,
     openLane(name, options) {
-      const lane = openLane(connectionOptions(config, name), options, log);
+      // A lane sends what does not depend on an answer without waiting for it.
+      const lane = openLane({ ...connectionOptions(config, name), pipeline: true }, options, log);
       lanes.push(lane);
       return lane;
     },

@@ -45,6 +45,8 @@ export function connectionOptions(config: DatabaseConfig, lane: string): ClientC
     ['tcp_keepalives_idle', 10],
     ['tcp_keepalives_interval', 5],
     ['tcp_keepalives_count', 3],
+    // Statements are prepared once and run with arrays of any length: planning them each time would cost more than running them.
+    ['plan_cache_mode', 'force_generic_plan'],
   ]
     .map(([name, value]) => `-c ${name}=${value}`)
     .join(' ');

@@ -17,7 +17,9 @@ export interface DueJobs {
 }
 
 export async function dueJobs(tx: Tx, limit: number): Promise<DueJobs> {
-  const rows = await rowsOf<{ now_ms: number; run_id: RunId | null; job: number; due_ms: number }>(tx, DUE_JOBS, [limit]);
+  const rows = await rowsOf<{ now_ms: number; run_id: RunId | null; job: number; due_ms: number }>(tx, DUE_JOBS, [
+    limit,
+  ]);
   const nowMs = rows[0]?.now_ms ?? 0;
   const due: JobKey[] = [];
   for (const row of rows) {

@@ -33,10 +33,14 @@ function open(options: LaneOptions & { readonly queryTimeoutMs?: number } = {}):
   return lane;
 }
 
-/** Resolves once a lane has tried in vain to connect, and then tried again. */
-async function connectionsFailed(): Promise<void> {
+/** Resolves once a lane has tried in vain to connect from now on. */
+async function connectionFailed(): Promise<void> {
   failed.mockClear();
-  await vi.waitFor(() => expect(failed.mock.calls.length).toBeGreaterThan(2));
+  await eventually(() => expect(failed).toHaveBeenCalled());
+}
+
+async function eventually<T>(check: () => T): Promise<Awaited<T>> {
+  return (await vi.waitFor(check, { timeout: 10_000 })) as Awaited<T>;
 }
 
 async function pidOf(client: ClientBase): Promise<number> {
@@ -58,7 +62,7 @@ test('a lane whose session was ended connects again', async () => {
   const lane = open();
   const pid = await lane.use(pidOf);
   await terminate(pid);
-  await vi.waitFor(async () => expect(await lane.use(pidOf)).not.toBe(pid));
+  await eventually(async () => expect(await lane.use(pidOf)).not.toBe(pid));
 });
 
 test('work under which the connection breaks fails and is not repeated', async () => {
@@ -80,7 +84,7 @@ test('work waits while the database is away', async () => {
   await proxy.cut();
   const lane = open();
   const waiting = lane.use(pidOf);
-  await connectionsFailed();
+  await connectionFailed();
   await proxy.open();
   expect(await waiting).toBeGreaterThan(0);
 });
@@ -89,9 +93,9 @@ test('work waits through an outage that comes later', async () => {
   const lane = open();
   await lane.use(pidOf);
   await proxy.cut();
-  await connectionsFailed();
+  await connectionFailed();
   const waiting = lane.use(pidOf);
-  await connectionsFailed();
+  await connectionFailed();
   await proxy.open();
   expect(await waiting).toBeGreaterThan(0);
 });
@@ -148,7 +152,7 @@ test('each new connection is prepared before it is used', async () => {
   });
   const first = await lane.use(pidOf);
   await terminate(first);
-  const next = await vi.waitFor(async () => {
+  const next = await eventually(async () => {
     const pid = await lane.use(pidOf);
     expect(pid).not.toBe(first);
     return pid;

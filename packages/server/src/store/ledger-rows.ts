@@ -41,24 +41,36 @@ interface RunColumns {
   finished_ms: number | null;
 }
 
-const LOCKED_COLUMNS = `run_id, project, encode(digest, 'hex') as digest, pipeline, params, traceparent, state, seq, last_ms, total, open,
-  succeeded, failed, failure_allowed, skipped, cancelled, cancel, started_ms, finished_ms`;
-
 const LOCK_FREE_RUNS = statement(
   'lock_free_runs',
-  `select ${LOCKED_COLUMNS} from runs where run_id = any($1::uuid[]) order by run_id for no key update skip locked`,
+  'select run_id, seq from runs where run_id = any($1::uuid[]) order by run_id for no key update skip locked',
 );
 const LOCK_RUNS = statement(
   'lock_runs',
-  `select ${LOCKED_COLUMNS} from runs where run_id = any($1::uuid[]) order by run_id for no key update`,
+  'select run_id, seq from runs where run_id = any($1::uuid[]) order by run_id for no key update',
 );
 
 /**
- * Locks runs, in order of their ids. The rows are as of the lock.
+ * Locks runs, in order of their ids, and tells the number of their newest event as of the lock.
  * @param wait False: runs that somebody else holds are left out.
  */
-export async function lockRuns(tx: Tx, runIds: readonly RunId[], wait: boolean): Promise<RunRow[]> {
-  const rows = await rowsOf<RunColumns>(tx, wait ? LOCK_RUNS : LOCK_FREE_RUNS, [plain(runIds, (id) => id)]);
+export async function lockRuns(tx: Tx, runIds: readonly RunId[], wait: boolean): Promise<ReadonlyMap<RunId, number>> {
+  const rows = await rowsOf<{ run_id: RunId; seq: number }>(tx, wait ? LOCK_RUNS : LOCK_FREE_RUNS, [
+    plain(runIds, (id) => id),
+  ]);
+  return new Map(rows.map((row) => [row.run_id, row.seq]));
+}
+
+const LOAD_RUNS = statement(
+  'load_runs',
+  `select run_id, project, encode(digest, 'hex') as digest, pipeline, params, traceparent, state, seq, last_ms, total, open,
+     succeeded, failed, failure_allowed, skipped, cancelled, cancel, started_ms, finished_ms
+   from runs where run_id = any($1::uuid[])`,
+);
+
+/** Loads runs that the transaction has locked. */
+export async function loadRuns(tx: Tx, runIds: readonly RunId[]): Promise<RunRow[]> {
+  const rows = await rowsOf<RunColumns>(tx, LOAD_RUNS, [plain(runIds, (id) => id)]);
   return rows.map((row) => ({
     runId: row.run_id,
     project: row.project,

@@ -200,14 +200,11 @@ const CHUNKS_A_READ = 256;
 
 /** Reads stored bytes from `from` up to `to`, or fewer: at least one chunk if there is any. Chunks are cut to the range. */
 export async function readChunks(tx: Tx, key: AttemptKey, from: number, to: number): Promise<LogChunk[]> {
-  const rows = await rowsOf<{ start_offset: number; data: Buffer; spans: [number, number, number][] }>(tx, READ_CHUNKS, [
-    key.runId,
-    key.job,
-    key.attempt,
-    from,
-    to,
-    CHUNKS_A_READ,
-  ]);
+  const rows = await rowsOf<{ start_offset: number; data: Buffer; spans: [number, number, number][] }>(
+    tx,
+    READ_CHUNKS,
+    [key.runId, key.job, key.attempt, from, to, CHUNKS_A_READ],
+  );
   return rows.flatMap((row) => cutChunk(row.start_offset, row.data, row.spans, from, to));
 }
 

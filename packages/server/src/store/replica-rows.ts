@@ -26,10 +26,7 @@ export async function touchReplica(tx: Tx, replica: string, version: string): Pr
   return { nowMs: row.now_ms, lastMs: row.last_ms ?? undefined, others: row.others };
 }
 
-const GIVE_GRACE = statement(
-  'give_grace',
-  'update cluster set grace_until_ms = greatest(grace_until_ms, $1)',
-);
+const GIVE_GRACE = statement('give_grace', 'update cluster set grace_until_ms = greatest(grace_until_ms, $1)');
 
 /** Nobody is declared lost before `untilMs`. */
 export async function giveGrace(tx: Tx, untilMs: number): Promise<void> {

@@ -19,13 +19,15 @@ class CommitUnanswered extends Error {
 /**
  * Runs `work` in a transaction and resolves with its result once that is committed. Rejects when it is known not to be: with what
  * `work` threw, or with the failure of the connection.
+ * @param work May send statements at once, so that they share a round trip with the beginning; awaits `begun` before it writes.
  */
-export async function inTransaction<T>(lane: Lane, work: (tx: Tx) => Promise<T>): Promise<T> {
+export async function inTransaction<T>(lane: Lane, work: (tx: Tx, begun: Promise<unknown>) => Promise<T>): Promise<T> {
   let result: { readonly value: T } | undefined;
   try {
     await lane.use(async (tx) => {
-      const xid = await begin(tx);
-      result = { value: await work(tx) };
+      const begun = begin(tx);
+      const [xid, value] = await Promise.all([begun, work(tx, begun)]);
+      result = { value };
       await commit(tx, xid);
     });
   } catch (error) {
@@ -57,7 +59,9 @@ async function commit(tx: Tx, xid: string): Promise<void> {
 async function tookEffect(lane: Lane, xid: string): Promise<boolean> {
   for (;;) {
     const status = await lane.use(async (tx) => {
-      const { rows } = await tx.query<{ status: string | null }>('select pg_xact_status($1::text::xid8) as status', [xid]);
+      const { rows } = await tx.query<{ status: string | null }>('select pg_xact_status($1::text::xid8) as status', [
+        xid,
+      ]);
       return rows[0]?.status;
     });
     if (status !== 'in progress') return status === 'committed';

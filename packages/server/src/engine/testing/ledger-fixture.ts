@@ -18,6 +18,7 @@ import { flushSubmissions } from '../flush.ts';
 import { createLedger } from '../ledger.ts';
 import { createPlans, type Plans } from '../plans.ts';
 import type { LedgerReply } from '../run-work.ts';
+import { createRunCache } from '../run-cache.ts';
 import { createWakeUps, type WakeUps } from '../wake-ups.ts';
 
 export interface RunInput {
@@ -51,16 +52,17 @@ export interface LedgerFixture extends AsyncDisposable {
 export async function openLedgerFixture({ config }: TestDatabase): Promise<LedgerFixture> {
   const pools = await createPools(config);
   const plans = createPlans();
+  const flushing = { plans, cache: createRunCache() };
   const wakeUps = createWakeUps();
   const ledger = createLedger({
     lane: pools.openLane('transitions'),
-    plans,
+    flushing,
     onCommitted(works) {
       for (const { context } of works) wakeUps.ring(`run:${context.runId}`);
       wakeUps.ring('feed');
     },
   });
-  const creates = createCreates({ lane: pools.openLane('creates'), plans, onCreated: () => wakeUps.ring('feed') });
+  const creates = createCreates({ lane: pools.openLane('creates'), flushing, onCreated: () => wakeUps.ring('feed') });
 
   const submit = async (runId: RunId, command: Command) => (await ledger.submit(runId, command)).reply;
 
@@ -97,7 +99,7 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
         answer: () => undefined,
         fail: () => undefined,
       };
-      const { works } = await flushSubmissions(tx, [submission], plans, true);
+      const { works } = await flushSubmissions(tx, Promise.resolve(), [submission], flushing, true);
       const answer = works[0]?.answers.get(submission);
       if (answer === undefined) throw new Error('the command was not decided on');
       return answer.reply;

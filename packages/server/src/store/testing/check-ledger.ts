@@ -10,7 +10,7 @@ import type { JsonObject } from '../../core/json.ts';
 import { compilePlan } from '../../core/plan.ts';
 import { dueOf } from '../../core/settle.ts';
 import type { Failure } from '../../core/states.ts';
-import { eventOf, loadAllJobs, lockRuns } from '../ledger-rows.ts';
+import { eventOf, loadAllJobs, loadRuns } from '../ledger-rows.ts';
 import type { Tx } from '../sql.ts';
 
 /**
@@ -130,7 +130,7 @@ function noteAttempt(attempts: Map<string, AttemptFacts>, event: RunEvent, timeM
 }
 
 async function compareRun(tx: Tx, runId: RunId, { run }: Evolving, report: Report): Promise<void> {
-  const [row] = await lockRuns(tx, [runId], true);
+  const [row] = await loadRuns(tx, [runId]);
   compare('its row', row?.header, run, report);
 }
 
