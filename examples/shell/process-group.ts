@@ -80,6 +80,7 @@ interface Pipe {
 function forward(source: Readable, write: (bytes: Uint8Array) => Promise<void>): Pipe {
   let readAtMs = 0;
   let writing = false;
+  let over = false;
   let silence: NodeJS.Timeout | undefined;
   const copy = async (): Promise<void> => {
     try {
@@ -92,13 +93,14 @@ function forward(source: Readable, write: (bytes: Uint8Array) => Promise<void>):
     } catch {
       // A pipe that broke, or was closed below, has no more to say.
     } finally {
+      over = true;
       clearInterval(silence);
     }
   };
-  const ended = copy();
   return {
-    ended,
+    ended: copy(),
     endWhenSilent() {
+      if (over) return;
       readAtMs = performance.now();
       silence = setInterval(() => {
         if (!writing && performance.now() - readAtMs >= silenceMs) source.destroy();

@@ -1,9 +1,10 @@
 // The shell driver's jobs, run for real in temporary workspaces.
-import { spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import type { Readable } from 'node:stream';
 import { join } from 'node:path';
 import { JobFailure, JobStopped, type JobContext, type JsonValue } from '@conveyor/driver';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
@@ -198,6 +199,27 @@ async function pidsOf(job: Job): Promise<number[]> {
   return job.stdout.trim().split(' ').map(Number);
 }
 
+/** A process that runs a script as a process group, and nothing else. */
+function spawnGroup(script: readonly string[]): ChildProcessByStdio<null, Readable, null> {
+  const program = `
+    import { runProcessGroup } from ${JSON.stringify(join(import.meta.dirname, 'process-group.ts'))};
+    const never = new AbortController().signal;
+    await runProcessGroup({
+      command: ['sh', '-c', ${JSON.stringify(script.join('\n'))}],
+      cwd: '/',
+      env: process.env,
+      signal: never,
+      killed: never,
+      write: async (bytes) => { process.stdout.write(bytes); },
+    });
+  `;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  return child;
+}
+
 describe('a process group', () => {
   test('is asked to stop by a cancel, and may clean up', async () => {
     const job = new Job({ commands: ['trap "echo cleaned; exit 7" TERM', 'echo ready', 'sleep 1000 & wait'] });
@@ -242,21 +264,7 @@ describe('a process group', () => {
   });
 
   test('dies with its driver', async () => {
-    const program = `
-      import { runProcessGroup } from ${JSON.stringify(join(import.meta.dirname, 'process-group.ts'))};
-      const never = new AbortController().signal;
-      await runProcessGroup({
-        command: ['sh', '-c', ${JSON.stringify(stubborn.join('\n'))}],
-        cwd: '/',
-        env: process.env,
-        signal: never,
-        killed: never,
-        write: async (bytes) => { process.stdout.write(bytes); },
-      });
-    `;
-    const driver = spawn(process.execPath, ['--input-type=module', '--eval', program], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    const driver = spawnGroup(stubborn);
     const exited = once(driver, 'exit');
     const [first] = (await once(driver.stdout, 'data')) as [Buffer];
     const pids = first.toString().trim().split(' ').map(Number);
@@ -264,6 +272,10 @@ describe('a process group', () => {
     driver.kill('SIGKILL');
     await exited;
     await expect.poll(() => pids.some(isAlive)).toBe(false);
+  });
+
+  test('leaves nothing that keeps its driver from exiting', async () => {
+    expect(await once(spawnGroup(['echo done']), 'exit')).toEqual([0, null]);
   });
 
   test('leaves no file behind when it is killed', async () => {

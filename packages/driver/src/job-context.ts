@@ -119,6 +119,8 @@ const maxOutputBytes = 64 * 1024;
 const maxAnnotations = 100;
 const maxSections = 500;
 const maxCheckpointBytes = 4 * 1024;
+/** `\\u0000` in JSON, but not a backslash and `u0000`. */
+const escapedNul = /(?<!\\)(?:\\\\)*\\u0000/;
 const outputKey = /^[A-Za-z0-9._-]{1,128}$/;
 
 /** The context of an attempt that `start` lets run. */
@@ -183,7 +185,7 @@ class AttemptContext<Spec> implements JobContext<Spec> {
       throw new RangeError(`output key ${JSON.stringify(key)} is not 1 to 128 characters of A-Z a-z 0-9 . _ -`);
     }
     const json = JSON.stringify({ [key]: value });
-    if (json.includes('\\u0000')) throw new RangeError(`output ${key} contains NUL`);
+    if (escapedNul.test(json)) throw new RangeError(`output ${key} contains NUL`);
     const sizes = (this.#outputBytes ??= new Map());
     let bytes = Buffer.byteLength(json) - (sizes.get(key) ?? 0);
     for (const size of sizes.values()) bytes += size;

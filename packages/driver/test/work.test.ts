@@ -281,7 +281,7 @@ describe('work', () => {
           () => context.checkpoint(new Uint8Array(4097)),
           () => context.progress({ fraction: 1.5 }),
         ];
-        context.output('fits', 'x'.repeat(65_000));
+        context.output('fits', '\\u0000'.repeat(5));
         context.output('fits', 'x'.repeat(65_000));
         for (const attempt of attempts) {
           try {
