@@ -78,7 +78,8 @@ export async function listRunsById(
 function isOfOrigin({ pipeline, labels }: RunOrigin): Expression<boolean> {
   const ofPipeline = pipeline === undefined ? sql<boolean>`true` : sql<boolean>`pipeline = ${pipeline}`;
   if (Object.keys(labels).length === 0) return ofPipeline;
-  return sql<boolean>`${ofPipeline} and labels @> ${JSON.stringify(labels)}::jsonb`;
+  // Runs without labels are not in the index.
+  return sql<boolean>`${ofPipeline} and labels <> '{}' and labels @> ${JSON.stringify(labels)}::jsonb`;
 }
 
 function selectRuns(project: string) {

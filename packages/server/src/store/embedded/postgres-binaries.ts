@@ -24,7 +24,14 @@ export interface PostgresBinaries {
 }
 
 /** The environment of PostgreSQL's programs: nothing of ours, so that no PG* variable reaches them. */
-export const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' };
+export const environment = {
+  PATH: '/usr/local/bin:/usr/bin:/bin',
+  LC_ALL: 'C',
+  TZ: 'UTC',
+  // Arrays of a flush are larger than what glibc keeps by default: it would give their memory back, and fault it in again, each time.
+  MALLOC_MMAP_THRESHOLD_: '67108864',
+  MALLOC_TRIM_THRESHOLD_: '67108864',
+};
 
 export interface BinaryPlaces {
   /** The packaged files; default: the installed package for this platform. */
