@@ -17,13 +17,21 @@ import type { Offer, Orphan, ServerFrame, Start, Verdict, Welcome } from '../../
 import { type AttemptKey, formatAttemptId, formatJobId } from '../../core/ids.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { encodeOutputs } from '../encode-job.ts';
+import { encodeHotFrame } from './encode-hot-frames.ts';
 
 /** The bytes of one frame. */
 export function encodeFrame(frame: ServerFrame): Uint8Array {
-  const bytes = toBinary(ServerFrameSchema, create(ServerFrameSchema, { frame: initFrame(frame) }));
+  const hot = encodeHotFrame(frame);
+  if (hot !== undefined) return hot;
+  const bytes = encodeGenericFrame(frame);
   if (bytes.length <= LIMITS.responseBytes || frame.type !== 'Welcome' || frame.orphans.length === 0) return bytes;
   // What the driver is not told of, it does not adopt: after the offer timeout these attempts are lost and tried again.
   return encodeFrame({ ...frame, orphans: frame.orphans.slice(0, frame.orphans.length / 2) });
+}
+
+/** As encodeFrame, by the generic encoder. */
+export function encodeGenericFrame(frame: ServerFrame): Uint8Array {
+  return toBinary(ServerFrameSchema, create(ServerFrameSchema, { frame: initFrame(frame) }));
 }
 
 type FrameInit = NonNullable<MessageInitShape<typeof ServerFrameSchema>['frame']>;
