@@ -26,6 +26,8 @@ import { overloaded } from './ledger.ts';
 import type { RunContext } from './run-context.ts';
 
 const MAX_FLUSH = 500;
+/** Runs of more jobs go by a lane of their own, so that nobody waits behind them. */
+const LARGE_JOBS = 500;
 /** Jobs of one flush; one run may have more, and then is alone. */
 const MAX_JOBS = 2_000;
 
@@ -48,6 +50,7 @@ export interface Creates extends AsyncDisposable {
 
 export interface CreatesOptions {
   readonly lane: Lane;
+  readonly largeLane: Lane;
   readonly flushing: FlushOptions;
   /** Hears of new runs after their commit: the projects and the drivers whose queues grew. */
   readonly onCreated: (runs: readonly NewRunNotice[]) => void;
@@ -84,13 +87,13 @@ interface BegunRun {
   readonly notice: NewRunNotice;
 }
 
-export function createCreates({ lane, flushing, onCreated }: CreatesOptions): Creates {
+export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesOptions): Creates {
   // Definitions that are known to be committed, by digest; forgotten together when there are many.
   const stored = new Set<DefinitionDigest>();
 
-  async function flush(items: readonly Item[]): Promise<readonly Item[]> {
+  async function flush(on: Lane, items: readonly Item[]): Promise<readonly Item[]> {
     const { now, later } = withinJobs(items);
-    const { answers, begun } = await inTransaction(lane, (tx, begun) => insertAll(tx, begun, now, stored));
+    const { answers, begun } = await inTransaction(on, (tx, begun) => insertAll(tx, begun, now, stored));
     if (stored.size > 10_000) stored.clear();
     for (const item of now) stored.add(item.run.digest);
     for (const { context, after } of begun) flushing.cache.keep(context, undefined, after.run, after.jobs);
@@ -99,16 +102,26 @@ export function createCreates({ lane, flushing, onCreated }: CreatesOptions): Cr
     return later;
   }
 
-  const group = createGroupCommit<Item>({ maxItems: MAX_FLUSH, flush, fail: (item, error) => item.fail(error) });
+  const groupOn = (on: Lane) =>
+    createGroupCommit<Item>({
+      maxItems: MAX_FLUSH,
+      flush: (items) => flush(on, items),
+      fail: (item, error) => item.fail(error),
+    });
+  const group = groupOn(lane);
+  const largeGroup = groupOn(largeLane);
 
   return {
     create(run) {
-      if (group.waiting() >= LIMITS.pendingCommands) return Promise.reject(overloaded());
+      if (group.waiting() + largeGroup.waiting() >= LIMITS.pendingCommands) return Promise.reject(overloaded());
       const plan = flushing.plans.put(run.digest, run.definition);
       const runId = makeRunId(Date.now(), randomBytes(10));
-      return new Promise((answer, fail) => group.add({ run, runId, plan, answer, fail }));
+      const chosen = plan.jobs.length > LARGE_JOBS ? largeGroup : group;
+      return new Promise((answer, fail) => chosen.add({ run, runId, plan, answer, fail }));
     },
-    [Symbol.asyncDispose]: () => group[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await Promise.all([group[Symbol.asyncDispose](), largeGroup[Symbol.asyncDispose]()]);
+    },
   };
 }
 

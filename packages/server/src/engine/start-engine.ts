@@ -90,7 +90,12 @@ async function build(
 
   const ledger = stack.use(createLedger({ lane: pools.openLane('transitions'), flushing, onCommitted }));
   const creates = stack.use(
-    createCreates({ lane: pools.openLane('creates'), flushing, onCreated: (runs) => late.announcer?.created(runs) }),
+    createCreates({
+      lane: pools.openLane('creates'),
+      largeLane: pools.openLane('large creates'),
+      flushing,
+      onCreated: (runs) => late.announcer?.created(runs),
+    }),
   );
   const logWriter = stack.use(
     createLogWriter({

@@ -62,7 +62,12 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
       wakeUps.ring('feed');
     },
   });
-  const creates = createCreates({ lane: pools.openLane('creates'), flushing, onCreated: () => wakeUps.ring('feed') });
+  const creates = createCreates({
+    lane: pools.openLane('creates'),
+    largeLane: pools.openLane('large creates'),
+    flushing,
+    onCreated: () => wakeUps.ring('feed'),
+  });
 
   const submit = async (runId: RunId, command: Command) => (await ledger.submit(runId, command)).reply;
 
