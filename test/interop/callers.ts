@@ -1,6 +1,8 @@
 // Owns two programs that know the contract only by what the server says of itself: grpcurl and `buf curl`. Both call a method
 // with JSON and show what came back as JSON.
 import { join } from 'node:path';
+import { fromBinary } from '@bufbuild/protobuf';
+import { ErrorInfoSchema } from '@conveyor/protocol/google/rpc/error_details_pb.js';
 import { type CommandOptions, mustRun, runCommand } from './command.ts';
 import { repository } from './toolchains.ts';
 
@@ -9,7 +11,7 @@ export interface CallResult {
   readonly messages: readonly Message[];
   /** A gRPC status code; 0 is OK. */
   readonly code: number;
-  /** The reason in the error's ErrorInfo, as the program shows it. */
+  /** The reason in the error's ErrorInfo. */
   readonly reason: string | undefined;
 }
 
@@ -93,9 +95,10 @@ export function createBufCurl(address: string, protocol: 'grpc' | 'grpcweb' | 'c
       if (code === 0) return { messages: readMessages(stdout), code: 0, reason: undefined };
       // The exit code is the status code times eight; others mean that nothing was called.
       if (code === null || code < 8) throw new Error(`buf curl ${method}: exit code ${code}\n${stderr}`);
-      const error = JSON.parse(stderr) as { details?: { type: string; debug?: { reason?: string } }[] };
-      const info = error.details?.find((detail) => detail.type === 'google.rpc.ErrorInfo');
-      return { messages: readMessages(stdout), code: code / 8, reason: info?.debug?.reason };
+      const error = JSON.parse(stderr) as { details?: { type: string; value: string }[] };
+      const info = error.details?.find(({ type }) => type === 'google.rpc.ErrorInfo');
+      const reason = info && fromBinary(ErrorInfoSchema, Buffer.from(info.value, 'base64')).reason;
+      return { messages: readMessages(stdout), code: code / 8, reason };
     },
   };
 }

@@ -1,6 +1,7 @@
 // Owns programs that are not ours: started, fed, read to their end, and killed when the signal aborts.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { basename } from 'node:path';
 import { text } from 'node:stream/consumers';
 
 export interface CommandOptions {
@@ -42,8 +43,26 @@ export async function runCommand(
 /** As `runCommand`, but throws when the exit code is not 0. Returns the standard output. */
 export async function mustRun(file: string, argv: readonly string[], options: CommandOptions): Promise<string> {
   const { code, stdout, stderr } = await runCommand(file, argv, options);
-  if (code !== 0) throw new Error(`${file} ${argv.join(' ')}: exit code ${code}\n${stdout}${stderr}`);
+  // Its arguments may hold a token.
+  if (code !== 0) throw new Error(`${basename(file)} ended with exit code ${code}\n${stdout}${stderr}`);
   return stdout;
+}
+
+/** A program that goes on until it is ended; what it writes to standard error is written to ours. */
+export interface Program extends AsyncDisposable {
+  /** Sends the signal and returns once the program has ended. */
+  end(signal: NodeJS.Signals): Promise<void>;
+}
+
+/** Starts a program; disposing ends it at once. */
+export function startProgram(file: string, argv: readonly string[], env: Readonly<Record<string, string>>): Program {
+  const child = spawn(file, argv, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'inherit'] });
+  const ended = once(child, 'exit');
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    child.kill(signal);
+    await ended;
+  };
+  return { end, [Symbol.asyncDispose]: () => end('SIGKILL') };
 }
 
 /** Whether a program can be started at all. */

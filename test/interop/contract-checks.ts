@@ -7,7 +7,7 @@ import { type Caller, type Grpcurl, createBufCurl, createGrpcurl } from './calle
 import type { Checklist } from './checklist.ts';
 import { callEveryMethod } from './every-method.ts';
 
-const limitMs = 60_000;
+const limitMs = 90_000;
 
 const services = ['DriverService', 'JobService', 'PipelineService', 'RunService', 'ServerService'];
 

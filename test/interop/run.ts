@@ -5,7 +5,8 @@ import { temporaryDirectory } from '../bench/temporary-directory.ts';
 import { createChecklist } from './checklist.ts';
 import { isInstalled } from './command.ts';
 import { checkWithBufCurl, checkWithGrpcurl } from './contract-checks.ts';
-import { buildGrpcurl } from './toolchains.ts';
+import { checkPythonDriver } from './python-checks.ts';
+import { type Python, buildGrpcurl, preparePython } from './toolchains.ts';
 
 const buildLimitMs = 240_000;
 
@@ -22,6 +23,15 @@ async function main(): Promise<boolean> {
     if (grpcurl !== undefined) await checkWithGrpcurl(checklist, server, grpcurl);
   } else {
     checklist.cannotRun('grpcurl', 'go is not installed');
+  }
+  if (await isInstalled('python3', ['-m', 'venv', '--help'])) {
+    let python: Python | undefined;
+    await checklist.check('stubs are generated with python3', buildLimitMs, async (signal) => {
+      python = await preparePython(directory.path, signal);
+    });
+    if (python !== undefined) await checkPythonDriver(checklist, server, python);
+  } else {
+    checklist.cannotRun('the driver in Python', 'python3 with its module venv is not installed');
   }
   return checklist.conclude();
 }
