@@ -76,7 +76,8 @@ export function createBufCurl(address: string, protocol: 'grpc' | 'grpcweb' | 'c
   const argv = (path: string, { token, deadlineS }: CallOptions, words: readonly string[] = []): string[] => [
     'curl',
     ...schema,
-    ...['--protocol', protocol],
+    '--protocol',
+    protocol,
     ...(token === undefined ? [] : ['--header', `authorization: Bearer ${token}`]),
     ...(deadlineS === undefined ? [] : ['--timeout', `${deadlineS}s`]),
     ...words,
