@@ -1,7 +1,6 @@
 // Reads what shall run, and which runs are meant.
 import { type RunFilter as RunFilterMessage, type RunSpec } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
-import { checkDefinition } from '../core/check-definition.ts';
 import {
   addViolation,
   checkCount,
@@ -84,7 +83,7 @@ function decodeSource(found: Found, field: string, source: RunSpec['source'] | u
       return { pipeline: { name, ...(revision !== undefined && { revision }) } };
     }
     case 'definition':
-      return { definition: checkDefinition(found, `${field}.definition`, decodeDefinition(source.value)) };
+      return { definition: decodeDefinition(found, `${field}.definition`, source.value) };
     case undefined:
       addViolation(found, field, 'is required: what to run, by `pipeline` or by `definition`');
       return {};

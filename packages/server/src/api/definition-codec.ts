@@ -1,6 +1,6 @@
 // Definitions between the contract and core. What has its default value is left out when a definition is sent: it reads as it was
 // applied, and stays small.
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import {
   type JobDefinition as JobDefinitionMessage,
@@ -8,11 +8,12 @@ import {
   type JobTimeoutsSchema,
   LeaseDoubt,
   type PipelineDefinition as PipelineDefinitionMessage,
-  type PipelineDefinitionSchema,
+  PipelineDefinitionSchema,
   type RetryPolicySchema,
   RunCondition,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import type { DefinitionInput, JobInput } from '../core/check-definition.ts';
+import { checkDefinition, type JobInput } from '../core/check-definition.ts';
+import { addViolation, type Found } from '../core/check-fields.ts';
 import {
   DEFAULT_RETRY,
   DEFAULT_TIMEOUTS,
@@ -21,13 +22,17 @@ import {
   type JobTimeouts,
   type RetryPolicy,
 } from '../core/definition.ts';
+import { LIMITS } from '../core/limits.ts';
 import { decodeDuration } from './request-fields.ts';
 
-/** Takes a definition apart for checkDefinition; says nothing about what is wrong with it. */
-export function decodeDefinition({ jobs, paramsSchema, labels }: PipelineDefinitionMessage): DefinitionInput {
-  return { jobs: jobs.map(decodeJobDefinition), paramsSchema, labels };
+/** Adds what is wrong to `found`, with paths under `field`. */
+export function decodeDefinition(found: Found, field: string, definition: PipelineDefinitionMessage): Definition {
+  const { jobs, paramsSchema, labels } = definition;
+  checkBinarySize(found, field, definition);
+  return checkDefinition(found, field, { jobs: jobs.map(decodeJobDefinition), paramsSchema, labels });
 }
 
+/** Takes a job apart for checkLoneJob and checkDefinition; says nothing about what is wrong with it. */
 export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
   const { name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets } = job;
   return {
@@ -59,6 +64,17 @@ export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
     allowFailure,
     secrets,
   };
+}
+
+/**
+ * Checks that a definition can be read again by every protocol: JSON is short for lists of numbers, of which the binary form takes
+ * five times the room. A few jobs cannot grow too large: each is bounded by itself.
+ */
+function checkBinarySize(found: Found, field: string, definition: PipelineDefinitionMessage): void {
+  if (definition.jobs.length <= 2) return;
+  const bytes = toBinary(PipelineDefinitionSchema, definition).length;
+  if (bytes <= LIMITS.requestBytes) return;
+  addViolation(found, field, `must have at most ${LIMITS.requestBytes} bytes in binary form; has ${bytes}`);
 }
 
 export function encodeDefinition(definition: Definition): MessageInitShape<typeof PipelineDefinitionSchema> {

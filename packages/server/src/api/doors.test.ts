@@ -221,18 +221,21 @@ describe('the HTTP door', () => {
     expect(await response.json()).toMatchObject({ code: 'unimplemented' });
   });
 
-  it.each(['{"runId": 5}', '{"runId"', '[]'])('refuses the malformed body %s with a reason', async (body) => {
-    const response = await fetch(`${doors.httpUrl}/conveyor.v1.RunService/GetRun`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...bearer },
-      body,
-    });
-    expect(response.status).toBe(400);
-    expect(await response.json()).toMatchObject({
-      code: 'invalid_argument',
-      details: [{ type: 'google.rpc.ErrorInfo' }],
-    });
-  });
+  it.each(['{"runId": 5}', '{"runId"', '[]', '{"runID": "x"}'])(
+    'refuses the malformed body %s with a reason',
+    async (body) => {
+      const response = await fetch(`${doors.httpUrl}/conveyor.v1.RunService/GetRun`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...bearer },
+        body,
+      });
+      expect(response.status).toBe(400);
+      expect(await response.json()).toMatchObject({
+        code: 'invalid_argument',
+        details: [{ type: 'google.rpc.ErrorInfo' }],
+      });
+    },
+  );
 
   it.each([
     [
@@ -262,16 +265,20 @@ describe('the HTTP door', () => {
   });
 });
 
-describe('the gRPC door', () => {
-  it('refuses metadata over the limit', async () => {
-    const client = createClient(ServerService, doors.transports().gRPC);
-    const headers = { 'x-large': 'y'.repeat(20_000) };
-    expect(await refusalOf(client.getServerInfo({}, { headers }))).toMatchObject({
-      reason: 'LIMIT_REACHED',
-      metadata: { limit: 'metadata_bytes', max: '16384' },
-    });
+it.each(['WatchRun', 'GetRun'])('the gRPC door refuses metadata over the limit: %s', async (name) => {
+  const client = createClient(RunService, doors.transports().gRPC);
+  const headers = { 'x-large': 'y'.repeat(20_000) };
+  const call =
+    name === 'GetRun'
+      ? client.getRun({ runId: RUN_ID }, { headers })
+      : Array.fromAsync(client.watchRun({ runId: RUN_ID }, { headers }));
+  expect(await refusalOf(call)).toMatchObject({
+    reason: 'LIMIT_REACHED',
+    metadata: { limit: 'metadata_bytes', max: '16384' },
   });
+});
 
+describe('the gRPC door', () => {
   it('refuses bytes that are no message', async () => {
     const client = new Client(doors.grpc.address, credentials.createInsecure());
     const metadata = new Metadata();

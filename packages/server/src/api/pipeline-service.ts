@@ -3,7 +3,6 @@ import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { PipelineDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import type { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
-import { checkDefinition } from '../core/check-definition.ts';
 import { addViolation, checkName, PIPELINE_NAME } from '../core/check-fields.ts';
 import type { Engine } from '../engine/engine.ts';
 import { decodeDefinition } from './definition-codec.ts';
@@ -20,7 +19,7 @@ export function createPipelineService({ pipelines }: Engine): ServiceImpl<typeof
         if (expectedRevision !== undefined && expectedRevision < 0) {
           addViolation(found, 'expected_revision', `must be 0 or more; got ${expectedRevision}`);
         }
-        return checkDefinition(found, 'definition', decodeDefinition(definition ?? create(PipelineDefinitionSchema)));
+        return decodeDefinition(found, 'definition', definition ?? create(PipelineDefinitionSchema));
       });
       const { pipeline, changed, warnings } = await pipelines.apply(owner, name, checked, expectedRevision);
       return { pipeline: encodePipeline(pipeline), changed, warnings: [...warnings] };

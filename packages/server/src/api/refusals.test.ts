@@ -1,6 +1,7 @@
 // What bad input, unknown callers, refusals of the engine and defects look like from outside: the same over every protocol.
 import type { DescMessage, DescMethod, MessageInitShape } from '@bufbuild/protobuf';
-import { Code } from '@connectrpc/connect';
+import { readFileSync } from 'node:fs';
+import { Code, createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
@@ -220,6 +221,39 @@ describe('many wrong fields', () => {
     expect(violations.at(-1)?.description).toMatch(/^[0-9]+ more fields are wrong$/);
     expect(JSON.stringify(violations).length + message.length).toBeLessThan(6_000);
   });
+});
+
+it('a definition that only JSON can hold is refused', async () => {
+  const spec = { ones: Array.from({ length: 30_000 }, () => 1) };
+  const jobs = Array.from({ length: 5 }, (_, i) => ({ name: `job-${i}`, driver: 'shell', spec }));
+  const transport = doors.transports()['Connect JSON'];
+  const { violations } = await refusalOf(
+    call(transport, pipelines.applyPipeline, { name: 'ci', definition: { jobs } }),
+  );
+  expect(violations).toContainEqual({ field: 'definition', description: expect.stringContaining('in binary form') });
+});
+
+it('driver sessions are refused where they cannot be served', async () => {
+  const client = createClient(DriverService, doors.api.transport);
+  async function* nothing() {}
+  expect(await refusalOf(Array.fromAsync(client.session(nothing())))).toMatchObject({
+    code: Code.Unimplemented,
+    reason: 'UNIMPLEMENTED',
+    message: expect.stringContaining('native gRPC'),
+  });
+});
+
+it('every reason is documented with its code', () => {
+  const page = readFileSync(new URL('../../../../docs/api.md', import.meta.url), 'utf8');
+  const documented = [...page.matchAll(/^\| `([A-Z_]+)` +\| ([A-Z_]+) /gm)].map(([, reason, code]) => [reason, code]);
+  const names: Record<string, string> = { Canceled: 'CANCELLED' };
+  const screaming = (code: Code) => names[Code[code]] ?? Code[code].replace(/(?<=[a-z])(?=[A-Z])/g, '_').toUpperCase();
+  const expected = REASONS.filter((reason) => !OF_API.includes(reason)).map((reason) => [
+    reason,
+    screaming(codeOf(reason)),
+  ]);
+  expect(documented).toEqual(expect.arrayContaining(expected));
+  expect(documented).toHaveLength(REASONS.length - 1);
 });
 
 it('logs neither tokens nor payloads', async () => {

@@ -107,15 +107,15 @@ function streamHandler({ method, impl }: SpecOf<'server_streaming'>, { admit, gu
         if (!call.write(part)) await writable(call, context.signal);
       }
       call.end();
-    } catch (error) {
-      // This is how grpc-js wants to be told the status; it does not destroy the stream.
-      call.emit('error', grpcStatus(explain(error)));
     } finally {
       context.abort();
     }
   }
 
-  return (call: StreamCall): void => void answer(call);
+  return (call: StreamCall): void => {
+    // This is how grpc-js wants to be told a status; it does not destroy the stream.
+    answer(call).catch((error: unknown) => call.emit('error', grpcStatus(explain(error))));
+  };
 }
 
 function openContext(method: DescMethod, call: UnaryCall | StreamCall) {

@@ -47,6 +47,8 @@ export function createRequestListener(options: ListenerOptions): RequestListener
     readMaxBytes: 4 * LIMITS.requestBytes,
     writeMaxBytes: LIMITS.responseBytes,
     compressMinBytes: COMPRESS_MIN_BYTES,
+    // A misspelt field must not be taken for one that was left out.
+    jsonOptions: { ignoreUnknownFields: false },
     acceptCompression: [compressionGzip, compressionBrotli],
   });
   routeServices(registerServices)(router);
