@@ -129,6 +129,22 @@ test('idle connections that break are replaced, and told', async () => {
   await own[Symbol.asyncDispose]();
 });
 
+test('a connection that did not answer in time is not lent again', async () => {
+  const own = await createPools({ connection: proxy.connection, schema: 'conveyor', poolSize: 1 });
+  const borrow = async (): Promise<number | undefined> =>
+    (await own.pool.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0]?.pid;
+  const pid = await borrow();
+  const client = await own.pool.connect();
+  proxy.freeze();
+  const late = { text: "SELECT 'late'", query_timeout: 100 } as { text: string };
+  await expect(client.query(late)).rejects.toThrow('Query read timeout');
+  client.release();
+  proxy.thaw();
+  const next = await borrow();
+  await own[Symbol.asyncDispose]();
+  expect(next).not.toBe(pid);
+});
+
 test('disposing closes every connection, lanes included, and may be repeated', async () => {
   const own = await createPools(database.config);
   const lane = own.openLane('short');

@@ -19,7 +19,7 @@ export interface Pools extends AsyncDisposable {
 export async function createPools(config: DatabaseConfig, log?: ConnectionLog): Promise<Pools> {
   await assertReachable(config);
   const pool = new Pool({ ...connectionOptions(config, 'pool'), max: config.poolSize ?? 10 });
-  pool.on('connect', discardWhenUnanswered);
+  pool.on('connect', (client: Client) => discardWhenUnanswered(client, () => void close(client)));
   // The pool has already dropped the connection.
   pool.on('error', (error) => log?.warn({ err: error }, 'idle database connection lost'));
   const lanes: Lane[] = [];

@@ -28,7 +28,8 @@ const failed = vi.fn<(fields: object, message: string) => void>();
 
 function open(options: LaneOptions & { readonly queryTimeoutMs?: number } = {}): Lane {
   const config = connectionOptions({ ...database.config, connection: proxy.connection }, 'test');
-  const lane = openLane({ ...config, query_timeout: options.queryTimeoutMs ?? 10_000 }, options, { warn: failed });
+  const pipelined = { ...config, pipeline: true, query_timeout: options.queryTimeoutMs ?? 10_000 };
+  const lane = openLane(pipelined, options, { warn: failed });
   lanes.push(lane);
   return lane;
 }
@@ -130,6 +131,18 @@ test('an error of a statement leaves the connection in use, and no transaction o
     await client.query('SELECT 1 / 0');
   });
   await expect(failing).rejects.toThrow('division by zero');
+  const status = await lane.use(async (client) => [await pidOf(client), client.getTransactionStatus()]);
+  expect(status).toEqual([pid, 'I']);
+});
+
+test('work that fails by itself leaves the connection in use, and no transaction open, whatever it has under way', async () => {
+  const lane = open();
+  const pid = await lane.use(pidOf);
+  const failing = lane.use(async (client) => {
+    client.query('BEGIN').catch(() => undefined);
+    throw new Error('a fault of the work');
+  });
+  await expect(failing).rejects.toThrow('a fault of the work');
   const status = await lane.use(async (client) => [await pidOf(client), client.getTransactionStatus()]);
   expect(status).toEqual([pid, 'I']);
 });

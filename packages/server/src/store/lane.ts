@@ -38,8 +38,8 @@ export function isConnectionLost(error: unknown): boolean {
   return error.severity === 'FATAL' || error.severity === 'PANIC';
 }
 
-/** Makes `client` unusable as soon as one of its queries goes unanswered. */
-export function discardWhenUnanswered(client: ClientBase): void {
+/** Has `discard` called as soon as a query of `client` goes unanswered, before whoever asked learns of it. */
+export function discardWhenUnanswered(client: ClientBase, discard: () => void): void {
   // A reply that comes after its query was given up would be taken for the reply to the next query. This handler is
   // added before the caller's, so a pool cannot lend the connection again in between.
   const send = client.query.bind(client) as (...input: unknown[]) => unknown;
@@ -47,7 +47,7 @@ export function discardWhenUnanswered(client: ClientBase): void {
     const reply = send(...input);
     if (reply instanceof Promise) {
       reply.catch((error: unknown) => {
-        if (isConnectionLost(error)) void close(client as Client);
+        if (isConnectionLost(error)) discard();
       });
     }
     return reply;
@@ -77,7 +77,7 @@ export function openLane(options: ClientConfig, { prepare }: LaneOptions = {}, l
         dropped.resolve();
       };
       const client = new Client(options);
-      discardWhenUnanswered(client);
+      discardWhenUnanswered(client, drop);
       client.on('error', drop).on('end', drop);
       try {
         await client.connect();
@@ -107,14 +107,15 @@ export function openLane(options: ClientConfig, { prepare }: LaneOptions = {}, l
   return {
     async use(work, signal) {
       const { client, drop } = await unlessAborted(ready.promise, signal);
+      let failed = true;
       try {
-        return await work(client);
-      } catch (error) {
-        if (isConnectionLost(error)) drop();
-        throw error;
+        const result = await work(client);
+        failed = false;
+        return result;
       } finally {
-        // A failed ROLLBACK closes the connection, and with it the transaction.
-        if (client.getTransactionStatus() !== 'I') await client.query('ROLLBACK').catch(drop);
+        // Work that failed may have statements under way, BEGIN among them, so whether a transaction is open is not known
+        // yet. A failed ROLLBACK closes the connection, and with it the transaction.
+        if (failed || client.getTransactionStatus() !== 'I') await client.query('ROLLBACK').catch(drop);
       }
     },
     async [Symbol.asyncDispose]() {

@@ -123,6 +123,15 @@ describe('refused, and nothing is changed:', () => {
     expect(await migrate(pools.pool, 'failing', { directory })).toEqual([2]);
   });
 
+  test('a migration that cannot be recorded', async () => {
+    await write('0001_one.sql', 'CREATE TABLE one ();');
+    await write('0002_two.sql', 'CREATE TABLE two ();\nALTER TABLE migrations ADD CHECK (version < 2);');
+    await expect(migrate(pools.pool, 'unrecorded', { directory })).rejects.toMatchObject({
+      reason: 'MIGRATION_FAILED',
+    });
+    expect(await tablesOf('unrecorded')).toEqual(['migrations', 'one']);
+  });
+
   test.each(['Upper', 'with space', 'pg_mine', '1st', 'a;drop', '', 'x'.repeat(64)])(
     'a schema called %j',
     async (schema) => {
