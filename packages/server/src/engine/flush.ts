@@ -20,7 +20,7 @@ import {
 import type { Tx } from '../store/sql.ts';
 import type { Plans } from './plans.ts';
 import { noSuchRun } from './refusals.ts';
-import type { RunCache } from './run-cache.ts';
+import type { CachedRun, RunCache } from './run-cache.ts';
 import {
   addLoaded,
   advance,
@@ -37,6 +37,8 @@ export interface FlushOptions {
   readonly plans: Plans;
   readonly cache: RunCache;
 }
+
+type LockedRun = Pick<CachedRun, 'context' | 'header'>;
 
 export interface FlushOutcome {
   /** The runs that were locked and decided on, with an answer or a failure for each of their submissions. */
@@ -65,12 +67,8 @@ export async function flushSubmissions(
     shareWriters(tx, submissions),
     begun,
   ]);
-  await loadUnknown(tx, seqs, plans, cache);
-  const works = [...seqs].map(([runId, seq]) => {
-    const known = cache.find(runId, seq);
-    if (known === undefined) throw new Error(`run ${runId} was not loaded`);
-    return beginWork(known.context, known.header, byRun.get(runId) ?? []);
-  });
+  const runs = await loadLocked(tx, seqs, plans, cache);
+  const works = runs.map(({ context, header }) => beginWork(context, header, byRun.get(context.runId) ?? []));
   answerOutsiders(works, epochs);
   const jobsWanted = (work: RunWork): readonly number[] =>
     work.submissions.flatMap(({ command }) => jobsNeeded(work.context.plan, command));
@@ -87,11 +85,17 @@ export async function flushSubmissions(
   return { works, refused, missed, nowMs };
 }
 
-/** Reads the runs that the cache does not know as they are now. The transaction has them locked, so they stay so. */
-async function loadUnknown(tx: Tx, seqs: ReadonlyMap<RunId, number>, plans: Plans, cache: RunCache): Promise<void> {
-  const unknown = [...seqs].filter(([runId, seq]) => cache.find(runId, seq) === undefined).map(([runId]) => runId);
-  if (unknown.length === 0) return;
-  const rows = await loadRuns(tx, unknown);
+/** Locked runs as they are now, in the order of their locks: those that the cache does not know are read. */
+async function loadLocked(
+  tx: Tx,
+  seqs: ReadonlyMap<RunId, number>,
+  plans: Plans,
+  cache: RunCache,
+): Promise<readonly LockedRun[]> {
+  const found = new Map<RunId, LockedRun | undefined>();
+  for (const [runId, seq] of seqs) found.set(runId, cache.find(runId, seq));
+  const unknown = [...seqs.keys()].filter((runId) => found.get(runId) === undefined);
+  const rows = unknown.length === 0 ? [] : await loadRuns(tx, unknown);
   const compiled = await plans.load(
     tx,
     rows.map((row) => row.digest),
@@ -99,8 +103,12 @@ async function loadUnknown(tx: Tx, seqs: ReadonlyMap<RunId, number>, plans: Plan
   for (const { digest, header, ...origin } of rows) {
     const plan = compiled.get(digest);
     if (plan === undefined) throw new Error(`the plan of run ${origin.runId} was not loaded`);
-    cache.keep({ ...origin, plan }, undefined, header, []);
+    found.set(origin.runId, { context: { ...origin, plan }, header });
   }
+  return [...found].map(([runId, run]) => {
+    if (run === undefined) throw new Error(`run ${runId} was not loaded`);
+    return run;
+  });
 }
 
 /** Sorts the submissions about runs that were not locked: somebody else holds them, or they do not exist. */
