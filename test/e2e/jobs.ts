@@ -2,7 +2,15 @@
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { toJson } from '@bufbuild/protobuf';
 import { ValueSchema } from '@bufbuild/protobuf/wkt';
-import { type Client, type Job, JobState, type LogPart, type LogPosition, RunState } from '@conveyor/client';
+import {
+  AttemptState,
+  type Client,
+  FailureClass,
+  type Job,
+  type LogPart,
+  type LogPosition,
+  LogState,
+} from '@conveyor/client';
 import type { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import type { Workload } from './workload.ts';
 
@@ -52,8 +60,27 @@ async function bytesOf(parts: AsyncIterable<LogPart>): Promise<Buffer> {
   return Buffer.concat(data);
 }
 
-/** States by the names that people know. */
-export const stateOf = {
-  job: ({ state }: Job): string => JobState[state],
-  run: (state: RunState): string => RunState[state],
-};
+/** What became of each attempt of a job, in order. */
+export interface AttemptOutcome {
+  readonly instance: string;
+  readonly state: string;
+  /** Its class; undefined when it did not fail. */
+  readonly failure: string | undefined;
+  readonly logState: string;
+  readonly logSize: number;
+}
+
+export async function attemptsOf(client: Client, jobId: string): Promise<AttemptOutcome[]> {
+  const outcomes: AttemptOutcome[] = [];
+  for await (const attempt of client.jobs.attempts(jobId)) {
+    const { driverInstance: instance, state, failure, logState, logSize } = attempt;
+    outcomes.push({
+      instance,
+      state: AttemptState[state],
+      failure: failure && FailureClass[failure.class],
+      logState: LogState[logState],
+      logSize: Number(logSize),
+    });
+  }
+  return outcomes;
+}

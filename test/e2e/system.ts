@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Client, createClient } from '@conveyor/client';
 import { createNodeClient } from '@conveyor/client/node';
+import type { Timing } from '@conveyor/server';
 import { Client as Database, type QueryResultRow } from 'pg';
 import { connectionOptions } from '../../packages/server/src/store/connection-options.ts';
 import { checkLedger } from '../../packages/server/src/store/testing/check-ledger.ts';
@@ -16,7 +17,7 @@ import { openRawSession, type RawSession, type RawSessionOptions } from './raw-d
 import type { ServerAddresses, ServerSettings } from './server-process.ts';
 
 /** Short enough to wait for, long enough for a busy machine. */
-export const timing = { leaseMs: 3_000, heartbeatMs: 750 };
+export const shortTiming: Timing = { leaseMs: 5_000, heartbeatMs: 1_000 };
 
 export interface Replica extends Process<ServerAddresses> {
   /** Calls it by native gRPC. */
@@ -55,7 +56,14 @@ export interface System extends AsyncDisposable {
   query<Row extends QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]>;
 }
 
-export async function startSystem({ replicas: count = 2 } = {}): Promise<System> {
+export interface SystemOptions {
+  /** Default: 2. */
+  readonly replicas?: number;
+  /** Default: `shortTiming`. */
+  readonly timing?: Timing;
+}
+
+export async function startSystem({ replicas: count = 2, timing = shortTiming }: SystemOptions = {}): Promise<System> {
   await using stack = new AsyncDisposableStack();
   const { config } = stack.use(await createTestDatabase());
   const directory = await mkdtemp(join(tmpdir(), 'conveyor-e2e-'));
@@ -72,7 +80,7 @@ export async function startSystem({ replicas: count = 2 } = {}): Promise<System>
   };
   const replicas: Replica[] = [];
   stack.defer(async () => {
-    await Promise.all(replicas.map((replica) => replica.isRunning() && replica.stop()));
+    await Promise.all(replicas.filter((replica) => replica.isRunning()).map((replica) => replica.stop()));
   });
 
   async function startReplica(): Promise<Replica> {
