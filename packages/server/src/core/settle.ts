@@ -23,7 +23,15 @@ export interface Draft extends Evolving {
 
 /** Begins a decision. The slice itself is never changed. */
 export function beginDraft(slice: RunSlice, nowMs: number): Draft {
-  return { plan: slice.plan, run: slice.run, jobs: new Map(slice.jobs), nowMs, events: [], marks: [], touched: new Set() };
+  return {
+    plan: slice.plan,
+    run: slice.run,
+    jobs: new Map(slice.jobs),
+    nowMs,
+    events: [],
+    marks: [],
+    touched: new Set(),
+  };
 }
 
 /** Adds an event and applies it. */

@@ -305,7 +305,7 @@ describe('the owner', () => {
     shell.stdin.write('it is cat now\n');
     await lines.next();
     process.kill(ended, 'SIGKILL');
-    await vi.waitFor(async () => expect(await identifyProcess(ended)).toBeUndefined());
+    await vi.waitFor(async () => expect(await identifyProcess(ended)).toBeUndefined(), 10_000);
     expect(process.kill(ended, 0)).toBe(true);
     await leaveLocksOf(ended);
     expect(await query((await start()).connection, 'SELECT 1')).toEqual([[1]]);
