@@ -66,17 +66,6 @@ export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
   };
 }
 
-/**
- * Checks that a definition can be read again by every protocol: JSON is short for lists of numbers, of which the binary form takes
- * five times the room. A few jobs cannot grow too large: each is bounded by itself.
- */
-function checkBinarySize(found: Found, field: string, definition: PipelineDefinitionMessage): void {
-  if (definition.jobs.length <= 2) return;
-  const bytes = toBinary(PipelineDefinitionSchema, definition).length;
-  if (bytes <= LIMITS.requestBytes) return;
-  addViolation(found, field, `must have at most ${LIMITS.requestBytes} bytes in binary form; has ${bytes}`);
-}
-
 export function encodeDefinition(definition: Definition): MessageInitShape<typeof PipelineDefinitionSchema> {
   const { jobs, paramsSchema, labels } = definition;
   return { jobs: jobs.map(encodeJobDefinition), paramsSchema, labels };
@@ -95,6 +84,17 @@ export function encodeJobDefinition(job: JobDefinition): MessageInitShape<typeof
     allowFailure: job.allowFailure,
     secrets: [...job.secrets],
   };
+}
+
+/**
+ * Checks that a definition can be read again by every protocol: JSON is short for lists of numbers, of which the binary form takes
+ * five times the room. A few jobs cannot grow too large: each is bounded by itself.
+ */
+function checkBinarySize(found: Found, field: string, definition: PipelineDefinitionMessage): void {
+  if (definition.jobs.length <= 2) return;
+  const bytes = toBinary(PipelineDefinitionSchema, definition).length;
+  if (bytes <= LIMITS.requestBytes) return;
+  addViolation(found, field, `must have at most ${LIMITS.requestBytes} bytes in binary form; has ${bytes}`);
 }
 
 function encodeRetry(retry: RetryPolicy): MessageInitShape<typeof RetryPolicySchema> | undefined {

@@ -10,6 +10,7 @@ import { service as healthService } from 'grpc-health-check';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
+import { LIMITS } from '../core/limits.ts';
 import { DoorError, type DoorOptions } from './door.ts';
 import { SERVICES } from './services.ts';
 import { refusalOf } from './testing/any-call.ts';
@@ -296,7 +297,7 @@ describe('the gRPC door', () => {
     const session = connectHttp2(doors.grpcUrl);
     const [settings] = (await once(session, 'remoteSettings')) as [{ maxConcurrentStreams: number }];
     session.destroy();
-    expect(settings.maxConcurrentStreams).toBe(1_000);
+    expect(settings.maxConcurrentStreams).toBe(LIMITS.sessions);
   });
 });
 

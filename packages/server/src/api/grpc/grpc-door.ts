@@ -29,7 +29,8 @@ const OPTIONS: ServerOptions = {
   // Messages above our own limit are refused with a reason; grpc-js cuts off only what is too large to look at.
   'grpc.max_receive_message_length': 4 * LIMITS.requestBytes,
   'grpc.max_send_message_length': LIMITS.responseBytes,
-  'grpc.max_concurrent_streams': 1_000,
+  // Of one connection: a program that runs many drivers, or a proxy before them, may send all of them over one.
+  'grpc.max_concurrent_streams': LIMITS.sessions,
   // Finds peers that are gone without a word; leases find those that hang.
   'grpc.keepalive_time_ms': 30_000,
   'grpc.keepalive_timeout_ms': 10_000,

@@ -42,6 +42,8 @@ export function serveSession(stream: SessionStream, { principal, drivers, explai
   function end(error: unknown): void {
     if (isOver) return;
     queue.flush();
+    // The last frames may have been too many for the driver, which ended the stream.
+    if (isOver) return;
     over();
     if (error === undefined) stream.end();
     else stream.emit('error', grpcStatus(explain(error)));
@@ -93,12 +95,20 @@ export function serveSession(stream: SessionStream, { principal, drivers, explai
 
   function onMessage(bytes: Buffer): void {
     if (isOver) return;
+    try {
+      take(bytes);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  function take(bytes: Buffer): void {
     const { hello, frames, problem } = readMessage(bytes, !hasHello);
     hasGoodbye ||= frames.some(({ type }) => type === 'Goodbye');
     if (hello !== undefined) {
       hasHello = true;
       clearTimeout(helloTimer);
-      open(hello, frames).catch(end);
+      open(hello, frames).catch(fail);
     } else if (frames.length > 0) session?.receive(frames);
     if (problem !== undefined) fail(problem);
   }

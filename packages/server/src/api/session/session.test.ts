@@ -215,6 +215,21 @@ describe('a stream that cannot go on', () => {
     expect(await driver.ended).toMatchObject({ reason: 'PROTOCOL_VIOLATION' });
   });
 
+  it('ends when the engine fails at a frame, and the server goes on', async () => {
+    const sessions = createTestSessions();
+    await open(async (...args) => ({
+      ...(await sessions.openSession(...args)),
+      receive() {
+        throw new Error('a defect');
+      },
+    }));
+    const { driver } = await welcomed();
+    driver.say({ case: 'heartbeat', value: { seq: 1n } });
+    expect(await driver.ended).toMatchObject({ code: Code.Internal, reason: 'INTERNAL' });
+    expect(sessions.opened[0]?.disconnected).toBe(1);
+    await driver.roundTrip();
+  });
+
   it('leaves other sessions alone', async () => {
     const { driver, session } = await welcomed();
     const other = connect();
