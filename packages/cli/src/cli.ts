@@ -1,12 +1,21 @@
 // Owns what every command gets: the terminal, the server, and the options that many of them share.
 import { type DescMessage, type JsonValue, type MessageShape, toJson } from '@bufbuild/protobuf';
 import type { Client, Job } from '@conveyor/client';
+import type { Environment } from '@conveyor/client/node';
 import { Option } from 'commander';
 import { UsageError } from './failure.ts';
-import type { Terminal } from './terminal.ts';
+import type { Output, Terminal } from './terminal.ts';
+
+/** What the command takes from the process that it runs in, such as `process` itself. */
+export interface Surroundings {
+  readonly env: Environment;
+  readonly stdin: NodeJS.ReadableStream;
+  readonly stdout: Output;
+  readonly stderr: Output;
+}
 
 /** What every command gets. */
-export interface Cli {
+export interface Cli extends Pick<Surroundings, 'env' | 'stdin'> {
   readonly terminal: Terminal;
   /** Where the server is. */
   readonly address: () => string;

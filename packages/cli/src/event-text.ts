@@ -45,6 +45,12 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
   }
 }
 
+/** False for events that say little beside the ones around them. */
+export function isMain({ kind }: Event): boolean {
+  if (kind.case === 'attemptEnded') return kind.value.state !== AttemptState.SUCCEEDED;
+  return kind.case !== 'jobQueued' && kind.case !== 'attemptOffered';
+}
+
 /** A failure as the end of a sentence; empty without one. */
 export function because(failure: Failure | undefined): string {
   if (failure === undefined) return '';

@@ -35,8 +35,9 @@ export function describeFailure(thrown: unknown, address: string): Failure {
     return failure(thrown.exitCode === 0 ? exitCodes.succeeded : exitCodes.usage, '');
   if (thrown instanceof ConveyorError) {
     const exitCode = thrown.code === 'invalid_argument' ? exitCodes.usage : exitCodes.failed;
-    const details = thrown.fieldViolations.map(({ field, description }) => `${field}: ${description}`);
     const message = isUnreachable(thrown) ? `cannot reach the server at ${address}: ${thrown.message}` : thrown.message;
+    const violations = thrown.fieldViolations.map(({ field, description }) => `${field}: ${description}`);
+    const details = violations.filter((violation) => violation !== message);
     return { exitCode, message, details, next: nextStep(thrown) };
   }
   return failure(exitCodes.failed, thrown instanceof Error ? thrown.message : String(thrown));

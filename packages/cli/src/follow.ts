@@ -4,7 +4,7 @@ import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { type ConveyorError, type Event, JobState, type Run, RunState } from '@conveyor/client';
 import { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { type Cli, type OutputOptions, jsonOf } from './cli.ts';
-import { because, clock, eventText } from './event-text.ts';
+import { because, clock, eventText, isMain } from './event-text.ts';
 import { exitCodes } from './failure.ts';
 import { writeLines } from './log-lines.ts';
 import { type Prefixes, createPrefixes } from './prefixes.ts';
@@ -16,8 +16,8 @@ const maxTails = 32;
 
 /** What to show of a run. */
 export interface FollowOptions {
-  /** Show events, one a line. */
-  readonly events: boolean;
+  /** Which events to show, one a line; `main` leaves out those that another one soon follows from. */
+  readonly events: 'all' | 'main' | 'none';
   /** Show logs. */
   readonly logs: boolean;
 }
@@ -74,7 +74,7 @@ export async function follow(cli: Cli, runId: string, show: FollowOptions, signa
   try {
     for await (const event of runs.watch(runId, { signal, onReconnect: reportBreak(cli) })) {
       progress.add(event);
-      if (show.events) await printEvent(cli, prefixes, event);
+      if (show.events === 'all' || (show.events === 'main' && isMain(event))) await printEvent(cli, prefixes, event);
       if (show.logs && event.kind.case === 'attemptStarted') tails.add(event);
     }
     await tails.drained();

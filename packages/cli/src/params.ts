@@ -14,7 +14,8 @@ export function parseParams(args: readonly string[], schema: JsonObject | undefi
     args.map((arg) => {
       const [key, value] = splitArgument(arg, 'param');
       if (key.endsWith(':')) return [key.slice(0, -1), parseJson(key.slice(0, -1), value)];
-      return [key, isTextParam(schema, key) ? value : parseJson(key, value)];
+      // What is not JSON is sent as text, so that the server says what the schema wants.
+      return [key, isTextParam(schema, key) ? value : (readJson(value) ?? value)];
     }),
   );
 }
@@ -34,11 +35,17 @@ function isTextParam(schema: JsonObject | undefined, key: string): boolean {
 }
 
 function parseJson(key: string, text: string): JsonValue {
+  const value = readJson(text);
+  if (value === undefined) throw new UsageError(`param ${key}: '${text}' is not JSON`, `write ${key}=${text} for text`);
+  return value;
+}
+
+function readJson(text: string): JsonValue | undefined {
   try {
     const value: JsonValue = JSON.parse(text);
     return value;
   } catch {
-    throw new UsageError(`param ${key}: '${text}' is not JSON`, `write text in quotes: ${key}:='"${text}"'`);
+    return undefined;
   }
 }
 

@@ -1,8 +1,8 @@
 // Owns the command line: which commands there are, what they share, and how any of them ends.
-import { type Client, ConveyorError } from '@conveyor/client';
-import { createNodeClient, serverAddress } from '@conveyor/client/node';
+import type { Client } from '@conveyor/client';
+import { type Environment, createNodeClient, serverAddress } from '@conveyor/client/node';
 import { Command } from 'commander';
-import type { Cli } from './cli.ts';
+import type { Cli, Surroundings } from './cli.ts';
 import { addApply } from './commands/apply.ts';
 import { addCancel } from './commands/cancel.ts';
 import { addDescribe } from './commands/describe.ts';
@@ -18,16 +18,19 @@ import { UsageError, describeFailure, exitCodes } from './failure.ts';
 import { createTerminal } from './terminal.ts';
 
 /** Runs the command with arguments as of a shell, without `node` and the script. Returns its exit code. */
-export async function runCommand(args: readonly string[]): Promise<number> {
-  const terminal = createTerminal(process.stdout, process.stderr, process.env);
+export async function runCommand(args: readonly string[], surroundings: Surroundings = process): Promise<number> {
+  const { env, stdin, stdout, stderr } = surroundings;
+  const terminal = createTerminal(stdout, stderr, env);
   const program = new Command('conveyor');
-  const address = () => program.opts<{ address?: string }>().address ?? serverAddress();
+  const address = () => program.opts<{ address?: string }>().address ?? serverAddress(env);
   let client: Client | undefined;
   let exitCode: number = exitCodes.succeeded;
   const cli: Cli = {
+    env,
+    stdin,
     terminal,
     address,
-    client: () => (client ??= openClient(address())),
+    client: () => (client ??= openClient(address(), env)),
     exitWith(code) {
       exitCode = code;
     },
@@ -40,7 +43,10 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     )
     .addHelpText('after', overview)
     .exitOverride()
-    .configureOutput({ writeErr: (text) => terminal.note(text.trimEnd()) })
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      writeErr: (text) => terminal.note(text.trimEnd()),
+    })
     .showHelpAfterError('(see `conveyor help` and `conveyor help COMMAND`)');
   const commands = [
     addUp,
@@ -57,7 +63,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   ];
   for (const add of commands) add(program, cli);
   // The reader of standard output may go away, as `head` does: that is no failure.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(exitCode);
     throw error;
   });
@@ -74,12 +80,11 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   }
 }
 
-function openClient(address: string): Client {
+function openClient(address: string, env: Environment): Client {
   try {
-    return createNodeClient({ address });
+    return createNodeClient({ address, env });
   } catch (thrown) {
-    if (thrown instanceof ConveyorError || !(thrown instanceof TypeError)) throw thrown;
-    throw new UsageError(thrown.message);
+    throw thrown instanceof TypeError ? new UsageError(thrown.message) : thrown;
   }
 }
 

@@ -2,16 +2,18 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { ConveyorError } from '@conveyor/client';
+import type { Cli } from './cli.ts';
 import { UsageError } from './failure.ts';
 import { type PipelineFile, PipelineFileError, parsePipeline } from './pipeline-file.ts';
 
 /** Reads a pipeline; `-` is standard input. Throws UsageError. */
-export async function readPipelineFile(file: string): Promise<PipelineFile> {
-  const source = file === '-' ? await text(process.stdin) : await readText(file);
+export async function readPipelineFile({ stdin }: Cli, file: string): Promise<PipelineFile> {
+  const source = file === '-' ? await text(stdin) : await readText(file);
+  const name = file === '-' ? '<stdin>' : file;
   try {
-    return parsePipeline(source, file === '-' ? '<stdin>' : file);
+    return parsePipeline(source, name);
   } catch (thrown) {
-    if (thrown instanceof PipelineFileError) throw new UsageError(`${file} is no pipeline\n${thrown.message}`);
+    if (thrown instanceof PipelineFileError) throw new UsageError(`${name} is no pipeline\n${thrown.message}`);
     throw thrown;
   }
 }
@@ -25,7 +27,7 @@ export async function withFilePlaces<T>(file: PipelineFile, call: Promise<T>): P
     const problems = thrown.fieldViolations.map(
       ({ field, description }) => `${file.locate(field)}: ${field}: ${description}`,
     );
-    throw new UsageError([thrown.message, ...problems].join('\n'));
+    throw new UsageError(['the server refuses the pipeline', ...problems].join('\n'));
   }
 }
 

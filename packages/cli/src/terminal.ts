@@ -1,11 +1,11 @@
 // Owns what the user sees: results on standard output, everything about them on standard error, and on a terminal one
 // status line below both. Waits while the reader of standard output is slow.
 import { once } from 'node:events';
-import type { WriteStream } from 'node:tty';
 import type { Environment } from '@conveyor/client/node';
 import pc from 'picocolors';
 
-type Output = Pick<WriteStream, 'write' | 'isTTY' | 'columns' | 'once'> & NodeJS.EventEmitter;
+/** A stream that may be a terminal. */
+export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
 
 /** Colours, or none. */
 export type Colors = ReturnType<typeof pc.createColors>;
@@ -50,7 +50,7 @@ export function createTerminal(stdout: Output, stderr: Output, env: Environment)
     status(text) {
       if (!stderr.isTTY) return;
       clear();
-      shown = text.slice(0, Math.max(0, stderr.columns - 1));
+      shown = text.slice(0, (stderr.columns ?? 80) - 1);
       restore();
     },
   };
@@ -58,5 +58,5 @@ export function createTerminal(stdout: Output, stderr: Output, env: Environment)
 
 function hasColors(stdout: Output, env: Environment): boolean {
   if (env['NO_COLOR']) return false;
-  return Boolean(env['FORCE_COLOR']) || (stdout.isTTY && env['TERM'] !== 'dumb');
+  return Boolean(env['FORCE_COLOR']) || (stdout.isTTY === true && env['TERM'] !== 'dumb');
 }

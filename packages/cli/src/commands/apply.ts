@@ -20,8 +20,9 @@ interface ApplyOptions extends OutputOptions {
   readonly file: string;
 }
 
-async function apply({ client, terminal }: Cli, { file, output }: ApplyOptions): Promise<void> {
-  const read = await readPipelineFile(file);
+async function apply(cli: Cli, { file, output }: ApplyOptions): Promise<void> {
+  const { client, terminal } = cli;
+  const read = await readPipelineFile(cli, file);
   const { name, definition } = read;
   if (name === undefined) throw new UsageError(`${file} has no name`, 'add a line such as `name: ci` at its top');
   const { pipeline, changed, warnings } = await withFilePlaces(read, client().pipelines.apply({ name, definition }));

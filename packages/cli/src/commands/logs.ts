@@ -33,7 +33,7 @@ async function logs(cli: Cli, target: string, { follow: isFollowed, attempt }: L
   if (jobName === undefined) {
     if (attempt !== undefined) throw new UsageError('--attempt is for one job', `write ${runId}/JOB`);
     if (!isFollowed) return storedLogs(cli, runId);
-    return untilInterrupted(cli, runId, (signal) => follow(cli, runId, { events: false, logs: true }, signal));
+    return untilInterrupted(cli, runId, (signal) => follow(cli, runId, { events: 'none', logs: true }, signal));
   }
   const job = await withLog(cli, await findJob(cli.client(), runId, jobName));
   if (!isFollowed) return storedLog(cli, job, attempt);

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { type Cli, type OutputOptions, outputOption } from '../cli.ts';
 import { followToExit } from '../follow.ts';
-import { printStarted } from './run.ts';
+import { manualTrigger, printStarted } from './run.ts';
 
 export function addRerun(program: Command, cli: Cli): void {
   program
@@ -26,8 +26,8 @@ interface RerunOptions extends OutputOptions {
 }
 
 async function rerun(cli: Cli, runId: string, options: RerunOptions): Promise<void> {
-  const trigger = { kind: 'manual', actor: process.env['USER'] ?? '' };
+  const trigger = manualTrigger(cli);
   const run = await cli.client().runs.rerun(runId, { scope: options.failed ? 'failed' : 'all', trigger });
-  if (options.follow) return followToExit(cli, run.runId, { events: true, logs: true, output: options.output });
+  if (options.follow) return followToExit(cli, run.runId, { events: 'main', logs: true, output: options.output });
   return printStarted(cli, run, options);
 }

@@ -1,6 +1,6 @@
 // `conveyor run`: starts a run, and follows it when asked to.
 import type { JsonObject } from '@bufbuild/protobuf';
-import type { Client, Run, RunSource } from '@conveyor/client';
+import type { Client, Run, RunSource, TriggerInput } from '@conveyor/client';
 import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
 import { type Cli, type OutputOptions, jsonOf, outputOption, prettyJson, repeatable } from '../cli.ts';
@@ -45,8 +45,8 @@ Examples:
   conveyor run -f ci.yaml -p 'matrix:=["a","b"]' --follow`;
 
 async function run(cli: Cli, pipeline: string | undefined, options: RunOptions): Promise<void> {
-  const created = await create(cli.client(), pipeline, options);
-  if (options.follow) return followToExit(cli, created.runId, { events: true, logs: true, output: options.output });
+  const created = await create(cli, pipeline, options);
+  if (options.follow) return followToExit(cli, created.runId, { events: 'main', logs: true, output: options.output });
   return printStarted(cli, created, options);
 }
 
@@ -57,9 +57,14 @@ export async function printStarted({ terminal }: Cli, run: Run, { output }: Outp
   terminal.note(`next: conveyor watch ${run.runId}`);
 }
 
-async function create(client: Client, pipeline: string | undefined, options: RunOptions): Promise<Run> {
-  const trigger = { kind: 'manual', actor: process.env['USER'] ?? '' };
-  const rest = { labels: parseLabels(options.label), trigger };
+/** Says that a person started it. */
+export function manualTrigger({ env }: Cli): TriggerInput {
+  return { kind: 'manual', actor: env['USER'] ?? '' };
+}
+
+async function create(cli: Cli, pipeline: string | undefined, options: RunOptions): Promise<Run> {
+  const client = cli.client();
+  const rest = { labels: parseLabels(options.label), trigger: manualTrigger(cli) };
   if (options.file === undefined) {
     if (pipeline === undefined) throw new UsageError('nothing to run', 'name a pipeline, or give a file with -f FILE');
     const { source, schema } = await storedSource(client, pipeline, options);
@@ -68,7 +73,7 @@ async function create(client: Client, pipeline: string | undefined, options: Run
   if (pipeline !== undefined || options.revision !== undefined) {
     throw new UsageError('a stored pipeline and a file cannot both be run', 'leave one of them out');
   }
-  const file = await readPipelineFile(options.file);
+  const file = await readPipelineFile(cli, options.file);
   const { definition } = file;
   const params = parseParams(options.param, definition.paramsSchema);
   return withFilePlaces(file, client.runs.create({ definition, ...rest, params }));

@@ -1,7 +1,7 @@
 // `conveyor up`: a server in this process, until a signal. The first signal drains it, the second ends it at once.
 import { readFile } from 'node:fs/promises';
 import { join, resolve as resolvePath } from 'node:path';
-import { dataDirectory, serverAddress } from '@conveyor/client/node';
+import { type Environment, dataDirectory, serverAddress } from '@conveyor/client/node';
 import type { Conveyor } from '@conveyor/server';
 import type { Command } from 'commander';
 import { type Cli, repeatable } from '../cli.ts';
@@ -47,12 +47,12 @@ Examples:
   conveyor up
   conveyor up --grpc-address 0.0.0.0:7070 --tls-cert chain.pem --tls-key key.pem --database-url postgres://ci@db/ci`;
 
-async function up({ terminal }: Cli, options: UpOptions): Promise<void> {
-  const settings = await readSettings(options);
+async function up({ env, terminal }: Cli, options: UpOptions): Promise<void> {
+  const settings = await readSettings(env, options);
   // Heard from now on, so that a server that has only begun to start is stopped in order, too.
   const stopRequested = onStopRequest(terminal);
   await using server = await startServer(settings);
-  await terminal.print(readyText(server, settings));
+  await terminal.print(readyText(server, settings, env));
   await stopRequested;
 }
 
@@ -63,7 +63,7 @@ function onStopRequest(terminal: Terminal): Promise<void> {
     const stop = (signal: NodeJS.Signals) => {
       if (isStopping) process.exit(exitCodes.interrupted);
       isStopping = true;
-      terminal.note(`${signal}: draining; a second one ends at once`);
+      terminal.note(`${signal}: handing over what runs, then stopping; a second one ends at once`);
       resolve();
     };
     process.on('SIGINT', stop);
@@ -71,12 +71,12 @@ function onStopRequest(terminal: Terminal): Promise<void> {
   });
 }
 
-async function readSettings(options: UpOptions): Promise<ServerSettings> {
+async function readSettings(env: Environment, options: UpOptions): Promise<ServerSettings> {
   return {
     grpcAddress: options.grpcAddress,
     httpAddress: options.httpAddress,
-    dataDir: resolvePath(options.dataDir ?? dataDirectory()),
-    databaseUrl: options.databaseUrl ?? (process.env['DATABASE_URL'] || undefined),
+    dataDir: resolvePath(options.dataDir ?? dataDirectory(env)),
+    databaseUrl: options.databaseUrl ?? (env['DATABASE_URL'] || undefined),
     tls: await readTls(options),
     insecure: options.insecure ?? false,
     corsOrigins: options.corsOrigin,
@@ -95,11 +95,15 @@ async function readTls({ tlsCert, tlsKey }: UpOptions): Promise<ServerSettings['
   }
 }
 
-function readyText({ grpcAddress = '', httpAddress = '' }: Conveyor, { dataDir, tls }: ServerSettings): string {
+function readyText(
+  { grpcAddress = '', httpAddress = '' }: Conveyor,
+  { dataDir, tls }: ServerSettings,
+  env: Environment,
+): string {
   const [grpc, http] = tls === undefined ? [grpcAddress, 'http'] : [`grpcs://${grpcAddress}`, 'https'];
   const surroundings = [
     ...(grpc === serverAddress({}) ? [] : [`CONVEYOR_ADDRESS=${grpc}`]),
-    ...(dataDir === dataDirectory() ? [] : [`CONVEYOR_DATA_DIR=${dataDir}`]),
+    ...(dataDir === dataDirectory(env) ? [] : [`CONVEYOR_DATA_DIR=${dataDir}`]),
   ];
   return [
     `conveyor is ready: gRPC ${grpc}, HTTP ${http}://${httpAddress}`,

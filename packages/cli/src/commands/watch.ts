@@ -15,6 +15,6 @@ export function addWatch(program: Command, cli: Cli): void {
       '\nAs JSON, each line is one event. Exit codes are those of `conveyor run --follow`.\n\nExample:\n  conveyor watch RUN',
     )
     .action((runId: string, { output }: OutputOptions) =>
-      followToExit(cli, runId, { events: true, logs: false, output }),
+      followToExit(cli, runId, { events: 'all', logs: false, output }),
     );
 }

@@ -1,0 +1,313 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { JobState, RunState } from '@conveyor/client';
+import { RerunScope } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { run, runForBytes, start } from './testing/run-command.ts';
+import { finished, runId, startScriptedPlane, started } from './testing/scripted-plane.ts';
+
+const pipelineYaml = `name: ci
+jobs:
+  - { name: build, driver: shell }
+  - { name: test, driver: shell, needs: [build] }
+`;
+let directory: string;
+let file: string;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'conveyor-cli-'));
+  file = join(directory, 'ci.yaml');
+  await writeFile(file, pipelineYaml);
+});
+
+afterAll(() => rm(directory, { recursive: true }));
+
+describe('conveyor run', () => {
+  it.each([
+    [RunState.SUCCEEDED, 0, 'succeeded'],
+    [RunState.FAILED, 1, 'failed'],
+    [RunState.CANCELLED, 3, 'cancelled'],
+  ])('--follow of a run that ends %i exits %i', async (state, exitCode, word) => {
+    await using plane = await startScriptedPlane({ state });
+    const result = await run(['run', 'ci', '--follow'], plane.env);
+    expect(result).toMatchObject({ exitCode, stderr: '' });
+    expect(result.stdout).toContain(`run ${runId} ${word} in 1m1s: 1 succeeded\n`);
+  });
+
+  it('--follow shows events and logs in plain lines, and how to read what failed', async () => {
+    await using plane = await startScriptedPlane({
+      jobs: { build: { log: 'one\ntwo' }, test: { log: 'three\n', state: JobState.FAILED } },
+      events: [
+        started('build'),
+        finished('build', JobState.SUCCEEDED),
+        started('test'),
+        finished('test', JobState.FAILED),
+      ],
+      state: RunState.FAILED,
+    });
+    const { stdout } = await run(['run', 'ci', '--follow'], plane.env);
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines.filter((line) => line.startsWith('build'))).toEqual(
+      ['build * 03:04:06 attempt 1 started', 'build * 03:04:07 succeeded', 'build | one', 'build | two'].toSorted(
+        (a, b) => lines.indexOf(a) - lines.indexOf(b),
+      ),
+    );
+    expect(lines).toContain('test  | three');
+    expect(lines.slice(-3)).toEqual([
+      `run ${runId} failed in 1m1s: 2 succeeded`,
+      '  test failed: it broke (exit code 7)',
+      `    conveyor logs ${runId}/test`,
+    ]);
+  });
+
+  it('creates the run with its params, labels and revision', async () => {
+    await using plane = await startScriptedPlane();
+    const args = [
+      'run',
+      'ci',
+      '-p',
+      'sha=1',
+      '-p',
+      'count=3',
+      '-p',
+      'more:=[true]',
+      '-l',
+      'branch=main',
+      '-l',
+      'x=y=z',
+    ];
+    expect(await run(args, plane.env)).toEqual({
+      exitCode: 0,
+      stdout: `run ${runId} started\n`,
+      stderr: `next: conveyor watch ${runId}\n`,
+    });
+    expect(plane.created[0]?.run).toMatchObject({
+      source: { case: 'pipeline', value: { name: 'ci', revision: 3 } },
+      params: { sha: '1', count: 3, more: [true] },
+      labels: { branch: 'main', x: 'y=z' },
+      trigger: { kind: 'manual' },
+    });
+  });
+
+  it('-f runs a file, also from standard input', async () => {
+    await using plane = await startScriptedPlane();
+    expect(await run(['run', '-f', file], plane.env)).toMatchObject({ exitCode: 0 });
+    expect(await run(['run', '-f', '-'], plane.env, pipelineYaml)).toMatchObject({ exitCode: 0 });
+    const definition = { jobs: [{ name: 'build' }, { name: 'test', needs: ['build'] }] };
+    for (const { run } of plane.created) expect(run?.source).toMatchObject({ case: 'definition', value: definition });
+    expect(plane.created).toHaveLength(2);
+  });
+
+  it('goes on following where it was when its connection breaks', async () => {
+    await using plane = await startScriptedPlane({ stalls: true });
+    const command = start(['run', 'ci', '--follow'], plane.env);
+    await command.said('created with 1 job');
+    plane.cutConnections();
+    const { exitCode, stdout, stderr } = await command.result;
+    expect(exitCode).toBe(0);
+    expect(stdout.match(/created with/g)).toHaveLength(1);
+    expect(stderr).toContain('connecting again');
+  });
+
+  it('leaves the run going at Ctrl-C and says how to go on', async () => {
+    await using plane = await startScriptedPlane({ state: RunState.RUNNING });
+    const command = start(['run', 'ci', '--follow'], plane.env);
+    await command.said('created with 1 job');
+    command.process.kill('SIGINT');
+    expect(await command.result).toMatchObject({
+      exitCode: 130,
+      stderr: `run ${runId} goes on\nnext: conveyor watch ${runId}, or conveyor cancel ${runId}\n`,
+    });
+    expect(plane.changes).toEqual([]);
+  });
+});
+
+describe('conveyor watch and logs', () => {
+  it('watch shows every event and exits as the run did', async () => {
+    await using plane = await startScriptedPlane({ state: RunState.FAILED });
+    const { exitCode, stdout } = await run(['watch', runId], plane.env);
+    expect(exitCode).toBe(1);
+    expect(stdout).toContain('build * 03:04:06 attempt 1 started\n');
+    expect(stdout).not.toContain('|');
+  });
+
+  it('watch -o json gives one event a line', async () => {
+    await using plane = await startScriptedPlane();
+    const { stdout } = await run(['watch', runId, '-o', 'json'], plane.env);
+    const events: unknown[] = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(events).toHaveLength(4);
+    expect(events[0]).toMatchObject({ seq: '1', runCreated: { jobs: 1 } });
+  });
+
+  it.each([[[]], [['-f']]])('logs RUN/JOB %s gives the bytes as they were written', async (options) => {
+    const log = Buffer.from([0x61, 0x0a, 0x00, 0xff, 0x0d]);
+    await using plane = await startScriptedPlane({ jobs: { build: { log } } });
+    const { stdout } = await runForBytes(['logs', `${runId}/build`, ...options], plane.env);
+    expect(stdout).toEqual(log);
+  });
+
+  it.each([[[]], [['-f']]])('logs RUN %s gives the lines of all jobs behind their names', async (options) => {
+    await using plane = await startScriptedPlane({ jobs: { build: { log: 'a\n' }, test: { log: 'b' } } });
+    const { stdout } = await run(['logs', runId, ...options], plane.env);
+    expect(stdout.split('\n').toSorted()).toEqual(['', 'build | a', 'test  | b']);
+  });
+});
+
+describe('conveyor apply', () => {
+  it('stores a pipeline and warns of what was not checked', async () => {
+    await using plane = await startScriptedPlane();
+    expect(await run(['apply', '-f', file], plane.env)).toEqual({
+      exitCode: 0,
+      stdout: 'pipeline ci applied as revision 3\n',
+      stderr: 'warning: driver shell has never connected\n',
+    });
+    expect(plane.changes).toEqual([{ apply: 'ci', jobs: ['build', 'test'] }]);
+  });
+
+  it('says by line and column what the server refuses', async () => {
+    await using plane = await startScriptedPlane();
+    const wrong = pipelineYaml.replace('[build]', '[biuld]');
+    expect(await run(['apply', '-f', '-'], plane.env, wrong)).toMatchObject({
+      exitCode: 2,
+      stderr:
+        'error: the server refuses the pipeline\n<stdin>:4:42: definition.jobs[1].needs[0]: there is no job "biuld"\n',
+    });
+  });
+
+  it('says by line and column what is no pipeline, without a server', async () => {
+    const result = await run(['apply', '-f', '-'], {}, 'name: ci\njob: []\n');
+    expect(result).toMatchObject({
+      exitCode: 2,
+      stderr:
+        'error: <stdin> is no pipeline\n<stdin>:2:1: job: is no field here; these are: name, jobs, paramsSchema, labels\n',
+    });
+  });
+});
+
+describe('commands that change something', () => {
+  it.each([
+    [['cancel', runId, '--force', '--reason', 'why'], { cancel: runId, reason: 'why', force: true }],
+    [['cancel', `${runId}/build`], { cancel: 'id-of-build', reason: '' }],
+    [['rerun', runId, '--failed'], { rerun: runId, scope: RerunScope.FAILED }],
+    [['rerun', runId], { rerun: runId, scope: RerunScope.ALL }],
+    [['drain', 'shell/host-1', '--undo'], { drain: 'shell', instance: 'host-1', undo: true }],
+  ])('%j', async (args, change) => {
+    await using plane = await startScriptedPlane();
+    expect(await run(args, plane.env)).toMatchObject({ exitCode: 0 });
+    expect(plane.changes).toEqual([change]);
+  });
+
+  it('drain --wait exits 1 when work is still held', async () => {
+    await using plane = await startScriptedPlane();
+    expect(await run(['drain', 'shell', '--wait', '1s'], plane.env)).toMatchObject({ exitCode: 1 });
+  });
+});
+
+describe('commands that show something', () => {
+  it.each([
+    [['get', 'runs'], 'RUN ', 'ci@3'],
+    [['get', 'jobs', runId], 'JOB ', 'build  succeeded  shell   1'],
+    [['get', 'attempts', `${runId}/build`], 'ATTEMPT ', '1.5 KiB sealed'],
+    [['get', 'pipelines'], 'PIPELINE ', 'ci        3 '],
+    [['get', 'drivers'], 'DRIVER ', 'shell   host-1    ready  1/4'],
+    [['describe', 'run', runId], 'Run: ', 'Labels:    branch=main'],
+    [['describe', 'job', `${runId}/build`], 'Job: ', 'host-1'],
+    [['describe', 'pipeline', 'ci'], '# revision 3', 'name: ci\njobs:\n  - name: build'],
+    [['version'], 'conveyor 0.1.0\n', 'server   9.8.7 at'],
+  ])('%j', async (args, beginning, part) => {
+    await using plane = await startScriptedPlane();
+    const { exitCode, stdout, stderr } = await run(args, plane.env);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+    expect(stdout.startsWith(beginning)).toBe(true);
+    expect(stdout).toContain(part);
+    expect(stdout).not.toContain('\u001B');
+  });
+
+  it('as JSON give the messages of the contract', async () => {
+    await using plane = await startScriptedPlane();
+    const json = async (...args: string[]): Promise<unknown> =>
+      JSON.parse((await run([...args, '-o', 'json'], plane.env)).stdout);
+    expect(await json('get', 'runs')).toMatchObject([{ runId, state: 'RUN_STATE_SUCCEEDED', rerunOf: '' }]);
+    expect(await json('describe', 'job', `${runId}/build`)).toMatchObject({ jobId: 'id-of-build', attempt: 1 });
+    expect(await json('version')).toMatchObject({ version: '0.1.0', server: { version: '9.8.7' } });
+  });
+
+  it('are coloured when that is asked for, and never with NO_COLOR', async () => {
+    await using plane = await startScriptedPlane();
+    const coloured = await run(['get', 'runs'], { ...plane.env, FORCE_COLOR: '1' });
+    expect(coloured.stdout).toContain('\u001B[32msucceeded');
+    const plain = await run(['get', 'runs'], { ...plane.env, FORCE_COLOR: '1', NO_COLOR: '1' });
+    expect(plain.stdout).not.toContain('\u001B');
+  });
+});
+
+describe('a failure', () => {
+  it.each([
+    [['run'], 'error: nothing to run\nnext: name a pipeline, or give a file with -f FILE\n'],
+    [
+      ['run', 'ci', '-f', 'x.yaml'],
+      'error: a stored pipeline and a file cannot both be run\nnext: leave one of them out\n',
+    ],
+    [['run', 'ci', '-p', 'sha'], "error: 'sha' is no param\nnext: write params as key=value\n"],
+    [
+      ['apply', '-f', '/nowhere.yaml'],
+      "error: cannot read /nowhere.yaml: ENOENT: no such file or directory, open '/nowhere.yaml'\n",
+    ],
+    [['cancel', 'r/j', '--force'], 'error: --force is for whole runs\nnext: leave it out, or cancel r\n'],
+    [['get', 'attempts', 'r'], "error: 'r' names no job\nnext: write RUN/JOB\n"],
+    [
+      ['get', 'runs', '--state', 'done'],
+      "error: 'done' is no state\nnext: states are pending, running, cancelling, succeeded, failed, cancelled\n",
+    ],
+    [
+      ['--address', 'a b', 'get', 'runs'],
+      "error: 'a b' is no address of a server: write HOST:PORT, grpcs://HOST:PORT or an http(s) URL\n",
+    ],
+    [
+      ['up', '--tls-cert', 'x'],
+      'error: TLS needs a certificate and its key\nnext: give both --tls-cert and --tls-key\n',
+    ],
+  ])('of usage exits 2: %j', async (args, stderr) => {
+    await using plane = await startScriptedPlane();
+    expect(await run(args, plane.env)).toEqual({ exitCode: 2, stdout: '', stderr });
+  });
+
+  it.each([[['frobnicate']], [['get', 'runs', '--colour']], [['apply']], [['run', 'ci', '-o', 'xml']], [[]]])(
+    'of the command line exits 2: %j',
+    async (args) => {
+      const { exitCode, stdout, stderr } = await run(args, {});
+      expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+      expect(stderr).toMatch(/conveyor help|Usage: conveyor/);
+    },
+  );
+
+  it('to reach a server says where it looked and what to do', async () => {
+    const plane = await startScriptedPlane();
+    await plane[Symbol.asyncDispose]();
+    const { exitCode, stderr } = await run(['get', 'runs'], plane.env);
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain(`error: cannot reach the server at ${plane.grpcAddress}: connect ECONNREFUSED`);
+    expect(stderr).toContain('next: start a server with `conveyor up`');
+  });
+
+  it('to find something says where to look', async () => {
+    await using plane = await startScriptedPlane();
+    expect(await run(['watch', 'nope'], plane.env)).toEqual({
+      exitCode: 1,
+      stdout: '',
+      stderr: 'error: there is no run nope\nnext: list runs with `conveyor get runs`\n',
+    });
+  });
+
+  it('of a reader that leaves is none', async () => {
+    const log = 'x'.repeat(1_000_000);
+    await using plane = await startScriptedPlane({ jobs: { build: { log } } });
+    const command = start(['logs', `${runId}/build`], plane.env);
+    command.process.stdout?.once('data', () => command.process.stdout?.destroy());
+    expect(await command.result).toMatchObject({ exitCode: 0, stderr: '' });
+  });
+});

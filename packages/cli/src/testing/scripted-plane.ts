@@ -1,0 +1,172 @@
+// Owns a control plane for tests of the command: one pipeline, one driver, and one run whose ledger and logs a test writes.
+import { type MessageInitShape, create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { JobState, LogState, RunState } from '@conveyor/client';
+import { type ScriptedServer, refusal, startScriptedServer } from '@conveyor/client/testing';
+import { DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
+import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
+import { type Event, EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+import { type JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
+import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
+import type { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+import { type CreateRunRequest, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
+
+export const runId = '01900000-0000-7000-8000-000000000001';
+const startMs = Date.UTC(2026, 0, 2, 3, 4, 5);
+
+/** What a test decides. */
+export interface Script {
+  /** The jobs of the run and their logs. Default: one, `build`, with an empty log. */
+  readonly jobs?: Readonly<Record<string, { readonly log?: string | Uint8Array; readonly state?: JobState }>>;
+  /** Events between the run's first and last; `seq` and `time` count up by themselves. Default: each job starts and succeeds. */
+  readonly events?: readonly MessageInitShape<typeof EventSchema>[];
+  /** Where the run ends; RUNNING is a run that goes on for ever. Default: SUCCEEDED. */
+  readonly state?: RunState;
+  /** The first watcher gets the run's first event only, and then nothing. Default: false. */
+  readonly stalls?: boolean;
+}
+
+/** The scripted control plane, and what it was asked. */
+export interface ScriptedPlane extends ScriptedServer {
+  readonly created: readonly CreateRunRequest[];
+  /** Calls that change something, by method and what matters of their request. */
+  readonly changes: readonly unknown[];
+  /** Variables that lead a command here. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+export async function startScriptedPlane(script: Script = {}): Promise<ScriptedPlane> {
+  const { jobs = { build: {} }, state = RunState.SUCCEEDED } = script;
+  const names = Object.keys(jobs);
+  const events = ledger(names, script.events, state);
+  const created: CreateRunRequest[] = [];
+  const changes: unknown[] = [];
+  let watches = 0;
+  const runOf = (id: string): MessageInitShape<typeof RunSchema> => {
+    if (id !== runId) throw refusal('not_found', 'RUN_NOT_FOUND', `there is no run ${id}`);
+    return {
+      runId,
+      pipeline: 'ci',
+      revision: 3,
+      state,
+      labels: { branch: 'main' },
+      createTime: timestampFromMs(startMs),
+      startTime: timestampFromMs(startMs),
+      ...(state === RunState.RUNNING ? {} : { finishTime: timestampFromMs(startMs + 61_000) }),
+      jobCounts: { total: names.length, succeeded: names.length },
+      definition: { jobs: names.map((name) => ({ name, driver: 'shell' })) },
+    };
+  };
+  const jobOf = (name: string): MessageInitShape<typeof JobSchema> => ({
+    jobId: `id-of-${name}`,
+    runId,
+    name,
+    driver: 'shell',
+    state: jobs[name]?.state ?? JobState.SUCCEEDED,
+    attempt: 1,
+    ...(jobs[name]?.state === JobState.FAILED ? { failure: { message: 'it broke', exitCode: 7 } } : {}),
+  });
+  const logPart = (jobId: string) => {
+    const data = Buffer.from(jobs[jobId.slice('id-of-'.length)]?.log ?? '');
+    return { attempt: 1, chunks: [{ data }], logState: LogState.SEALED, logSize: BigInt(data.length) };
+  };
+  const server = await startScriptedServer((router) => {
+    router.service(ServerService, { getServerInfo: () => ({ version: '9.8.7', replica: 'replica-1' }) });
+    router.service(PipelineService, {
+      applyPipeline({ name, definition }) {
+        changes.push({ apply: name, jobs: definition?.jobs.map((job) => job.name) });
+        const field = 'definition.jobs[1].needs[0]';
+        const isWrong = definition?.jobs[1]?.needs[0] === 'biuld';
+        const fields = [{ field, description: 'there is no job "biuld"' }];
+        if (isWrong) throw refusal('invalid_argument', 'INVALID_FIELD', 'the definition is wrong', { fields });
+        return { pipeline: { name, revision: 3 }, changed: true, warnings: ['driver shell has never connected'] };
+      },
+      getPipeline({ name }) {
+        if (name !== 'ci') throw refusal('not_found', 'PIPELINE_NOT_FOUND', `there is no pipeline ${name}`);
+        const paramsSchema = { type: 'object', properties: { count: { type: 'integer' } } };
+        const definition = { jobs: names.map((job) => ({ name: job, driver: 'shell' })), paramsSchema };
+        return { pipeline: { name, revision: 3, definition } };
+      },
+      listPipelines: () => ({ pipelines: [{ name: 'ci', revision: 3, updateTime: timestampFromMs(Date.now()) }] }),
+    });
+    router.service(RunService, {
+      createRun(request) {
+        created.push(request);
+        return { run: runOf(runId) };
+      },
+      getRun: (request) => ({ run: runOf(request.runId) }),
+      listRuns: () => ({ runs: [runOf(runId)] }),
+      cancelRun({ runId: id, reason, force }) {
+        changes.push({ cancel: id, reason, force });
+        return { run: { ...runOf(id), state: RunState.CANCELLING } };
+      },
+      rerunRun({ runId: id, scope }) {
+        changes.push({ rerun: id, scope });
+        return { run: runOf(id) };
+      },
+      async *watchRun({ afterSeq }, { signal }) {
+        watches += 1;
+        const isStalled = watches === 1 && script.stalls === true;
+        yield { events: events.filter(({ seq }) => seq > afterSeq && (seq === 1n || !isStalled)) };
+        if (isStalled || state === RunState.RUNNING) {
+          await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+        }
+      },
+    });
+    router.service(JobService, {
+      listJobs: (request) => ({
+        jobs: names
+          .filter((name) => request.names.length === 0 || request.names.includes(name))
+          .map(jobOf)
+          .filter((job) => request.states.length === 0 || request.states.includes(job.state ?? 0)),
+      }),
+      getJob: ({ jobId }) => ({ job: jobOf(jobId.slice('id-of-'.length)) }),
+      listAttempts: () => ({
+        attempts: [{ number: 1, driverInstance: 'host-1', logSize: 1536n, logState: LogState.SEALED }],
+      }),
+      cancelJob({ jobId, reason }) {
+        changes.push({ cancel: jobId, reason });
+        return { job: { state: JobState.CANCELLING } };
+      },
+      readLog: ({ jobId }) => logPart(jobId),
+      async *tailLog({ jobId }) {
+        yield logPart(jobId);
+      },
+    });
+    router.service(DriverService, {
+      listDrivers: () => ({
+        drivers: [{ name: 'shell', instance: 'host-1', state: DriverState.READY, slots: 4, held: 1 }],
+      }),
+      drainDrivers({ name, instance, undo }) {
+        changes.push({ drain: name, instance, undo });
+        return { drivers: [{ name, instance: 'host-1', state: DriverState.DRAINING, slots: 4, held: 1 }], idle: false };
+      },
+    });
+  });
+  return Object.assign(server, { created, changes, env: { CONVEYOR_ADDRESS: server.grpcAddress } });
+}
+
+function ledger(names: readonly string[], middle: Script['events'], state: RunState): Event[] {
+  const ended: MessageInitShape<typeof EventSchema> = { kind: { case: 'runFinished', value: {} } };
+  const inits = [
+    { kind: { case: 'runCreated' as const, value: { jobs: names.length } } },
+    ...(middle ?? names.flatMap((job) => [started(job), finished(job, JobState.SUCCEEDED)])),
+    ...(state === RunState.RUNNING ? [] : [ended]),
+  ];
+  return inits.map((init, index) =>
+    create(EventSchema, { ...init, runId, seq: BigInt(index + 1), time: timestampFromMs(startMs + index * 1_000) }),
+  );
+}
+
+/** The first attempt of a job starts. */
+export function started(job: string): MessageInitShape<typeof EventSchema> {
+  const kind = { case: 'attemptStarted' as const, value: {} };
+  return { job, jobId: `id-of-${job}`, jobState: JobState.RUNNING, attempt: 1, kind };
+}
+
+/** A job concludes. */
+export function finished(job: string, jobState: JobState): MessageInitShape<typeof EventSchema> {
+  return { job, jobId: `id-of-${job}`, jobState, attempt: 1, kind: { case: 'jobFinished', value: {} } };
+}
