@@ -50,7 +50,7 @@ export function createTerminal(stdout: Output, stderr: Output, env: Environment)
     status(text) {
       if (!stderr.isTTY) return;
       clear();
-      shown = text.slice(0, (stderr.columns ?? 80) - 1);
+      shown = text.slice(0, (stderr.columns || 80) - 1);
       restore();
     },
   };
