@@ -1,12 +1,13 @@
 // Owns following a run: its events as they come and the logs of its attempts, until it has finished. The run goes on
 // whatever becomes of the follower.
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { type ConveyorError, type Event, JobState, type Run, RunState } from '@conveyor/client';
+import { type Event, JobState, type Run, RunState } from '@conveyor/client';
 import { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { type Cli, type OutputOptions, jsonOf } from './cli.ts';
 import { because, clock, eventText, isMain } from './event-text.ts';
 import { exitCodes } from './failure.ts';
 import { writeLines } from './log-lines.ts';
+import { createOutageNotice } from './outage.ts';
 import { type Prefixes, createPrefixes } from './prefixes.ts';
 import { createProgress } from './progress.ts';
 import { countsText, elapsed, enumName, stateCell } from './text.ts';
@@ -66,13 +67,15 @@ export async function follow(cli: Cli, runId: string, show: FollowOptions, signa
   const run = await runs.get(runId, { signal });
   const prefixes = createPrefixes(terminal.colors, run.definition?.jobs.map(({ name }) => name) ?? []);
   const tails = createTails(cli, prefixes, signal);
+  const outage = createOutageNotice(terminal);
   using progress = createProgress(
     terminal,
     run,
     run.createTime === undefined ? Date.now() : timestampMs(run.createTime),
   );
   try {
-    for await (const event of runs.watch(runId, { signal, onReconnect: reportBreak(cli) })) {
+    for await (const event of runs.watch(runId, { signal, onReconnect: outage.onReconnect })) {
+      outage.heard();
       progress.add(event);
       if (show.events === 'all' || (show.events === 'main' && isMain(event))) await printEvent(cli, prefixes, event);
       if (show.logs && event.kind.case === 'attemptStarted') tails.add(event);
@@ -81,11 +84,6 @@ export async function follow(cli: Cli, runId: string, show: FollowOptions, signa
   } finally {
     await tails.stop();
   }
-}
-
-/** Tells of a stream that broke and is opened again. */
-export function reportBreak({ terminal }: Cli): (error: ConveyorError) => void {
-  return (error) => terminal.note(`connection lost (${error.message}), connecting again`);
 }
 
 async function printEvent({ terminal }: Cli, prefixes: Prefixes, event: Event): Promise<void> {
@@ -138,9 +136,8 @@ function createTails(cli: Cli, prefixes: Prefixes, signal: AbortSignal): Tails {
 
 /** Shows one log. That it cannot be read is told, but does not end the following. */
 async function showLog(cli: Cli, prefixes: Prefixes, event: Event, signal: AbortSignal): Promise<void> {
-  const position = { attempt: event.attempt };
   try {
-    const parts = cli.client().jobs.tailLog(event.jobId, position, { signal, onReconnect: reportBreak(cli) });
+    const parts = cli.client().jobs.tailLog(event.jobId, { attempt: event.attempt }, { signal });
     await writeLines(cli.terminal, prefixes.of(event.job, '|'), parts);
   } catch (thrown) {
     if (signal.aborted) return;

@@ -7,7 +7,13 @@ const main = fileURLToPath(new URL('./main.ts', import.meta.url));
 /** Starts the command in a Node that says it has this version. */
 function startIn(version: string) {
   const pretend = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${version}' } })`;
-  const args = ['--conditions=source', '--import', `data:text/javascript,${encodeURIComponent(pretend)}`, main, '--version'];
+  const args = [
+    '--conditions=source',
+    '--import',
+    `data:text/javascript,${encodeURIComponent(pretend)}`,
+    main,
+    '--version',
+  ];
   return spawnSync(process.execPath, args, { encoding: 'utf8' });
 }
 

@@ -3,8 +3,9 @@ import type { Job, LogPart } from '@conveyor/client';
 import type { Command } from 'commander';
 import { type Cli, findJob, parseTarget } from '../cli.ts';
 import { UsageError } from '../failure.ts';
-import { follow, reportBreak, untilInterrupted } from '../follow.ts';
+import { follow, untilInterrupted } from '../follow.ts';
 import { writeLines } from '../log-lines.ts';
+import { createOutageNotice } from '../outage.ts';
 import { createPrefixes } from '../prefixes.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -60,10 +61,13 @@ async function storedLog({ client, terminal }: Cli, job: Job, attempt: number | 
 /** One attempt's log, or those of the newest and all that come after it. */
 async function followLog(cli: Cli, job: Job, attempt: number | undefined, signal: AbortSignal): Promise<void> {
   const { runs, jobs } = cli.client();
-  const options = { signal, onReconnect: reportBreak(cli) };
-  const show = (number: number) => writeBytes(cli.terminal, jobs.tailLog(job.jobId, { attempt: number }, options));
+  const { onReconnect, heard } = createOutageNotice(cli.terminal);
+  const options = { signal, onReconnect };
+  const show = (number: number) =>
+    writeBytes(cli.terminal, jobs.tailLog(job.jobId, { attempt: number }, options), heard);
   if (attempt !== undefined) return show(attempt);
   for await (const event of runs.watch(job.runId, options)) {
+    heard();
     if (event.jobId !== job.jobId) continue;
     if (event.kind.case === 'attemptStarted' && event.attempt >= job.attempt) await show(event.attempt);
     if (event.kind.case === 'jobFinished') return;
@@ -77,8 +81,9 @@ async function withLog({ client }: Cli, job: Job): Promise<Job> {
   return original;
 }
 
-async function writeBytes(terminal: Terminal, parts: AsyncIterable<LogPart>): Promise<void> {
+async function writeBytes(terminal: Terminal, parts: AsyncIterable<LogPart>, heard = () => {}): Promise<void> {
   for await (const { chunks } of parts) {
+    heard();
     for (const { data } of chunks) await terminal.write(data);
   }
 }
