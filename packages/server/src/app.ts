@@ -71,7 +71,7 @@ export function startConveyor(options: ConveyorOptions): Promise<Conveyor> {
 }
 
 async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyor> {
-  const log = options.logger ?? pino({ name: 'conveyor' }, pino.destination(2));
+  const log = options.logger ?? pino({ name: 'conveyor' }, pino.destination({ dest: 2, sync: true }));
   const schema = options.schema ?? DEFAULT_SCHEMA;
   const connection = await openDatabase(stack, options.database, log);
   const pools = stack.use(await createPools({ connection, schema }, log.child({ component: 'store' })));
