@@ -55,7 +55,7 @@ create table runs (
   check ((pipeline is null) = (revision is null)),
   check (total = open + succeeded + failed + failure_allowed + skipped + cancelled),
   check ((finished_ms is not null) = (state in ('SUCCEEDED', 'FAILED', 'CANCELLED')))
-) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.1);
+) with (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.1);
 create index runs_by_project on runs (project, run_id);
 create index runs_by_pipeline on runs (project, pipeline, run_id) where pipeline is not null;
 create index runs_by_label on runs using gin (labels jsonb_path_ops) where labels <> '{}';
@@ -86,7 +86,7 @@ create table jobs (
   check ((instance_no is not null) = (state in ('OFFERED', 'RUNNING', 'CANCELLING'))),
   check ((wait is not null) = (state = 'WAITING')),
   check ((finished_ms is not null) = (state in ('SUCCEEDED', 'FAILED', 'SKIPPED', 'CANCELLED')))
-) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.1);
+) with (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.1);
 create index jobs_due on jobs (due_ms) where due_ms is not null;
 comment on column jobs.due_ms is 'When time alone changes the job next; derived from its state and its definition.';
 
@@ -112,7 +112,7 @@ create table attempts (
   primary key (run_id, job, attempt),
   check ((finished_ms is not null) = (state not in ('OFFERED', 'RUNNING'))),
   check ((finished_ms is not null) = (log_state <> 'OPEN'))
-) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.1);
+) with (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.1);
 create index attempts_live on attempts (instance_no) where finished_ms is null;
 comment on column attempts.log_crc32c is 'CRC32C of the log_size bytes that are stored.';
 
