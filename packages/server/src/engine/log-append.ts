@@ -1,10 +1,10 @@
 // What the frames of one flush make of one attempt's log and notes. Bytes that overlap what is stored are trimmed, consecutive frames
 // become one chunk, and the running CRC32C covers exactly the bytes that are stored.
 import { crc32c } from '@node-rs/crc32';
-import type { JsonObject } from '../core/json.ts';
+import type { JsonValue } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
-import type { LogChannel, LogChunk, LogSection, LogSpan, ProgressView } from '../core/views.ts';
-import { type LogHead, MAX_CHUNK_BYTES } from '../store/log-rows.ts';
+import type { LogChannel, LogSection, LogSpan, Outputs, ProgressView } from '../core/views.ts';
+import { type ChunkWrite, type LogHead, MAX_CHUNK_BYTES } from '../store/log-rows.ts';
 import type { LogEntry, LogResult } from './log-writer.ts';
 
 export interface Appending {
@@ -12,12 +12,25 @@ export interface Appending {
   changed: boolean;
   logSize: number;
   logCrc32c: number;
-  outputs: JsonObject;
-  outputsChanged: boolean;
+  /** Undefined: as before. */
+  outputs: NotedOutputs | undefined;
   checkpoint: Uint8Array | undefined;
   progress: ProgressView | undefined;
-  readonly chunks: LogChunk[];
+  readonly chunks: GrowingChunk[];
   readonly sections: LogSection[];
+}
+
+interface NotedOutputs {
+  /** By key: any key may be stored, also those that mean something on an object. */
+  readonly values: Map<string, JsonValue>;
+  /** As JSON. */
+  bytes: number;
+}
+
+interface GrowingChunk extends ChunkWrite {
+  length: number;
+  readonly pieces: Uint8Array[];
+  readonly spans: LogSpan[];
 }
 
 export function beginAppending(head: LogHead): Appending {
@@ -26,8 +39,7 @@ export function beginAppending(head: LogHead): Appending {
     changed: false,
     logSize: head.logSize,
     logCrc32c: head.logCrc32c,
-    outputs: head.outputs,
-    outputsChanged: false,
+    outputs: undefined,
     checkpoint: undefined,
     progress: undefined,
     chunks: [],
@@ -40,20 +52,12 @@ export function append(log: Appending, entry: LogEntry, atMs: number): LogResult
   switch (entry.type) {
     case 'Log':
       return appendBytes(log, entry.offset, entry.data, entry.channel, entry.unixMs === 0 ? atMs : entry.unixMs);
+    case 'Output':
+      return setOutput(log, entry.name, entry.value);
     case 'Section':
-      log.sections.push(entry.section);
+      // What is too many is left out: nothing else depends on it.
+      if (log.head.sections + log.sections.length < LIMITS.sections) log.sections.push(entry.section);
       break;
-    case 'Output': {
-      const outputs = { ...log.outputs, [entry.name]: entry.value };
-      const bytes = Buffer.byteLength(JSON.stringify(outputs));
-      if (bytes > LIMITS.outputBytes) {
-        const problem = `its outputs are ${bytes} bytes as JSON, at most ${LIMITS.outputBytes} are allowed`;
-        return { type: 'Invalid', problem };
-      }
-      log.outputs = outputs;
-      log.outputsChanged = true;
-      break;
-    }
     case 'Progress':
       log.progress = entry.progress;
       break;
@@ -61,6 +65,10 @@ export function append(log: Appending, entry: LogEntry, atMs: number): LogResult
       log.checkpoint = entry.handle;
       break;
   }
+  return stored(log);
+}
+
+function stored(log: Appending): LogResult {
   log.changed = true;
   return { type: 'Stored', offset: log.logSize };
 }
@@ -74,21 +82,54 @@ function appendBytes(log: Appending, offset: number, data: Uint8Array, channel: 
   }
   log.logCrc32c = crc32c(fresh, log.logCrc32c);
   for (let at = 0; at < fresh.length; at += MAX_CHUNK_BYTES) {
-    addChunk(log, fresh.subarray(at, at + MAX_CHUNK_BYTES), channel, unixMs);
+    addPiece(log, fresh.subarray(at, at + MAX_CHUNK_BYTES), channel, unixMs);
   }
-  log.changed = true;
-  return { type: 'Stored', offset: log.logSize };
+  return stored(log);
 }
 
-function addChunk(log: Appending, data: Uint8Array, channel: LogChannel, unixMs: number): void {
-  const span: LogSpan = { length: data.length, channel, unixMs };
-  const last = log.chunks.at(-1);
-  if (last !== undefined && last.data.length + data.length <= MAX_CHUNK_BYTES) {
-    log.chunks[log.chunks.length - 1] = {
-      offset: last.offset,
-      data: Buffer.concat([last.data, data]),
-      spans: [...last.spans, span],
-    };
-  } else log.chunks.push({ offset: log.logSize, data, spans: [span] });
-  log.logSize += data.length;
+function addPiece(log: Appending, piece: Uint8Array, channel: LogChannel, unixMs: number): void {
+  const { length } = piece;
+  const chunk = log.chunks.at(-1);
+  if (chunk === undefined || chunk.length + length > MAX_CHUNK_BYTES) {
+    const { key } = log.head;
+    log.chunks.push({ key, offset: log.logSize, length, pieces: [piece], spans: [{ length, channel, unixMs }] });
+  } else {
+    chunk.length += length;
+    chunk.pieces.push(piece);
+    addSpan(chunk.spans, { length, channel, unixMs });
+  }
+  log.logSize += length;
+}
+
+/** Bytes that came on one channel at one time are one span. */
+function addSpan(spans: LogSpan[], span: LogSpan): void {
+  const last = spans.at(-1);
+  if (last === undefined || last.channel !== span.channel || last.unixMs !== span.unixMs) spans.push(span);
+  else spans[spans.length - 1] = { ...span, length: last.length + span.length };
+}
+
+function setOutput(log: Appending, name: string, value: JsonValue): LogResult {
+  log.outputs ??= beginOutputs(log.head.outputs);
+  const { values, bytes } = log.outputs;
+  const before = values.get(name);
+  const after = bytes - (before === undefined ? 0 : memberBytes(name, before)) + memberBytes(name, value);
+  if (after > LIMITS.outputBytes) {
+    const problem = `its outputs are ${after} bytes as JSON, at most ${LIMITS.outputBytes} are allowed`;
+    return { type: 'Invalid', problem };
+  }
+  values.set(name, value);
+  log.outputs.bytes = after;
+  return stored(log);
+}
+
+function beginOutputs(outputs: Outputs): NotedOutputs {
+  const values = new Map(Object.entries(outputs));
+  let bytes = 1;
+  for (const [name, value] of values) bytes += memberBytes(name, value);
+  return { values, bytes };
+}
+
+/** Of one member of an object as JSON, with the comma or brace behind it. */
+function memberBytes(name: string, value: JsonValue): number {
+  return Buffer.byteLength(JSON.stringify({ [name]: value })) - 1;
 }

@@ -4,8 +4,8 @@ import { formatJobId, type JobKey } from '../core/ids.ts';
 import { RefusedError } from '../core/refusal.ts';
 import { isJobFinished } from '../core/states.ts';
 import type { LogPart } from '../core/views.ts';
-import { logPosition, readChunks, readSections } from '../store/log-rows.ts';
 import { loadJobs } from '../store/ledger-rows.ts';
+import { type LogPosition, logPosition, readChunks, readSections } from '../store/log-views.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
 import type { JobOperations } from './engine.ts';
@@ -16,6 +16,8 @@ import { loadRun } from './stored-run.ts';
 import type { WakeUps } from './wake-ups.ts';
 
 const TAIL_BYTES = 1_048_576;
+/** A log that grows with every flush is read together, so that its readers do not outweigh its writer. */
+const TAIL_REST_MS = 10;
 
 export interface LogReaderOptions {
   readonly pool: Pool;
@@ -28,6 +30,8 @@ export function createLogReader({
   plans,
   wakeUps,
 }: LogReaderOptions): Pick<JobOperations, 'readLog' | 'tailLog'> {
+  const readTogether = createSharedReads(pool);
+
   /** @throws RefusedError when the job is not there, or not of this project. */
   async function assertJob(tx: Tx, project: string, key: JobKey): Promise<void> {
     const run = await loadRun(tx, plans, project, key.runId);
@@ -39,9 +43,9 @@ export function createLogReader({
     readLog: (project, key, attempt, offset, maxBytes) =>
       withConnection(pool, async (tx) => {
         await assertJob(tx, project, key);
-        const part = await readPart(tx, key, attempt, offset, maxBytes);
-        if (part === undefined) throw noSuchAttempt(key, attempt);
-        return part;
+        const position = await logPosition(tx, key, attempt);
+        if (position === undefined) throw noSuchAttempt(key, attempt);
+        return await readPart(tx, position, offset, maxBytes);
       }),
 
     async *tailLog(project, key, attempt, offset, signal) {
@@ -49,56 +53,93 @@ export function createLogReader({
       await withConnection(pool, (tx) => assertJob(tx, project, key));
       let number = attempt;
       let next = offset;
-      yield { attempt: number ?? 0, chunks: [], sections: [], nextOffset: next, logSize: next, logState: 'OPEN' };
-      const read = (): Promise<Reading<LogPart>> =>
-        withConnection(pool, async (tx) => {
-          const part = await readPart(tx, key, number, next, TAIL_BYTES);
-          if (part === undefined) {
-            // An attempt that was asked for by number and is not there may still come, as long as the job goes on.
-            if (await isOver(tx, key)) throw noSuchAttempt(key, number);
-            return { found: undefined, more: false };
-          }
-          number = part.attempt;
-          const ended = part.logState !== 'OPEN' && part.nextOffset >= part.logSize;
-          const grown = part.nextOffset > next || part.sections.length > 0;
-          next = part.nextOffset;
-          return { found: grown || ended ? part : undefined, more: grown && part.nextOffset < part.logSize };
-        });
-      for await (const part of follow({ read, subscription, signal })) {
-        if (part === undefined) {
-          yield { attempt: number ?? 0, chunks: [], sections: [], nextOffset: next, logSize: next, logState: 'OPEN' };
-          continue;
-        }
+      const nothing = (): LogPart => {
+        return { attempt: number ?? 0, chunks: [], sections: [], nextOffset: next, logSize: next, logState: 'OPEN' };
+      };
+      yield nothing();
+      const read = async (): Promise<Reading<LogPart>> => {
+        const part = await readTogether(key, number, next);
+        if (part === undefined) return { found: undefined, more: false };
+        number = part.attempt;
+        const grown = part.nextOffset > next;
+        next = part.nextOffset;
+        return { found: grown || isLast(part) ? part : undefined, more: grown && next < part.logSize };
+      };
+      for await (const part of follow({ read, subscription, signal, restMs: TAIL_REST_MS })) {
+        if (part === undefined) yield nothing();
         // OPEN until the last byte was given, whatever is known already.
-        const ended = part.logState !== 'OPEN' && part.nextOffset >= part.logSize;
-        yield ended ? part : { ...part, logState: 'OPEN' };
-        if (ended) return;
+        else yield isLast(part) ? part : { ...part, logState: 'OPEN' };
+        if (part !== undefined && isLast(part)) return;
       }
     },
   };
 }
 
-/** Reads one part; undefined when there is no such attempt. The head is read first, so that it never promises too little. */
-async function readPart(
+function isLast({ logState, nextOffset, logSize }: LogPart): boolean {
+  return logState !== 'OPEN' && nextOffset >= logSize;
+}
+
+/**
+ * Lets tails that want the same part share one read. A read is shared until it is sent and no longer, so that each sees what was
+ * committed before it was asked for.
+ */
+function createSharedReads(
+  pool: Pool,
+): (key: JobKey, attempt: number | undefined, offset: number) => Promise<LogPart | undefined> {
+  const waiting = new Map<string, Promise<LogPart | undefined>>();
+
+  async function read(id: string, key: JobKey, attempt: number | undefined, offset: number) {
+    try {
+      // Those that one ring or one timer woke.
+      await new Promise(setImmediate);
+      return await withConnection(pool, (tx) => {
+        waiting.delete(id);
+        return readNext(tx, key, attempt, offset);
+      });
+    } catch (error) {
+      waiting.delete(id);
+      throw error;
+    }
+  }
+
+  return (key, attempt, offset) => {
+    const id = `${formatJobId(key)}.${attempt ?? ''}@${offset}`;
+    const reading = waiting.get(id) ?? read(id, key, attempt, offset);
+    waiting.set(id, reading);
+    return reading;
+  };
+}
+
+/** Reads what a tail gives next; undefined while there is nothing to read from. @throws RefusedError when there never will be. */
+async function readNext(
   tx: Tx,
   key: JobKey,
   attempt: number | undefined,
   offset: number,
-  maxBytes: number,
 ): Promise<LogPart | undefined> {
-  const position = await logPosition(tx, key.runId, key.job, attempt);
-  if (position === undefined) return undefined;
-  const { logSize, logState } = position;
-  const attemptKey = { ...key, attempt: position.attempt };
-  const part = { attempt: position.attempt, logSize, logState };
+  const position = await logPosition(tx, key, attempt);
+  // An offer that is not accepted leaves no log: unless it was asked for, another attempt is waited for.
+  if (position !== undefined && (position.ran || attempt !== undefined)) {
+    return await readPart(tx, position, offset, TAIL_BYTES);
+  }
+  if (!(await isOver(tx, key))) return undefined;
+  // No attempt begins any more, but one may have begun, and even ended, since it was looked for.
+  const last = await logPosition(tx, key, attempt);
+  if (last === undefined) throw noSuchAttempt(key, attempt);
+  return await readPart(tx, last, offset, TAIL_BYTES);
+}
+
+/** The position was read first, so it never promises what the chunks do not hold. */
+async function readPart(tx: Tx, position: LogPosition, offset: number, maxBytes: number): Promise<LogPart> {
+  const { key, logSize, logState } = position;
   const to = Math.min(logSize, offset + maxBytes);
-  const chunks = offset >= to ? [] : await readChunks(tx, attemptKey, offset, to);
+  const chunks = offset < to ? await readChunks(tx, position, offset, to) : [];
   const last = chunks.at(-1);
   const nextOffset = last === undefined ? offset : last.offset + last.data.length;
   // A section at the very end belongs to the last part.
   const sectionsTo = logState !== 'OPEN' && nextOffset >= logSize ? nextOffset + 1 : nextOffset;
-  const sections = sectionsTo > offset ? await readSections(tx, attemptKey, offset, sectionsTo) : [];
-  return { ...part, chunks, sections, nextOffset };
+  const sections = sectionsTo > offset ? await readSections(tx, key, offset, sectionsTo) : [];
+  return { attempt: key.attempt, chunks, sections, nextOffset, logSize, logState };
 }
 
 async function isOver(tx: Tx, key: JobKey): Promise<boolean> {

@@ -2,11 +2,10 @@
 // appends the rest, and acknowledges after the commit. So what is acknowledged is stored once, in order and without a gap.
 import type { DriverFrame } from '../core/frames.ts';
 import { type AttemptKey, formatAttemptId } from '../core/ids.ts';
-import { LIMITS } from '../core/limits.ts';
 import type { AttemptState } from '../core/states.ts';
 import { shareInstances } from '../store/instance-rows.ts';
 import type { Lane } from '../store/lane.ts';
-import { insertChunks, insertSections, lockLogHeads, moveLogHeads } from '../store/log-rows.ts';
+import { insertChunks, insertSections, type LogHeadRead, lockLogHeads, moveLogHeads } from '../store/log-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { createGroupCommit } from './group-commit.ts';
@@ -14,6 +13,8 @@ import { type Appending, append, beginAppending } from './log-append.ts';
 import type { Writer } from './run-work.ts';
 
 const MAX_FLUSH = 2_000;
+/** Log bytes of one flush, roughly. */
+const MAX_FLUSH_BYTES = 4_194_304;
 
 export type LogEntry = Extract<DriverFrame, { type: 'Log' | 'Section' | 'Output' | 'Progress' | 'Checkpoint' }>;
 
@@ -73,10 +74,11 @@ export function createLogWriter({ lane, onGrown }: LogWriterOptions): LogWriter 
   const group = createGroupCommit<Item>({
     maxItems: MAX_FLUSH,
     async flush(items) {
-      const { results, grown } = await inTransaction(lane, (tx, begun) => store(tx, begun, items));
+      const { now, later } = withinBytes(items);
+      const { results, grown } = await inTransaction(lane, (tx, begun) => store(tx, begun, now));
       for (const key of grown) onGrown(key);
-      items.forEach((item, i) => settle(item, results[i] ?? { type: 'Stale' }));
-      return [];
+      now.forEach((item, i) => settle(item, results[i] ?? { type: 'Stale' }));
+      return later;
     },
     fail: (item, error) => settle(item, { type: 'Failed', error }),
   });
@@ -94,15 +96,24 @@ export function createLogWriter({ lane, onGrown }: LogWriterOptions): LogWriter 
   };
 }
 
+function withinBytes(items: readonly Item[]): { now: readonly Item[]; later: readonly Item[] } {
+  let bytes = 0;
+  const end = items.findIndex(({ entry }) => {
+    const isFull = bytes >= MAX_FLUSH_BYTES;
+    if (entry.type === 'Log') bytes += entry.data.length;
+    return isFull;
+  });
+  return end === -1 ? { now: items, later: [] } : { now: items.slice(0, end), later: items.slice(end) };
+}
+
 async function store(
   tx: Tx,
   begun: Promise<unknown>,
   items: readonly Item[],
 ): Promise<{ results: readonly LogResult[]; grown: readonly AttemptKey[] }> {
-  const keys = new Map(items.map(({ id, entry }) => [id, entry.key]));
   const [epochs, heads] = await Promise.all([
     shareInstances(tx, new Set(items.map(({ writer }) => writer.instance))),
-    lockLogHeads(tx, [...keys.values()]),
+    lockLogHeads(tx, headsNeeded(items)),
     begun,
   ]);
   const logs = new Map(heads.map((head) => [formatAttemptId(head.key), beginAppending(head)]));
@@ -122,21 +133,32 @@ async function store(
   return { results, grown: grown.map((log) => log.head.key) };
 }
 
+function headsNeeded(items: readonly Item[]): LogHeadRead[] {
+  const heads = new Map<string, { key: AttemptKey; withOutputs: boolean; withSections: boolean }>();
+  for (const { id, entry } of items) {
+    const head = heads.get(id) ?? { key: entry.key, withOutputs: false, withSections: false };
+    head.withOutputs ||= entry.type === 'Output';
+    head.withSections ||= entry.type === 'Section';
+    heads.set(id, head);
+  }
+  return [...heads.values()];
+}
+
 async function write(tx: Tx, logs: readonly Appending[]): Promise<void> {
   if (logs.length === 0) return;
-  const chunks = logs.flatMap((log) => log.chunks.map((chunk) => ({ key: log.head.key, ...chunk })));
+  const chunks = logs.flatMap((log) => log.chunks);
   const sections = logs.flatMap((log) => log.sections.map((section) => ({ key: log.head.key, section })));
   const heads = logs.map((log) => ({
     key: log.head.key,
     logSize: log.logSize,
     logCrc32c: log.logCrc32c,
-    outputs: log.outputsChanged ? log.outputs : undefined,
+    outputs: log.outputs && Object.fromEntries(log.outputs.values),
     checkpoint: log.checkpoint,
     progress: log.progress,
   }));
   await Promise.all([
     moveLogHeads(tx, heads),
     chunks.length > 0 && insertChunks(tx, chunks),
-    sections.length > 0 && insertSections(tx, sections, LIMITS.sections),
+    sections.length > 0 && insertSections(tx, sections),
   ]);
 }
