@@ -1,18 +1,23 @@
-// Owns the bytes of what a driver says: each frame is encoded once, when it is said, and a message is frames put together.
+// Owns the words of a driver: each frame, and an upper bound of its size, so that messages stay within their limit although
+// their frames are encoded together, which costs a fraction of encoding each.
 import { fromJson, toBinary } from '@bufbuild/protobuf';
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { type Duration, ValueSchema } from '@bufbuild/protobuf/wkt';
 import {
   type DriverFrame,
-  DriverFrameSchema,
   type FinishOutcome,
   type HeldPhase,
+  SessionRequestSchema,
 } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 import type { AnnotationLevel, FailureClass, ProgressPhase } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import type { LogSlice } from './log-spool.ts';
 
-/** One DriverFrame, encoded. */
-export type Frame = Uint8Array;
+/** One thing to say. */
+export interface Frame {
+  readonly message: DriverFrame;
+  /** At most how many bytes it takes of a message. */
+  readonly maxBytes: number;
+}
 
 /** What every frame about an attempt carries. */
 export interface AttemptKey {
@@ -54,9 +59,17 @@ export interface LogTotals {
   readonly lost: boolean;
 }
 
-export function helloFrame(introduction: Introduction): Frame {
+/** Bounds ids, keys, numbers and the reasons of this package. */
+const frameBytes = 512;
+
+const maxSectionNameBytes = 256;
+const maxProgressBytes = 1024;
+const maxNoteBytes = 4096;
+const maxLinkBytes = 2048;
+
+export function helloFrame(introduction: Introduction): DriverFrame {
   const { driver, instanceId, incarnation, labels, slots, specSchema, version, held } = introduction;
-  return encode({
+  return message({
     case: 'hello',
     value: {
       $typeName: 'conveyor.v1.Hello',
@@ -81,68 +94,80 @@ export function helloFrame(introduction: Introduction): Frame {
 }
 
 export function acceptFrame({ id, fence }: AttemptKey): Frame {
-  return encode({ case: 'accept', value: { $typeName: 'conveyor.v1.Accept', attemptId: id, fence } });
+  return frame({ case: 'accept', value: { $typeName: 'conveyor.v1.Accept', attemptId: id, fence } });
 }
 
 export function rejectFrame({ id, fence }: AttemptKey, reason: string): Frame {
-  return encode({
+  return frame({
     case: 'reject',
     value: { $typeName: 'conveyor.v1.Reject', attemptId: id, fence, reason, invalid: false },
   });
 }
 
 export function adoptFrame({ id, fence }: AttemptKey): Frame {
-  return encode({ case: 'adopt', value: { $typeName: 'conveyor.v1.Adopt', attemptId: id, fence } });
+  return frame({ case: 'adopt', value: { $typeName: 'conveyor.v1.Adopt', attemptId: id, fence } });
 }
 
 export function disownFrame({ id, fence }: AttemptKey): Frame {
-  return encode({ case: 'disown', value: { $typeName: 'conveyor.v1.Disown', attemptId: id, fence } });
+  return frame({ case: 'disown', value: { $typeName: 'conveyor.v1.Disown', attemptId: id, fence } });
 }
 
 export function heartbeatFrame(seq: number): Frame {
-  return encode({ case: 'heartbeat', value: { $typeName: 'conveyor.v1.Heartbeat', seq: BigInt(seq) } });
+  return frame({ case: 'heartbeat', value: { $typeName: 'conveyor.v1.Heartbeat', seq: BigInt(seq) } });
 }
 
 export function drainFrame(): Frame {
-  return encode({ case: 'drain', value: { $typeName: 'conveyor.v1.DriverDrain' } });
+  return frame({ case: 'drain', value: { $typeName: 'conveyor.v1.DriverDrain' } });
 }
 
 export function goodbyeFrame(reason: string): Frame {
-  return encode({ case: 'goodbye', value: { $typeName: 'conveyor.v1.Goodbye', reason } });
+  return frame({ case: 'goodbye', value: { $typeName: 'conveyor.v1.Goodbye', reason } });
 }
 
 export function logFrame({ id, fence }: AttemptKey, { offset, channel, unixMs, data }: LogSlice): Frame {
-  return encode({
-    case: 'log',
-    value: {
-      $typeName: 'conveyor.v1.Log',
-      attemptId: id,
-      fence,
-      offset: BigInt(offset),
-      channel,
-      unixMs: BigInt(unixMs),
-      data,
+  return frame(
+    {
+      case: 'log',
+      value: {
+        $typeName: 'conveyor.v1.Log',
+        attemptId: id,
+        fence,
+        offset: BigInt(offset),
+        channel,
+        unixMs: BigInt(unixMs),
+        data,
+      },
     },
-  });
+    data.length,
+  );
 }
 
 export function sectionFrame({ id, fence }: AttemptKey, offset: number, name: string, end: boolean): Frame {
-  return encode({
-    case: 'section',
-    value: {
-      $typeName: 'conveyor.v1.Section',
-      attemptId: id,
-      fence,
-      section: { $typeName: 'conveyor.v1.LogSection', offset: BigInt(offset), name: storable(name, 256), end },
+  return frame(
+    {
+      case: 'section',
+      value: {
+        $typeName: 'conveyor.v1.Section',
+        attemptId: id,
+        fence,
+        section: {
+          $typeName: 'conveyor.v1.LogSection',
+          offset: BigInt(offset),
+          name: storable(name, maxSectionNameBytes),
+          end,
+        },
+      },
     },
-  });
+    maxSectionNameBytes,
+  );
 }
 
-export function outputFrame({ id, fence }: AttemptKey, key: string, value: JsonValue): Frame {
-  return encode({
-    case: 'output',
-    value: { $typeName: 'conveyor.v1.Output', attemptId: id, fence, key, value: fromJson(ValueSchema, value) },
-  });
+export function outputFrame({ id, fence }: AttemptKey, key: string, json: JsonValue): Frame {
+  const value = fromJson(ValueSchema, json);
+  return frame(
+    { case: 'output', value: { $typeName: 'conveyor.v1.Output', attemptId: id, fence, key, value } },
+    toBinary(ValueSchema, value).length,
+  );
 }
 
 export function progressFrame(
@@ -151,20 +176,23 @@ export function progressFrame(
   message: string,
   fraction: number | undefined,
 ): Frame {
-  return encode({
-    case: 'progress',
-    value: {
-      $typeName: 'conveyor.v1.Progress',
-      attemptId: id,
-      fence,
-      progress: {
-        $typeName: 'conveyor.v1.AttemptProgress',
-        phase,
-        message: storable(message, 1024),
-        ...(fraction === undefined ? {} : { fraction }),
+  return frame(
+    {
+      case: 'progress',
+      value: {
+        $typeName: 'conveyor.v1.Progress',
+        attemptId: id,
+        fence,
+        progress: {
+          $typeName: 'conveyor.v1.AttemptProgress',
+          phase,
+          message: storable(message, maxProgressBytes),
+          ...(fraction === undefined ? {} : { fraction }),
+        },
       },
     },
-  });
+    maxProgressBytes,
+  );
 }
 
 export function annotationFrame(
@@ -174,67 +202,68 @@ export function annotationFrame(
   text: string,
   link: string,
 ): Frame {
-  return encode({
-    case: 'annotation',
-    value: {
-      $typeName: 'conveyor.v1.Annotation',
-      attemptId: id,
-      fence,
-      number,
-      annotation: {
-        $typeName: 'conveyor.v1.AttemptAnnotation',
-        level,
-        text: storable(text, 4096),
-        link: storable(link, 2048),
+  return frame(
+    {
+      case: 'annotation',
+      value: {
+        $typeName: 'conveyor.v1.Annotation',
+        attemptId: id,
+        fence,
+        number,
+        annotation: {
+          $typeName: 'conveyor.v1.AttemptAnnotation',
+          level,
+          text: storable(text, maxNoteBytes),
+          link: storable(link, maxLinkBytes),
+        },
       },
     },
-  });
+    maxNoteBytes + maxLinkBytes,
+  );
 }
 
 export function checkpointFrame({ id, fence }: AttemptKey, handle: Uint8Array): Frame {
-  return encode({ case: 'checkpoint', value: { $typeName: 'conveyor.v1.Checkpoint', attemptId: id, fence, handle } });
+  return frame(
+    { case: 'checkpoint', value: { $typeName: 'conveyor.v1.Checkpoint', attemptId: id, fence, handle } },
+    handle.length,
+  );
 }
 
 export function finishFrame({ id, fence }: AttemptKey, result: AttemptResult, log: LogTotals): Frame {
-  return encode({
-    case: 'finish',
-    value: {
-      $typeName: 'conveyor.v1.Finish',
-      attemptId: id,
-      fence,
-      outcome: result.outcome,
-      failureClass: result.failureClass,
-      message: storable(result.message, 4096),
-      exitCode: result.exitCode,
-      retryAfter: result.retryAfterMs === undefined ? undefined : duration(result.retryAfterMs),
-      logSize: BigInt(log.written),
-      logCrc32c: log.crc32c,
-      logLost: log.lost,
+  return frame(
+    {
+      case: 'finish',
+      value: {
+        $typeName: 'conveyor.v1.Finish',
+        attemptId: id,
+        fence,
+        outcome: result.outcome,
+        failureClass: result.failureClass,
+        message: storable(result.message, maxNoteBytes),
+        exitCode: result.exitCode,
+        retryAfter: result.retryAfterMs === undefined ? undefined : duration(result.retryAfterMs),
+        logSize: BigInt(log.written),
+        logCrc32c: log.crc32c,
+        logLost: log.lost,
+      },
     },
-  });
+    maxNoteBytes,
+  );
 }
 
-/** Bytes that a frame takes in a message beyond its own: tag and length. */
-export const frameOverheadBytes = 6;
-
-/** A SessionRequest of frames; their bytes together are `frameBytes`. */
-export function sessionRequest(frames: readonly Frame[], frameBytes: number): Buffer {
-  const message = Buffer.allocUnsafe(frameBytes + frames.length * frameOverheadBytes);
-  let at = 0;
-  for (const frame of frames) {
-    // Field 1, length-delimited: SessionRequest.frames.
-    message[at++] = 0x0a;
-    let length = frame.length;
-    for (; length > 0x7f; length >>>= 7) message[at++] = (length & 0x7f) | 0x80;
-    message[at++] = length;
-    message.set(frame, at);
-    at += frame.length;
-  }
-  return message.subarray(0, at);
+/** The bytes of a message. */
+export function encodeMessage(frames: DriverFrame[]): Buffer {
+  const bytes = toBinary(SessionRequestSchema, { $typeName: 'conveyor.v1.SessionRequest', frames });
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function encode(frame: DriverFrame['frame']): Frame {
-  return toBinary(DriverFrameSchema, { $typeName: 'conveyor.v1.DriverFrame', frame });
+function message(frame: DriverFrame['frame']): DriverFrame {
+  return { $typeName: 'conveyor.v1.DriverFrame', frame };
+}
+
+/** `payloadBytes` bounds what is not of fixed size, ids and keys aside. */
+function frame(said: DriverFrame['frame'], payloadBytes = 0): Frame {
+  return { message: message(said), maxBytes: frameBytes + payloadBytes };
 }
 
 /** Text as the control plane stores it: valid Unicode without NUL, at most `maxBytes` long in UTF-8. */

@@ -1,7 +1,8 @@
 // Owns what one session has yet to send: frames go out in few messages, control frames before log bytes, a result right
 // after the log bytes that it counts. Bytes in flight stay within the windows; one message at a time is on its way.
 import type { Attempt } from './attempt.ts';
-import { type Frame, frameOverheadBytes, sessionRequest } from './frames.ts';
+import { encodeMessage, type Frame } from './frames.ts';
+import type { DriverFrame } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 
 /** What the control plane allows on this session. */
 export interface OutboxLimits {
@@ -35,8 +36,8 @@ export class Outbox {
   #timer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
   #flushedAtMs = -coalesceMs;
-  #frames: Frame[] = [];
-  #frameBytes = 0;
+  #message: DriverFrame[] = [];
+  #messageBytes = 0;
 
   constructor(send: SendMessage, { maxMessageBytes, sessionLogWindow }: OutboxLimits) {
     this.#send = send;
@@ -137,18 +138,17 @@ export class Outbox {
     }
   }
 
-  readonly #put = (frame: Frame): void => {
-    const bytes = frame.length + frameOverheadBytes;
-    if (this.#frames.length > 0 && this.#frameBytes + bytes > this.#maxMessageBytes) this.#post();
-    this.#frames.push(frame);
-    this.#frameBytes += bytes;
+  readonly #put = ({ message, maxBytes }: Frame): void => {
+    if (this.#messageBytes + maxBytes > this.#maxMessageBytes) this.#post();
+    this.#message.push(message);
+    this.#messageBytes += maxBytes;
   };
 
   #post(): void {
-    if (this.#frames.length === 0) return;
-    const message = sessionRequest(this.#frames, this.#frameBytes);
-    this.#frames = [];
-    this.#frameBytes = 0;
+    if (this.#message.length === 0) return;
+    const message = encodeMessage(this.#message);
+    this.#message = [];
+    this.#messageBytes = 0;
     this.#sending++;
     this.#send(message, this.#sent);
   }

@@ -2,9 +2,9 @@
 // rides on the stream itself: a server that answers no heartbeat is left, whatever the connection says.
 import { status } from '@grpc/grpc-js';
 import type { Duration } from '@bufbuild/protobuf/wkt';
-import type { ServerFrame, Welcome } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
+import type { DriverFrame, ServerFrame, Welcome } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 import type { SessionStream } from './connection.ts';
-import { type Frame, frameOverheadBytes, goodbyeFrame, heartbeatFrame, sessionRequest } from './frames.ts';
+import { encodeMessage, goodbyeFrame, heartbeatFrame } from './frames.ts';
 import { Outbox } from './outbox.ts';
 
 /** What a session tells of. None is called after `ended` resolved. */
@@ -38,7 +38,7 @@ const leaveTimeoutMs = 2_000;
 const maxMessageBytes = 1024 * 1024;
 const maxUnansweredHeartbeats = 2;
 
-export function openSession(stream: SessionStream, hello: Frame, handlers: SessionHandlers): Session {
+export function openSession(stream: SessionStream, hello: DriverFrame, handlers: SessionHandlers): Session {
   const { promise: ended, resolve } = Promise.withResolvers<SessionEnd>();
   const openedAtMs = performance.now();
   let welcomedAtMs: number | undefined;
@@ -110,7 +110,7 @@ export function openSession(stream: SessionStream, hello: Frame, handlers: Sessi
   // A failed call says so twice; `status` always comes.
   stream.on('error', () => {});
   stream.on('status', ({ code, details }) => end(code, details));
-  stream.write(sessionRequest([hello], hello.length + frameOverheadBytes));
+  stream.write(encodeMessage([hello]));
 
   return {
     ended,
