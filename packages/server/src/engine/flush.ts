@@ -33,6 +33,9 @@ import {
   type Submission,
 } from './run-work.ts';
 
+/** How often a decision is given just the jobs that it asks for. */
+const ROUNDS_BY_JOB = 3;
+
 export interface FlushOptions {
   readonly plans: Plans;
   readonly cache: RunCache;
@@ -209,15 +212,21 @@ async function loadContents(tx: Tx, works: readonly RunWork[]): Promise<void> {
 
 async function decideAll(tx: Tx, works: readonly RunWork[], nowMs: number, cache: RunCache): Promise<void> {
   let open = works;
-  while (open.length > 0) {
+  for (let round = 0; open.length > 0; round++) {
     const wanted = new Map<RunWork, readonly number[]>();
     for (const work of open) {
       const jobs = advance(work, nowMs);
       if (jobs.length > 0) wanted.set(work, jobs);
     }
     open = [...wanted.keys()];
-    await load(tx, open, (work) => wanted.get(work) ?? [], cache);
+    // A decision that goes on and on, down a chain of jobs that are skipped, gets the whole run.
+    const isLong = round >= ROUNDS_BY_JOB;
+    await load(tx, open, (work) => (isLong ? everyJob(work) : (wanted.get(work) ?? [])), cache);
   }
+}
+
+function everyJob(work: RunWork): readonly number[] {
+  return work.context.plan.jobs.map(({ index }) => index);
 }
 
 async function write(tx: Tx, works: readonly RunWork[]): Promise<void> {

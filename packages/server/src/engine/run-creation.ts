@@ -39,13 +39,13 @@ interface Resolved {
 export function createRunCreation({ pool, creates, checkSpecs }: RunCreationOptions): RunCreation {
   async function resolve(project: string, source: RunSource): Promise<Resolved> {
     const { definition, digest, pipeline } = await find(project, source);
-    const { violations } = await checkSpecs(definition, 'definition');
+    const { violations } = await checkSpecs(definition, 'run.definition');
     if (violations.length > 0) throw new RefusedError(specMismatch(violations));
     const found: FieldViolation[] = [];
     const paramsSchema =
       definition.paramsSchema === undefined
         ? undefined
-        : compileSchema(found, 'definition.params_schema', definition.paramsSchema);
+        : compileSchema(found, 'run.definition.params_schema', definition.paramsSchema);
     if (found.length > 0) throw new RefusedError(invalidFields(found));
     return { definition, digest, paramsSchema, ...(pipeline !== undefined && { pipeline }) };
   }
@@ -96,11 +96,12 @@ export function createRunCreation({ pool, creates, checkSpecs }: RunCreationOpti
 function checkRun(project: string, run: NewRun, resolved: Resolved): CheckedRun | Refusal {
   const found: FieldViolation[] = [];
   const { definition, digest, pipeline, paramsSchema } = resolved;
-  const params: JsonObject = paramsSchema === undefined ? run.params : paramsSchema.check(found, 'params', run.params);
+  const params: JsonObject =
+    paramsSchema === undefined ? run.params : paramsSchema.check(found, 'run.params', run.params);
   const labels = { ...definition.labels, ...run.labels };
   if (Object.keys(labels).length > LIMITS.labels) {
     const description = `with those of the definition there are ${Object.keys(labels).length}, at most ${LIMITS.labels} are allowed`;
-    found.push({ field: 'labels', description });
+    found.push({ field: 'run.labels', description });
   }
   if (found.length > 0) return invalidFields(found);
   const { trigger, requestId, traceparent } = run;

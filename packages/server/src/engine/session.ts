@@ -228,7 +228,11 @@ export function createSession(options: SessionOptions): Session {
 
   async function adopt(key: AttemptKey): Promise<void> {
     const orphan = holds.takeOrphan(key);
-    if (orphan === undefined) return sendRevoke(key, 'it is not an orphan of yours, or no longer');
+    if (orphan === undefined) {
+      // Said again, it is answered already, or about to be.
+      if (holds.find(key) === undefined) sendRevoke(key, 'it is not an orphan of yours, or no longer');
+      return;
+    }
     const hold = holds.add(key, 'ASKED', 0);
     const { reply, run, job } = await submit(key, { type: 'Adopt' });
     if (reply.type !== 'Done' || run === undefined) return stale(key, reply, 'it is no longer yours');
