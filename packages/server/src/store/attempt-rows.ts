@@ -43,20 +43,21 @@ const START_ATTEMPTS = statement(
    where a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt and a.state = 'OFFERED'`,
 );
 
+// Told by the state: "finished_ms is null" would let the planner read the whole index of live attempts.
 const END_ATTEMPTS = statement(
   'end_attempts',
   `update attempts a set state = u.state, finished_ms = u.finished_ms, failure = u.failure, log_state = u.log_state, result = u.result,
      progress = null
    from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::bigint[], $6::json[], $7::text[], $8::text[])
      u (run_id, job, attempt, state, finished_ms, failure, log_state, result)
-   where a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt and a.finished_ms is null`,
+   where a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt and a.state in ('OFFERED', 'RUNNING')`,
 );
 
 const ANNOTATE_ATTEMPTS = statement(
   'annotate_attempts',
   `update attempts a set annotations = (coalesce(a.annotations, '[]')::jsonb || u.annotations)::json
    from unnest($1::uuid[], $2::int[], $3::int[], $4::jsonb[]) u (run_id, job, attempt, annotations)
-   where a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt and a.finished_ms is null`,
+   where a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt and a.state = 'RUNNING'`,
 );
 
 type Ended = NonNullable<AttemptChange['ended']>;

@@ -1,0 +1,111 @@
+// Prepared statements run by generic plans, also on a database that is new and was never analysed: then PostgreSQL guesses, and a
+// statement that lets it choose may read a whole table for each job. Every statement has to reach its rows by a key.
+import { readdir } from 'node:fs/promises';
+import { Client } from 'pg';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { connectionOptions } from './connection-options.ts';
+import { ensureLogPartitions } from './log-partitions.ts';
+import type { Statement } from './sql.ts';
+import { createTestDatabase, type TestDatabase } from './testing/database.ts';
+
+/** Statements that read a table whole, and why they may. */
+const exempt: Readonly<Record<string, string>> = {
+  expired_leases:
+    'once a second; a lease is one narrow row a session, and an index on its end would be written by each heartbeat',
+  touch_replica: 'once a second; a replica is one row',
+  forget_replicas: 'once a stop; a replica is one row',
+  give_grace: 'after an outage; the table has one row',
+  forget_request_ids: 'every ten minutes, bounded',
+};
+
+const statements = vi.hoisted((): Statement[] => []);
+
+// Nothing is replaced: what the modules of the store define is also noted here.
+vi.mock('./sql.ts', async (importOriginal) => {
+  const original = await importOriginal<typeof import('./sql.ts')>();
+  const statement: typeof original.statement = (name, text) => {
+    const defined = original.statement(name, text);
+    statements.push(defined);
+    return defined;
+  };
+  return { ...original, statement };
+});
+
+let database: TestDatabase;
+let client: Client;
+
+beforeAll(async () => {
+  const files = await readdir(import.meta.dirname);
+  const modules = files.filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'));
+  await Promise.all(modules.map((file) => import(/* @vite-ignore */ `./${file}`)));
+  database = await createTestDatabase();
+  client = new Client(connectionOptions(database.config, 'plans'));
+  await client.connect();
+  await ensureLogPartitions(client);
+  await client.query('set plan_cache_mode = force_generic_plan');
+});
+afterAll(async () => {
+  await client.end();
+  await database[Symbol.asyncDispose]();
+});
+
+interface PlanNode {
+  readonly 'Node Type': string;
+  readonly 'Relation Name'?: string;
+  readonly 'Index Name'?: string;
+  readonly 'Index Cond'?: string;
+  readonly Plans?: readonly PlanNode[];
+}
+
+async function planOf({ name, text }: Statement): Promise<PlanNode> {
+  await client.query(`prepare ${name} as ${text}`);
+  const { rows: prepared } = await client.query<{ parameters: number }>(
+    'select cardinality(parameter_types) as parameters from pg_prepared_statements where name = $1',
+    [name],
+  );
+  const nulls = Array.from({ length: prepared[0]!.parameters }, () => 'null').join(', ');
+  const call = nulls === '' ? name : `${name}(${nulls})`;
+  const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(`explain (format json) execute ${call}`);
+  return rows[0]!['QUERY PLAN'][0].Plan;
+}
+
+/** Indexes of lists: what they lead to is as much as a project has. */
+const listIndex = /^runs_by_/;
+
+/** The parts of a plan that read more rows the more there are. */
+function wholeReads(node: PlanNode, isLimited = false): string[] {
+  const { 'Node Type': type, 'Relation Name': table, 'Index Name': index, 'Index Cond': key, Plans: inner = [] } = node;
+  const readsIndex = type === 'Index Scan' || type === 'Index Only Scan' || type === 'Bitmap Index Scan';
+  const hasKey = key !== undefined && !listIndex.test(index ?? '');
+  const isWhole = type === 'Seq Scan' || (readsIndex && !hasKey && !isLimited);
+  const below = inner.flatMap((child) => wholeReads(child, type === 'Limit'));
+  return isWhole ? [`${type} of ${index ?? table}`, ...below] : below;
+}
+
+test('every statement reaches its rows by a key, on a database that was never analysed', async () => {
+  const { rows } = await client.query(
+    "select relname from pg_class where relname in ('runs', 'jobs') and reltuples >= 0",
+  );
+  expect(rows).toEqual([]);
+  const found: Record<string, string[]> = {};
+  for (const statement of statements) {
+    const reads = wholeReads(await planOf(statement));
+    if (reads.length > 0 && exempt[statement.name] === undefined) found[statement.name] = reads;
+  }
+  expect(found).toEqual({});
+  expect(statements.length).toBeGreaterThan(40);
+});
+
+test('every exemption is that of a statement', () => {
+  const names = new Set(statements.map(({ name }) => name));
+  expect(Object.keys(exempt).filter((name) => !names.has(name))).toEqual([]);
+});
+
+test('a statement that leaves the choice to the planner is found out', async () => {
+  const careless = [
+    { name: 'by_column', text: 'select * from attempts where log_size = $1' },
+    { name: 'by_project', text: 'select j.job from jobs j join runs r on r.run_id = j.run_id where r.project = $1' },
+    { name: 'by_index', text: 'select run_id from runs order by run_id' },
+  ];
+  for (const statement of careless) expect(wholeReads(await planOf(statement)), statement.name).not.toEqual([]);
+});
