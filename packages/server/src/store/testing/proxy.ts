@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { createConnection, createServer, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { Transform } from 'node:stream';
 import type { ConnectionParts } from '../connection-options.ts';
 
 export interface Proxy extends AsyncDisposable {
@@ -14,6 +15,8 @@ export interface Proxy extends AsyncDisposable {
   /** Keeps every connection up and silent: what is sent by either side stays in the proxy until `thaw`. */
   freeze(): void;
   thaw(): void;
+  /** Breaks the connection on which the server says `text` next, before that is passed on. Resolves once it has. */
+  breakAtReply(text: string): Promise<void>;
 }
 
 /** @param url Of a database, reached by host and port or by the directory of a unix socket. */
@@ -22,6 +25,20 @@ export async function startProxy(url: string): Promise<Proxy> {
   const host = decodeURIComponent(hostname);
   const target = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port: Number(port) };
   const sockets = new Set<Socket>();
+  let breaking: { readonly text: string; readonly done: () => void } | undefined;
+
+  /** Passes on what the server says, unless the connection is to break at it. */
+  function replies(near: Socket): Transform {
+    return new Transform({
+      transform(chunk: Buffer, _encoding, pass) {
+        if (breaking === undefined || !chunk.includes(breaking.text)) return pass(null, chunk);
+        breaking.done();
+        breaking = undefined;
+        near.destroy();
+      },
+    });
+  }
+
   const server = createServer((near) => {
     const far = createConnection(target);
     for (const [from, to] of [
@@ -35,8 +52,9 @@ export async function startProxy(url: string): Promise<Proxy> {
           sockets.delete(from);
           to.destroy();
         });
-      from.pipe(to);
     }
+    near.pipe(far);
+    far.pipe(replies(near)).pipe(near);
   });
 
   async function listen(at: number): Promise<number> {
@@ -71,6 +89,11 @@ export async function startProxy(url: string): Promise<Proxy> {
     },
     thaw() {
       for (const socket of sockets) socket.resume();
+    },
+    breakAtReply(text) {
+      return new Promise((done) => {
+        breaking = { text, done };
+      });
     },
     [Symbol.asyncDispose]: cut,
   };
