@@ -5,7 +5,7 @@ import { Client } from 'pg';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { connectionOptions } from './connection-options.ts';
 import { ensureLogPartitions } from './log-partitions.ts';
-import type { Statement } from './sql.ts';
+import type * as sql from './sql.ts';
 import { createTestDatabase, type TestDatabase } from './testing/database.ts';
 
 /** Statements that read a table whole, and why they may. */
@@ -18,11 +18,11 @@ const exempt: Readonly<Record<string, string>> = {
   forget_request_ids: 'every ten minutes, bounded',
 };
 
-const statements = vi.hoisted((): Statement[] => []);
+const statements = vi.hoisted((): sql.Statement[] => []);
 
 // Nothing is replaced: what the modules of the store define is also noted here.
 vi.mock('./sql.ts', async (importOriginal) => {
-  const original = await importOriginal<typeof import('./sql.ts')>();
+  const original = await importOriginal<typeof sql>();
   const statement: typeof original.statement = (name, text) => {
     const defined = original.statement(name, text);
     statements.push(defined);
@@ -57,7 +57,7 @@ interface PlanNode {
   readonly Plans?: readonly PlanNode[];
 }
 
-async function planOf({ name, text }: Statement): Promise<PlanNode> {
+async function planOf({ name, text }: sql.Statement): Promise<PlanNode> {
   await client.query(`prepare ${name} as ${text}`);
   const { rows: prepared } = await client.query<{ parameters: number }>(
     'select cardinality(parameter_types) as parameters from pg_prepared_statements where name = $1',
