@@ -98,6 +98,7 @@ export function createSession(options: SessionOptions): Session {
   let ended = false;
   let slots = facts.slots;
   let draining = facts.draining;
+  let leaving = false;
   let pendingLogBytes = 0;
   for (const key of facts.held) holds.add(key, 'RUNNING', 0);
   for (const orphan of facts.orphans) holds.addOrphan(orphan);
@@ -106,7 +107,7 @@ export function createSession(options: SessionOptions): Session {
     facts,
     sessionId: facts.sessionId,
     room() {
-      if (ended || draining || link.queuedBytes() > MAX_QUEUED_BYTES) return 0;
+      if (ended || draining || leaving || link.queuedBytes() > MAX_QUEUED_BYTES) return 0;
       return Math.max(0, slots - holds.taken());
     },
     offer(offer) {
@@ -141,7 +142,7 @@ export function createSession(options: SessionOptions): Session {
       if (!ended) link.send({ type: 'Pulse', seq, leaseLeftMs });
     },
     goAway() {
-      draining = true;
+      leaving = true;
       link.send({ type: 'Drain' });
     },
     receive(frames) {
@@ -210,8 +211,7 @@ export function createSession(options: SessionOptions): Session {
         options.onRoom();
         return work(() => options.store({ slots: frame.total }));
       case 'Drain':
-        draining = true;
-        return work(() => options.store({ draining: true }));
+        return work(drainSelf);
       case 'Goodbye':
         return work(leave);
     }
@@ -307,8 +307,15 @@ export function createSession(options: SessionOptions): Session {
     } else stale(key, reply, 'it is no longer yours');
   }
 
-  async function leave(): Promise<void> {
+  async function drainSelf(): Promise<void> {
     draining = true;
+    await options.store({ draining: true });
+    // A comparison with the ledger as it was before may have come between.
+    draining = true;
+  }
+
+  async function leave(): Promise<void> {
+    leaving = true;
     const left = holds.all();
     await Promise.all(
       left.map(({ key, phase }) =>

@@ -62,13 +62,14 @@ export async function takeOverInstance(
   const { writer, live, ended, sameProcess, nowMs } = committed;
   const liveById = new Map(live.map((row) => [formatAttemptId(row.key), row]));
   const endedById = new Map(ended.map((row) => [formatAttemptId(row.key), row]));
-  const verdicts: Verdict[] = [];
-  for (const attempt of hello.held) {
-    const id = formatAttemptId(attempt.key);
-    verdicts.push(await judge(options, writer, attempt, nowMs, liveById.get(id), endedById.get(id)));
-    liveById.delete(id);
-  }
-  const unnamed = [...liveById.values()];
+  const verdicts = await Promise.all(
+    hello.held.map((attempt) => {
+      const id = formatAttemptId(attempt.key);
+      return judge(options, writer, attempt, nowMs, liveById.get(id), endedById.get(id));
+    }),
+  );
+  const named = new Set(hello.held.map(({ key }) => formatAttemptId(key)));
+  const unnamed = live.filter(({ key }) => !named.has(formatAttemptId(key)));
   const isOrphan = (row: LiveAttemptRow): boolean => !sameProcess && row.state === 'RUNNING';
   const orphans = await orphansOf(options, unnamed.filter(isOrphan), nowMs);
   const sessionId = randomUUID();
