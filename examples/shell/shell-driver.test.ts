@@ -6,9 +6,10 @@ import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import type { Readable } from 'node:stream';
 import { join } from 'node:path';
-import { JobFailure, JobStopped, type JobContext, type JsonValue } from '@conveyor/driver';
+import { JobFailure } from '@conveyor/driver';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { createShellDriver, type ShellSpec } from './shell-driver.ts';
+import { RecordedJob } from './testing/recorded-job.ts';
 
 let root: string;
 beforeEach(async () => {
@@ -16,71 +17,21 @@ beforeEach(async () => {
   onTestFinished(() => rm(root, { recursive: true }));
 });
 
-/** One job: what it is given, what it says, and how it is stopped. */
-class Job implements JobContext<ShellSpec> {
-  readonly spec: ShellSpec;
-  readonly job;
-  readonly params = { 'git-ref': 'main', depth: 3 };
-  readonly needs = { 'clone.1': { state: 'SUCCEEDED' as const, outputs: { sha: 'abc', files: ['a'] } } };
-  readonly secrets = { npm_token: 'hush' };
-  readonly log;
-  readonly written: [channel: string, text: string][] = [];
-  readonly outputs: Record<string, JsonValue> = {};
-  readonly #soft = new AbortController();
-  readonly #kill = new AbortController();
-  readonly signal = this.#soft.signal;
-  readonly killed = this.#kill.signal;
-
+/** A job of the shell driver. */
+class Job extends RecordedJob<ShellSpec> {
   constructor(spec: ShellSpec, attemptId = 'attempt-1', runId = 'run-1') {
-    this.spec = spec;
-    const ids = { project: 'default', runId, jobId: 'job-1', attemptId, traceparent: '' };
-    this.job = { ...ids, name: 'build', pipeline: 'ci', attempt: 1 };
-    const write = async (
-      data: string | Uint8Array,
-      { channel = 'stdout' }: { channel?: string } = {},
-    ): Promise<void> => {
-      this.written.push([channel, Buffer.from(data).toString()]);
-    };
-    this.log = Object.assign(write, {
-      offset: 0,
-      pipe: () => Promise.reject(new Error('not used')),
-      section: () => ({ end() {}, [Symbol.dispose]() {} }),
+    super({
+      spec,
+      attemptId,
+      runId,
+      params: { 'git-ref': 'main', depth: 3 },
+      needs: { 'clone.1': { state: 'SUCCEEDED', outputs: { sha: 'abc', files: ['a'] } } },
+      secrets: { npm_token: 'hush' },
     });
   }
 
-  get stdout(): string {
-    return this.#text('stdout');
-  }
-
-  get stderr(): string {
-    return this.#text('stderr');
-  }
-
-  output(key: string, value: JsonValue): void {
-    this.outputs[key] = value;
-  }
-  progress(): void {}
-  annotate(): void {}
-  checkpoint(): void {}
-
   run(): Promise<void> {
     return createShellDriver({ root, slots: 1 }).run(this);
-  }
-
-  cancel(): void {
-    this.#soft.abort(new JobStopped('cancelled', 'by ann'));
-  }
-
-  kill(): void {
-    this.cancel();
-    this.#kill.abort(this.signal.reason);
-  }
-
-  #text(channel: string): string {
-    return this.written
-      .filter(([from]) => from === channel)
-      .map(([, text]) => text)
-      .join('');
   }
 }
 

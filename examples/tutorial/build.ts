@@ -22,8 +22,12 @@ export interface Build {
 const pollMs = 50;
 const chunkBytes = 64 * 1024;
 
-/** Its output closes when the build's process is on file; the exit code is there whole or not at all. */
+/**
+ * Its output closes when the build's process is on file; the exit code is there whole or not at all. It outlives the SIGTERM
+ * that its command may answer by cleaning up.
+ */
 const wrapper = `
+trap : TERM
 echo $$ >"$1/pid"
 exec >"$1/log" 2>&1
 (cd "$2" && eval "$3")
@@ -38,19 +42,20 @@ export function openBuild(container: string, name: string, command: string): Bui
     return text === '' ? undefined : Number(text);
   };
   const exitCode = (): Promise<number | undefined> => readNumber('exit');
-  const signalGroup = async (signal: NodeJS.Signals | 0): Promise<boolean> => {
+  /** Sends a signal to its first process, or to all when `all`; false when it runs no more. */
+  const send = async (signal: NodeJS.Signals | 0, all: boolean): Promise<boolean> => {
     const pid = await readNumber('pid');
     try {
-      return pid !== undefined && process.kill(-pid, signal);
+      return pid !== undefined && process.kill(all ? -pid : pid, signal);
     } catch {
       return false;
     }
   };
-  const hasEnded = async (): Promise<boolean> => (await exitCode()) !== undefined || !(await signalGroup(0));
+  const isRunning = async (): Promise<boolean> => (await exitCode()) === undefined && (await send(0, false));
   const remove = (): Promise<void> => rm(directory, { recursive: true, force: true });
   return {
     async ensureStarted() {
-      if ((await exitCode()) !== undefined || (await signalGroup(0))) return;
+      if ((await exitCode()) !== undefined || (await isRunning())) return;
       // What is left of one that was killed counts for nothing.
       await remove();
       await mkdir(directory);
@@ -65,7 +70,7 @@ export function openBuild(container: string, name: string, command: string): Bui
       for (let at = offset; ; await sleep(pollMs, undefined, { signal })) {
         signal.throwIfAborted();
         // Asked first, so that nothing is written after the last read.
-        const ended = await hasEnded();
+        const ended = !(await isRunning());
         for await (const bytes of readFrom(join(directory, 'log'), at)) {
           yield bytes;
           at += bytes.length;
@@ -75,7 +80,7 @@ export function openBuild(container: string, name: string, command: string): Bui
     },
     exitCode,
     async kill(signal) {
-      await signalGroup(signal);
+      await send(signal, true);
     },
     remove,
   };

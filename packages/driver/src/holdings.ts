@@ -313,22 +313,21 @@ function cancel(attempt: Attempt, phase: CancelPhase, why: string): void {
 
 /** The result of work that threw `error`, `stop` being why it was to stop. */
 function failed(error: unknown, stop: JobStopped | undefined): AttemptResult {
-  const cancelled = stop?.why === 'cancelled';
-  const { message, exitCode, retryAfterMs } =
-    error instanceof JobFailure
-      ? error
-      : {
-          message: error instanceof Error ? error.message : String(error),
-          exitCode: undefined,
-          retryAfterMs: undefined,
-        };
+  const failure = error instanceof JobFailure ? error : undefined;
+  if (stop?.why === 'cancelled') {
+    return {
+      outcome: FinishOutcome.CANCELLED,
+      failureClass: FailureClass.UNSPECIFIED,
+      message: failure?.message ?? stop.message,
+      exitCode: failure?.exitCode,
+      retryAfterMs: undefined,
+    };
+  }
   return {
-    outcome: cancelled ? FinishOutcome.CANCELLED : FinishOutcome.FAILED,
-    failureClass: cancelled
-      ? FailureClass.UNSPECIFIED
-      : failureClasses[error instanceof JobFailure ? error.class : 'DRIVER'],
-    message,
-    exitCode,
-    retryAfterMs: cancelled ? undefined : retryAfterMs,
+    outcome: FinishOutcome.FAILED,
+    failureClass: failureClasses[failure?.class ?? 'DRIVER'],
+    message: error instanceof Error ? error.message : String(error),
+    exitCode: failure?.exitCode,
+    retryAfterMs: failure?.retryAfterMs,
   };
 }

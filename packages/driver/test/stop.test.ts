@@ -48,7 +48,7 @@ describe('a cancel', () => {
       run: async (context) => {
         started.resolve();
         await cancelled.promise;
-        context.signal.throwIfAborted();
+        throw new Error('aborted', { cause: context.signal.reason });
       },
     });
     const session = await server.session();
