@@ -55,7 +55,8 @@ export function openBuild(container: string, name: string, command: string): Bui
   const remove = (): Promise<void> => rm(directory, { recursive: true, force: true });
   return {
     async ensureStarted() {
-      if ((await exitCode()) !== undefined || (await isRunning())) return;
+      // In this order: one that ends in between has left its exit code.
+      if ((await send(0, false)) || (await exitCode()) !== undefined) return;
       // What is left of one that was killed counts for nothing.
       await remove();
       await mkdir(directory);
