@@ -101,7 +101,7 @@ describe('conveyor run', () => {
 
   it('goes on following where it was when its connection breaks', async () => {
     await using plane = await startScriptedPlane({ stalls: true });
-    const command = start(['run', 'ci', '--follow'], plane.env);
+    await using command = start(['run', 'ci', '--follow'], plane.env);
     await command.said('created with 1 job');
     plane.cutConnections();
     const { exitCode, stdout, stderr } = await command.result;
@@ -112,7 +112,7 @@ describe('conveyor run', () => {
 
   it('leaves the run going at Ctrl-C and says how to go on', async () => {
     await using plane = await startScriptedPlane({ state: RunState.RUNNING });
-    const command = start(['run', 'ci', '--follow'], plane.env);
+    await using command = start(['run', 'ci', '--follow'], plane.env);
     await command.said('created with 1 job');
     command.process.kill('SIGINT');
     expect(await command.result).toMatchObject({
@@ -306,7 +306,7 @@ describe('a failure', () => {
   it('of a reader that leaves is none', async () => {
     const log = 'x'.repeat(1_000_000);
     await using plane = await startScriptedPlane({ jobs: { build: { log } } });
-    const command = start(['logs', `${runId}/build`], plane.env);
+    await using command = start(['logs', `${runId}/build`], plane.env);
     command.process.stdout?.once('data', () => command.process.stdout?.destroy());
     expect(await command.result).toMatchObject({ exitCode: 0, stderr: '' });
   });

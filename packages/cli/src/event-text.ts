@@ -1,7 +1,14 @@
 // Owns how events are told to people: one line each.
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { AttemptState, type Event, type Failure, JobState, RunState } from '@conveyor/client';
-import { AnnotationLevel, WaitReason } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import {
+  AnnotationLevel,
+  AttemptState,
+  type Event,
+  type Failure,
+  JobState,
+  RunState,
+  WaitReason,
+} from '@conveyor/client';
 import { enumName, printable } from './text.ts';
 
 /** What happened, without the name of the job that it is about; undefined for kinds that this version does not know. */

@@ -47,15 +47,15 @@ function failure(exitCode: number, message: string, next?: string): Failure {
   return { exitCode, message, details: [], next };
 }
 
-/** An answer of the server names its reason. */
-function isUnreachable({ code, reason }: ConveyorError): boolean {
-  return code === 'unavailable' && reason === undefined;
+/** An answer of the server names its reason; without one, the call broke on its way. */
+function isUnreachable({ reason, retryable }: ConveyorError): boolean {
+  return reason === undefined && retryable;
 }
 
 function nextStep(error: ConveyorError): string | undefined {
   if (error.reason !== undefined) return nextSteps.get(error.reason);
-  return error.retryable
-    ? 'start a server with `conveyor up`, or set CONVEYOR_ADDRESS to where one listens'
+  return isUnreachable(error)
+    ? 'start a server with `conveyor up`, or set CONVEYOR_ADDRESS to where one listens and how (see `conveyor help`)'
     : undefined;
 }
 

@@ -6,14 +6,11 @@ import { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { type Cli, type OutputOptions, jsonOf } from './cli.ts';
 import { because, clock, eventText, isMain } from './event-text.ts';
 import { exitCodes } from './failure.ts';
-import { writeLines } from './log-lines.ts';
 import { createOutageNotice } from './outage.ts';
 import { type Prefixes, createPrefixes } from './prefixes.ts';
 import { createProgress } from './progress.ts';
+import { createTails } from './tails.ts';
 import { countsText, elapsed, enumName, stateCell } from './text.ts';
-
-/** Logs that are read at a time; those of further attempts follow as these end. */
-const maxTails = 32;
 
 /** What to show of a run. */
 export interface FollowOptions {
@@ -90,60 +87,6 @@ async function printEvent({ terminal }: Cli, prefixes: Prefixes, event: Event): 
   const text = eventText(event);
   if (text === undefined || event.time === undefined || event.kind.case === 'runFinished') return;
   await terminal.print(`${prefixes.of(event.job, '*')}${terminal.colors.dim(clock(timestampMs(event.time)))} ${text}`);
-}
-
-interface Tails {
-  /** Shows the log of the attempt that an event is about. */
-  add(event: Event): void;
-  /** Waits until every log was shown to its end. */
-  drained(): Promise<void>;
-  /** Stops showing logs. */
-  stop(): Promise<void>;
-}
-
-function createTails(cli: Cli, prefixes: Prefixes, signal: AbortSignal): Tails {
-  const stopping = new AbortController();
-  const either = AbortSignal.any([signal, stopping.signal]);
-  const waiting: Event[] = [];
-  const running = new Set<Promise<void>>();
-  const startWaiting = () => {
-    while (running.size < maxTails && !either.aborted) {
-      const event = waiting.shift();
-      if (event === undefined) return;
-      const tail = showLog(cli, prefixes, event, either).then(() => {
-        running.delete(tail);
-        startWaiting();
-      });
-      running.add(tail);
-    }
-  };
-  const drained = async () => {
-    while (running.size > 0) await Promise.all(running);
-    signal.throwIfAborted();
-  };
-  return {
-    add(event) {
-      waiting.push(event);
-      startWaiting();
-    },
-    drained,
-    async stop() {
-      stopping.abort();
-      await Promise.all(running);
-    },
-  };
-}
-
-/** Shows one log. That it cannot be read is told, but does not end the following. */
-async function showLog(cli: Cli, prefixes: Prefixes, event: Event, signal: AbortSignal): Promise<void> {
-  try {
-    const parts = cli.client().jobs.tailLog(event.jobId, { attempt: event.attempt }, { signal });
-    await writeLines(cli.terminal, prefixes.of(event.job, '|'), parts);
-  } catch (thrown) {
-    if (signal.aborted) return;
-    const message = thrown instanceof Error ? thrown.message : String(thrown);
-    cli.terminal.note(`cannot show the log of ${event.job}, attempt ${event.attempt}: ${message}`);
-  }
 }
 
 async function endText(cli: Cli, run: Run, signal: AbortSignal): Promise<string> {

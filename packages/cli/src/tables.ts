@@ -10,8 +10,8 @@ import {
   type Pipeline,
   type Run,
   RunState,
+  WaitReason,
 } from '@conveyor/client';
-import { WaitReason } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { because } from './event-text.ts';
 import type { Colors } from './terminal.ts';
 import { age, bytes, elapsed, enumName, labels, stateCell, table } from './text.ts';

@@ -1,5 +1,4 @@
 // The client of the Conveyor API for Node and browsers. What only Node has is in `@conveyor/client/node`.
-export { type AppliedPipeline, type PipelineInput, type Pipelines } from './pipelines.ts';
 export type { Backoff } from './backoff.ts';
 export type { CallOptions } from './call.ts';
 export { type Client, type ClientOptions, type ClientPolicy, createClient } from './client.ts';
@@ -14,6 +13,7 @@ export {
 } from './error.ts';
 export type { JobFilterInput, JobInput, Jobs } from './jobs.ts';
 export type { LogPart, LogPosition } from './log-tail.ts';
+export { outputsOf } from './outputs.ts';
 export type { ListOptions } from './paging.ts';
 export {
   type JobOptions,
@@ -23,6 +23,7 @@ export {
   type TimeoutOptions,
   pipeline,
 } from './pipeline-builder.ts';
+export type { AppliedPipeline, PipelineInput, Pipelines } from './pipelines.ts';
 export type { WatchOptions } from './resume.ts';
 export { type RunFilterInput, type RunInput, type RunSource, type TriggerInput, isFinishedRun } from './run-input.ts';
 export type { RerunInput, Runs } from './runs.ts';
@@ -31,13 +32,16 @@ export type { RunsUpdate } from './watch.ts';
 export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 export type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 export {
+  AnnotationLevel,
   type Attempt,
   AttemptState,
-  FailureClass,
   type Failure,
+  FailureClass,
   type Job,
   JobState,
   LogState,
+  ProgressPhase,
+  WaitReason,
 } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 export { type LogChunk, LogChannel, type LogSection, type LogSpan } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 export {

@@ -1,9 +1,8 @@
 // `conveyor describe`: everything about one resource.
 import { type DescMessage, type JsonObject, type JsonValue, type MessageShape, toJson } from '@bufbuild/protobuf';
-import { type Value, ValueSchema } from '@bufbuild/protobuf/wkt';
-import { DriverState, type Job, JobState, type Run, RunState } from '@conveyor/client';
+import { AnnotationLevel, DriverState, type Job, JobState, type Run, RunState, outputsOf } from '@conveyor/client';
 import { DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
-import { AnnotationLevel, JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import {
   JobDefinitionSchema,
   PipelineDefinitionSchema,
@@ -23,31 +22,47 @@ export function addDescribe(program: Command, cli: Cli): void {
     .command('describe')
     .summary('show one run, job, pipeline or driver')
     .description('Shows everything about one resource.');
-  const add = (
-    name: string,
-    argument: string,
-    example: string,
-    action: (target: string, output: OutputOptions['output']) => Promise<void>,
-  ) =>
+  for (const { name, argument, example, description, show } of kinds) {
     describe
       .command(name)
+      .description(description)
       .argument(argument)
       .addOption(outputOption())
       .addHelpText('after', `\nExample:\n  conveyor describe ${name} ${example}`)
-      .action((target: string, { output }: OutputOptions) => action(target, output));
-  add('run', '<run>', 'RUN', (target, output) => describeRun(cli, target, output)).description(
-    'Shows a run and its jobs.',
-  );
-  add('job', '<run/job>', 'RUN/JOB', (target, output) => describeJob(cli, target, output)).description(
-    'Shows a job, its attempts and outputs.',
-  );
-  add('pipeline', '<pipeline[@revision]>', 'ci@3', (target, output) =>
-    describePipeline(cli, target, output),
-  ).description('Shows a pipeline as YAML that `conveyor apply` takes.');
-  add('driver', '<driver/instance>', 'shell/host-1', (target, output) =>
-    describeDriver(cli, target, output),
-  ).description('Shows a driver instance and the specs that it accepts.');
+      .action((target: string, { output }: OutputOptions) => show(cli, target, output));
+  }
 }
+
+const kinds = [
+  {
+    name: 'run',
+    argument: '<run>',
+    example: 'RUN',
+    description: 'Shows a run, its params and its jobs.',
+    show: describeRun,
+  },
+  {
+    name: 'job',
+    argument: '<run/job>',
+    example: 'RUN/JOB',
+    description: 'Shows a job, its definition, outputs, notes and attempts.',
+    show: describeJob,
+  },
+  {
+    name: 'pipeline',
+    argument: '<pipeline[@revision]>',
+    example: 'ci@3',
+    description: 'Shows a pipeline as YAML that `conveyor apply` takes.',
+    show: describePipeline,
+  },
+  {
+    name: 'driver',
+    argument: '<driver/instance>',
+    example: 'shell/host-1',
+    description: 'Shows a driver instance and the schema of the specs that it accepts.',
+    show: describeDriver,
+  },
+];
 
 async function describeRun(cli: Cli, runId: string, output: OutputOptions['output']): Promise<void> {
   const { runs, jobs } = cli.client();
@@ -94,7 +109,7 @@ async function describeJob(cli: Cli, target: string, output: OutputOptions['outp
   return printSections(cli, [
     jobFields(cli, job),
     job.definition === undefined ? '' : yamlSection('Definition', toJson(JobDefinitionSchema, job.definition)),
-    yamlSection('Outputs', outputsOf(job.outputs)),
+    yamlSection('Outputs', outputsOf(job)),
     notes.length === 0 ? '' : ['Notes:', ...notes].join('\n'),
     attempts.length === 0 ? '' : attemptTable(attempts, cli.terminal.colors),
   ]);
@@ -162,10 +177,6 @@ function printSections({ terminal }: Cli, sections: readonly string[]): Promise<
 function yamlSection(title: string, value: JsonValue | undefined): string {
   if (!isJsonObject(value) || Object.keys(value).length === 0) return '';
   return `${title}:\n${stringify(value).trimEnd().replaceAll(/^/gm, '  ')}`;
-}
-
-function outputsOf(outputs: Readonly<Record<string, Value>>): JsonObject {
-  return Object.fromEntries(Object.entries(outputs).map(([key, value]) => [key, toJson(ValueSchema, value)]));
 }
 
 function isJsonObject(value: JsonValue | undefined): value is JsonObject {

@@ -36,11 +36,13 @@ export async function runForBytes(
   return { exitCode, stdout: out, stderr: err };
 }
 
-/** A command in a process of its own. */
-export interface StartedCommand {
+/** A command in a process of its own; disposing it asks it to stop and waits for that. */
+export interface StartedCommand extends AsyncDisposable {
   readonly process: ChildProcess;
   /** Resolves once standard output or error holds the text. */
   said(text: string): Promise<void>;
+  /** What it said so far. */
+  soFar(): { readonly stdout: string; readonly stderr: string };
   readonly result: Promise<CommandResult>;
 }
 
@@ -52,6 +54,9 @@ export function start(args: readonly string[], env: Variables): StartedCommand {
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (data: Buffer) => (stdout += data.toString()));
   child.stderr.on('data', (data: Buffer) => (stderr += data.toString()));
+  const result = new Promise<CommandResult>((resolve) => {
+    child.once('close', (exitCode) => resolve({ exitCode, stdout, stderr }));
+  });
   return {
     process: child,
     said: (text) =>
@@ -63,6 +68,11 @@ export function start(args: readonly string[], env: Variables): StartedCommand {
         child.stderr.on('data', check);
         check();
       }),
-    result: new Promise((resolve) => child.once('close', (exitCode) => resolve({ exitCode, stdout, stderr }))),
+    soFar: () => ({ stdout, stderr }),
+    result,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGTERM');
+      await result;
+    },
   };
 }
