@@ -28,8 +28,9 @@ const chunkBytes = 64 * 1024;
  */
 const wrapper = `
 trap : TERM
+: >"$1/log"
 echo $$ >"$1/pid"
-exec >"$1/log" 2>&1
+exec >>"$1/log" 2>&1
 (cd "$2" && eval "$3")
 echo $? >"$1/exit.new" && mv "$1/exit.new" "$1/exit"
 `;
