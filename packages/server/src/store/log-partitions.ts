@@ -14,11 +14,15 @@ export async function ensureLogPartitions(tx: Tx): Promise<void> {
   );
   for (const { day, next } of rows) {
     const name = `log_chunks_${day.replaceAll('-', '')}`;
-    // Two replicas may both find it missing: the lock lets the second one find it made.
+    // Two replicas may both find it missing: the lock lets the second one find it made. It is the lock that attaching takes, which
+    // readers and writers of logs neither wait for nor hold up; a partition that is created in place would lock them out.
     await tx.query(`
-      begin;
-      select pg_advisory_xact_lock(hashtextextended(current_schema() || ' log partitions', 0));
-      create table if not exists ${name} partition of log_chunks for values from ('${day}') to ('${next}');
-      commit`);
+      do $$ begin
+        lock table log_chunks in share update exclusive mode;
+        if to_regclass('${name}') is null then
+          create table ${name} (like log_chunks including all);
+          alter table log_chunks attach partition ${name} for values from ('${day}') to ('${next}');
+        end if;
+      end $$`);
   }
 }

@@ -1,4 +1,5 @@
 // Owns what writes and reads logs over a test's database, with attempts that the ledger has started.
+import { randomUUID } from 'node:crypto';
 import { crc32c } from '@node-rs/crc32';
 import { type AttemptKey, formatAttemptId } from '../../core/ids.ts';
 import { definitionOf, jobNamed } from '../../core/testing/definitions.ts';
@@ -30,6 +31,8 @@ export interface LogFixture extends AsyncDisposable {
   offer(key: AttemptKey): Promise<void>;
   /** Has an attempt offered and started. */
   start(key: AttemptKey): Promise<AttemptKey>;
+  /** Opens the next session of the instance. */
+  takeOver(): Promise<Writer>;
   write(entry: LogEntry, writer?: Writer): Promise<LogResult>;
   /** The driver reports an outcome, with what it believes to have written. */
   finish(key: AttemptKey, log: Uint8Array, outcome?: 'SUCCEEDED' | 'FAILED'): Promise<LedgerReply>;
@@ -49,7 +52,8 @@ export async function openLogFixture(
     lane: writerPools.openLane('logs'),
     onGrown: ({ runId, job }) => wakeUps.ring(`log:${runId}.${job}`),
   });
-  const no = await ledger.connect('shell', 'i-1');
+  const instance = randomUUID();
+  const no = await ledger.connect('shell', instance);
   const retry = { ...jobNamed('work').retry, initialBackoffMs: 0, jitter: 0 };
   const definition = definitionOf(
     jobNamed('work', { retry: { ...retry, budgets: { ...retry.budgets, WORKLOAD: 5 } } }),
@@ -62,7 +66,7 @@ export async function openLogFixture(
   }
 
   async function offer({ job, ...key }: AttemptKey): Promise<void> {
-    const reply = await submit({ job, ...key }, { type: 'Offer', job, instance: no, instanceId: 'i-1' });
+    const reply = await submit({ job, ...key }, { type: 'Offer', job, instance: no, instanceId: instance });
     if (reply.type !== 'Done') throw new Error(`an offer was answered by ${reply.type}`);
   }
 
@@ -82,6 +86,9 @@ export async function openLogFixture(
       const reply = await submit(key, { type: 'Accept', job: key.job, attempt: key.attempt, instance: no });
       if (reply.type !== 'Done') throw new Error(`an accept was answered by ${reply.type}`);
       return key;
+    },
+    async takeOver() {
+      return { instance: await ledger.connect('shell', instance), epoch: 2 };
     },
     write(entry, writer = { instance: no, epoch: 1 }) {
       return new Promise((resolve) => logWriter.write(writer, entry, resolve));
