@@ -3,7 +3,7 @@
 import { type Backoff, backoffDelayMs, waitFor } from './backoff.ts';
 import { ConveyorError, toConveyorError } from './error.ts';
 
-/** How a stream is kept up and ended. */
+/** How a stream is kept up and ended. By default it tries again after 100 ms, then twice as long each time, up to 5 s. */
 export interface WatchOptions extends Partial<Backoff> {
   /** Ends the stream by throwing the signal's reason. */
   readonly signal?: AbortSignal | undefined;
@@ -26,8 +26,8 @@ export interface ResumableSource<Message, Item> {
 }
 
 /**
- * Yields what a source says until it is complete. Defaults: 100 ms to 5 s between tries. Before the first message only
- * `unavailable`, `cancelled` and `aborted` are tried again. Throws the signal's reason on abort, else a ConveyorError.
+ * Yields what a source says until it is complete. Before the first message only `unavailable`, `cancelled` and `aborted` are
+ * tried again. Throws the signal's reason on abort, else a ConveyorError.
  */
 export async function* resume<Message, Item>(
   source: ResumableSource<Message, Item>,
