@@ -79,7 +79,7 @@ export function createDriverSessions(options: DriverSessionsOptions): Pick<Drive
 
     async drain(name, instance, undo, waitMs, signal) {
       const numbers = await withConnection(pool, (tx) => setDraining(tx, name, instance, !undo));
-      if (numbers.length === 0) throw noSuchDriver(name, instance ?? '');
+      if (numbers.length === 0) throw noSuchDriver(name, instance);
       for (const number of numbers) hints.tell(`instance:${number}`);
       await sessions.compare(new Set(numbers));
       const deadlineMs = performance.now() + (waitMs ?? 0);

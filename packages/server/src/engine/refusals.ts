@@ -22,8 +22,10 @@ export function noSuchRevision(name: string, revision: number, newest: number): 
   return new RefusedError({ refused: 'PIPELINE_NOT_FOUND', message, metadata: { newest_revision: String(newest) } });
 }
 
-export function noSuchDriver(name: string, instance: string): RefusedError {
-  const message = `driver ${name} has no instance ${instance}: list those it has with ListDrivers`;
+/** @param instance Undefined: any. */
+export function noSuchDriver(name: string, instance: string | undefined): RefusedError {
+  const which = instance === undefined ? 'no instance' : `no instance ${instance}`;
+  const message = `driver ${name} has ${which}: list the drivers that connected with ListDrivers`;
   return new RefusedError({ refused: 'DRIVER_NOT_FOUND', message });
 }
 

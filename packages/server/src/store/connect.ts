@@ -20,8 +20,8 @@ export async function createPools(config: DatabaseConfig, log?: ConnectionLog): 
   await assertReachable(config);
   const pool = new Pool({ ...connectionOptions(config, 'pool'), max: config.poolSize ?? 10 });
   pool.on('connect', (client: Client) => discardWhenUnanswered(client, () => void close(client)));
-  // The pool has already dropped the connection.
-  pool.on('error', (error) => log?.warn({ err: error }, 'idle database connection lost'));
+  // The pool has already dropped the connection; the error would bring the whole client into the log.
+  pool.on('error', (error) => log?.warn({ reason: error.message }, 'idle database connection lost'));
   const lanes: Lane[] = [];
   return {
     pool,
