@@ -1,4 +1,4 @@
-// The tests that need neither a database nor other processes: what the demo runs.
+// The tests that need no database, no other process and little time: what the demo runs.
 import { defineConfig } from 'vitest/config';
 import everything from '../../vitest.config.ts';
 
@@ -7,6 +7,7 @@ export default defineConfig({
   test: {
     ...everything.test,
     include: ['packages/server/src/core/**/*.test.ts', 'packages/{client,driver,cli}/src/**/*.test.ts'],
+    exclude: [...(everything.test?.exclude ?? []), '**/ledger-properties.test.ts'],
     globalSetup: [],
   },
 });
