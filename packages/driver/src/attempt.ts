@@ -2,7 +2,8 @@
 // acknowledged. Reports and result outlive a connection: what may not have arrived is said again, repeats have no effect.
 import { HeldPhase, type Offer } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 import type { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
-import { type AttemptKey, type AttemptResult, type Frame, type Held, finishFrame, logFrame } from './frames.ts';
+import type { AttemptResult } from './attempt-result.ts';
+import { type AttemptKey, type Frame, type Held, finishFrame, logFrame } from './frames.ts';
 import { LogSpool, type SpoolBounds } from './log-spool.ts';
 import { StopRequest } from './stop-request.ts';
 

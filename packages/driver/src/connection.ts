@@ -53,7 +53,9 @@ export function createConnections(token: string, tls: TlsOptions | undefined): C
     open(address) {
       let client = clients.get(address);
       if (client === undefined) {
-        client = new Client(address, channelCredentials, channelOptions);
+        // A proxy of the environment leads out of this machine, never to it.
+        const options = { ...channelOptions, 'grpc.enable_http_proxy': isLoopback(address) ? 0 : 1 };
+        client = new Client(address, channelCredentials, options);
         clients.set(address, client);
       }
       return client.makeBidiStreamRequest(sessionPath, passThrough, decodeResponse, metadata);
@@ -62,6 +64,10 @@ export function createConnections(token: string, tls: TlsOptions | undefined): C
       for (const client of clients.values()) client.close();
     },
   };
+}
+
+function isLoopback(address: string): boolean {
+  return /^(127\.|localhost:|\[::1\])/.test(address);
 }
 
 function toCredentials(tls: TlsOptions | undefined): ChannelCredentials {

@@ -5,11 +5,11 @@ import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { type Duration, ValueSchema } from '@bufbuild/protobuf/wkt';
 import {
   type DriverFrame,
-  type FinishOutcome,
   type HeldPhase,
   SessionRequestSchema,
 } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
-import type { AnnotationLevel, FailureClass, ProgressPhase } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import type { AnnotationLevel, ProgressPhase } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import type { AttemptResult } from './attempt-result.ts';
 import type { LogSlice } from './log-spool.ts';
 
 /** One thing to say. */
@@ -41,15 +41,6 @@ export interface Introduction {
   readonly specSchema: JsonObject | undefined;
   readonly version: string;
   readonly held: readonly Held[];
-}
-
-/** How an attempt ended. */
-export interface AttemptResult {
-  readonly outcome: FinishOutcome;
-  readonly failureClass: FailureClass;
-  readonly message: string;
-  readonly exitCode: number | undefined;
-  readonly retryAfterMs: number | undefined;
 }
 
 /** What Finish says of the log. */

@@ -2,7 +2,6 @@
 // attempt leaves only when the control plane says that its result is durable or that it is no longer this instance's.
 import {
   CancelPhase,
-  FinishOutcome,
   type LogAck,
   type Offer,
   type Orphan,
@@ -12,22 +11,13 @@ import {
   VerdictKind,
   type Welcome,
 } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
-import { FailureClass } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { LeaseDoubt } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { Attempt, type Speak } from './attempt.ts';
+import { type AttemptResult, failed, succeeded } from './attempt-result.ts';
 import type { DriverSettings } from './define-driver.ts';
-import {
-  acceptFrame,
-  adoptFrame,
-  type AttemptKey,
-  type AttemptResult,
-  disownFrame,
-  drainFrame,
-  type Held,
-  rejectFrame,
-} from './frames.ts';
+import { acceptFrame, adoptFrame, type AttemptKey, disownFrame, drainFrame, type Held, rejectFrame } from './frames.ts';
 import { createJobContext } from './job-context.ts';
-import { JobFailure, type JobFailureClass, JobStopped } from './job-failure.ts';
+import { JobFailure, JobStopped } from './job-failure.ts';
 import type { Logger } from './logger.ts';
 import type { SpoolBounds } from './log-spool.ts';
 import type { Outbox } from './outbox.ts';
@@ -288,20 +278,6 @@ export class Holdings<Spec> {
   }
 }
 
-const succeeded: AttemptResult = {
-  outcome: FinishOutcome.SUCCEEDED,
-  failureClass: FailureClass.UNSPECIFIED,
-  message: '',
-  exitCode: undefined,
-  retryAfterMs: undefined,
-};
-
-const failureClasses: Record<JobFailureClass, FailureClass> = {
-  WORKLOAD: FailureClass.WORKLOAD,
-  DRIVER: FailureClass.DRIVER,
-  INVALID: FailureClass.INVALID,
-};
-
 function keyOf({ attemptId, fence }: Offer): AttemptKey {
   return { id: attemptId, fence };
 }
@@ -309,25 +285,4 @@ function keyOf({ attemptId, fence }: Offer): AttemptKey {
 function cancel(attempt: Attempt, phase: CancelPhase, why: string): void {
   if (phase === CancelPhase.UNSPECIFIED) return;
   attempt.stop.request(new JobStopped('cancelled', why), phase === CancelPhase.KILL);
-}
-
-/** The result of work that threw `error`, `stop` being why it was to stop. */
-function failed(error: unknown, stop: JobStopped | undefined): AttemptResult {
-  const failure = error instanceof JobFailure ? error : undefined;
-  if (stop?.why === 'cancelled') {
-    return {
-      outcome: FinishOutcome.CANCELLED,
-      failureClass: FailureClass.UNSPECIFIED,
-      message: failure?.message ?? stop.message,
-      exitCode: failure?.exitCode,
-      retryAfterMs: undefined,
-    };
-  }
-  return {
-    outcome: FinishOutcome.FAILED,
-    failureClass: failureClasses[failure?.class ?? 'DRIVER'],
-    message: error instanceof Error ? error.message : String(error),
-    exitCode: failure?.exitCode,
-    retryAfterMs: failure?.retryAfterMs,
-  };
 }

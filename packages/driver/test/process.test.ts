@@ -58,6 +58,12 @@ test('it finds the control plane and its token by the environment, and drains on
   expect(await child.exited).toEqual([0, null]);
 });
 
+test('it connects to its own machine without the proxy of the environment', async () => {
+  const server = await startServer();
+  startProcess({ CONVEYOR_ADDRESS: server.address, CONVEYOR_TOKEN: 'token', http_proxy: 'http://127.0.0.1:1' });
+  await server.session();
+});
+
 test('it exits at once on a second signal', async () => {
   const server = await startServer();
   const child = startProcess({ CONVEYOR_ADDRESS: server.address, CONVEYOR_TOKEN: 'token' });
