@@ -43,7 +43,7 @@ export async function measureLifecycle({ jobs, profileDir }: LifecycleOptions) {
       : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`, `--cpu-prof-name=${name}.cpuprofile`];
   await using directory = await temporaryDirectory();
   const dataDir = directory.path;
-  await using server = await startServerProcess(dataDir, profile('server'));
+  await using server = await startServerProcess(dataDir, { nodeArgv: profile('server') });
   await using stack = new AsyncDisposableStack();
   const ledger = stack.adopt(await openLedger(dataDir), (client) => client.end());
   const settings = await durabilitySettings(ledger);

@@ -8,11 +8,12 @@ import { measureStart, startFigures } from './start.ts';
 
 const usage = `usage: pnpm bench lifecycle [--jobs N] [--runs N] [--json FILE] [--profile DIR]
        pnpm bench pickup [--jobs N] [--runs N] [--json FILE]
-       pnpm bench start [--runs N] [--json FILE]
+       pnpm bench start [--compiled] [--runs N] [--json FILE]
 
 --jobs     jobs of each run: 50,000 (lifecycle) or 200 (pickup) by default
 --runs     how often to measure, 3 by default; the table shows medians
 --json     write every measurement to this file
+--compiled start what \`pnpm build\` made, as an installed command does, instead of the sources
 --profile  leave processor profiles of the server and the drivers in this directory`;
 
 interface Options {
@@ -20,6 +21,7 @@ interface Options {
   readonly runs: number;
   readonly json: string | undefined;
   readonly profileDir: string | undefined;
+  readonly compiled: boolean;
 }
 
 /** Each prints its table and returns what is wrong with what it measured. */
@@ -33,8 +35,8 @@ const benchmarks: Record<string, (options: Options) => Promise<string[]>> = {
     await repeat('pickup', { jobs }, options, pickupFigures, () => measurePickup({ jobs }));
     return [];
   },
-  async start(options) {
-    await repeat('start', {}, options, startFigures, measureStart);
+  async start({ compiled, ...options }) {
+    await repeat('start', { compiled }, options, startFigures, () => measureStart({ compiled }));
     return [];
   },
 };
@@ -65,6 +67,7 @@ function readCommandLine() {
       runs: { type: 'string', default: '3' },
       json: { type: 'string' },
       profile: { type: 'string' },
+      compiled: { type: 'boolean', default: false },
     },
   });
   const [name = '', ...others] = positionals;
@@ -72,7 +75,8 @@ function readCommandLine() {
   if (benchmark === undefined || others.length > 0)
     throw new TypeError(`no such benchmark: '${positionals.join(' ')}'`);
   const jobs = values.jobs === undefined ? undefined : wholeNumber(values.jobs);
-  const options: Options = { jobs, runs: wholeNumber(values.runs), json: values.json, profileDir: values.profile };
+  const { json, profile: profileDir, compiled } = values;
+  const options: Options = { jobs, runs: wholeNumber(values.runs), json, profileDir, compiled };
   return () => benchmark(options);
 }
 

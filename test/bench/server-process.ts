@@ -18,17 +18,29 @@ export interface ServerProcess extends AsyncDisposable {
   readonly startMs: number;
 }
 
-const command = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
+export interface ServerProcessOptions {
+  /** Options of Node. Default: none. */
+  readonly nodeArgv?: readonly string[];
+  /** Whether to run what `pnpm build` made, as an installed command does, instead of the sources. Default: false. */
+  readonly compiled?: boolean;
+}
+
+const cli = new URL('../../packages/cli/', import.meta.url);
 const startWithinMs = 60_000;
 
-/** Starts a server and returns once it is ready. Disposing it stops it as SIGTERM does. `nodeArgv` are options of Node. */
-export async function startServerProcess(dataDir: string, nodeArgv: readonly string[] = []): Promise<ServerProcess> {
+/** Starts a server and returns once it is ready. Disposing it stops it as SIGTERM does. */
+export async function startServerProcess(
+  dataDir: string,
+  { nodeArgv = [], compiled = false }: ServerProcessOptions = {},
+): Promise<ServerProcess> {
   const began = performance.now();
+  const main = fileURLToPath(new URL(compiled ? 'dist/main.js' : 'src/main.ts', cli));
   const addresses = ['--grpc-address', '127.0.0.1:0', '--http-address', '127.0.0.1:0'];
-  const argv = ['--conditions=source', ...nodeArgv, command, 'up', ...addresses, '--data-dir', dataDir];
+  const conditions = compiled ? [] : ['--conditions=source'];
+  const argv = [...conditions, ...nodeArgv, main, 'up', ...addresses, '--data-dir', dataDir];
   const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = once(child, 'exit');
-  createInterface(child.stderr).on('line', (line) => {
+  const complaints = createInterface(child.stderr).on('line', (line) => {
     // What the server only reports would hide what it complains about.
     if (!line.startsWith('{"level":30,')) console.error(`server: ${line}`);
   });
@@ -47,6 +59,7 @@ export async function startServerProcess(dataDir: string, nodeArgv: readonly str
         driverToken: await readToken(dataDir, 'driver.token'),
         startMs,
         async [Symbol.asyncDispose]() {
+          complaints.removeAllListeners('line');
           child.kill('SIGTERM');
           await exited;
         },

@@ -10,15 +10,15 @@ import { temporaryDirectory } from './temporary-directory.ts';
 /** Long enough for what a start leaves behind to be collected. */
 const idleMs = 5_000;
 
-/** Measures once. */
-export async function measureStart() {
+/** Measures once; `compiled` as for a server process. */
+export async function measureStart({ compiled }: { readonly compiled: boolean }) {
   await using directory = await temporaryDirectory();
   let firstMs: number;
   {
-    await using server = await startServerProcess(directory.path);
+    await using server = await startServerProcess(directory.path, { compiled });
     firstMs = server.startMs;
   }
-  await using server = await startServerProcess(directory.path);
+  await using server = await startServerProcess(directory.path, { compiled });
   await delay(idleMs);
   return {
     firstMs,
