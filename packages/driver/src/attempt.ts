@@ -58,9 +58,9 @@ export class Attempt implements AttemptKey {
     return { id: this.id, fence: this.fence, phase: heldPhases[this.#phase.kind], logOffset: this.log.sent };
   }
 
-  /** Work begins; its log at `logOffset`. */
-  start(logOffset: number, bounds: SpoolBounds): void {
-    this.log.begin(logOffset, bounds);
+  /** Work begins; its log at `logOffset`, behind bytes with the given CRC. */
+  start(logOffset: number, logCrc32c: number, bounds: SpoolBounds): void {
+    this.log.begin(logOffset, logCrc32c, bounds);
     this.#phase = { kind: 'running' };
   }
 

@@ -220,7 +220,7 @@ export class Holdings<Spec> {
   #start(start: Start): void {
     const attempt = this.#find(start);
     if (attempt === undefined || !this.#claimed.delete(attempt)) return;
-    attempt.start(Number(start.logOffset), this.#bounds);
+    attempt.start(Number(start.logOffset), start.logCrc32c, this.#bounds);
     if (attempt.stop.reason !== undefined) {
       attempt.finish(failed(attempt.stop.reason, attempt.stop.reason));
       return;

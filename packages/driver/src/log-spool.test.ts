@@ -2,14 +2,14 @@
 import { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { crc32c } from './crc32c.ts';
+import { crc32c } from '@node-rs/crc32';
 import { LogSpool, spoolBytes, waitingBytes } from './log-spool.ts';
 
 const roomy = { maxLogBytes: Number.MAX_SAFE_INTEGER, windowBytes: Number.MAX_SAFE_INTEGER };
 
 function spoolOf(bounds: Partial<typeof roomy> = {}): LogSpool {
   const spool = new LogSpool();
-  spool.begin(0, { ...roomy, ...bounds });
+  spool.begin(0, 0, { ...roomy, ...bounds });
   return spool;
 }
 

@@ -1,7 +1,7 @@
 // Owns the log bytes of one attempt from their writing until they are durable, so that they survive a lost connection.
 // durable <= sent <= written; every byte from `durable` on is held, and the CRC covers every byte ever sent, once.
 import type { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
-import { crc32c } from './crc32c.ts';
+import { crc32c } from '@node-rs/crc32';
 
 /** Bounds of one spool. */
 export interface SpoolBounds {
@@ -56,14 +56,14 @@ export class LogSpool {
   #maxLogBytes = 0;
 
   /**
-   * Begins the log at `offset`: 0, or for work taken over from an earlier process the end of what is durable. What that
-   * process had not sent is gone and the CRC of what it sent is not known, so such a log counts as lost.
+   * Begins the log at `offset`: 0, or for work taken over from an earlier process the end of what is durable, whose CRC is
+   * `crc`. What that process had not sent is gone, and the log goes on behind what it had.
    */
-  begin(offset: number, { maxLogBytes, windowBytes }: SpoolBounds): void {
+  begin(offset: number, crc: number, { maxLogBytes, windowBytes }: SpoolBounds): void {
     this.#written = this.#sent = this.#durable = this.#crcEnd = offset;
     this.#windowEnd = offset + windowBytes;
     this.#maxLogBytes = maxLogBytes;
-    this.#lost = offset > 0;
+    this.#crc = crc;
   }
 
   /** How many bytes the log has in all. */

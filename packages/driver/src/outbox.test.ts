@@ -37,7 +37,7 @@ function startAttempt(outbox: Outbox, attemptId: string, windowBytes = 1 << 30):
   const attempt = new Attempt(offer, acceptFrame({ id: attemptId, fence: 1 }), undefined, (speaker, urgent) =>
     outbox.speak(speaker, urgent),
   );
-  attempt.start(0, { maxLogBytes: 1 << 30, windowBytes });
+  attempt.start(0, 0, { maxLogBytes: 1 << 30, windowBytes });
   return attempt;
 }
 

@@ -10,7 +10,7 @@ import { status } from '@grpc/grpc-js';
 import { describe, expect, test } from 'vitest';
 import { defineDriver, JobFailure, type JobStopped } from '@conveyor/driver';
 import { heldWork, startDriver, startServer } from './fixture.ts';
-import { offerOf } from './scripted-server.ts';
+import { crc32c, offerOf } from './scripted-server.ts';
 
 describe('a cancel', () => {
   test('asks first and insists later; work that gives way is cancelled', async () => {
@@ -147,13 +147,17 @@ describe('an orphan', () => {
     session.welcome({ orphans: [orphan] });
     expect(await session.next('adopt')).toMatchObject({ attemptId: 'a', fence: 1 });
     expect(adopted).toEqual([]);
-    session.send({ case: 'start', value: { attemptId: 'a', fence: 1, resumed: true, logOffset: 100n } });
+    const earlier = Buffer.alloc(100, 'earlier ');
+    session.send({
+      case: 'start',
+      value: { attemptId: 'a', fence: 1, resumed: true, logOffset: 100n, logCrc32c: crc32c(earlier) },
+    });
     expect((await session.log('a', 2, 100)).toString()).toBe('on');
-    // Nobody knows the CRC of what the earlier process wrote.
     expect(await session.next('finish')).toMatchObject({
       outcome: FinishOutcome.SUCCEEDED,
       logSize: 102n,
-      logLost: true,
+      logCrc32c: crc32c(Buffer.concat([earlier, Buffer.from('on')])),
+      logLost: false,
     });
     expect(adopted).toEqual([{ n: 1 }, 'pod-7', 100]);
   });

@@ -93,6 +93,8 @@ export interface Start {
   readonly timeLeftMs?: number;
   readonly resumed: boolean;
   readonly logOffset: number;
+  /** Of these bytes. */
+  readonly logCrc32c: number;
 }
 
 export type Verdict =
@@ -105,6 +107,8 @@ export interface Orphan {
   readonly offer: Offer;
   readonly checkpoint: Uint8Array;
   readonly logOffset: number;
+  /** Of these bytes. */
+  readonly logCrc32c: number;
   /** How long it has run already, by the database's clock. */
   readonly ranMs: number;
   readonly cancel?: CancelPhase;

@@ -34,7 +34,7 @@ export type LogResult =
 
 /** Disposing fails what waits. */
 export interface LogWriter extends AsyncDisposable {
-  /** Takes one frame; those of an attempt keep their order. `done` is called after the commit. */
+  /** Takes one frame; those of an attempt keep their order. `done` is called once, after the commit, and must not throw. */
   write(writer: Writer, entry: LogEntry, done: (result: LogResult) => void): void;
   /** Resolves when all that was written for the attempt before has its result; undefined: it has already. */
   settled(key: AttemptKey): Promise<void> | undefined;

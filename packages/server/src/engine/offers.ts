@@ -45,13 +45,17 @@ export interface StartPoint {
   readonly ranMs: number;
   readonly resumed: boolean;
   readonly logOffset: number;
+  readonly logCrc32c: number;
 }
+
+/** Of an attempt that has not run. */
+export const BEGINNING: StartPoint = { ranMs: 0, resumed: false, logOffset: 0, logCrc32c: 0 };
 
 export type ComposeStart = (run: RunContext, key: AttemptKey, point: StartPoint) => Promise<Start>;
 
 /** @throws CannotStart when its secrets or the outputs of its needs cannot be had. */
 export function createComposeStart(pool: Pool, resolveSecrets: ResolveSecrets | undefined): ComposeStart {
-  return async (run, key, { ranMs, resumed, logOffset }) => {
+  return async (run, key, { ranMs, resumed, logOffset, logCrc32c }) => {
     const { definition, needs } = plannedJob(run.plan, key.job);
     const { runMs } = definition.timeouts;
     return {
@@ -61,6 +65,7 @@ export function createComposeStart(pool: Pool, resolveSecrets: ResolveSecrets | 
       ...(runMs !== undefined && { timeLeftMs: Math.max(0, runMs - ranMs) }),
       resumed,
       logOffset,
+      logCrc32c,
     };
   };
 }

@@ -13,7 +13,7 @@ import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
 import { createLogAcks } from './log-acks.ts';
 import type { LogEntry, LogResult, LogWriter } from './log-writer.ts';
-import { CannotStart, type ComposeStart, type StartPoint } from './offers.ts';
+import { BEGINNING, CannotStart, type ComposeStart, type StartPoint } from './offers.ts';
 import type { RunContext } from './run-context.ts';
 import type { LedgerReply, Writer } from './run-work.ts';
 import type { AcceptsSpec } from './spec-schemas.ts';
@@ -222,7 +222,7 @@ export function createSession(options: SessionOptions): Session {
     hold.phase = 'ASKED';
     const { reply, run } = await submit(key, { type: 'Accept' });
     if (reply.type === 'Done' && run !== undefined) {
-      await start(hold, run, { ranMs: 0, resumed: false, logOffset: 0 });
+      await start(hold, run, BEGINNING);
     } else stale(key, reply, 'the offer is no longer yours');
   }
 
@@ -238,7 +238,8 @@ export function createSession(options: SessionOptions): Session {
     if (reply.type !== 'Done' || run === undefined) return stale(key, reply, 'it is no longer yours');
     const live = job !== undefined && 'live' in job ? job.live : undefined;
     if (live?.stop !== undefined) hold.stop = live.stop;
-    await start(hold, run, { ranMs: orphan.ranMs, resumed: true, logOffset: orphan.logOffset });
+    const { ranMs, logOffset, logCrc32c } = orphan;
+    await start(hold, run, { ranMs, resumed: true, logOffset, logCrc32c });
   }
 
   async function start(hold: Hold, run: RunContext, point: StartPoint): Promise<void> {

@@ -13,7 +13,7 @@ import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Principal } from './engine.ts';
 import type { Ledger } from './ledger.ts';
-import { CannotStart, type ComposeStart, composeOffer } from './offers.ts';
+import { BEGINNING, CannotStart, type ComposeStart, composeOffer } from './offers.ts';
 import type { Plans } from './plans.ts';
 import { loadContexts } from './run-context.ts';
 import type { Writer } from './run-work.ts';
@@ -165,7 +165,7 @@ async function judge(
   if (reply.type !== 'Done' || run === undefined) return { kind: 'STOP', key };
   try {
     const ranMs = live.startedMs === undefined ? 0 : nowMs - live.startedMs;
-    const start = await options.composeStart(run, key, { ranMs, resumed: false, logOffset: 0 });
+    const start = await options.composeStart(run, key, { ...BEGINNING, ranMs });
     return { kind: 'START', key, start };
   } catch (error) {
     if (!(error instanceof CannotStart)) throw error;
@@ -208,6 +208,7 @@ async function orphansOf(
         offer: composeOffer(run, row.key),
         checkpoint: row.checkpoint,
         logOffset: row.logSize,
+        logCrc32c: row.logCrc32c,
         ranMs: row.startedMs === undefined ? 0 : nowMs - row.startedMs,
         ...(row.stop !== undefined && { cancel: row.stop.phase }),
       },

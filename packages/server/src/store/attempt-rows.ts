@@ -152,7 +152,7 @@ export async function dequeue(tx: Tx, keys: readonly JobKey[]): Promise<void> {
 
 const LIVE_ATTEMPTS = statement(
   'live_attempts',
-  `select a.run_id, a.job, a.attempt, a.instance_no, a.state, a.started_ms, a.log_size, a.checkpoint, j.stop
+  `select a.run_id, a.job, a.attempt, a.instance_no, a.state, a.started_ms, a.log_size, a.log_crc32c, a.checkpoint, j.stop
    from attempts a join jobs j on j.run_id = a.run_id and j.job = a.job
    where a.instance_no = any($1::bigint[]) and a.finished_ms is null order by a.run_id, a.job`,
 );
@@ -163,6 +163,7 @@ export interface LiveAttemptRow {
   readonly state: 'OFFERED' | 'RUNNING';
   readonly startedMs: number | undefined;
   readonly logSize: number;
+  readonly logCrc32c: number;
   readonly checkpoint: Uint8Array;
   /** How it is being stopped. */
   readonly stop: StopRequest | undefined;
@@ -178,6 +179,7 @@ export async function liveAttempts(tx: Tx, instances: readonly number[]): Promis
     state: 'OFFERED' | 'RUNNING';
     started_ms: number | null;
     log_size: number;
+    log_crc32c: number;
     checkpoint: Uint8Array | null;
     stop: StopRequest | null;
   }>(tx, LIVE_ATTEMPTS, [plain(instances, (no) => no)]);
@@ -187,6 +189,7 @@ export async function liveAttempts(tx: Tx, instances: readonly number[]): Promis
     state: row.state,
     startedMs: row.started_ms ?? undefined,
     logSize: row.log_size,
+    logCrc32c: row.log_crc32c,
     checkpoint: row.checkpoint ?? new Uint8Array(),
     stop: row.stop ?? undefined,
   }));

@@ -927,6 +927,13 @@ export declare type Start = Message<"conveyor.v1.Start"> & {
    * @generated from field: int64 log_offset = 7;
    */
   logOffset: bigint;
+
+  /**
+   * CRC32C of those bytes, for the CRC of the whole log at Finish; 0 unless `resumed`.
+   *
+   * @generated from field: fixed32 log_crc32c = 8;
+   */
+  logCrc32c: number;
 };
 
 /**

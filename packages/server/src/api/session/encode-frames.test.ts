@@ -34,11 +34,9 @@ const frames: Readonly<Record<string, fc.Arbitrary<ServerFrame>>> = {
     key,
     logState: fc.constantFrom('SEALED' as const, 'TRUNCATED' as const, 'CORRUPT' as const),
   }),
-  Start: fc
-    .tuple(key, maybe('timeLeftMs'), fc.boolean(), count)
-    .map(([of, timeLeft, resumed, logOffset]): ServerFrame => {
-      return { type: 'Start', key: of, needs: {}, secrets: {}, resumed, logOffset, ...timeLeft };
-    }),
+  Start: fc.tuple(key, maybe('timeLeftMs')).map(([of, timeLeft]): ServerFrame => {
+    return { type: 'Start', key: of, needs: {}, secrets: {}, resumed: false, logOffset: 0, logCrc32c: 0, ...timeLeft };
+  }),
   Offer: fc
     .tuple(key, fc.array(text, { minLength: 4, maxLength: 4 }), json, json, ms, ms, maybe('runTimeoutMs'), fc.boolean())
     .map(

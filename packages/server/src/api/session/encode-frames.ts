@@ -137,7 +137,7 @@ function initOffer(offer: Offer): MessageInitShape<typeof OfferSchema> {
 }
 
 function initStart(start: Start): MessageInitShape<typeof StartSchema> {
-  const { key, needs, secrets, timeLeftMs, resumed, logOffset } = start;
+  const { key, needs, secrets, timeLeftMs, resumed, logOffset, logCrc32c } = start;
   return {
     ...addressOf(key),
     needs: Object.fromEntries(
@@ -150,5 +150,6 @@ function initStart(start: Start): MessageInitShape<typeof StartSchema> {
     timeLeft: timeLeftMs === undefined ? undefined : durationFromMs(timeLeftMs),
     resumed,
     logOffset: BigInt(logOffset),
+    logCrc32c,
   };
 }

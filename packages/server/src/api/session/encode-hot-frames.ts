@@ -50,8 +50,8 @@ function writeAddress(key: AttemptKey): void {
   writer.integer(2, key.attempt);
 }
 
-function isPlain({ needs, secrets }: Start): boolean {
-  return isEmpty(needs) && isEmpty(secrets);
+function isPlain({ needs, secrets, resumed }: Start): boolean {
+  return !resumed && isEmpty(needs) && isEmpty(secrets);
 }
 
 function isEmpty(record: object): boolean {
@@ -59,11 +59,9 @@ function isEmpty(record: object): boolean {
   return true;
 }
 
-function writeStart({ key, timeLeftMs, resumed, logOffset }: Start): void {
+function writeStart({ key, timeLeftMs }: Start): void {
   writeAddress(key);
   if (timeLeftMs !== undefined) writer.duration(5, timeLeftMs);
-  writer.integer(6, Number(resumed));
-  writer.integer(7, logOffset);
 }
 
 function writeOffer(offer: Offer): void {

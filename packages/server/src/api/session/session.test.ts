@@ -495,6 +495,7 @@ describe('a frame of the control plane', () => {
     timeLeftMs: 1_000,
     resumed: true,
     logOffset: 12,
+    logCrc32c: 0xdeadbeef,
   };
   const addressed = { attemptId: ATTEMPT_ID, fence: 1 };
   const offered = {
@@ -519,6 +520,7 @@ describe('a frame of the control plane', () => {
     timeLeft: { seconds: 1n },
     resumed: true,
     logOffset: 12n,
+    logCrc32c: 0xdeadbeef,
   };
   const frames: [ServerFrame, object][] = [
     [
@@ -568,7 +570,7 @@ describe('a frame of the control plane', () => {
           { kind: 'STOP', key },
           { kind: 'FINISHED', key, logState: 'SEALED' },
         ],
-        orphans: [{ offer, checkpoint: Buffer.from('pod'), logOffset: 6, ranMs: 0 }],
+        orphans: [{ offer, checkpoint: Buffer.from('pod'), logOffset: 6, logCrc32c: 1, ranMs: 0 }],
       },
       {
         case: 'welcome',
@@ -630,6 +632,7 @@ describe('a frame of the control plane', () => {
       offer: { ...offer, params: { x: 'y'.repeat(60_000) } },
       checkpoint: new Uint8Array(),
       logOffset: 0,
+      logCrc32c: 0,
       ranMs: 0,
     }));
     await open(async (principal, said, link) =>
