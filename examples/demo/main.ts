@@ -57,10 +57,11 @@ async function startSystem(stack: AsyncDisposableStack): Promise<System> {
 
   const shared = { address: server.address, dataDir, workspaces: join(directory, 'workspaces') };
   const env = { GIT_CONFIG_GLOBAL: trustRepository(join(directory, 'gitconfig')) };
-  let alive = instances.length;
-  for (const instanceId of instances) {
-    const driver = stack.use(startDriver({ ...shared, instanceId, env }));
-    driver.failed.catch((error) => {
+  const drivers = instances.map((instanceId) => ({ instanceId, ...startDriver({ ...shared, instanceId, env }) }));
+  stack.defer(async () => void (await Promise.all(drivers.map((driver) => driver[Symbol.asyncDispose]()))));
+  let alive = drivers.length;
+  for (const { instanceId, failed } of drivers) {
+    failed.catch((error) => {
       alive -= 1;
       console.log(`driver ${instanceId} is gone: what it did goes to another one when its lease has run out`);
       if (alive === 0) broken.abort(error);
