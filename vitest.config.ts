@@ -14,6 +14,8 @@ export default defineConfig({
     execArgv: ['--conditions=source'],
     maxWorkers: 2,
     testTimeout: 30_000,
+    // How long a test waits for what it expects to come true.
+    expect: { poll: { timeout: 15_000, interval: 20 } },
     hookTimeout: 60_000,
   },
 });

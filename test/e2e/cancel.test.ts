@@ -17,11 +17,11 @@ import type { Workload } from './workload.ts';
 
 let system: System;
 beforeAll(async () => {
-  system = await startSystem({ timing: { leaseMs: 30_000, heartbeatMs: 1_000 } });
+  system = await startSystem();
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
-const graceMs = 400;
+const graceMs = 1_000;
 const timeouts = { cancelGracePeriod: durationFromMs(graceMs) };
 
 /** Work that says that it runs and then waits for ever. */
@@ -37,7 +37,7 @@ function endless(onStop: NonNullable<Workload['onStop']>): Workload {
 
 async function logged(jobId: string, text: string): Promise<void> {
   const log = async () => (await storedLog(system.replicas[0]!.client, jobId).catch(() => '')).toString();
-  await expect.poll(log, { timeout: 10_000 }).toBe(text);
+  await expect.poll(log).toBe(text);
 }
 
 /** The events of a run about stops and ends, with their times. */

@@ -2,14 +2,16 @@
 // same instance comes for it.
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { JobState } from '@conveyor/client';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { attemptsOf, createJob, finishedJob, jobOf, outputsOf, storedLog, tailedLog } from './jobs.ts';
 import { shortTiming, startSystem, type System } from './system.ts';
 import { digestOutput, sha256, type Step, writtenBy } from './workload.ts';
 
+vi.setConfig({ testTimeout: 60_000 });
+
 let system: System;
 beforeAll(async () => {
-  system = await startSystem();
+  system = await startSystem({ timing: shortTiming });
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
@@ -30,7 +32,7 @@ function heldWork(seed: string, bytes: number) {
 async function stored(runId: string, bytes: number): Promise<void> {
   const position = () =>
     system.query('select log_size, checkpoint is not null as noted from attempts where run_id = $1', [runId]);
-  await expect.poll(position, { timeout: 10_000 }).toEqual([{ log_size: bytes, noted: true }]);
+  await expect.poll(position).toEqual([{ log_size: bytes, noted: true }]);
 }
 
 async function instanceRow(instanceId: string): Promise<{ epoch: number; leased: boolean } | undefined> {

@@ -12,8 +12,7 @@ import { startSystem, type System } from './system.ts';
 
 let system: System;
 beforeAll(async () => {
-  // No lease runs out here by itself.
-  system = await startSystem({ timing: { leaseMs: 60_000, heartbeatMs: 1_000 } });
+  system = await startSystem();
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
@@ -153,6 +152,24 @@ describe('an instance that does not hold the attempt is told so, and changes not
     await finishWell(holder, begun);
     expect(holder.arrived('revoke')).toEqual([]);
   });
+});
+
+test.each(['accept', 'reject'] as const)('an offer to another instance cannot be answered: %s', async (answer) => {
+  const [a, b] = system.replicas;
+  const driver = `other-offer-${answer}`;
+  const holder = await system.openSession({ at: a!, hello: { driver, instanceId: 'holder' } });
+  const job = await createJob(a!.client, jobOf(driver, { steps: [] }));
+  const offer = await holder.next('offer');
+  const stranger = await system.openSession({ at: b!, hello: { driver, instanceId: 'stranger' } });
+  const before = await rowsOf(job.runId);
+
+  stranger.say({ case: answer, value: addressOf(offer) });
+  expect(await stranger.next('revoke')).toMatchObject(addressOf(offer));
+  expect(await rowsOf(job.runId)).toEqual(before);
+  holder.say({ case: 'accept', value: addressOf(offer) });
+  await holder.next('start');
+  holder.say(finishFrame(offer));
+  await holder.next('finishAck');
 });
 
 describe('the fence of an earlier attempt is stale, although the same instance holds the next one:', () => {

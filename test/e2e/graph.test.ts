@@ -79,7 +79,7 @@ test('what a workload writes is what is stored and what every reader is told, fr
     tailed: await tailedLog(clients[index % clients.length]!, job.jobId, { offset: BigInt(offset) }),
   }));
   await gates[0]!.open();
-  await expect.poll(async () => (await storedLog(b!.client, job.jobId)).length, { timeout: 10_000 }).toBe(1_600_124);
+  await expect.poll(async () => (await storedLog(b!.client, job.jobId)).length).toBe(1_600_124);
   const late = tailedLog(b!.httpClient, job.jobId, { offset: 1_600_124n });
   await gates[1]!.open();
 

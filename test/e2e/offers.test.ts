@@ -12,7 +12,7 @@ import { shortTiming, startSystem, type System } from './system.ts';
 
 let system: System;
 beforeAll(async () => {
-  system = await startSystem();
+  system = await startSystem({ timing: shortTiming });
 });
 afterAll(() => system[Symbol.asyncDispose]());
 

@@ -7,16 +7,18 @@ import { join } from 'node:path';
 import { type Client, createClient } from '@conveyor/client';
 import { createNodeClient } from '@conveyor/client/node';
 import type { Timing } from '@conveyor/server';
-import { Client as Database, type QueryResultRow } from 'pg';
+import { Pool, type QueryResultRow } from 'pg';
 import { connectionOptions } from '../../packages/server/src/store/connection-options.ts';
 import { checkLedger } from '../../packages/server/src/store/testing/check-ledger.ts';
-import { createTestDatabase } from '../../packages/server/src/store/testing/database.ts';
+import { createTestDatabase, type TestDatabase } from '../../packages/server/src/store/testing/database.ts';
 import type { DriverSettings } from './driver-process.ts';
 import { type Process, startProcess } from './processes.ts';
 import { openRawSession, type RawSession, type RawSessionOptions } from './raw-driver.ts';
 import type { ServerAddresses, ServerSettings } from './server-process.ts';
 
-/** Short enough to wait for, long enough for a busy machine. */
+/** Leases that do not run out by themselves in a test, with heartbeats that soon tell a replica that is gone. */
+const steadyTiming: Timing = { leaseMs: 30_000, heartbeatMs: 1_000 };
+/** Leases short enough to wait for their end, and long enough for a busy machine. */
 export const shortTiming: Timing = { leaseMs: 5_000, heartbeatMs: 1_000 };
 
 export interface Replica extends Process<ServerAddresses> {
@@ -59,19 +61,29 @@ export interface System extends AsyncDisposable {
 export interface SystemOptions {
   /** Default: 2. */
   readonly replicas?: number;
-  /** Default: `shortTiming`. */
+  /** Default: leases that do not run out by themselves. */
   readonly timing?: Timing;
+  /** Default: a new database of the PostgreSQL that all tests share. */
+  readonly openDatabase?: () => Promise<TestDatabase>;
 }
 
-export async function startSystem({ replicas: count = 2, timing = shortTiming }: SystemOptions = {}): Promise<System> {
+export async function startSystem({
+  replicas: count = 2,
+  timing = steadyTiming,
+  openDatabase = createTestDatabase,
+}: SystemOptions = {}): Promise<System> {
   await using stack = new AsyncDisposableStack();
-  const { config } = stack.use(await createTestDatabase());
+  const { config } = stack.use(await openDatabase());
   const directory = await mkdtemp(join(tmpdir(), 'conveyor-e2e-'));
   stack.defer(() => rm(directory, { recursive: true }));
-  const database = new Database(connectionOptions(config, 'test'));
-  await database.connect();
-  stack.defer(() => database.end());
-  stack.defer(async () => void (await checkLedger(database)));
+  const pool = new Pool({ ...connectionOptions(config, 'test'), max: 1 });
+  // A test may end the connection together with the database; the next query opens another one.
+  pool.on('error', () => undefined);
+  stack.defer(() => pool.end());
+  stack.defer(async () => {
+    const client = await pool.connect();
+    await checkLedger(client).finally(() => client.release());
+  });
   const settings: ServerSettings = {
     databaseUrl: config.connection,
     schema: config.schema,
@@ -129,7 +141,7 @@ export async function startSystem({ replicas: count = 2, timing = shortTiming }:
       return { file, open: () => writeFile(file, '') };
     },
     async query<Row extends QueryResultRow>(sql: string, values: unknown[] = []) {
-      return (await database.query<Row>(sql, values)).rows;
+      return (await pool.query<Row>(sql, values)).rows;
     },
     [Symbol.asyncDispose]: () => moved.disposeAsync(),
   };
