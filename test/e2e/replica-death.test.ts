@@ -1,7 +1,10 @@
 // Replicas that are killed, freeze or stop while drivers work: the drivers go on with the same attempts at another replica.
 import { JobState, RunState } from '@conveyor/client';
+import { HeldPhase } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
+import { status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { attemptsOf, createJob, finishedJob, jobOf, outputsOf, storedLog, tailedLog } from './jobs.ts';
+import { addressOf, finishFrame } from './raw-driver.ts';
 import { type Replica, startSystem, type System } from './system.ts';
 import { digestOutput, sha256, type Step, writtenBy } from './workload.ts';
 
@@ -93,6 +96,24 @@ test('a replica that stops in order sends its drivers elsewhere with what they h
   expect(await work.host.stop()).toBe(0);
   await moved(work.driver.instanceId, work.session, 5_000);
   await expectUnharmed(work);
+});
+
+test('a replica that stops asks drivers to leave, and ends the sessions of those that do not', async () => {
+  const [host, other] = system.replicas;
+  const hello = { driver: 'stayer', incarnation: Buffer.alloc(16, 5) };
+  const session = await system.openSession({ at: host!, hello });
+  const job = await createJob(other!.client, jobOf('stayer', { steps: [] }));
+  const offer = await session.startNext();
+  const stopped = host!.stop();
+  await session.next('drain');
+  expect(await session.ended).toMatchObject({ code: status.UNAVAILABLE });
+  expect(await stopped).toBe(0);
+  const held = [{ ...addressOf(offer), phase: HeldPhase.RUNNING, logOffset: 0n }];
+  const next = await system.openSession({ at: other!, hello: { ...hello, held } });
+  next.say(finishFrame(offer));
+  await next.next('finishAck');
+  const { state, attempt } = await finishedJob(other!.client, job);
+  expect([JobState[state], attempt]).toEqual(['SUCCEEDED', 1]);
 });
 
 test('a run that was acknowledged outlives every replica', async () => {
