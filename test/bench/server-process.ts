@@ -4,7 +4,9 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { postmasterPid } from './ledger-recount.ts';
 
 export interface ServerProcess extends AsyncDisposable {
   readonly pid: number;
@@ -27,6 +29,7 @@ export interface ServerProcessOptions {
 
 const cli = new URL('../../packages/cli/', import.meta.url);
 const startWithinMs = 60_000;
+const stopWithinMs = 30_000;
 
 /** Starts a server and returns once it is ready. Disposing it stops it as SIGTERM does. */
 export async function startServerProcess(
@@ -61,7 +64,14 @@ export async function startServerProcess(
         async [Symbol.asyncDispose]() {
           complaints.removeAllListeners('line');
           child.kill('SIGTERM');
-          await exited;
+          const gaveUp = new AbortController();
+          const late = delay(stopWithinMs, true, { signal: gaveUp.signal }).catch(() => false);
+          const isLate = await Promise.race([late, exited.then(() => false)]);
+          gaveUp.abort();
+          if (!isLate) return;
+          child.kill('SIGKILL');
+          process.kill(await postmasterPid(dataDir), 'SIGQUIT');
+          throw new Error(`the server did not stop within ${stopWithinMs} ms`);
         },
       };
     }

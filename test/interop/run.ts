@@ -9,6 +9,7 @@ import { checkPythonDriver } from './python-checks.ts';
 import { type Python, buildGrpcurl, preparePython } from './toolchains.ts';
 
 const buildLimitMs = 240_000;
+const stopLimitMs = 60_000;
 
 async function main(): Promise<boolean> {
   const checklist = createChecklist(console.log);
@@ -33,6 +34,9 @@ async function main(): Promise<boolean> {
   } else {
     checklist.cannotRun('the driver in Python', 'python3 with its module venv is not installed');
   }
+  await checklist.check('the server stops when it is told to', stopLimitMs, async () => {
+    await server[Symbol.asyncDispose]();
+  });
   return checklist.conclude();
 }
 
