@@ -69,6 +69,13 @@ create table tokens (
 );
 comment on column tokens.digest is 'SHA-256 of the token; the token itself is stored nowhere here.';
 
+create table commit_marks (
+  lane uuid primary key,
+  token uuid not null,
+  marked_ms bigint not null
+) with (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+comment on table commit_marks is 'The newest transaction of each connection that commits flushes, to be found when the reply to COMMIT is lost.';
+
 create table replicas (
   replica text primary key,
   version text not null,

@@ -53,7 +53,8 @@ export function createGroupCommit<T>({ maxItems, flush, fail }: GroupCommitOptio
       }
       const half = items.length >> 1;
       const again = await settle(items.slice(0, half));
-      return [...again, ...(await settle(items.slice(half)))];
+      // Items keep their order: what has to wait holds back what came after it.
+      return again.length > 0 ? [...again, ...items.slice(half)] : await settle(items.slice(half));
     }
   }
 

@@ -8,6 +8,7 @@ import type { Pools } from '../store/connect.ts';
 import { ensureLogPartitions } from '../store/log-partitions.ts';
 import { withConnection } from '../store/pool.ts';
 import { forgetRequestIds } from '../store/run-rows.ts';
+import { forgetCommitMarks } from '../store/transaction.ts';
 import { type Announcer, createAnnouncer } from './announce.ts';
 import { createBackground } from './background.ts';
 import { createCreates } from './creates.ts';
@@ -49,6 +50,7 @@ const LEAVE_MS = 3_000;
 const LEAVE_POLL_MS = 50;
 const UPKEEP_MS = 600_000;
 const REQUEST_ID_KEEP_MS = 24 * 3_600_000;
+const COMMIT_MARK_KEEP_MS = 24 * 3_600_000;
 const REQUEST_IDS_A_ROUND = 10_000;
 
 export interface EngineOptions {
@@ -156,6 +158,7 @@ async function build(
     await withConnection(pool, async (tx) => {
       await ensureLogPartitions(tx);
       await forgetRequestIds(tx, Date.now() - REQUEST_ID_KEEP_MS, REQUEST_IDS_A_ROUND);
+      await forgetCommitMarks(tx, Date.now() - COMMIT_MARK_KEEP_MS);
     });
   }
 

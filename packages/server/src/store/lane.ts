@@ -1,5 +1,6 @@
 // Owns one connection that is replaced when it breaks. A connection that failed for another reason than the server's
 // answer is never used again.
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client, type ClientBase, type ClientConfig, DatabaseError } from 'pg';
 
@@ -18,6 +19,8 @@ export interface LaneOptions {
 
 /** One connection to the database. Its owner runs one piece of work at a time. */
 export interface Lane extends AsyncDisposable {
+  /** Names it among all lanes of all processes. */
+  readonly id: string;
   /**
    * Runs `work` on the connection, waiting for one while the database is away. Nothing is repeated: when the
    * connection breaks under `work`, `work` fails. A transaction left open is rolled back.
@@ -105,6 +108,7 @@ export function openLane(options: ClientConfig, { prepare }: LaneOptions = {}, l
 
   const kept = keepConnected();
   return {
+    id: randomUUID(),
     async use(work, signal) {
       const { client, drop } = await unlessAborted(ready.promise, signal);
       let failed = true;

@@ -132,7 +132,7 @@ test('a commit that goes on when its connection is gone is waited for', async ()
   // It asks what became of the transaction, and is told that nothing did yet.
   const asks = async () => {
     const { rows } = await pools.pool.query(
-      "select 1 from pg_stat_activity where application_name = 'conveyor test' and datname = current_database() and query like '%pg_xact_status%'",
+      "select 1 from pg_stat_activity where application_name = 'conveyor test' and datname = current_database() and query like '%commit_marks as m%'",
     );
     return rows.length;
   };

@@ -1,20 +1,17 @@
-// One transaction on a lane, whose outcome is known even when the reply to COMMIT is lost: its id was learnt at the start, and
-// PostgreSQL keeps what became of it.
-import { setTimeout as delay } from 'node:timers/promises';
-import type { QueryResult } from 'pg';
+// One transaction on a lane, whose outcome is known even when the reply to COMMIT is lost: it leaves a mark, and whether the mark is
+// there is asked afterwards. The transaction's id would not do: PostgreSQL gives it out again when it crashed before it had written
+// it down, and then another transaction's commit would pass for this one's.
+import { randomUUID } from 'node:crypto';
+import { DatabaseError } from 'pg';
 import { isConnectionLost, type Lane } from './lane.ts';
-import type { Tx } from './sql.ts';
+import { isOutage } from './outage.ts';
+import { execute, rowsOf, statement, type Tx } from './sql.ts';
 
-const STATUS_POLL_MS = 50;
+/** Of a lane that has not committed anything. */
+const NO_TOKEN = '00000000-0000-0000-0000-000000000000';
 
 /** The reply to COMMIT was lost: whether it took effect is to be asked. */
-class CommitUnanswered extends Error {
-  readonly xid: string;
-  constructor(xid: string, cause: unknown) {
-    super('the reply to COMMIT was lost', { cause });
-    this.xid = xid;
-  }
-}
+class CommitUnanswered extends Error {}
 
 /**
  * Runs `work` in a transaction and resolves with its result once that is committed. Rejects when it is known not to be: with what
@@ -22,54 +19,67 @@ class CommitUnanswered extends Error {
  * @param work May send statements at once, so that they share a round trip with the beginning; awaits `begun` before it writes.
  */
 export async function inTransaction<T>(lane: Lane, work: (tx: Tx, begun: Promise<unknown>) => Promise<T>): Promise<T> {
+  const token = randomUUID();
   let result: { readonly value: T } | undefined;
   try {
     await lane.use(async (tx) => {
-      const begun = begin(tx);
-      const [xid, value] = await Promise.all([begun, work(tx, begun)]);
+      const begun = begin(tx, lane, token);
+      const [, value] = await Promise.all([begun, work(tx, begun)]);
       result = { value };
-      await commit(tx, xid);
+      await commit(tx);
     });
   } catch (error) {
-    if (!(error instanceof CommitUnanswered) || !(await tookEffect(lane, error.xid))) throw causeOf(error);
+    if (!(error instanceof CommitUnanswered)) throw error;
+    if (!(await tookEffect(lane, token))) throw error.cause;
   }
   if (result === undefined) throw new Error('a transaction committed without its work');
   return result.value;
 }
 
-/** Both statements are one message, so the id costs no round trip. */
-async function begin(tx: Tx): Promise<string> {
-  const results = (await tx.query('begin; select pg_current_xact_id()::text as xid')) as unknown as QueryResult<{
-    xid: string;
-  }>[];
-  const xid = results[1]?.rows[0]?.xid;
-  if (xid === undefined) throw new Error('a transaction without an id');
-  return xid;
+const MARK = statement(
+  'mark_commit',
+  `insert into commit_marks (lane, token, marked_ms) values ($1, $2, floor(extract(epoch from clock_timestamp()) * 1000))
+   on conflict (lane) do update set token = excluded.token, marked_ms = excluded.marked_ms`,
+);
+
+async function begin(tx: Tx, lane: Lane, token: string): Promise<void> {
+  await Promise.all([tx.query('begin'), execute(tx, MARK, [lane.id, token])]);
 }
 
-async function commit(tx: Tx, xid: string): Promise<void> {
+async function commit(tx: Tx): Promise<void> {
   try {
     const { command } = await tx.query('commit');
     if (command !== 'COMMIT') throw new Error('the transaction had failed and was rolled back');
-  } catch (error) {
-    throw isConnectionLost(error) ? new CommitUnanswered(xid, error) : error;
+  } catch (cause) {
+    throw isConnectionLost(cause) ? new CommitUnanswered('the reply to COMMIT was lost', { cause }) : cause;
   }
 }
 
-async function tookEffect(lane: Lane, xid: string): Promise<boolean> {
+// Waits for a transaction that still commits, because it holds the row; one that leaves no row leaves room for it.
+const FIND_MARK = statement(
+  'find_commit_mark',
+  `insert into commit_marks as m (lane, token, marked_ms) values ($1, '${NO_TOKEN}', floor(extract(epoch from clock_timestamp()) * 1000))
+   on conflict (lane) do update set marked_ms = m.marked_ms returning token`,
+);
+
+async function tookEffect(lane: Lane, token: string): Promise<boolean> {
   for (;;) {
-    const status = await lane.use(async (tx) => {
-      const { rows } = await tx.query<{ status: string | null }>('select pg_xact_status($1::text::xid8) as status', [
-        xid,
-      ]);
-      return rows[0]?.status;
-    });
-    if (status !== 'in progress') return status === 'committed';
-    // The old session has not noticed yet that it is alone.
-    await delay(STATUS_POLL_MS);
+    try {
+      const rows = await lane.use((tx) => rowsOf<{ token: string }>(tx, FIND_MARK, [lane.id]));
+      return rows[0]?.token === token;
+    } catch (error) {
+      // The old session has not noticed yet that it is alone, or the database went away again.
+      const waits = isOutage(error) || (error instanceof DatabaseError && error.code === LOCK_TIMEOUT);
+      if (!waits) throw error;
+    }
   }
 }
 
-function causeOf(error: unknown): unknown {
-  return error instanceof CommitUnanswered ? error.cause : error;
+const LOCK_TIMEOUT = '55P03';
+
+const FORGET_MARKS = statement('forget_commit_marks', 'delete from commit_marks where marked_ms < $1');
+
+/** Forgets the marks of lanes that have not committed since. A lane that goes on makes a new one. */
+export async function forgetCommitMarks(tx: Tx, beforeMs: number): Promise<void> {
+  await execute(tx, FORGET_MARKS, [beforeMs]);
 }
