@@ -2,9 +2,9 @@
 // attempts it hears at once, and every few seconds the ledger is compared with what the session believes, so that whatever was
 // lost on the way heals.
 import type { RunEvent } from '../core/events.ts';
-import { formatAttemptId } from '../core/ids.ts';
+import { type AttemptKey, formatAttemptId } from '../core/ids.ts';
 import { liveOf } from '../core/run-state.ts';
-import { liveAttempts } from '../store/attempt-rows.ts';
+import { attemptStates, liveAttempts } from '../store/attempt-rows.ts';
 import { drainingInstances } from '../store/instance-rows.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import type { Log } from './log.ts';
@@ -94,16 +94,30 @@ export function createSessions(pool: Pool, log: Log): Sessions {
       await drainingInstances(tx, numbers),
     ]);
     const rows = new Map(live.map((row) => [formatAttemptId(row.key), row]));
+    const gone: { readonly session: Session; readonly key: AttemptKey }[] = [];
     for (const session of compared) {
       session.drain(draining.has(session.facts.writer.instance));
       for (const { key, phase, sinceMs } of session.holds()) {
         // What is younger than the comparison, or being answered, may be newer than what was read.
         if (phase === 'ASKED' || sinceMs >= beganMs) continue;
         const row = rows.get(formatAttemptId(key));
-        if (row === undefined) session.revoke(key, undefined, 'it ended without you');
+        if (row === undefined) gone.push({ session, key });
         else if (row.stop !== undefined) session.stop(key, row.stop.phase, row.stop.reason);
       }
     }
+    if (gone.length > 0) await revokeAll(gone);
+  }
+
+  /** Tells what became of attempts that are in nobody's hand any more. */
+  async function revokeAll(gone: readonly { readonly session: Session; readonly key: AttemptKey }[]): Promise<void> {
+    const ended = await withConnection(pool, (tx) =>
+      attemptStates(
+        tx,
+        gone.map(({ key }) => key),
+      ),
+    );
+    const states = new Map(ended.map((row) => [formatAttemptId(row.key), row.state]));
+    for (const { session, key } of gone) session.revoke(key, states.get(formatAttemptId(key)), 'it ended without you');
   }
 }
 

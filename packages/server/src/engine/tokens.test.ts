@@ -75,8 +75,10 @@ test('later starts keep the tokens', async () => {
 });
 
 test('processes that start over one data directory at the same time agree on its tokens', async () => {
-  const dataDir = await newHome();
-  await Promise.all(Array.from({ length: 6 }, () => start(dataDir)));
+  // Over several directories, so that some of them meet between looking for a token and storing it.
+  const homes = await Promise.all(Array.from({ length: 10 }, newHome));
+  for (const home of homes) await Promise.all(Array.from({ length: 6 }, () => start(home)));
+  const [dataDir] = homes as [string];
   expect((await readdir(dataDir)).toSorted()).toEqual(['driver.token', 'operator.token', 'tokens.id']);
   expect(await holderOf(await tokenIn(dataDir, 'operator'))).toMatchObject({ role: 'operator' });
   expect(await holderOf(await tokenIn(dataDir, 'driver'))).toMatchObject({ role: 'driver' });

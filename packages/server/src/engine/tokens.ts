@@ -4,7 +4,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
-import { dropTokens, findToken, putToken, type TokenGrant } from '../store/tokens.ts';
+import { dropTokens, findToken, lockTokens, putToken, type TokenGrant } from '../store/tokens.ts';
 import type { Principal } from './engine.ts';
 import type { Log } from './log.ts';
 import { keepText } from './token-files.ts';
@@ -55,6 +55,7 @@ async function ensureToken(pool: Pool, path: string, grant: TokenGrant, log: Log
     throw new Error(`${path} does not hold a token of a ${grant.role}: remove the file to have a new one made`);
   }
   const replaced = await withTransaction(pool, async (tx) => {
+    await lockTokens(tx);
     const holder = await findToken(tx, digestOf(text));
     // A file that was copied from another data directory holds a token that is valid there.
     return holder !== undefined && holder.id !== grant.id ? false : await putToken(tx, digestOf(text), grant);

@@ -12,6 +12,11 @@ export interface TokenGrant {
   readonly driverNames: readonly string[] | undefined;
 }
 
+/** Keeps others from changing tokens until the transaction ends: replicas that share a data directory may start at once. */
+export async function lockTokens(tx: Tx): Promise<void> {
+  await tx.query('lock table tokens in share row exclusive mode');
+}
+
 /** Makes a token valid under its id, in place of an earlier one with this id. Returns whether that had another text. */
 export async function putToken(tx: Tx, digest: Buffer, { id, role, driverNames }: TokenGrant): Promise<boolean> {
   const names = driverNames === undefined ? null : [...driverNames];
