@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client, type ClientBase, type ClientConfig, DatabaseError } from 'pg';
+import { GatheringSocket } from './gathering-socket.ts';
 
 const firstRetryMs = 50;
 const longestRetryMs = 2_000;
@@ -79,7 +80,7 @@ export function openLane(options: ClientConfig, { prepare }: LaneOptions = {}, l
         if (usable && ready === mine) ready = awaitLink();
         dropped.resolve();
       };
-      const client = new Client(options);
+      const client = new Client({ ...options, stream: () => new GatheringSocket() });
       discardWhenUnanswered(client, drop);
       client.on('error', drop).on('end', drop);
       try {
