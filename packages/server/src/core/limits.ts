@@ -34,6 +34,10 @@ export const LIMITS = {
   sessions: 20_000,
   /** Commands that wait for a flush, over all lanes; more are refused. */
   pendingCommands: 100_000,
+  /** Definitions, params and labels of new runs that wait for a flush, as JSON, roughly; more are refused. */
+  pendingCreateBytes: 134_217_728,
+  /** Reads and small changes that wait for a connection; more are refused. */
+  pendingQueries: 10_000,
 } as const;
 
 /** What replicas and drivers agree on about leases. */
@@ -43,5 +47,8 @@ export interface Timing {
   /** How often a driver renews it. */
   readonly heartbeatMs: number;
 }
+
+/** When no replica has been seen for so long, the database, or every replica, was away: leases that ran out meanwhile say nothing. */
+export const OUTAGE_MS = 5_000;
 
 export const DEFAULT_TIMING: Timing = { leaseMs: 30_000, heartbeatMs: 5_000 };
