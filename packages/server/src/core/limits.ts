@@ -27,6 +27,8 @@ export const LIMITS = {
   /** Unacknowledged log bytes of one attempt, and of one session. */
   attemptLogWindow: 1_048_576,
   sessionLogWindow: 8_388_608,
+  /** What drivers said of running attempts and that waits for a flush, of all sessions; beyond, sessions end. */
+  pendingLogBytes: 268_435_456,
   annotations: 100,
   sections: 1_000,
   slots: 10_000,
