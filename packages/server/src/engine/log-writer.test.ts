@@ -5,12 +5,12 @@ import type { AttemptKey } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { JsonValue } from '../core/json.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
-import { type Proxy, startProxy } from '../store/testing/proxy.ts';
+import { type PostgresProxy, startPostgresProxy } from '../store/testing/postgres-proxy.ts';
 import type { LogEntry, LogResult } from './log-writer.ts';
 import { type LogFixture, logFrame, openLogFixture, readAll } from './testing/log-fixture.ts';
 
 let database: TestDatabase;
-let proxy: Proxy;
+let proxy: PostgresProxy;
 let logs: LogFixture;
 
 beforeAll(async () => {
@@ -20,7 +20,7 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 beforeEach(async () => {
-  proxy = await startProxy(database.config.connection);
+  proxy = await startPostgresProxy(database.config.connection);
   logs = await openLogFixture(database, { ...database.config, connection: proxy.connection });
 });
 afterEach(async () => {
@@ -363,7 +363,7 @@ test('a flush whose session is ended under it is done again', async () => {
 test('what was committed counts when the reply is lost', async () => {
   const key = await begin();
   await logs.write(logFrame(key, 0, 'ab'));
-  const broken = proxy.breakAtReply('COMMIT');
+  const broken = proxy.atCommit({ point: 'unanswered' });
   const writing = logs.write(logFrame(key, 2, 'cd'));
   await broken;
   expect(await writing).toEqual({ type: 'Stored', offset: 4 });

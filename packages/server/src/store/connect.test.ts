@@ -5,15 +5,15 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createPools, type Pools } from './connect.ts';
 import type { ConnectionParts, DatabaseConfig } from './connection-options.ts';
 import { createTestDatabase, type TestDatabase } from './testing/database.ts';
-import { type Proxy, startProxy } from './testing/proxy.ts';
+import { type PostgresProxy, startPostgresProxy } from './testing/postgres-proxy.ts';
 
 let database: TestDatabase;
-let proxy: Proxy;
+let proxy: PostgresProxy;
 let pools: Pools;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  proxy = await startProxy(database.config.connection);
+  proxy = await startPostgresProxy(database.config.connection);
   pools = await createPools(database.config);
 });
 afterAll(async () => {
