@@ -93,7 +93,7 @@ export function openLane(options: ClientConfig, { prepare, onUseless }: LaneOpti
       let usable = false;
       const drop = () => {
         // Until this connection was usable, everybody waits for `mine`, and goes on waiting for it.
-        if (usable && ready === mine) ready = awaitLink();
+        if (usable && ready === mine && !closing.signal.aborted) ready = awaitLink();
         dropped.resolve();
       };
       const client = new Client(options);
@@ -102,12 +102,16 @@ export function openLane(options: ClientConfig, { prepare, onUseless }: LaneOpti
         onUseless?.();
       });
       client.on('error', drop).on('end', drop);
+      const giveUp = () => cutOff(client);
+      closing.signal.addEventListener('abort', giveUp, { once: true });
       try {
         await client.connect();
         await assertWritable(client);
         await prepare?.(client);
+        closing.signal.removeEventListener('abort', giveUp);
       } catch (error) {
-        log?.warn({ err: error, lane: options.application_name }, 'database connection failed, trying again');
+        if (!closing.signal.aborted)
+          log?.warn({ err: error, lane: options.application_name }, 'database connection failed, trying again');
         await close(client);
         await delay(retryMs * (0.5 + Math.random() / 2), undefined, closing).catch(() => undefined);
         retryMs = Math.min(retryMs * 2, longestRetryMs);
@@ -124,9 +128,6 @@ export function openLane(options: ClientConfig, { prepare, onUseless }: LaneOpti
       closing.signal.removeEventListener('abort', drop);
       await close(client);
     }
-    ready.reject(
-      new RefusedError({ refused: 'SERVER_STOPPING', message: 'the lane is closed: this server is stopping' }),
-    );
   }
 
   const kept = keepConnected();
@@ -147,9 +148,17 @@ export function openLane(options: ClientConfig, { prepare, onUseless }: LaneOpti
     },
     async [Symbol.asyncDispose]() {
       closing.abort();
+      // Whoever waits is told at once, and whoever comes later.
+      ready.reject(laneClosed());
+      ready = awaitLink();
+      ready.reject(laneClosed());
       await kept;
     },
   };
+}
+
+function laneClosed(): RefusedError {
+  return new RefusedError({ refused: 'SERVER_STOPPING', message: 'the lane is closed: this server is stopping' });
 }
 
 function awaitLink(): PromiseWithResolvers<Link> {
