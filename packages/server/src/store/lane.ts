@@ -8,6 +8,7 @@ import { isConnectionUseless, DatabaseAway } from './outage.ts';
 
 const firstRetryMs = 50;
 const longestRetryMs = 2_000;
+const transactionsOfName = 1_000;
 /** How long an orderly goodbye may take; a server that is out of reach never answers it. */
 const goodbyeMs = 1_000;
 
@@ -25,8 +26,11 @@ export interface LaneOptions {
 
 /** One connection to the database. Its owner runs one piece of work at a time. */
 export interface Lane extends AsyncDisposable {
-  /** Names it among all lanes of all processes. */
-  readonly id: string;
+  /**
+   * Names it for one transaction, among all lanes of all processes. It takes another name from time to time: the versions of a row
+   * that is written ever again stay, and are in the way, for as long as anybody in the cluster has an old snapshot.
+   */
+  name(): string;
   /**
    * Runs `work` on the connection, waiting for one while the database is away. Nothing is repeated: when the
    * connection breaks under `work`, `work` fails. A transaction left open is rolled back.
@@ -84,6 +88,8 @@ export function cutOff(client: Client): void {
 export function openLane(options: ClientConfig, { prepare, onUseless }: LaneOptions = {}, log?: ConnectionLog): Lane {
   const closing = new AbortController();
   let ready = awaitLink();
+  let name = randomUUID();
+  let named = 0;
 
   async function keepConnected(): Promise<void> {
     let retryMs = firstRetryMs;
@@ -132,7 +138,13 @@ export function openLane(options: ClientConfig, { prepare, onUseless }: LaneOpti
 
   const kept = keepConnected();
   return {
-    id: randomUUID(),
+    name() {
+      if (named++ === transactionsOfName) {
+        name = randomUUID();
+        named = 1;
+      }
+      return name;
+    },
     async use(work, signal) {
       const { client, drop } = await unlessAborted(ready.promise, signal);
       let failed = true;

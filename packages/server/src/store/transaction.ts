@@ -27,17 +27,18 @@ export async function inTransaction<T>(
   signal?: AbortSignal,
 ): Promise<T> {
   const token = randomUUID();
+  const name = lane.name();
   let result: { readonly value: T } | undefined;
   try {
     await lane.use(async (tx) => {
-      const begun = begin(tx, lane, token);
+      const begun = begin(tx, name, token);
       const [, value] = await Promise.all([begun, work(tx, begun)]);
       result = { value };
       await commit(tx);
     }, signal);
   } catch (error) {
     if (!(error instanceof CommitUnanswered)) throw error;
-    if (!(await tookEffect(lane, token))) throw error.cause;
+    if (!(await tookEffect(lane, name, token))) throw error.cause;
   }
   if (result === undefined) throw new Error('a transaction committed without its work');
   return result.value;
@@ -49,8 +50,8 @@ const MARK = statement(
    on conflict (lane) do update set token = excluded.token, marked_ms = excluded.marked_ms`,
 );
 
-async function begin(tx: Tx, lane: Lane, token: string): Promise<void> {
-  await Promise.all([tx.query('begin'), execute(tx, MARK, [lane.id, token])]);
+async function begin(tx: Tx, name: string, token: string): Promise<void> {
+  await Promise.all([tx.query('begin'), execute(tx, MARK, [name, token])]);
 }
 
 async function commit(tx: Tx): Promise<void> {
@@ -69,10 +70,10 @@ const FIND_MARK = statement(
    on conflict (lane) do update set marked_ms = m.marked_ms returning token`,
 );
 
-async function tookEffect(lane: Lane, token: string): Promise<boolean> {
+async function tookEffect(lane: Lane, name: string, token: string): Promise<boolean> {
   for (;;) {
     try {
-      const rows = await lane.use((tx) => rowsOf<{ token: string }>(tx, FIND_MARK, [lane.id]));
+      const rows = await lane.use((tx) => rowsOf<{ token: string }>(tx, FIND_MARK, [name]));
       return rows[0]?.token === token;
     } catch (error) {
       // The old session has not noticed yet that it is alone, or the database went away again.
