@@ -10,7 +10,7 @@ import type { JsonObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Plan } from '../core/plan.ts';
 import type { RunSlice } from '../core/run-state.ts';
-import type { Refusal } from '../core/refusal.ts';
+import { overloaded, type Refusal } from '../core/refusal.ts';
 import { dueOf } from '../core/settle.ts';
 import type { Labels, RunView } from '../core/views.ts';
 import { enqueue, type QueueInsert } from '../store/attempt-rows.ts';
@@ -22,7 +22,6 @@ import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
 import type { FlushOptions } from './flush.ts';
 import { createGroupCommit } from './group-commit.ts';
-import { overloaded } from './ledger.ts';
 import type { RunContext } from './run-context.ts';
 
 const MAX_FLUSH = 500;
@@ -30,6 +29,9 @@ const MAX_FLUSH = 500;
 const LARGE_JOBS = 500;
 /** Jobs of one flush; one run may have more, and then is alone. */
 const MAX_JOBS = 2_000;
+
+/** Behind so many runs the size of each that comes is counted. */
+const UNCOUNTED_RUNS = 200;
 
 /** A run that has passed every check. */
 export interface CheckedRun {
@@ -98,9 +100,11 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
   // Definitions that are known to be committed, by digest; forgotten together when there are many.
   const stored = new Set<DefinitionDigest>();
 
-  async function flush(on: Lane, items: readonly Item[]): Promise<readonly Item[]> {
+  let waitingBytes = 0;
+
+  async function flush(on: Lane, items: readonly Item[], signal: AbortSignal): Promise<readonly Item[]> {
     const { now, later } = withinJobs(items);
-    const { answers, begun } = await inTransaction(on, (tx, begun) => insertAll(tx, begun, now, stored));
+    const { answers, begun } = await inTransaction(on, (tx, begun) => insertAll(tx, begun, now, stored), signal);
     if (stored.size > 10_000) stored.clear();
     for (const item of now) stored.add(item.run.digest);
     for (const { context, after } of begun) flushing.cache.keep(context, undefined, after.run, after.jobs);
@@ -112,7 +116,7 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
   const groupOn = (on: Lane) =>
     createGroupCommit<Item>({
       maxItems: MAX_FLUSH,
-      flush: (items) => flush(on, items),
+      flush: (items, signal) => flush(on, items, signal),
       fail: (item, error) => item.fail(error),
     });
   const group = groupOn(lane);
@@ -120,16 +124,31 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
 
   return {
     create(run) {
-      if (group.waiting() + largeGroup.waiting() >= LIMITS.pendingCommands) return Promise.reject(overloaded());
+      const waiting = group.waiting() + largeGroup.waiting();
+      if (waiting >= LIMITS.pendingCommands) return Promise.reject(overloaded(`${LIMITS.pendingCommands} runs`));
+      const bytes = waiting < UNCOUNTED_RUNS ? 0 : bytesOf(run);
+      if (waitingBytes + bytes > LIMITS.pendingCreateBytes) {
+        return Promise.reject(overloaded(`${LIMITS.pendingCreateBytes} bytes of new runs`));
+      }
       const plan = flushing.plans.put(run.digest, run.definition);
       const runId = makeRunId(Date.now(), randomBytes(10));
       const chosen = plan.jobs.length > LARGE_JOBS ? largeGroup : group;
-      return new Promise((answer, fail) => chosen.add({ run, runId, plan, answer, fail }));
+      waitingBytes += bytes;
+      return new Promise<CreatedRun | Refusal>((answer, fail) =>
+        chosen.add({ run, runId, plan, answer, fail }),
+      ).finally(() => {
+        waitingBytes -= bytes;
+      });
     },
     async [Symbol.asyncDispose]() {
       await Promise.all([group[Symbol.asyncDispose](), largeGroup[Symbol.asyncDispose]()]);
     },
   };
+}
+
+/** What a run that waits keeps in memory, roughly. */
+function bytesOf({ definition, params, labels }: CheckedRun): number {
+  return JSON.stringify([definition, params, labels]).length;
 }
 
 function withinJobs(items: readonly Item[]): { now: readonly Item[]; later: readonly Item[] } {

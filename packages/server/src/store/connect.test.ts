@@ -90,7 +90,7 @@ describe('every connection', () => {
   test('says what it is for, sees its schema alone, and is bounded', async () => {
     const { rows } = await pools.pool.query(settings);
     const lane = pools.openLane('lane');
-    const bounds = { schema: 'conveyor', statement: '30s', lock: '5s', idle: '5s' };
+    const bounds = { schema: 'conveyor', statement: '6s', lock: '3s', idle: '5s' };
     expect(rows).toEqual([{ ...bounds, name: 'conveyor pool' }]);
     const onLane = await lane.use(async (client) => (await client.query(settings)).rows);
     expect(onLane).toEqual([{ ...bounds, name: 'conveyor lane' }]);

@@ -14,7 +14,6 @@ const exempt: Readonly<Record<string, string>> = {
     'once a second; a lease is one narrow row a session, and an index on its end would be written by each heartbeat',
   touch_replica: 'once a second; a replica is one row',
   forget_replicas: 'once a stop; a replica is one row',
-  give_grace: 'after an outage; the table has one row',
   forget_request_ids: 'every ten minutes, bounded',
   forget_commit_marks: 'every ten minutes; a lane is one narrow row',
 };

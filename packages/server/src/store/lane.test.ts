@@ -117,9 +117,9 @@ test('a wait ends with the signal, and leaves the lane to others', async () => {
 test('a closed lane refuses work, also work that waits', async () => {
   await proxy.cut();
   const lane = open();
-  const waiting = lane.use(pidOf);
+  const waiting = expect(lane.use(pidOf)).rejects.toThrow('the lane is closed');
   await lane[Symbol.asyncDispose]();
-  await expect(waiting).rejects.toThrow('the lane is closed');
+  await waiting;
   await expect(lane.use(pidOf)).rejects.toThrow('the lane is closed');
 });
 

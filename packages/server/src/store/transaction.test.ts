@@ -142,3 +142,9 @@ test('a commit that goes on when its connection is gone is waited for', async ()
   expect(await committing).toBe('slow');
   expect(await notes()).toEqual(['slow']);
 });
+
+test('a lane takes another name from time to time, so that no row of it is written for ever', async () => {
+  const names = Array.from({ length: 2_500 }, () => lane.name());
+  expect(new Set(names).size).toBe(3);
+  expect(names[0]).toBe(names[999]);
+});

@@ -56,6 +56,7 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
   const wakeUps = createWakeUps();
   const ledger = createLedger({
     lane: pools.openLane('transitions'),
+    patientLane: pools.openLane('patient transitions'),
     flushing,
     onCommitted(works) {
       for (const { context } of works) wakeUps.ring(`run:${context.runId}`);
