@@ -75,11 +75,7 @@ test('every replica answers every call about what happened elsewhere', async () 
   const definition = {
     jobs: [
       jobOf('near', { steps: [{ do: 'say', text: 'one' }] }, { name: 'one' }),
-      jobOf(
-        'near',
-        { steps: [{ do: 'fail', class: 'WORKLOAD', message: 'no' }] },
-        { name: 'two', needs: ['one'] },
-      ),
+      jobOf('near', { steps: [{ do: 'fail', class: 'WORKLOAD', message: 'no' }] }, { name: 'two', needs: ['one'] }),
     ],
   };
   const name = 'shared';
