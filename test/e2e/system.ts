@@ -55,6 +55,8 @@ export interface System extends AsyncDisposable {
   /** Opens the session of a raw driver: one slot, a new incarnation, and an instance of the driver's own name, unless Hello says otherwise. */
   openSession(options: RawOptions): Promise<RawSession>;
   newGate(): Gate;
+  /** Where the token of a role is. */
+  tokenFile(role: 'operator' | 'driver'): string;
   query<Row extends QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]>;
 }
 
@@ -108,8 +110,9 @@ export async function startSystem({
     return replica;
   }
 
+  const tokenFile = (role: 'operator' | 'driver'): string => join(directory, `${role}.token`);
   const readToken = async (role: 'operator' | 'driver'): Promise<string> =>
-    (await readFile(join(directory, `${role}.token`), 'utf8')).trim();
+    (await readFile(tokenFile(role), 'utf8')).trim();
 
   await Promise.all(Array.from({ length: count }, startReplica));
   const token = await readToken('driver');
@@ -119,6 +122,7 @@ export async function startSystem({
   return {
     replicas,
     startReplica,
+    tokenFile,
     async startDriver({ at, ...options }) {
       const running = at ?? replicas.filter((replica) => replica.isRunning());
       const driver: DriverSettings = {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { DatabaseError } from 'pg';
 import { expect, test } from 'vitest';
 import { DatabaseAway } from '../store/outage.ts';
+import { databaseError } from '../store/testing/database-error.ts';
 import { createGroupCommit, type GroupCommitOptions } from './group-commit.ts';
 
 /** A group whose items end as `committed`, or with why they failed. */
@@ -18,13 +18,6 @@ function open({ flush, patienceMs, maxItems = 100 }: Partial<GroupCommitOptions<
     ...(patienceMs !== undefined && { patienceMs }),
   });
   return { group, outcomes };
-}
-
-function databaseError(code: string): DatabaseError {
-  const error = new DatabaseError('as asked for', 0, 'error');
-  error.code = code;
-  error.severity = 'ERROR';
-  return error;
 }
 
 /** Waits for a connection that never comes. */

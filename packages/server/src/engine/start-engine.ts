@@ -47,6 +47,8 @@ import { createWakeUps } from './wake-ups.ts';
 
 /** How long a statement may take that stores a run of thousands of jobs. */
 const LARGE_CREATE_MS = 20_000;
+/** How long a replica may take to say that it is there: the first to notice a silent database. */
+const PRESENCE_MS = 2_000;
 /** How long a renewal of leases may take: a replica has tried twice before it sends its drivers elsewhere. */
 const RENEWAL_MS = 3_000;
 /** How long a stop waits for what is in flight before it cuts it off from the database. */
@@ -83,7 +85,8 @@ async function build(
   const { pool } = pools;
   const { leaseMs } = timing;
   await withConnection(pool, ensureLogPartitions);
-  const replica = stack.use(await joinReplicas({ pool, id: randomUUID(), version, leaseMs, log }));
+  const lane = pools.openLane('presence', { statementTimeoutMs: PRESENCE_MS });
+  const replica = stack.use(await joinReplicas({ pool, lane, id: randomUUID(), version, leaseMs, log }));
   const stopping = new AbortController();
   const loops: Promise<void>[] = [];
   const wakeUps = createWakeUps();

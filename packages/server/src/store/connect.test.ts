@@ -93,7 +93,7 @@ describe('every connection', () => {
     const bounds = { schema: 'conveyor', statement: '6s', lock: '3s', idle: '5s' };
     expect(rows).toEqual([{ ...bounds, name: 'conveyor pool' }]);
     const onLane = await lane.use(async (client) => (await client.query(settings)).rows);
-    expect(onLane).toEqual([{ ...bounds, name: 'conveyor lane' }]);
+    expect(onLane).toEqual([{ ...bounds, statement: '4s', name: 'conveyor lane' }]);
   });
 
   test('keeps to it whatever a URL says, and leaves the rest of the URL alone', async () => {

@@ -1,21 +1,17 @@
-// Owns the connections of one process to PostgreSQL: a general pool, and lanes of one connection each for the hot path. A connection
-// that shows itself useless takes the idle ones with it, which most likely lead to the same nowhere.
+// Owns the connections of one process to PostgreSQL: a general pool, and lanes of one connection each for the hot path. A
+// connection that is not answered tells of the others, which most likely lead to the same nowhere.
 import { Client, Pool, type PoolClient } from 'pg';
 import { connectionOptions, type DatabaseConfig } from './connection-options.ts';
-import {
-  assertWritable,
-  close,
-  type ConnectionLog,
-  cutOff,
-  discardWhenUseless,
-  type Lane,
-  type LaneOptions,
-  openLane,
-} from './lane.ts';
+import { assertWritable, close, cutOff, type QueryWatch, watchQueries } from './connection.ts';
+import { type ConnectionLog, type Lane, type LaneOptions, openLane } from './lane.ts';
+import { isSilence } from './outage.ts';
 import { DatabaseStartError } from './start-error.ts';
 
+/** What is on the hot path takes milliseconds, and whoever waits there for a silent server waits for all. */
+const LANE_STATEMENT_MS = 4_000;
+
 export interface PoolLaneOptions extends Pick<LaneOptions, 'prepare'> {
-  /** How long one of its statements may take. Default: as long as any other. */
+  /** How long one of its statements may take. Default: as the configuration says, else 4 s. */
   readonly statementTimeoutMs?: number;
 }
 
@@ -35,9 +31,18 @@ export interface Pools extends AsyncDisposable {
  */
 export async function createPools(config: DatabaseConfig, log?: ConnectionLog): Promise<Pools> {
   await assertReachable(config);
-  const connected = new Set<Client>();
+  const connected = new Map<Client, QueryWatch>();
   const idle = new Set<Client>();
-  const cutOffIdle = (): void => idle.forEach(cutOff);
+  const lanes: Lane[] = [];
+
+  function doubtAll(): void {
+    for (const [client, queries] of connected) {
+      if (idle.has(client)) cutOff(client);
+      else queries.doubt();
+    }
+    for (const lane of lanes) lane.doubt();
+  }
+
   const pool = new Pool({
     ...connectionOptions(config, 'pool'),
     max: config.poolSize ?? 10,
@@ -46,37 +51,36 @@ export async function createPools(config: DatabaseConfig, log?: ConnectionLog): 
     },
   });
   pool.on('connect', (client: PoolClient) => {
-    connected.add(client);
+    const queries = watchQueries(client, (error) => {
+      void close(client);
+      if (isSilence(error)) doubtAll();
+    });
+    connected.set(client, queries);
     client.once('end', () => {
       connected.delete(client);
       idle.delete(client);
-    });
-    discardWhenUseless(client, () => {
-      void close(client);
-      cutOffIdle();
     });
   });
   pool.on('acquire', (client) => idle.delete(client));
   pool.on('release', (_, client) => idle.add(client));
   // The pool has already dropped the connection; the error would bring the whole client into the log.
   pool.on('error', (error) => log?.warn({ reason: error.message }, 'idle database connection lost'));
-  const lanes: Lane[] = [];
 
   let ended: Promise<void> | undefined;
 
   async function endPool(): Promise<void> {
     await pool.end();
-    await Promise.all([...connected].map(close));
+    await Promise.all([...connected.keys()].map(close));
   }
 
   return {
     pool,
-    openLane(name, { statementTimeoutMs, ...options } = {}) {
-      const own = { ...config, ...(statementTimeoutMs !== undefined && { statementTimeoutMs }) };
+    openLane(name, { statementTimeoutMs = config.statementTimeoutMs ?? LANE_STATEMENT_MS, ...options } = {}) {
+      const own = { ...config, statementTimeoutMs };
       // A lane sends what does not depend on an answer without waiting for it.
       const lane = openLane(
         { ...connectionOptions(own, name), pipeline: true },
-        { ...options, onUseless: cutOffIdle },
+        { ...options, onSilence: doubtAll },
         log,
       );
       lanes.push(lane);
@@ -85,7 +89,7 @@ export async function createPools(config: DatabaseConfig, log?: ConnectionLog): 
     sever() {
       for (const lane of lanes) void lane[Symbol.asyncDispose]();
       ended ??= endPool();
-      for (const client of connected) cutOff(client);
+      for (const client of connected.keys()) cutOff(client);
     },
     async [Symbol.asyncDispose]() {
       await Promise.all([...lanes.map((lane) => lane[Symbol.asyncDispose]()), (ended ??= endPool())]);

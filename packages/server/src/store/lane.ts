@@ -4,14 +4,13 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client, type ClientBase, type ClientConfig } from 'pg';
 import { RefusedError } from '../core/refusal.ts';
+import { assertWritable, close, cutOff, type QueryWatch, watchQueries } from './connection.ts';
 import { GatheringSocket } from './gathering-socket.ts';
-import { isConnectionUseless, DatabaseAway } from './outage.ts';
+import { isSilence } from './outage.ts';
 
 const firstRetryMs = 50;
 const longestRetryMs = 2_000;
 const transactionsOfName = 1_000;
-/** How long an orderly goodbye may take; a server that is out of reach never answers it. */
-const goodbyeMs = 1_000;
 
 /** What connections tell; a pino logger fits. */
 export interface ConnectionLog {
@@ -21,8 +20,8 @@ export interface ConnectionLog {
 export interface LaneOptions {
   /** Runs on each new connection before anything else does, for example to LISTEN. */
   readonly prepare?: (client: ClientBase) => Promise<void>;
-  /** Hears that a connection turned out to be useless. */
-  readonly onUseless?: () => void;
+  /** Hears that the server did not answer. */
+  readonly onSilence?: () => void;
 }
 
 /** One connection to the database. Its owner runs one piece of work at a time. */
@@ -38,59 +37,25 @@ export interface Lane extends AsyncDisposable {
    * Rejects with the signal's reason when aborted while it waits, and with an error once the lane is closed.
    */
   use<T>(work: (client: ClientBase) => Promise<T>, signal?: AbortSignal): Promise<T>;
+  /** Another connection leads nowhere: replaces this one if it is idle, or if what it is used for does not end soon. */
+  doubt(): void;
 }
 
 interface Link {
   readonly client: Client;
+  readonly queries: QueryWatch;
   /** Keeps others from using the connection and has it replaced; may be called again. */
   readonly drop: () => void;
 }
 
-/** Has `discard` called as soon as a query shows that `client` is useless, before whoever asked learns of it. */
-export function discardWhenUseless(client: ClientBase, discard: () => void): void {
-  // A reply that comes after its query was given up would be taken for the reply to the next query. This handler is
-  // added before the caller's, so a pool cannot lend the connection again in between.
-  const send = client.query.bind(client) as (...input: unknown[]) => unknown;
-  const guarded = (...input: unknown[]): unknown => {
-    const reply = send(...input);
-    if (reply instanceof Promise) {
-      reply.catch((error: unknown) => {
-        if (isConnectionUseless(error)) discard();
-      });
-    }
-    return reply;
-  };
-  client.query = guarded as ClientBase['query'];
-}
-
-/** @throws DatabaseAway when what is committed elsewhere need not be visible here, and nothing can be written. */
-export async function assertWritable(client: ClientBase): Promise<void> {
-  const { rows } = await client.query<{ read_only: string }>(
-    "select current_setting('transaction_read_only') as read_only",
-  );
-  if (rows[0]?.read_only === 'on') {
-    throw new DatabaseAway('the server is read-only: a standby, or default_transaction_read_only is on');
-  }
-}
-
-/** Closes a connection that may be broken already, or lead nowhere. */
-export async function close(client: Client): Promise<void> {
-  const timer = setTimeout(() => cutOff(client), goodbyeMs);
-  await client.end().catch(() => undefined);
-  clearTimeout(timer);
-}
-
-/** Ends a connection without a word. Whatever waits on it fails. */
-export function cutOff(client: Client): void {
-  client.connection.stream.destroy();
-}
-
 /** Opens a lane; it connects in the background until it is disposed. */
-export function openLane(options: ClientConfig, { prepare, onUseless }: LaneOptions = {}, log?: ConnectionLog): Lane {
+export function openLane(options: ClientConfig, { prepare, onSilence }: LaneOptions = {}, log?: ConnectionLog): Lane {
   const closing = new AbortController();
   let ready = awaitLink();
   let name = randomUUID();
   let named = 0;
+  let users = 0;
+  let current: Link | undefined;
 
   async function keepConnected(): Promise<void> {
     let retryMs = firstRetryMs;
@@ -104,9 +69,9 @@ export function openLane(options: ClientConfig, { prepare, onUseless }: LaneOpti
         dropped.resolve();
       };
       const client = new Client({ ...options, stream: () => new GatheringSocket() });
-      discardWhenUseless(client, () => {
+      const queries = watchQueries(client, (error) => {
         drop();
-        onUseless?.();
+        if (isSilence(error)) onSilence?.();
       });
       client.on('error', drop).on('end', drop);
       const giveUp = () => cutOff(client);
@@ -115,7 +80,6 @@ export function openLane(options: ClientConfig, { prepare, onUseless }: LaneOpti
         await client.connect();
         await assertWritable(client);
         await prepare?.(client);
-        closing.signal.removeEventListener('abort', giveUp);
       } catch (error) {
         if (!closing.signal.aborted)
           log?.warn({ err: error, lane: options.application_name }, 'database connection failed, trying again');
@@ -123,10 +87,13 @@ export function openLane(options: ClientConfig, { prepare, onUseless }: LaneOpti
         await delay(retryMs * (0.5 + Math.random() / 2), undefined, closing).catch(() => undefined);
         retryMs = Math.min(retryMs * 2, longestRetryMs);
         continue;
+      } finally {
+        closing.signal.removeEventListener('abort', giveUp);
       }
       retryMs = firstRetryMs;
       usable = true;
-      mine.resolve({ client, drop });
+      current = { client, drop, queries };
+      mine.resolve(current);
       closing.signal.addEventListener('abort', drop, { once: true });
       if (closing.signal.aborted) drop();
       await dropped.promise;
@@ -149,15 +116,21 @@ export function openLane(options: ClientConfig, { prepare, onUseless }: LaneOpti
     async use(work, signal) {
       const { client, drop } = await unlessAborted(ready.promise, signal);
       let failed = true;
+      users++;
       try {
         const result = await work(client);
         failed = false;
         return result;
       } finally {
+        users--;
         // Work that failed may have statements under way, BEGIN among them, so whether a transaction is open is not known
         // yet. A failed ROLLBACK closes the connection, and with it the transaction.
         if (failed || client.getTransactionStatus() !== 'I') await client.query('ROLLBACK').catch(drop);
       }
+    },
+    doubt() {
+      if (users === 0) current?.drop();
+      else current?.queries.doubt();
     },
     async [Symbol.asyncDispose]() {
       closing.abort();

@@ -19,6 +19,11 @@ export function isConnectionLost(error: unknown): boolean {
   return error.severity === 'FATAL' || error.severity === 'PANIC';
 }
 
+/** Whether the server, or the way to it, is silent: other connections most likely lead nowhere, too. */
+export function isSilence(error: unknown): boolean {
+  return error instanceof Error && error.message === 'Query read timeout';
+}
+
 /** Whether the next statement needs another connection: this one is gone, or ends at a server that takes no writes. */
 export function isConnectionUseless(error: unknown): boolean {
   return isConnectionLost(error) || (error instanceof DatabaseError && error.code === READ_ONLY);
