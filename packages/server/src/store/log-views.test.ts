@@ -36,6 +36,12 @@ async function store(firstDay: number, days: number): Promise<{ runId: RunId; jo
   const runId = randomUUID() as RunId;
   const startedMs = firstMs + firstDay * DAY_MS + 1_000;
   await pools.pool.query(
+    `insert into runs (run_id, project, digest, state, seq, last_ms, total, open, succeeded, failed, failure_allowed, skipped, cancelled,
+       params, labels, trigger, traceparent, created_ms, finished_ms)
+     values ($1, 'default', '\\x', 'SUCCEEDED', 1, 1, 1, 0, 1, 0, 0, 0, 0, '{}', '{}', '{}', '', 1, 1)`,
+    [runId],
+  );
+  await pools.pool.query(
     `insert into attempts (run_id, job, attempt, project, instance_no, state, offered_ms, started_ms, finished_ms, log_size, log_state)
      values ($1, 0, 1, 'default', 1, 'SUCCEEDED', $2, $2, $3, $4, 'SEALED')`,
     [runId, startedMs, startedMs + (days - 1) * DAY_MS, days * 10],
