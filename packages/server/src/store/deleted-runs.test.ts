@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { RunId } from '../core/ids.ts';
 import { createPools, type Pools } from './connect.ts';
@@ -6,6 +5,7 @@ import { deleteFinishedRuns, forgetDeletedRuns, sweepDeletedRuns } from './delet
 import { readFeed, readFeedBounds } from './event-views.ts';
 import { withConnection, withTransaction } from './pool.ts';
 import { createTestDatabase, type TestDatabase } from './testing/database.ts';
+import { storeRun, type StoredRunInput } from './testing/stored-run.ts';
 
 let database: TestDatabase;
 let pools: Pools;
@@ -23,42 +23,7 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
-/** A run with so many jobs, each with an attempt, two events and a section. */
-async function store(jobs: number, { state = 'SUCCEEDED' } = {}): Promise<RunId> {
-  const runId = randomUUID() as RunId;
-  const finishedMs = state === 'RUNNING' ? null : 1;
-  await pools.pool.query(
-    `insert into runs (run_id, project, digest, state, seq, last_ms, total, open, succeeded, failed, failure_allowed, skipped,
-       cancelled, params, labels, trigger, traceparent, created_ms, finished_ms)
-     values ($1, 'default', '\\x', $2, 1, 1, 0, 0, 0, 0, 0, 0, 0, '{"secret":"of a caller"}', '{}', '{}', '', 1, $3)`,
-    [runId, state, finishedMs],
-  );
-  await pools.pool.query(
-    `insert into jobs (run_id, job, project, state, attempt, unmet, bad_needs, finished_ms)
-     select $1, n, 'default', 'SUCCEEDED', 1, 0, 0, 1 from generate_series(0, $2::int - 1) n`,
-    [runId, jobs],
-  );
-  await pools.pool.query(
-    `insert into attempts (run_id, job, attempt, project, instance_no, state, offered_ms, finished_ms, log_state)
-     select $1, n, 1, 'default', 1, 'SUCCEEDED', 1, 1, 'SEALED' from generate_series(0, $2::int - 1) n`,
-    [runId, jobs],
-  );
-  await pools.pool.query(
-    `insert into events (run_id, seq, project, time_ms, version, type, run_state, data)
-     select $1, n, 'default', 1, 1, 'JobQueued', 'RUNNING', '{}' from generate_series(1, 2 * $2::int) n`,
-    [runId, jobs],
-  );
-  await pools.pool.query(
-    `insert into log_sections (run_id, job, attempt, log_offset, name, ends)
-     select $1, n, 1, 0, 'make', false from generate_series(0, $2::int - 1) n`,
-    [runId, jobs],
-  );
-  await pools.pool.query(`insert into queue (run_id, job, project, driver) values ($1, 0, 'default', 'shell')`, [
-    runId,
-  ]);
-  return runId;
-}
-
+const store = (jobs: number, input: StoredRunInput = {}) => storeRun(pools.pool, { ...input, jobs });
 const remove = (...runIds: RunId[]) => withTransaction(pools.pool, (tx) => deleteFinishedRuns(tx, runIds));
 const sweep = (runs: number, rows: number) => withTransaction(pools.pool, (tx) => sweepDeletedRuns(tx, runs, rows));
 
@@ -71,14 +36,14 @@ async function rowsLeft(): Promise<number> {
 }
 
 test('a deleted run leaves a tombstone without params; one that goes on stays', async () => {
-  const [done, running] = [await store(1), await store(1, { state: 'RUNNING' })];
+  const [done, running] = [await store(1), await store(1, { finishedMs: undefined })];
   expect(await remove(done, running)).toEqual([done]);
   expect(await remove(done)).toEqual([]);
   const { rows } = await pools.pool.query<{ run_id: string }>('select run_id from runs');
   expect(rows).toEqual([{ run_id: running }]);
   const { rows: tombstones } = await pools.pool.query<{ run: object }>('select run from deleted_runs');
   expect(tombstones).toMatchObject([{ run: { run_id: done, state: 'SUCCEEDED' } }]);
-  expect(JSON.stringify(tombstones)).not.toContain('secret');
+  expect(JSON.stringify(tombstones)).not.toContain('of a caller');
 });
 
 test('a pass removes no more rows of a table than it may, and the last one settles the run', async () => {
