@@ -88,7 +88,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
   }
 
   function textsOf(record: object): Texts {
-    return Object.fromEntries(Object.entries(record).map(([field, value]) => [field, shorten(value)]));
+    return Object.fromEntries(Object.entries(record).map(([field, value]) => [columnOf(field), shorten(value)]));
   }
 
   function shorten(value: unknown): string {
@@ -108,12 +108,12 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
     const known = attempts.get(id);
     switch (event.type) {
       case 'AttemptOffered': {
-        const told = { state: 'OFFERED', instance_no: event.instanceNo, offered_ms: timeMs };
+        const told = { state: 'OFFERED', instanceNo: event.instanceNo, offeredMs: timeMs };
         attempts.set(id, { ...UNTOLD, ...textsOf(told) });
         return;
       }
       case 'AttemptStarted':
-        attempts.set(id, { ...known, ...textsOf({ state: 'RUNNING', started_ms: timeMs }) });
+        attempts.set(id, { ...known, ...textsOf({ state: 'RUNNING', startedMs: timeMs }) });
         return;
       case 'AttemptAnnotated':
         attempts.set(id, {
@@ -123,7 +123,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
         return;
       case 'AttemptEnded': {
         const { state, failure = null, logState, logSize, outputs = null } = event;
-        const told = { state, finished_ms: timeMs, failure, log_state: logState, log_size: logSize, outputs };
+        const told = { state, finishedMs: timeMs, failure, logState, logSize, outputs };
         attempts.set(id, { ...known, ...textsOf(told) });
         return;
       }
@@ -136,14 +136,14 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
   function factsOf(row: CheckedAttempt): Texts {
     const facts = {
       state: row.state,
-      instance_no: row.instanceNo,
-      offered_ms: row.offeredMs,
-      started_ms: row.startedMs,
-      finished_ms: row.finishedMs,
+      instanceNo: row.instanceNo,
+      offeredMs: row.offeredMs,
+      startedMs: row.startedMs,
+      finishedMs: row.finishedMs,
       failure: row.failure,
-      log_state: row.logState,
+      logState: row.logState,
       // Until the end they are the log's own to say.
-      ...(row.finishedMs !== null && { log_size: row.logSize, outputs: row.outputs }),
+      ...(row.finishedMs !== null && { logSize: row.logSize, outputs: row.outputs }),
     };
     return { ...textsOf(facts), annotations: row.annotations.reduce(annotated, NO_ANNOTATIONS) };
   }
@@ -185,8 +185,8 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       }
       jobsSeen.add(index);
       const due = dueOf(slice, index, expected);
-      const stored = textsOf({ ...record, due_ms: dueMs ?? undefined });
-      compare('JOB', where, stored, textsOf({ ...expected, due_ms: due }));
+      const stored = textsOf({ ...record, dueMs: dueMs ?? undefined });
+      compare('JOB', where, stored, textsOf({ ...expected, dueMs: due }));
       // The row of a job that is not queued is stale, and dropped when it is claimed.
       if (expected.state !== 'QUEUED') return;
       const driver = plan.jobs[index]?.definition.driver;
@@ -222,6 +222,10 @@ const NO_ANNOTATIONS = '0';
 
 /** Values as they are shown. */
 type Texts = Readonly<Record<string, string>>;
+
+function columnOf(field: string): string {
+  return field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
 
 /** What an attempt begins with. */
 const UNTOLD: Texts = {

@@ -17,7 +17,8 @@ import type { RunDeletion } from './run-deletion.ts';
 
 const PREPARE_MS = 600_000;
 const SWEEP_MS = 2_000;
-const RETAIN_MS = 60_000;
+const RETAIN_MS = 10_000;
+const DROP_LOGS_MS = 60_000;
 const FORGET_MS = 60_000;
 /** Between passes while there is more to do. */
 const GO_ON_MS = 10;
@@ -71,7 +72,7 @@ export async function runUpkeep({ pool, retention, deletion, log }: UpkeepOption
     repeat(signal, PREPARE_MS, () => withConnection(pool, ensureLogPartitions), log),
     repeat(signal, SWEEP_MS, async () => goOn((await sweep(pool)) > 0), log),
     repeat(signal, RETAIN_MS, async () => goOn(await runs.deleteExpired()), log),
-    repeat(signal, RETAIN_MS, dropLogs, log),
+    repeat(signal, DROP_LOGS_MS, dropLogs, log),
     repeat(signal, FORGET_MS, async () => goOn(await forget()), log),
   ]);
 }
