@@ -10,9 +10,9 @@ import type { JsonObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Plan } from '../core/plan.ts';
 import type { RunSlice } from '../core/run-state.ts';
-import type { Refusal } from '../core/refusal.ts';
+import { overloaded, type Refusal } from '../core/refusal.ts';
 import { dueOf } from '../core/settle.ts';
-import type { Labels } from '../core/views.ts';
+import type { Labels, RunView } from '../core/views.ts';
 import { enqueue, type QueueInsert } from '../store/attempt-rows.ts';
 import { DEFINITION_TRUST_MS, type DefinitionDigest, insertDefinitions } from '../store/definition-rows.ts';
 import type { Lane } from '../store/lane.ts';
@@ -21,8 +21,8 @@ import { claimRequestIds, findRequestIds, insertRuns, type RunInsert } from '../
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
 import type { FlushOptions } from './flush.ts';
+import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
-import { overloaded } from './ledger.ts';
 import { answerAgain } from './request-ids.ts';
 import type { RunContext } from './run-context.ts';
 
@@ -31,6 +31,9 @@ const MAX_FLUSH = 500;
 const LARGE_JOBS = 500;
 /** Jobs of one flush; one run may have more, and then is alone. */
 const MAX_JOBS = 2_000;
+
+/** Behind so many runs the size of each that comes is counted. */
+const UNCOUNTED_RUNS = 200;
 
 /** A run that has passed every check. */
 export interface CheckedRun {
@@ -45,8 +48,8 @@ export interface CheckedRun {
 }
 
 export interface Creates extends AsyncDisposable {
-  /** Stores a run and resolves with its id once it is committed; with that of an earlier one when its request id is a repetition. */
-  create(run: CheckedRun): Promise<RunId | Refusal>;
+  /** Stores a run and resolves once it is committed; with an earlier one when its request id is a repetition. */
+  create(run: CheckedRun): Promise<CreatedRun | Refusal>;
 }
 
 export interface CreatesOptions {
@@ -68,12 +71,12 @@ interface Item {
   readonly run: CheckedRun;
   readonly runId: RunId;
   readonly plan: Plan;
-  answer(runId: RunId | Refusal): void;
+  answer(created: CreatedRun | Refusal): void;
   readonly fail: (error: unknown) => void;
 }
 
 interface Outcome {
-  readonly answers: ReadonlyMap<Item, RunId | Refusal>;
+  readonly answers: ReadonlyMap<Item, CreatedRun | Refusal>;
   readonly begun: readonly BegunRun[];
   /** The definitions that it made sure of. */
   readonly defined: Iterable<DefinitionDigest>;
@@ -88,16 +91,23 @@ interface BegunRun {
   readonly events: readonly EventWrite[];
   readonly queue: readonly QueueInsert[];
   readonly notice: NewRunNotice;
+  readonly view: RunView;
 }
 
 export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesOptions): Creates {
   // Until when definitions that are committed may be relied on, by digest; forgotten together when there are many.
   const stored = new Map<DefinitionDigest, number>();
 
-  async function flush(on: Lane, items: readonly Item[]): Promise<readonly Item[]> {
+  let waitingBytes = 0;
+
+  async function flush(on: Lane, items: readonly Item[], signal: AbortSignal): Promise<readonly Item[]> {
     const { now, later } = withinJobs(items);
     const untilMs = performance.now() + DEFINITION_TRUST_MS;
-    const { answers, begun, defined } = await inTransaction(on, (tx, begun) => insertAll(tx, begun, now, stored));
+    const { answers, begun, defined } = await inTransaction(
+      on,
+      (tx, begun) => insertAll(tx, begun, now, stored),
+      signal,
+    );
     if (stored.size > 10_000) stored.clear();
     for (const digest of defined) stored.set(digest, untilMs);
     for (const { context, after } of begun) flushing.cache.keep(context, undefined, after.run, after.jobs);
@@ -109,7 +119,7 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
   const groupOn = (on: Lane) =>
     createGroupCommit<Item>({
       maxItems: MAX_FLUSH,
-      flush: (items) => flush(on, items),
+      flush: (items, signal) => flush(on, items, signal),
       fail: (item, error) => item.fail(error),
     });
   const group = groupOn(lane);
@@ -117,16 +127,31 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
 
   return {
     create(run) {
-      if (group.waiting() + largeGroup.waiting() >= LIMITS.pendingCommands) return Promise.reject(overloaded());
+      const waiting = group.waiting() + largeGroup.waiting();
+      if (waiting >= LIMITS.pendingCommands) return Promise.reject(overloaded(`${LIMITS.pendingCommands} runs`));
+      const bytes = waiting < UNCOUNTED_RUNS ? 0 : bytesOf(run);
+      if (waitingBytes + bytes > LIMITS.pendingCreateBytes) {
+        return Promise.reject(overloaded(`${LIMITS.pendingCreateBytes} bytes of new runs`));
+      }
       const plan = flushing.plans.put(run.digest, run.definition);
       const runId = makeRunId(Date.now(), randomBytes(10));
       const chosen = plan.jobs.length > LARGE_JOBS ? largeGroup : group;
-      return new Promise((answer, fail) => chosen.add({ run, runId, plan, answer, fail }));
+      waitingBytes += bytes;
+      return new Promise<CreatedRun | Refusal>((answer, fail) =>
+        chosen.add({ run, runId, plan, answer, fail }),
+      ).finally(() => {
+        waitingBytes -= bytes;
+      });
     },
     async [Symbol.asyncDispose]() {
       await Promise.all([group[Symbol.asyncDispose](), largeGroup[Symbol.asyncDispose]()]);
     },
   };
+}
+
+/** What a run that waits keeps in memory, roughly. */
+function bytesOf({ definition, params, labels }: CheckedRun): number {
+  return JSON.stringify([definition, params, labels]).length;
 }
 
 function withinJobs(items: readonly Item[]): { now: readonly Item[]; later: readonly Item[] } {
@@ -152,7 +177,7 @@ async function insertAll(
     if ((stored.get(run.digest) ?? 0) < performance.now()) definitions.set(run.digest, run.definition);
   }
   const runs = fresh.map((item) => beginRun(item, nowMs));
-  for (const item of fresh) answers.set(item, item.runId);
+  fresh.forEach((item, i) => answers.set(item, { runId: item.runId, view: runs[i]?.view }));
   if (runs.length > 0) {
     await Promise.all([
       definitions.size > 0 && insertDefinitions(tx, definitions, nowMs),
@@ -178,8 +203,12 @@ async function insertAll(
 }
 
 /** Answers the items whose request id was used before, here or by an earlier request. */
-async function settleRequestIds(tx: Tx, items: readonly Item[], nowMs: number): Promise<Map<Item, RunId | Refusal>> {
-  const answers = new Map<Item, RunId | Refusal>();
+async function settleRequestIds(
+  tx: Tx,
+  items: readonly Item[],
+  nowMs: number,
+): Promise<Map<Item, CreatedRun | Refusal>> {
+  const answers = new Map<Item, CreatedRun | Refusal>();
   const asked = items.flatMap((item) => {
     const { request, project } = item.run;
     if (request === undefined) return [];
@@ -251,5 +280,27 @@ function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
     events: writes,
     queue,
     notice: { runId, drivers: [...new Set(queue.map((entry) => entry.driver))], dueMs },
+    view: viewOf(insert, run.definition, nowMs),
+  };
+}
+
+function viewOf(run: RunInsert, definition: Definition, createdMs: number): RunView {
+  const { runId, project, pipeline, revision, params, labels, trigger, rerunOf, header } = run;
+  return {
+    runId,
+    project,
+    ...(pipeline !== undefined && { pipeline }),
+    ...(revision !== undefined && { revision }),
+    state: header.state,
+    params,
+    labels,
+    trigger,
+    counts: header.counts,
+    seq: header.seq,
+    ...(rerunOf !== undefined && { rerunOf }),
+    createdMs,
+    ...(header.startedMs !== undefined && { startedMs: header.startedMs }),
+    ...(header.finishedMs !== undefined && { finishedMs: header.finishedMs }),
+    definition,
   };
 }

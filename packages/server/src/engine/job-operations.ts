@@ -1,7 +1,7 @@
 // The operations on jobs, put together: what is read, and what goes through the ledger.
 import type { Trigger } from '../core/events.ts';
 import type { JobKey } from '../core/ids.ts';
-import { isRefusal, RefusedError } from '../core/refusal.ts';
+import { RefusedError } from '../core/refusal.ts';
 import type { Pool } from '../store/pool.ts';
 import type { JobOperations } from './engine.ts';
 import { createJobQueries } from './job-queries.ts';
@@ -30,9 +30,7 @@ export function createJobOperations({ pool, plans, ledger, reruns, logs }: JobOp
   ): Promise<boolean> {
     if (requestId === undefined) return true;
     const asked = { project, requestId, bodyDigest: bodyDigest('rerun', retryOf(key, trigger)) };
-    const { answer, isRepeated } = await takeRequestId(pool, asked, key.runId);
-    if (isRefusal(answer)) throw new RefusedError(answer);
-    return !isRepeated;
+    return await takeRequestId(pool, asked, key.runId);
   }
 
   return {

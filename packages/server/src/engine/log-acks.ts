@@ -12,7 +12,8 @@ export interface LogAcks {
   forget(key: AttemptKey): void;
 }
 
-export function createLogAcks(send: (ack: LogAck) => void): LogAcks {
+/** @param windowBytes How far a window may reopen now. */
+export function createLogAcks(send: (ack: LogAck) => void, windowBytes: () => number): LogAcks {
   const waiting = new Map<string, LogAck>();
 
   function flush(): void {
@@ -23,7 +24,7 @@ export function createLogAcks(send: (ack: LogAck) => void): LogAcks {
   return {
     add(key, offset, gap) {
       if (waiting.size === 0) setImmediate(flush);
-      const windowEnd = Math.min(offset + LIMITS.attemptLogWindow, LIMITS.logBytes);
+      const windowEnd = Math.min(offset + windowBytes(), LIMITS.logBytes);
       waiting.set(formatAttemptId(key), { type: 'LogAck', key, offset, windowEnd, gap });
     },
     forget(key) {

@@ -15,7 +15,8 @@ import { noSuchJob, noSuchRun } from './refusals.ts';
 import { loadRun } from './stored-run.ts';
 import type { WakeUps } from './wake-ups.ts';
 
-const TAIL_BYTES = 1_048_576;
+/** Of one part: what a reader that stops reading leaves in memory. */
+const TAIL_BYTES = 262_144;
 /** A log that grows with every flush is read together, so that its readers do not outweigh its writer. */
 const TAIL_REST_MS = 10;
 

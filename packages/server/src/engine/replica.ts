@@ -1,13 +1,12 @@
-// This replica among its equals: it touches its row every second. A touch that comes late tells of an outage, after which nobody is
+// This replica among its equals: it touches its row every second. When nobody has for long there was an outage, after which nobody is
 // declared lost for one lease; the others alive say whether hints are worth sending.
 import { type Pool, withConnection } from '../store/pool.ts';
-import { forgetReplicas, giveGrace, touchReplica } from '../store/replica-rows.ts';
+import { forgetReplicas, touchReplica } from '../store/replica-rows.ts';
+import { OUTAGE_MS } from '../core/limits.ts';
 import type { Log } from './log.ts';
 import { repeat } from './repeat.ts';
 
 const TOUCH_MS = 1_000;
-/** A longer gap is an outage. */
-const GAP_MS = 5_000;
 /** Rows of replicas that died are kept so long. */
 const KEEP_MS = 24 * 3_600_000;
 
@@ -32,18 +31,11 @@ export interface ReplicaOptions {
 export async function joinReplicas({ pool, id, version, leaseMs, log }: ReplicaOptions): Promise<Replica> {
   let others = 0;
   let touchedMs = 0;
-  let first = true;
 
   async function touch(): Promise<void> {
-    await withConnection(pool, async (tx) => {
-      const seen = await touchReplica(tx, id, version);
-      if (seen.lastMs !== undefined && seen.nowMs - seen.lastMs > GAP_MS) {
-        await giveGrace(tx, seen.nowMs + leaseMs);
-        if (!first) log.warn({ gapMs: seen.nowMs - seen.lastMs }, 'the database was away: leases are extended');
-      }
-      others = seen.others;
-    });
-    first = false;
+    const seen = await withConnection(pool, (tx) => touchReplica(tx, id, version, leaseMs));
+    if (seen.gapMs !== undefined) log.warn({ gapMs: seen.gapMs }, 'the database was away: leases are extended');
+    others = seen.others;
     touchedMs = performance.now();
   }
 
@@ -51,7 +43,7 @@ export async function joinReplicas({ pool, id, version, leaseMs, log }: ReplicaO
   return {
     id,
     hasPeers: () => others > 0,
-    isConnected: () => performance.now() - touchedMs < GAP_MS,
+    isConnected: () => performance.now() - touchedMs < OUTAGE_MS,
     run: (signal) => repeat(signal, TOUCH_MS, touch, log),
     async [Symbol.asyncDispose]() {
       await withConnection(pool, (tx) => forgetReplicas(tx, id, Date.now() - KEEP_MS)).catch(() => undefined);

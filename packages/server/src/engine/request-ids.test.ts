@@ -7,7 +7,7 @@ import { createPools, type Pools } from '../store/connect.ts';
 import { withConnection } from '../store/pool.ts';
 import { forgetRequestIds } from '../store/run-rows.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
-import { startProxy } from '../store/testing/proxy.ts';
+import { startPostgresProxy } from '../store/testing/postgres-proxy.ts';
 import type { NewRun } from './engine.ts';
 import { type RunningEngine, startEngine } from './start-engine.ts';
 
@@ -166,19 +166,19 @@ test('an id that is forgotten just when it is used again makes one run', async (
   expect(runIds).not.toContain(first.runId);
 });
 
-test('a create whose commit went unanswered is made once, and its caller is told which', async () => {
-  await using proxy = await startProxy(database.config.connection);
-  const lossy = await createPools({ ...database.config, connection: proxy.connection });
-  const replica = await start(lossy);
-  for (let round = 0; round < 3; round++) {
-    requestId = `lossy-${round}`;
+test.each(['before', 'unanswered'] as const)(
+  'a create whose commit broke %s is made once, and its caller is told which',
+  async (point) => {
+    await using proxy = await startPostgresProxy(database.config.connection);
+    const lossy = await createPools({ ...database.config, connection: proxy.connection });
+    const replica = await start(lossy);
     const before = await countRuns();
-    const broken = proxy.breakAtReply('COMMIT');
+    const caught = proxy.atCommit({ point, lane: 'creates' });
     const { runId } = await replica.runs.create('default', inline(definition));
-    await broken;
+    await caught;
     expect((await engine.runs.create('default', inline(definition))).runId).toBe(runId);
     expect(await countRuns()).toBe(before + 1);
-  }
-  await replica[Symbol.asyncDispose]();
-  await lossy[Symbol.asyncDispose]();
-});
+    await replica[Symbol.asyncDispose]();
+    await lossy[Symbol.asyncDispose]();
+  },
+);

@@ -7,6 +7,7 @@ import { isRefusal, type Refusal, RefusedError } from '../core/refusal.ts';
 import { readClock } from '../store/ledger-rows.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { claimRequestIds, findRequestIds, type RequestIdRow } from '../store/run-rows.ts';
+import type { CreatedRun } from './created-run.ts';
 import type { NewRun } from './engine.ts';
 
 /** What a repeated request id is compared with: everything that was asked for, as it was asked. */
@@ -19,8 +20,8 @@ export function bodyDigest(verb: string, asked: Partial<NewRun> & object): Buffe
 type Asked = Omit<RequestIdRow, 'runId'>;
 
 /** What a request is answered whose id was used before. */
-export function answerAgain({ requestId, bodyDigest: digest }: Asked, earlier: RequestIdRow): RunId | Refusal {
-  if (Buffer.compare(earlier.bodyDigest, digest) === 0) return earlier.runId;
+export function answerAgain({ requestId, bodyDigest: digest }: Asked, earlier: RequestIdRow): CreatedRun | Refusal {
+  if (Buffer.compare(earlier.bodyDigest, digest) === 0) return { runId: earlier.runId, view: undefined };
   return {
     refused: 'REQUEST_ID_REUSED',
     message: `request_id ${JSON.stringify(requestId)} was used with another request: take a new one for each new request`,
@@ -36,8 +37,8 @@ export function answerAgain({ requestId, bodyDigest: digest }: Asked, earlier: R
 export async function createOnce(
   pool: Pool,
   asked: Asked | undefined,
-  create: () => Promise<RunId | Refusal>,
-): Promise<RunId | Refusal> {
+  create: () => Promise<CreatedRun | Refusal>,
+): Promise<CreatedRun | Refusal> {
   const created = await refusalOrValue(create);
   if (!isRefusal(created) || asked === undefined || created.refused === 'DATABASE_UNAVAILABLE') return created;
   const [earlier] = await withConnection(pool, (tx) => findRequestIds(tx, [asked]));
@@ -45,25 +46,25 @@ export async function createOnce(
 }
 
 /**
- * Takes a request id for something that is done to a run that is there. Returns the run that it was used for: another request, with
- * `isRepeated`, has had its effect already.
+ * Takes a request id for something that is done to a run that is there. False: the same request took it before, so it has had its effect.
+ * @throws RefusedError REQUEST_ID_REUSED
  */
-export async function takeRequestId(
-  pool: Pool,
-  asked: Asked,
-  runId: RunId,
-): Promise<{ readonly answer: RunId | Refusal; readonly isRepeated: boolean }> {
+export async function takeRequestId(pool: Pool, asked: Asked, runId: RunId): Promise<boolean> {
   return await withConnection(pool, async (tx) => {
     for (;;) {
       const claimed = await claimRequestIds(tx, [{ ...asked, runId }], await readClock(tx));
-      if (claimed.size > 0) return { answer: runId, isRepeated: false };
+      if (claimed.size > 0) return true;
       const [earlier] = await findRequestIds(tx, [asked]);
-      if (earlier !== undefined) return { answer: answerAgain(asked, earlier), isRepeated: true };
+      // One that was forgotten in between is free.
+      if (earlier === undefined) continue;
+      const answer = answerAgain(asked, earlier);
+      if (isRefusal(answer)) throw new RefusedError(answer);
+      return false;
     }
   });
 }
 
-async function refusalOrValue(create: () => Promise<RunId | Refusal>): Promise<RunId | Refusal> {
+async function refusalOrValue(create: () => Promise<CreatedRun | Refusal>): Promise<CreatedRun | Refusal> {
   try {
     return await create();
   } catch (error) {

@@ -7,6 +7,7 @@ import { isJobFinished, isRunFinished } from '../core/states.ts';
 import { type JobOutcome, jobOutcomes } from '../store/outcome-rows.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { digestOf } from '../store/definition-rows.ts';
+import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun, Creates } from './creates.ts';
 import type { Plans } from './plans.ts';
 import { noSuchJob, noSuchRun, notFinished } from './refusals.ts';
@@ -54,7 +55,7 @@ export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
     again: ReadonlySet<number>,
     trigger: Trigger,
     request: CheckedRun['request'],
-  ): Promise<RunId | Refusal> {
+  ): Promise<CreatedRun | Refusal> {
     const { pipeline, revision, labels, project } = run.view;
     return await creates.create({
       project,
@@ -79,13 +80,13 @@ export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
     project: string,
     requestId: string | undefined,
     body: object,
-    start: (request: CheckedRun['request']) => Promise<RunId | Refusal>,
+    start: (request: CheckedRun['request']) => Promise<CreatedRun | Refusal>,
   ): Promise<RunId> {
     const request = requestId === undefined ? undefined : { id: requestId, bodyDigest: bodyDigest('rerun', body) };
     const asked = request && { project, requestId: request.id, bodyDigest: request.bodyDigest };
     const created = await createOnce(pool, asked, () => start(request));
     if (isRefusal(created)) throw new RefusedError(created);
-    return created;
+    return created.runId;
   }
 
   return {

@@ -38,7 +38,10 @@ export function createRunOperations(options: RunOperationsOptions): RunOperation
     ...feed,
     ...deletion,
     ...verification,
-    create: async (project, run) => await readMade(project, await creation.create(project, run)),
+    async create(project, run) {
+      const { runId, view } = await creation.create(project, run);
+      return view ?? (await readMade(project, runId));
+    },
     createBatch: (project, runs) => creation.createBatch(project, runs),
     async cancel(project, runId, reason, force) {
       const { reply } = await ledger.submit(runId, { type: 'CancelRun', reason, force }, { project });

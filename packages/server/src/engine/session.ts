@@ -94,7 +94,7 @@ export function createSession(options: SessionOptions): Session {
   const { facts, link, ledger, logWriter, background } = options;
   const { writer } = facts;
   const holds = createHolds();
-  const acks = createLogAcks((ack) => link.send(ack));
+  const acks = createLogAcks((ack) => link.send(ack), logWriter.windowBytes);
   let ended = false;
   let slots = facts.slots;
   let draining = facts.draining;

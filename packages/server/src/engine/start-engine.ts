@@ -46,6 +46,12 @@ import { createTokenReader } from './tokens.ts';
 import { runUpkeep } from './upkeep.ts';
 import { createWakeUps } from './wake-ups.ts';
 
+/** How long a statement may take that stores a run of thousands of jobs. */
+const LARGE_CREATE_MS = 20_000;
+/** How long a renewal of leases may take: a replica has tried twice before it sends its drivers elsewhere. */
+const RENEWAL_MS = 3_000;
+/** How long a stop waits for what is in flight before it cuts it off from the database. */
+const STOP_MS = 5_000;
 /** How long sessions get to go elsewhere by themselves. */
 const LEAVE_MS = 3_000;
 const LEAVE_POLL_MS = 50;
@@ -62,7 +68,7 @@ export interface EngineOptions {
   readonly log: Log;
 }
 
-/** Disposing ends the sessions that are left and finishes what is in flight. */
+/** Disposing ends the sessions that are left and finishes what is in flight; what does not finish in time fails. */
 export type RunningEngine = Engine & AsyncDisposable;
 
 export function startEngine(options: EngineOptions): Promise<RunningEngine> {
@@ -89,11 +95,18 @@ async function build(
   const late: { announcer?: Announcer } = {};
   const onCommitted: Announcer['committed'] = (works) => late.announcer?.committed(works);
 
-  const ledger = stack.use(createLedger({ lane: pools.openLane('transitions'), flushing, onCommitted }));
+  const ledger = stack.use(
+    createLedger({
+      lane: pools.openLane('transitions'),
+      patientLane: pools.openLane('patient transitions'),
+      flushing,
+      onCommitted,
+    }),
+  );
   const creates = stack.use(
     createCreates({
       lane: pools.openLane('creates'),
-      largeLane: pools.openLane('large creates'),
+      largeLane: pools.openLane('large creates', { statementTimeoutMs: LARGE_CREATE_MS }),
       flushing,
       onCreated: (runs) => late.announcer?.created(runs),
     }),
@@ -104,7 +117,7 @@ async function build(
       onGrown: ({ runId, job }) => late.announcer?.logGrown(`log:${runId}.${job}`),
     }),
   );
-  const leases = stack.use(createLeases(pools.openLane('leases'), timing));
+  const leases = stack.use(createLeases(pools.openLane('leases', { statementTimeoutMs: RENEWAL_MS }), timing));
   const background = stack.use(createBackground(log));
   const timers = createTimers(pool, ledger, log);
   const dispatcher = createDispatcher({
@@ -194,6 +207,17 @@ async function build(
       while (sessions.count() > 0 && performance.now() < untilMs && !abort.aborted) await delay(LEAVE_POLL_MS);
       for (const session of sessions.all()) session.end(STOPPING);
     },
-    [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      // What waits for a database that is away, or for a lock, would keep this process for ever.
+      const timer = setTimeout(() => {
+        log.warn({ afterMs: STOP_MS }, 'what is in flight does not end: cutting it off from the database');
+        pools.sever();
+      }, STOP_MS);
+      try {
+        await stack[Symbol.asyncDispose]();
+      } finally {
+        clearTimeout(timer);
+      }
+    },
   };
 }
