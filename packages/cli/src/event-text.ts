@@ -1,5 +1,5 @@
 // Owns how events are told to people: one line each.
-import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { type Duration, durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import {
   AnnotationLevel,
   AttemptState,
@@ -9,7 +9,7 @@ import {
   RunState,
   WaitReason,
 } from '@conveyor/client';
-import { enumName, printable } from './text.ts';
+import { duration, enumName, printable } from './text.ts';
 
 /** What happened, without the name of the job that it is about; undefined for kinds that this version does not know. */
 export function eventText({ kind, runState, jobState, attempt }: Event): string | undefined {
@@ -36,7 +36,9 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
       return printable(`${enumName(AnnotationLevel, level)}: ${text} ${link}`);
     }
     case 'attemptTimedOut':
-      return `attempt ${attempt} timed out, stopping it`;
+      return `attempt ${attempt} ${silentFor(kind.value.silence)}, stopping it`;
+    case 'attemptHeard':
+      return `attempt ${attempt} was heard of at ${clockText(kind.value.heardTime)}`;
     case 'jobCancelRequested':
       return `cancelling${reasonText(kind.value.reason)}`;
     case 'jobKillRequested':
@@ -47,6 +49,14 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
       return `cancelling${kind.value.force ? ' by force' : ''}${reasonText(kind.value.reason)}`;
     case 'runFinished':
       return enumName(RunState, runState);
+    case 'runPaused':
+      return `paused${askedBy(kind.value)}`;
+    case 'runResumed':
+      return `resumed${askedBy(kind.value)}`;
+    case 'jobHeld':
+      return `held${askedBy(kind.value)}`;
+    case 'jobReleased':
+      return `released${askedBy(kind.value)}`;
     case undefined:
       return undefined;
   }
@@ -55,7 +65,12 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
 /** False for events that say little beside the ones around them. */
 export function isMain({ kind }: Event): boolean {
   if (kind.case === 'attemptEnded') return kind.value.state !== AttemptState.SUCCEEDED;
-  return kind.case !== 'jobQueued' && kind.case !== 'attemptOffered';
+  // What is held back is told once, by who held it back.
+  if (kind.case === 'jobWaiting') {
+    const reason = kind.value.wait?.reason;
+    return reason !== WaitReason.PAUSED && reason !== WaitReason.HELD;
+  }
+  return kind.case !== 'jobQueued' && kind.case !== 'attemptOffered' && kind.case !== 'attemptHeard';
 }
 
 /** A failure as the end of a sentence; empty without one. */
@@ -68,6 +83,19 @@ export function because(failure: Failure | undefined): string {
 /** The time of day in UTC, to the second. */
 export function clock(ms: number): string {
   return new Date(ms).toISOString().slice(11, 19);
+}
+
+/** Who asked for something and why, as the end of a sentence. */
+export function askedBy({ reason, actor }: { readonly reason: string; readonly actor: string }): string {
+  return `${actor === '' ? '' : ` by ${printable(actor)}`}${reasonText(reason)}`;
+}
+
+function silentFor(silence: Duration | undefined): string {
+  return silence === undefined ? 'timed out' : `was not heard of for ${duration(durationMs(silence))}`;
+}
+
+function clockText(time: Timestamp | undefined): string {
+  return time === undefined ? 'some time' : clock(timestampMs(time));
 }
 
 function reasonText(reason: string): string {

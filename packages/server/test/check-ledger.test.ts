@@ -1,6 +1,7 @@
 // The checker of ledgers finds what a defect, or a hand, could do to the rows.
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { EVENT_VERSION } from '../src/core/event-versions.ts';
 import type { RunId } from '../src/core/ids.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import { type LedgerFixture, openLedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
@@ -23,14 +24,16 @@ beforeAll(async () => {
   client = new Client(connectionOptions(database.config, 'test'));
   await client.connect();
   await ensureLogPartitions(client);
-  // A run with a job that is done, one that runs and has written three bytes, one that waits and one that is queued.
-  const limits = { ...jobNamed('limits').timeouts, runMs: 60_000 };
+  // A run with a job that is done, one that runs, was heard of and has written three bytes, one that waits, one that is queued and one
+  // that is held.
+  const limits = { ...jobNamed('limits').timeouts, runMs: 60_000, silenceMs: 1 };
   runId = await ledger.create(
     definitionOf(
       jobNamed('done'),
       jobNamed('running', { timeouts: limits }),
       jobNamed('blocked', { needs: ['running'] }),
       jobNamed('queued'),
+      jobNamed('held'),
     ),
   );
   const instance = await ledger.connect('shell', 'i-1');
@@ -48,6 +51,11 @@ beforeAll(async () => {
     annotation,
     content: undefined,
   });
+  const asker = { reason: 'not now', actor: 'ada' };
+  await ledger.submit(runId, { type: 'HoldJob', job: 4, ...asker });
+  await ledger.submit(runId, { type: 'PauseRun', ...asker });
+  await ledger.submit(runId, { type: 'ResumeRun', ...asker });
+  await hear();
   await client.query(`update attempts set log_size = 3, log_crc32c = ${crc} where job = 1`);
   await client.query(
     `insert into log_chunks select (now() at time zone 'UTC')::date, run_id, 1, 1, at, data, '[]' from runs,
@@ -59,6 +67,15 @@ afterAll(async () => {
   await ledger[Symbol.asyncDispose]();
   await database[Symbol.asyncDispose]();
 });
+
+/** Has the attempt that runs be heard of, and its silence timeout moved for that. */
+async function hear(): Promise<void> {
+  const future = { eventVersion: EVENT_VERSION, random: 0, content: undefined };
+  await client.query('update attempts set heard_ms = heard_ms + 3600000 where job = 1');
+  await ledger.submit(runId, { type: 'Timer', job: 1, ...future });
+  const { rows } = await client.query('select heard_ms from jobs where job = 1');
+  expect(rows[0]?.heard_ms).toBeGreaterThan(0);
+}
 
 test('a ledger that is as it should be passes', async () => {
   expect(await checkLedger(client)).toBe(1);
@@ -106,6 +123,20 @@ describe('it finds', () => {
     ['a log with another byte', `update log_chunks set data = 'x' where start_offset = 2`, /the CRC of the log/],
     ['log bytes of no attempt', 'update log_chunks set attempt = 9', /log bytes without an attempt/],
     ['a row of another project', `update attempts set project = 'other' where job = 0`, /of another project/],
+    ['a pause that nobody asked for', `update runs set pause = '{"reason":"","actor":"","sinceMs":1}'`, /its row is/],
+    ['a hold that is gone', 'update jobs set hold = null where job = 4', /job 4 is/],
+    ['a wait for something else', `update jobs set wait = '{"reason":"PAUSED"}' where job = 4`, /job 4 is/],
+    [
+      'an attempt that was heard of at another time',
+      'update jobs set heard_ms = heard_ms + 1 where job = 1',
+      /job 1 is/,
+    ],
+    ['an attempt that was never heard of', 'update attempts set heard_ms = null', /heard of later than it was/],
+    [
+      'an event of a version that older builds are spared',
+      `update events set version = 2 where type = 'AttemptStarted'`,
+      /has version 2, not 1/,
+    ],
     ['a lease that was not taken with its instance', 'update leases set epoch = epoch + 1', /another epoch/],
   ])('%s', async (_, fault, problem) => {
     await client.query('begin');

@@ -1,13 +1,16 @@
 // This replica among its equals: it touches its row every second. A touch that comes late tells of an outage, after which nobody is
-// declared lost for one lease; the others alive say whether hints are worth sending.
+// declared lost for one lease; the others alive say whether hints are worth sending, and which events all of them understand.
 import { type Pool, withConnection } from '../store/pool.ts';
-import { forgetReplicas, giveGrace, touchReplica } from '../store/replica-rows.ts';
+import { EVENT_VERSION } from '../core/event-versions.ts';
+import { forgetReplicas, giveGrace, type OlderReplica, oldestReplica, touchReplica } from '../store/replica-rows.ts';
 import type { Log } from './log.ts';
 import { repeat } from './repeat.ts';
 
 const TOUCH_MS = 1_000;
 /** A longer gap is an outage. */
 const GAP_MS = 5_000;
+/** A replica that was not seen for so long does not read what is written now: its sessions and its lease on them are gone. */
+const ALIVE_MS = 30_000;
 /** Rows of replicas that died are kept so long. */
 const KEEP_MS = 24 * 3_600_000;
 
@@ -17,6 +20,10 @@ export interface Replica extends AsyncDisposable {
   hasPeers(): boolean;
   /** Whether the last touch was committed and is recent. */
   isConnected(): boolean;
+  /** The replica that understands the least of what this build writes, as of the last touch; undefined: all understand everything. */
+  oldest(): OlderReplica | undefined;
+  /** The newest version of events that every live replica knows. */
+  eventVersion(): number;
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -33,6 +40,7 @@ export async function joinReplicas({ pool, id, version, leaseMs, log }: ReplicaO
   let others = 0;
   let touchedMs = 0;
   let first = true;
+  let oldest: OlderReplica | undefined;
 
   async function touch(): Promise<void> {
     await withConnection(pool, async (tx) => {
@@ -42,6 +50,7 @@ export async function joinReplicas({ pool, id, version, leaseMs, log }: ReplicaO
         if (!first) log.warn({ gapMs: seen.nowMs - seen.lastMs }, 'the database was away: leases are extended');
       }
       others = seen.others;
+      oldest = await oldestReplica(tx, ALIVE_MS);
     });
     first = false;
     touchedMs = performance.now();
@@ -52,6 +61,8 @@ export async function joinReplicas({ pool, id, version, leaseMs, log }: ReplicaO
     id,
     hasPeers: () => others > 0,
     isConnected: () => performance.now() - touchedMs < GAP_MS,
+    oldest: () => oldest,
+    eventVersion: () => oldest?.eventVersion ?? EVENT_VERSION,
     run: (signal) => repeat(signal, TOUCH_MS, touch, log),
     async [Symbol.asyncDispose]() {
       await withConnection(pool, (tx) => forgetReplicas(tx, id, Date.now() - KEEP_MS)).catch(() => undefined);

@@ -1,13 +1,16 @@
 // Reruns: a new run of a finished run's definition and params, which takes over the jobs that are not run again as they finished.
+import { addViolation, type Found, quote } from '../core/check-fields.ts';
 import type { InheritedJob, Trigger } from '../core/events.ts';
 import { formatJobId, type JobKey, type RunId } from '../core/ids.ts';
+import { nearestName } from '../core/nearest-name.ts';
 import type { Plan } from '../core/plan.ts';
-import { isRefusal, RefusedError } from '../core/refusal.ts';
+import { invalidFields, isRefusal, RefusedError } from '../core/refusal.ts';
 import { isJobFinished, isRunFinished } from '../core/states.ts';
 import { type JobOutcome, jobOutcomes } from '../store/outcome-rows.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { digestOf } from '../store/definition-rows.ts';
 import type { Creates } from './creates.ts';
+import type { RerunSource } from './engine.ts';
 import type { Plans } from './plans.ts';
 import { noSuchJob, noSuchRun } from './refusals.ts';
 import { bodyDigest } from './run-creation.ts';
@@ -17,7 +20,7 @@ export interface Reruns {
   rerun(
     project: string,
     runId: RunId,
-    scope: 'ALL' | 'FAILED',
+    scope: RerunSource,
     trigger: Trigger,
     requestId: string | undefined,
   ): Promise<RunId>;
@@ -73,10 +76,7 @@ export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
   return {
     async rerun(project, runId, scope, trigger, requestId) {
       const { run, outcomes } = await load(project, runId);
-      const failed = outcomes.filter(({ state }) => state !== 'SUCCEEDED').map(({ job }) => job);
-      const all = run.plan.jobs.map(({ index }) => index);
-      // What did not fail in a run without a failure is run again as a whole: asking for nothing helps nobody.
-      const again = scope === 'ALL' || failed.length === 0 ? new Set(all) : withDependants(run.plan, failed);
+      const again = jobsAgain(run.plan, outcomes, scope);
       return await create(run, outcomes, again, trigger, { id: requestId, body: { runId, scope, trigger } });
     },
     async rerunFrom(project, key, trigger, requestId) {
@@ -93,6 +93,28 @@ function assertFinished(run: StoredRun): void {
   if (isRunFinished(run.view.state)) return;
   const message = `run ${run.runId} is ${run.view.state}: wait for its end, or cancel it first`;
   throw new RefusedError({ refused: 'NOT_FINISHED', message });
+}
+
+function jobsAgain(plan: Plan, outcomes: readonly JobOutcome[], scope: RerunSource): ReadonlySet<number> {
+  const failed = outcomes.filter(({ state }) => state !== 'SUCCEEDED').map(({ job }) => job);
+  if (typeof scope === 'object') return withDependants(plan, jobsNamed(plan, scope.from));
+  // What did not fail in a run without a failure is run again as a whole: asking for nothing helps nobody.
+  const isWhole = scope === 'ALL' || failed.length === 0;
+  return isWhole ? new Set(plan.jobs.map(({ index }) => index)) : withDependants(plan, failed);
+}
+
+/** @throws RefusedError INVALID_FIELD naming those that the run does not have. */
+function jobsNamed(plan: Plan, names: readonly string[]): readonly number[] {
+  const indexes = new Map(plan.jobs.map(({ index, definition }) => [definition.name, index]));
+  const found: Found = [];
+  for (const [position, name] of names.entries()) {
+    if (indexes.has(name)) continue;
+    const near = nearestName(name, indexes.keys());
+    const hint = near === undefined ? '' : `; did you mean ${quote(near)}?`;
+    addViolation(found, `from_jobs[${position}]`, `the run has no job ${quote(name)}${hint}`);
+  }
+  if (found.length > 0) throw new RefusedError(invalidFields(found));
+  return names.flatMap((name) => indexes.get(name) ?? []);
 }
 
 /** These jobs and all that need them, directly or not. */

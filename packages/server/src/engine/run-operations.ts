@@ -1,6 +1,7 @@
 // The operations on runs, put together: what is read, and what goes through the ledger.
 import { RefusedError } from '../core/refusal.ts';
 import type { RunOperations } from './engine.ts';
+import type { HoldBacks } from './hold-backs.ts';
 import type { Ledger } from './ledger.ts';
 import type { Reruns } from './reruns.ts';
 import type { RunCreation } from './run-creation.ts';
@@ -12,10 +13,11 @@ export interface RunOperationsOptions {
   readonly creation: RunCreation;
   readonly reruns: Reruns;
   readonly ledger: Ledger;
+  readonly holdBacks: HoldBacks;
 }
 
 export function createRunOperations(options: RunOperationsOptions): RunOperations {
-  const { queries, watch, feed, creation, reruns, ledger } = options;
+  const { queries, watch, feed, creation, reruns, ledger, holdBacks } = options;
   return {
     ...queries,
     ...watch,
@@ -28,6 +30,14 @@ export function createRunOperations(options: RunOperationsOptions): RunOperation
     async cancel(project, runId, reason, force) {
       const { reply } = await ledger.submit(runId, { type: 'CancelRun', reason, force }, { project });
       if (reply.type === 'Refused') throw new RefusedError(reply.refusal);
+      return await queries.get(project, runId);
+    },
+    async pause(project, runId, asker) {
+      await holdBacks.submit(project, runId, { type: 'PauseRun', ...asker });
+      return await queries.get(project, runId);
+    },
+    async resume(project, runId, asker) {
+      await holdBacks.submit(project, runId, { type: 'ResumeRun', ...asker });
       return await queries.get(project, runId);
     },
     rerun: async (project, runId, scope, trigger, requestId) =>

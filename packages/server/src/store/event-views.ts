@@ -12,7 +12,7 @@ const MAX_EVENTS = 1_000;
 
 const READ_EVENTS = statement(
   'read_events',
-  `select seq, time_ms, type, run_state, job, job_state, data from (
+  `select seq, time_ms, version, type, run_state, job, job_state, data from (
      select *, sum(octet_length(data::text)) over (order by seq rows unbounded preceding) as bytes_so_far,
        row_number() over (order by seq) as place
      from (select * from events where run_id = $1 and seq > $2 order by seq limit ${MAX_EVENTS}) e
@@ -33,6 +33,7 @@ export async function readEvents(tx: Tx, runId: RunId, afterSeq: number): Promis
   const rows = await rowsOf<{
     seq: number;
     time_ms: number;
+    version: number;
     type: string;
     run_state: RunState;
     job: number | null;
@@ -44,7 +45,7 @@ export async function readEvents(tx: Tx, runId: RunId, afterSeq: number): Promis
     timeMs: row.time_ms,
     runState: row.run_state,
     jobState: row.job_state ?? undefined,
-    event: eventOf(row.type, row.job, row.data),
+    event: eventOf(row.version, row.type, row.job, row.data),
   }));
 }
 

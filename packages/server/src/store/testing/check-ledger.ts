@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { crc32c } from '@node-rs/crc32';
 import type { Definition } from '../../core/definition.ts';
+import { versionOf } from '../../core/event-versions.ts';
 import type { Annotation, RunEvent } from '../../core/events.ts';
 import { beforeFirstEvent, evolve, type Evolving } from '../../core/evolve.ts';
 import type { RunId } from '../../core/ids.ts';
@@ -60,6 +61,7 @@ interface Replayed {
 interface EventRow {
   readonly seq: number;
   readonly time_ms: number;
+  readonly version: number;
   readonly type: string;
   readonly run_state: string;
   readonly job: number | null;
@@ -69,7 +71,7 @@ interface EventRow {
 
 async function replayRun(tx: Tx, runId: RunId, definition: Definition, report: Report): Promise<Replayed> {
   const { rows } = await tx.query<EventRow>(
-    'select seq, time_ms, type, run_state, job, job_state, data from events where run_id = $1 order by seq',
+    'select seq, time_ms, version, type, run_state, job, job_state, data from events where run_id = $1 order by seq',
     [runId],
   );
   const { plan, run, jobs } = beforeFirstEvent(compilePlan(definition));
@@ -78,7 +80,9 @@ async function replayRun(tx: Tx, runId: RunId, definition: Definition, report: R
   for (const [index, row] of rows.entries()) {
     if (row.seq !== index + 1) report(`event ${index + 1} has seq ${row.seq}`);
     if (row.time_ms < slice.run.lastMs) report(`event ${row.seq} is older than the one before it`);
-    const event = eventOf(row.type, row.job, row.data);
+    const event = eventOf(row.version, row.type, row.job, row.data);
+    if (row.version !== versionOf(event))
+      report(`event ${row.seq} has version ${row.version}, not ${versionOf(event)}`);
     try {
       evolve(slice, event, row.time_ms);
     } catch (error) {
@@ -125,6 +129,7 @@ function noteAttempt(attempts: Map<string, AttemptFacts>, event: RunEvent, timeM
     }
     case 'AttemptAdopted':
     case 'AttemptTimedOut':
+    case 'AttemptHeard':
       return;
   }
 }
@@ -235,6 +240,8 @@ const CONTRADICTIONS = {
     'select run_id::text as id from events left join runs r using (run_id) where r.run_id is null',
   'log bytes without an attempt': `select run_id::text as id from log_chunks left join attempts a using (run_id, job, attempt)
      where a.run_id is null`,
+  'an attempt that its job heard of later than it was': `select j.run_id::text as id from jobs j join attempts a using (run_id, job, attempt)
+     where j.heard_ms > coalesce(a.heard_ms, 0)`,
   'a lease of another epoch than its instance':
     'select instance_no::text as id from leases l join instances i on i.no = l.instance_no where l.epoch <> i.epoch',
 };
