@@ -5,8 +5,12 @@ import {
   AttemptState,
   type Event,
   type Failure,
+  type JobStop,
+  type JobWait,
   JobState,
   RunState,
+  StopCause,
+  StopPhase,
   WaitReason,
 } from '@conveyor/client';
 import { duration, enumName, printable } from './text.ts';
@@ -18,11 +22,8 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
       return `created with ${kind.value.jobs} ${kind.value.jobs === 1 ? 'job' : 'jobs'}`;
     case 'jobQueued':
       return 'queued';
-    case 'jobWaiting': {
-      const { wait } = kind.value;
-      const until = wait?.untilTime === undefined ? '' : ` until ${clock(timestampMs(wait.untilTime))}`;
-      return `waiting: ${enumName(WaitReason, wait?.reason ?? WaitReason.UNSPECIFIED)}${until}`;
-    }
+    case 'jobWaiting':
+      return kind.value.wait === undefined ? 'waiting' : `waiting: ${waitText(kind.value.wait)}`;
     case 'attemptOffered':
       return `attempt ${attempt} offered to ${printable(kind.value.driverInstance)}`;
     case 'attemptStarted':
@@ -78,6 +79,17 @@ export function because(failure: Failure | undefined): string {
   if (failure === undefined) return '';
   const exitCode = failure.exitCode === undefined ? '' : ` (exit code ${failure.exitCode})`;
   return `: ${printable(failure.message)}${exitCode}`;
+}
+
+/** What a job waits for, and until when. */
+export function waitText({ reason, untilTime }: JobWait): string {
+  return `${enumName(WaitReason, reason)}${untilTime === undefined ? '' : ` until ${clockText(untilTime)}`}`;
+}
+
+/** How an attempt is being stopped, and why. */
+export function stopText({ cause, phase, reason }: JobStop): string {
+  const what = phase === StopPhase.KILL ? 'being killed' : 'asked to stop';
+  return `${what} by a ${enumName(StopCause, cause)}${reasonText(reason)}`;
 }
 
 /** The time of day in UTC, to the second. */

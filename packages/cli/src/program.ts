@@ -8,8 +8,11 @@ import { addCancel } from './commands/cancel.ts';
 import { addDescribe } from './commands/describe.ts';
 import { addDrain } from './commands/drain.ts';
 import { addGet } from './commands/get.ts';
+import { addHold, addRelease } from './commands/hold.ts';
 import { addLogs } from './commands/logs.ts';
+import { addPause, addResume } from './commands/pause.ts';
 import { addRerun } from './commands/rerun.ts';
+import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
 import { addUp } from './commands/up.ts';
 import { addVersion } from './commands/version.ts';
@@ -55,7 +58,12 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addLogs,
     addWatch,
     addCancel,
+    addPause,
+    addResume,
+    addHold,
+    addRelease,
     addRerun,
+    addRetry,
     addGet,
     addDescribe,
     addDrain,
