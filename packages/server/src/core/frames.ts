@@ -81,6 +81,7 @@ export interface Offer {
   readonly params: JsonObject;
   readonly offerTimeoutMs: number;
   readonly runTimeoutMs?: number;
+  readonly silenceTimeoutMs?: number;
   readonly cancelGraceMs: number;
   readonly onLeaseDoubt: LeaseDoubt;
   readonly traceparent: string;

@@ -163,14 +163,14 @@ async function store(
   begun: Promise<unknown>,
   items: readonly Item[],
 ): Promise<{ results: readonly LogResult[]; grown: readonly AttemptKey[] }> {
-  const [epochs, heads] = await Promise.all([
+  const [instances, heads] = await Promise.all([
     shareInstances(tx, new Set(items.map(({ writer }) => writer.instance))),
     lockLogHeads(tx, headsNeeded(items)),
     begun,
   ]);
   const logs = new Map(heads.map((head) => [formatAttemptId(head.key), beginAppending(head)]));
   const results = items.map((item): LogResult => {
-    if (epochs.get(item.writer.instance) !== item.writer.epoch) return { type: 'Superseded' };
+    if (instances.get(item.writer.instance)?.epoch !== item.writer.epoch) return { type: 'Superseded' };
     const log = logs.get(item.id);
     if (log === undefined) return { type: 'Stale' };
     const { head } = log;

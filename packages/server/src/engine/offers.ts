@@ -24,7 +24,7 @@ export class CannotStart extends Error {}
 
 export function composeOffer(run: RunContext, key: AttemptKey): Offer {
   const { definition } = plannedJob(run.plan, key.job);
-  const { offerMs, runMs, cancelGraceMs } = definition.timeouts;
+  const { offerMs, runMs, silenceMs, cancelGraceMs } = definition.timeouts;
   return {
     key,
     project: run.project,
@@ -34,6 +34,7 @@ export function composeOffer(run: RunContext, key: AttemptKey): Offer {
     params: run.params,
     offerTimeoutMs: offerMs,
     ...(runMs !== undefined && { runTimeoutMs: runMs }),
+    ...(silenceMs !== undefined && { silenceTimeoutMs: silenceMs }),
     cancelGraceMs,
     onLeaseDoubt: definition.onLeaseDoubt,
     traceparent: run.traceparent,

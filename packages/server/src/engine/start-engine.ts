@@ -12,12 +12,14 @@ import { type Announcer, createAnnouncer } from './announce.ts';
 import { createBackground } from './background.ts';
 import { createCreates } from './creates.ts';
 import { createDispatcher } from './dispatcher.ts';
+import { createDrain } from './drain.ts';
 import { createDriverQueries } from './driver-queries.ts';
 import { createDriverSessions, STOPPING } from './driver-sessions.ts';
 import type { Engine } from './engine.ts';
 import { createFeedWatch } from './feed-watch.ts';
 import { createFit } from './fit.ts';
 import { openHints } from './hints.ts';
+import { createHoldBacks } from './hold-backs.ts';
 import { createJobOperations } from './job-operations.ts';
 import { createLeases } from './leases.ts';
 import { createLedger } from './ledger.ts';
@@ -122,7 +124,7 @@ async function build(
   );
   const leases = stack.use(createLeases(pools.openLane('leases', { statementTimeoutMs: RENEWAL_MS }), timing));
   const background = stack.use(createBackground(log));
-  const timers = createTimers(pool, ledger, log);
+  const timers = createTimers({ pool, ledger, eventVersion: () => replica.eventVersion(), log });
   const dispatcher = createDispatcher({
     lane: pools.openLane('claims'),
     flushing,
@@ -146,7 +148,6 @@ async function build(
   late.announcer = createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers });
 
   const composeStart = createComposeStart(pool, resolveSecrets);
-  const driverQueries = createDriverQueries({ pool });
   const driverSessions = createDriverSessions({
     pool,
     plans,
@@ -162,10 +163,10 @@ async function build(
     fit,
     hints,
     log,
-    queries: driverQueries,
     wake: (driver) => dispatcher.wake(driver),
     stopping: () => stopping.signal.aborted,
   });
+  const holdBacks = createHoldBacks(ledger, replica);
   const reruns = createReruns({ pool, plans, creates });
   const tokens = createTokenReader({ pool });
   const deletion = createRunDeletion({ pool, onDeleted: (runIds) => late.announcer?.deleted(runIds) });
@@ -199,9 +200,17 @@ async function build(
       creation: createRunCreation({ pool, creates, checkSpecs }),
       reruns,
       ledger,
+      holdBacks,
     }),
-    jobs: createJobOperations({ pool, plans, ledger, reruns, logs: createLogReader({ pool, plans, wakeUps }) }),
-    drivers: { ...driverQueries, ...driverSessions },
+    jobs: createJobOperations({
+      pool,
+      plans,
+      ledger,
+      holdBacks,
+      reruns,
+      logs: createLogReader({ pool, plans, wakeUps }),
+    }),
+    drivers: { ...createDriverQueries({ pool }), ...driverSessions, ...createDrain({ pool, ledger, sessions, hints }) },
     authenticateToken: (token) => tokens.authenticateToken(token),
     ready: () => replica.isConnected() && !stopping.signal.aborted,
     async drainSessions(abort) {

@@ -178,12 +178,11 @@ async function judge(
 /** The command that ends an attempt whose driver is gone, or that cannot go on. */
 export function loseCommand(
   key: AttemptKey,
-  writer: Writer,
+  { instance }: Pick<Writer, 'instance'>,
   failureClass: 'INFRASTRUCTURE' | 'INVALID',
   message: string,
 ): Command {
   const { job, attempt } = key;
-  const { instance } = writer;
   return { type: 'Lose', job, attempt, instance, failureClass, message, random: Math.random(), content: undefined };
 }
 

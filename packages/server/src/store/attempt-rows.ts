@@ -34,6 +34,8 @@ export interface AttemptChange {
   startedMs?: number;
   ended?: Extract<RunEvent, { type: 'AttemptEnded' }> & { readonly finishedMs: number; readonly result?: string };
   annotations?: Annotation[];
+  /** When it was annotated last. */
+  heardMs?: number;
 }
 
 const START_ATTEMPTS = statement(
@@ -55,8 +57,9 @@ const END_ATTEMPTS = statement(
 
 const ANNOTATE_ATTEMPTS = statement(
   'annotate_attempts',
-  `update attempts a set annotations = (coalesce(a.annotations, '[]')::jsonb || u.annotations)::json
-   from unnest($1::uuid[], $2::int[], $3::int[], $4::jsonb[]) u (run_id, job, attempt, annotations)
+  `update attempts a set annotations = (coalesce(a.annotations, '[]')::jsonb || u.annotations)::json,
+     heard_ms = greatest(a.heard_ms, u.heard_ms)
+   from unnest($1::uuid[], $2::int[], $3::int[], $4::jsonb[], $5::bigint[]) u (run_id, job, attempt, annotations, heard_ms)
    where a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt and a.state = 'RUNNING'`,
 );
 
@@ -80,7 +83,11 @@ async function startAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise
 }
 
 async function annotateAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise<void> {
-  const columns = [...keyColumns(changes), jsons(changes, (change) => change.annotations)];
+  const columns = [
+    ...keyColumns(changes),
+    jsons(changes, (change) => change.annotations),
+    plain(changes, (change) => change.heardMs),
+  ];
   expectTouched('annotated attempts', await execute(tx, ANNOTATE_ATTEMPTS, columns), changes.length);
 }
 
@@ -193,6 +200,16 @@ export async function liveAttempts(tx: Tx, instances: readonly number[]): Promis
     checkpoint: row.checkpoint ?? new Uint8Array(),
     stop: row.stop ?? undefined,
   }));
+}
+
+const HOLDS_ANYTHING = statement(
+  'holds_anything',
+  'select 1 from attempts where instance_no = any($1::bigint[]) and finished_ms is null limit 1',
+);
+
+/** Whether any of these instances holds an attempt by the ledger. */
+export async function holdsAnything(tx: Tx, instances: readonly number[]): Promise<boolean> {
+  return (await rowsOf(tx, HOLDS_ANYTHING, [plain(instances, (no) => no)])).length > 0;
 }
 
 const ATTEMPT_STATES = statement(

@@ -790,6 +790,14 @@ export declare type Offer = Message<"conveyor.v1.Offer"> & {
    * @generated from field: string traceparent = 14;
    */
   traceparent: string;
+
+  /**
+   * How long it may run without a Log, Section, Output, Progress, Annotation or Checkpoint; not set when there is no limit. The control
+   * plane enforces it.
+   *
+   * @generated from field: google.protobuf.Duration silence_timeout = 15;
+   */
+  silenceTimeout?: Duration | undefined;
 };
 
 /**

@@ -118,7 +118,7 @@ function initOrphan({ offer, checkpoint, logOffset, cancel }: Orphan): MessageIn
 }
 
 function initOffer(offer: Offer): MessageInitShape<typeof OfferSchema> {
-  const { key, runTimeoutMs } = offer;
+  const { key, runTimeoutMs, silenceTimeoutMs } = offer;
   return {
     ...addressOf(key),
     project: offer.project,
@@ -133,6 +133,7 @@ function initOffer(offer: Offer): MessageInitShape<typeof OfferSchema> {
     cancelGracePeriod: durationFromMs(offer.cancelGraceMs),
     onLeaseDoubt: LeaseDoubt[offer.onLeaseDoubt],
     traceparent: offer.traceparent,
+    silenceTimeout: silenceTimeoutMs === undefined ? undefined : durationFromMs(silenceTimeoutMs),
   };
 }
 

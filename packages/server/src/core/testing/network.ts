@@ -3,6 +3,7 @@
 // they were told alone.
 import type { AttemptRef, Command, Reply } from '../commands.ts';
 import type { Definition } from '../definition.ts';
+import { EVENT_VERSION } from '../event-versions.ts';
 import type { RunEvent } from '../events.ts';
 import { type JobRecord, jobOf, liveOf } from '../run-state.ts';
 import { dueOf } from '../settle.ts';
@@ -216,7 +217,7 @@ export function openNetwork(definition: Definition, random: () => number, decide
     const dueMs = dueOf(ledger.slice, job, jobOf(ledger.slice, job));
     const atMs = dueMs === undefined ? ledger.nowMs : dueMs + (chance(0.25) ? -1 : chance(0.3) ? 50 : 0);
     ledger.nowMs = Math.max(ledger.nowMs, atMs);
-    const timer: Command = { type: 'Timer', job, random: random(), content: undefined };
+    const timer: Command = { type: 'Timer', job, eventVersion: EVENT_VERSION, random: random(), content: undefined };
     decideOn(timer, Math.max(atMs, ledger.slice.run.lastMs));
     if (chance(0.2)) decideOn(timer);
   }

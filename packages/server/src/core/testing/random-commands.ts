@@ -2,6 +2,7 @@
 // found in the state that it meets, mostly so that it has an effect, and sometimes so that it is late, wrong or repeated.
 import fc from 'fast-check';
 import type { AttemptRef, Command } from '../commands.ts';
+import { EVENT_VERSION } from '../event-versions.ts';
 import { jobOf, liveOf } from '../run-state.ts';
 import { dueOf } from '../settle.ts';
 import type { JobState } from '../states.ts';
@@ -41,6 +42,10 @@ const KINDS: Readonly<Record<Kind, { readonly weight: number; readonly fits: rea
   CancelJob: { weight: 1, fits: ['BLOCKED', 'WAITING', 'QUEUED', ...LIVE] },
   CancelRun: { weight: 1, fits: [] },
   ReleaseBackoff: { weight: 1, fits: ['WAITING'] },
+  PauseRun: { weight: 1, fits: [] },
+  ResumeRun: { weight: 2, fits: [] },
+  HoldJob: { weight: 1, fits: ['BLOCKED', 'WAITING', 'QUEUED', ...LIVE] },
+  ReleaseJob: { weight: 2, fits: ['BLOCKED', 'WAITING', 'RUNNING'] },
 };
 
 const mostly = <T>(usual: T, ...others: T[]): fc.Arbitrary<T> =>
@@ -103,6 +108,7 @@ function storeContent(ledger: SimulatedLedger, job: number, variant: number): vo
     logSize,
     logCrc32c: logSize * 31,
     outputs: { [`key${variant % 3}`]: variant },
+    heardMs: ledger.nowMs,
   });
 }
 
@@ -157,7 +163,13 @@ function build(
       return { type, job, reason: 'not this one' };
     case 'ReleaseBackoff':
       return { type, job };
+    case 'PauseRun':
+    case 'ResumeRun':
+      return { type, reason: 'wait', actor: 'ada' };
+    case 'HoldJob':
+    case 'ReleaseJob':
+      return { type, job, reason: 'wait', actor: 'ada' };
     case 'Timer':
-      return { type, job, random, content };
+      return { type, job, random, content, eventVersion: variant === 0 ? 1 : EVENT_VERSION };
   }
 }
