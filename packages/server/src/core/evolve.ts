@@ -212,7 +212,7 @@ function startWait(job: JobRecord, event: Extract<RunEvent, { type: 'JobWaiting'
   const { queuedMs: _before, ...base } = baseOf(job);
   const waiting = { ...base, readyMs: job.readyMs ?? nowMs, state: 'WAITING' } as const;
   const queuedMs = queuedSince(job, nowMs);
-  if (event.reason === 'BACKOFF') {
+  if ('untilMs' in event) {
     const wait = { reason: event.reason, untilMs: event.untilMs };
     return { ...waiting, ...(queuedMs !== undefined && { queuedMs }), wait };
   }
@@ -223,7 +223,7 @@ function startWait(job: JobRecord, event: Extract<RunEvent, { type: 'JobWaiting'
 
 /** Since when the job waits for a start, if it goes on to now; what it had waited before it was held back counts. */
 function queuedSince(job: JobRecord, nowMs: number): number | undefined {
-  if (job.state !== 'WAITING' || job.wait.reason === 'BACKOFF') return job.queuedMs;
+  if (job.state !== 'WAITING' || 'untilMs' in job.wait) return job.queuedMs;
   return job.wait.waitedMs === undefined ? undefined : nowMs - job.wait.waitedMs;
 }
 

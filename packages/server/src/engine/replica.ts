@@ -16,7 +16,7 @@ const KEEP_MS = 24 * 3_600_000;
 
 export interface Replica extends AsyncDisposable {
   readonly id: string;
-  /** Whether other replicas were alive at the last touch. */
+  /** Whether other replicas were alive at the last touch, or may be. */
   hasPeers(): boolean;
   /** Whether the last touch was committed and is recent. */
   isConnected(): boolean;
@@ -41,6 +41,7 @@ export async function joinReplicas({ pool, id, version, leaseMs, log }: ReplicaO
   let touchedMs = 0;
   let first = true;
   let oldest: OlderReplica | undefined;
+  const joinedMs = performance.now();
 
   async function touch(): Promise<void> {
     await withConnection(pool, async (tx) => {
@@ -59,7 +60,8 @@ export async function joinReplicas({ pool, id, version, leaseMs, log }: ReplicaO
   await touch();
   return {
     id,
-    hasPeers: () => others > 0,
+    // Who starts with others may have touched before they did.
+    hasPeers: () => others > 0 || performance.now() - joinedMs < 2 * TOUCH_MS,
     isConnected: () => performance.now() - touchedMs < GAP_MS,
     oldest: () => oldest,
     eventVersion: () => oldest?.eventVersion ?? EVENT_VERSION,
