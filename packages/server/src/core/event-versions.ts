@@ -21,7 +21,7 @@ export function versionOf(event: RunEvent): number {
     case 'AttemptHeard':
       return 2;
     case 'JobWaiting':
-      return event.reason === 'PAUSED' || event.reason === 'HELD' ? 2 : 1;
+      return 'untilMs' in event ? 1 : 2;
     case 'AttemptTimedOut':
       return event.silenceMs === undefined ? 1 : 2;
     case 'RunCreated':

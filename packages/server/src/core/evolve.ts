@@ -25,6 +25,7 @@ import {
   type RunState,
 } from './states.ts';
 import type { JobCounts } from './views.ts';
+import { queuedSince, waitOf } from './waits.ts';
 
 const NO_JOBS: JobCounts = { total: 0, open: 0, succeeded: 0, failed: 0, failureAllowed: 0, skipped: 0, cancelled: 0 };
 
@@ -76,7 +77,10 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
       }));
       return;
     case 'JobWaiting':
-      setJob(slice, event.job, (job) => startWait(job, event, nowMs));
+      setJob(slice, event.job, (job) => {
+        const { queuedMs: _before, ...base } = baseOf(job);
+        return { ...base, readyMs: job.readyMs ?? nowMs, state: 'WAITING', ...waitOf(job, event, nowMs) };
+      });
       return;
     case 'JobHeld':
       setJob(slice, event.job, (job) => ({
@@ -205,26 +209,6 @@ function countFinished(counts: JobCounts, state: FinishedJobState, failureAllowe
         ? { ...counts, open, failureAllowed: counts.failureAllowed + 1 }
         : { ...counts, open, failed: counts.failed + 1 };
   }
-}
-
-/** A wait that somebody has to end stops the clock of the queue; any other lets it run. */
-function startWait(job: JobRecord, event: Extract<RunEvent, { type: 'JobWaiting' }>, nowMs: number): JobRecord {
-  const { queuedMs: _before, ...base } = baseOf(job);
-  const waiting = { ...base, readyMs: job.readyMs ?? nowMs, state: 'WAITING' } as const;
-  const queuedMs = queuedSince(job, nowMs);
-  if (event.reason === 'BACKOFF') {
-    const wait = { reason: event.reason, untilMs: event.untilMs };
-    return { ...waiting, ...(queuedMs !== undefined && { queuedMs }), wait };
-  }
-  const { reason, behind } = event;
-  const waited = queuedMs !== undefined && { waitedMs: nowMs - queuedMs };
-  return { ...waiting, wait: { reason, ...(behind !== undefined && { behind }), ...waited } };
-}
-
-/** Since when the job waits for a start, if it goes on to now; what it had waited before it was held back counts. */
-function queuedSince(job: JobRecord, nowMs: number): number | undefined {
-  if (job.state !== 'WAITING' || job.wait.reason === 'BACKOFF') return job.queuedMs;
-  return job.wait.waitedMs === undefined ? undefined : nowMs - job.wait.waitedMs;
 }
 
 function withoutPause({ pause: _ended, ...run }: RunHeader): RunHeader {

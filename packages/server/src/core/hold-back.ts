@@ -105,11 +105,11 @@ function holdBack(draft: Draft, index: number): void {
 /** Lets a job go on unless something else still holds it back. */
 function letGo(draft: Draft, index: number): void {
   const job = jobOf(draft, index);
-  if (job.state !== 'WAITING' || job.wait.reason === 'BACKOFF') return;
+  if (job.state !== 'WAITING' || 'untilMs' in job.wait) return;
   if (job.wait.reason !== heldBackBy(draft.run, job)) makeReady(draft, index, job.wait.behind);
 }
 
 /** What ends by itself of what a job waits for. */
 function timedPart(wait: JobWait): TimedWait | undefined {
-  return wait.reason === 'BACKOFF' ? wait : wait.behind;
+  return 'untilMs' in wait ? wait : wait.behind;
 }

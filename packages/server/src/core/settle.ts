@@ -123,7 +123,7 @@ export function alarmsOf(plan: Plan, index: number, job: JobRecord): readonly Al
       return [
         ...alarm('TOTAL_TIMEOUT', job.readyMs, timeouts.totalMs),
         ...alarm('QUEUE_TIMEOUT', job.queuedMs, timeouts.queueMs),
-        ...(job.state === 'WAITING' && job.wait.reason === 'BACKOFF' ? alarm('BACKOFF_END', job.wait.untilMs, 0) : []),
+        ...(job.state === 'WAITING' && 'untilMs' in job.wait ? alarm('BACKOFF_END', job.wait.untilMs, 0) : []),
       ];
     case 'RUNNING':
     case 'CANCELLING': {

@@ -62,6 +62,8 @@ export function createDriverSessions(options: DriverSessionsOptions): Pick<Drive
       link.send({ type: 'Welcome', ...welcome });
       sessions.add(session);
       options.wake(driver);
+      // A cancel that no verdict can tell of, or that was committed since they were made.
+      if (facts.held.length > 0) background.run(() => sessions.compare(new Set([writer.instance])));
       if (givenUp.length > 0) {
         const message = 'its driver connected again without it';
         background.run(() => giveUp(ledger, givenUp, () => writer, message));

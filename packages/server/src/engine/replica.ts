@@ -16,7 +16,7 @@ const KEEP_MS = 24 * 3_600_000;
 
 export interface Replica extends AsyncDisposable {
   readonly id: string;
-  /** Whether other replicas were alive at the last touch. */
+  /** Whether other replicas were alive at the last touch, or may be. */
   hasPeers(): boolean;
   /** Whether the last touch was committed and is recent. */
   isConnected(): boolean;
@@ -42,6 +42,7 @@ export async function joinReplicas({ pool, lane, id, version, leaseMs, log }: Re
   let others = 0;
   let touchedMs = 0;
   let oldest: OlderReplica | undefined;
+  const joinedMs = performance.now();
 
   async function touch(signal?: AbortSignal): Promise<void> {
     const seen = await lane.use(async (tx) => {
@@ -57,7 +58,8 @@ export async function joinReplicas({ pool, lane, id, version, leaseMs, log }: Re
   await touch();
   return {
     id,
-    hasPeers: () => others > 0,
+    // Who starts with others may have touched before they did.
+    hasPeers: () => others > 0 || performance.now() - joinedMs < 2 * TOUCH_MS,
     isConnected: () => performance.now() - touchedMs < OUTAGE_MS,
     oldest: () => oldest,
     eventVersion: () => oldest?.eventVersion ?? EVENT_VERSION,

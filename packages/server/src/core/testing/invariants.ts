@@ -221,7 +221,8 @@ function checkSilence(attempts: SimulatedLedger['attempts'], { before, command, 
     claim(command.type === 'Timer' && command.eventVersion >= 2, 'older replicas do not see what they do not know');
     const nowMs = decision.after.run.lastMs;
     claim(nowMs >= (live.heardMs ?? live.attemptStartedMs) + silenceMs, 'silence is not looked at before its time');
-    const heardMs = attempts.get(attemptKey(event.job, event.attempt))?.heardMs ?? live.attemptStartedMs;
+    const notedMs = attempts.get(attemptKey(event.job, event.attempt))?.heardMs ?? live.attemptStartedMs;
+    const heardMs = Math.min(notedMs, nowMs);
     claim(isSilence === nowMs >= heardMs + silenceMs, 'an attempt that was heard of is not silent, and any other is');
     if (event.type === 'AttemptHeard') claim(event.heardMs === heardMs, 'it was heard of when it was');
   }
@@ -236,7 +237,7 @@ function checkRetries(ledger: SimulatedLedger, { command, decision }: Step): voi
     const untilMs = (waiting: typeof event): number => {
       const { lastMs } = after.run;
       if (waiting.type === 'JobQueued') return lastMs;
-      return (waiting.reason === 'BACKOFF' ? waiting.untilMs : waiting.behind?.untilMs) ?? lastMs;
+      return ('untilMs' in waiting ? waiting.untilMs : waiting.behind?.untilMs) ?? lastMs;
     };
     const failures = failuresOf(ledger, event.job);
     const failure = failures.at(-1);

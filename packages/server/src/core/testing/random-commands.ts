@@ -33,7 +33,7 @@ const KINDS: Readonly<Record<Kind, { readonly weight: number; readonly fits: rea
   Finish: { weight: 8, fits: STARTED },
   Timer: { weight: 6, fits: ['WAITING', 'QUEUED', ...STARTED] },
   Again: { weight: 5, fits: [] },
-  Store: { weight: 3, fits: STARTED },
+  Store: { weight: 6, fits: STARTED },
   Reject: { weight: 2, fits: ['OFFERED'] },
   Withdraw: { weight: 2, fits: ['OFFERED'] },
   Lose: { weight: 3, fits: LIVE },
@@ -81,7 +81,7 @@ export function commandFor(
   const job = pickJob(ledger, step);
   if (job === undefined) return undefined;
   if (step.kind === 'Store') {
-    storeContent(ledger, job, step.variant);
+    storeContent(ledger, job, step);
     return undefined;
   }
   const command = build(ledger, step, step.kind, job);
@@ -97,8 +97,8 @@ function pickJob(ledger: SimulatedLedger, { kind, pick, aimed }: RandomStep): nu
   return fitting[pick % fitting.length]?.[0];
 }
 
-/** As the log writer and the frames Output do. */
-function storeContent(ledger: SimulatedLedger, job: number, variant: number): void {
+/** As the log writer and the frames Output do. They read the clock by themselves, and may be ahead of the ledger. */
+function storeContent(ledger: SimulatedLedger, job: number, { variant, advanceMs }: RandomStep): void {
   const key = attemptKey(job, jobOf(ledger.slice, job).attempt);
   const content = ledger.attempts.get(key);
   if (content?.state !== 'RUNNING') return;
@@ -108,7 +108,7 @@ function storeContent(ledger: SimulatedLedger, job: number, variant: number): vo
     logSize,
     logCrc32c: logSize * 31,
     outputs: { [`key${variant % 3}`]: variant },
-    heardMs: ledger.nowMs,
+    heardMs: ledger.nowMs + Math.max(0, advanceMs),
   });
 }
 
@@ -170,6 +170,6 @@ function build(
     case 'ReleaseJob':
       return { type, job, reason: 'wait', actor: 'ada' };
     case 'Timer':
-      return { type, job, random, content, eventVersion: variant === 0 ? 1 : EVENT_VERSION };
+      return { type, job, random, content, eventVersion: variant % 4 === 0 ? 1 : EVENT_VERSION };
   }
 }

@@ -55,12 +55,9 @@ function checkHold(run: RunHeader, job: JobRecord): void {
   claim(!isHeld || ['BLOCKED', 'WAITING', 'RUNNING'].includes(job.state), 'a job that is held is not offered');
   claim(!isPaused || (job.state !== 'QUEUED' && job.state !== 'OFFERED'), 'no job of a paused run is offered');
   if (job.state !== 'WAITING') return;
-  const reason = isHeld ? 'HELD' : isPaused ? 'PAUSED' : 'BACKOFF';
-  claim(job.wait.reason === reason, 'a job waits for what holds it back');
-  claim(
-    reason === 'BACKOFF' || job.queuedMs === undefined,
-    'the queue timeout stands still for a job that is held back',
-  );
+  if ('untilMs' in job.wait) return claim(!isHeld && !isPaused, 'what is held back waits for nothing else first');
+  claim(job.wait.reason === (isHeld ? 'HELD' : 'PAUSED') && (isHeld || isPaused), 'a job waits for what holds it back');
+  claim(job.queuedMs === undefined, 'the queue timeout stands still for a job that is held back');
 }
 
 function checkRun({ run, jobs }: RunSlice): void {
