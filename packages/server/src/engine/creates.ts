@@ -12,7 +12,7 @@ import type { Plan } from '../core/plan.ts';
 import type { RunSlice } from '../core/run-state.ts';
 import { overloaded, type Refusal } from '../core/refusal.ts';
 import { dueOf } from '../core/settle.ts';
-import type { Labels } from '../core/views.ts';
+import type { Labels, RunView } from '../core/views.ts';
 import { enqueue, type QueueInsert } from '../store/attempt-rows.ts';
 import { type DefinitionDigest, insertDefinitions } from '../store/definition-rows.ts';
 import type { Lane } from '../store/lane.ts';
@@ -46,8 +46,14 @@ export interface CheckedRun {
 }
 
 export interface Creates extends AsyncDisposable {
-  /** Stores a run and resolves with its id once it is committed; with that of an earlier one when its request id is a repetition. */
-  create(run: CheckedRun): Promise<RunId | Refusal>;
+  /** Stores a run and resolves once it is committed; with an earlier one when its request id is a repetition. */
+  create(run: CheckedRun): Promise<CreatedRun | Refusal>;
+}
+
+export interface CreatedRun {
+  readonly runId: RunId;
+  /** The run as it was created; undefined when an earlier request created it: what it is now has to be read. */
+  readonly view: RunView | undefined;
 }
 
 export interface CreatesOptions {
@@ -69,12 +75,12 @@ interface Item {
   readonly run: CheckedRun;
   readonly runId: RunId;
   readonly plan: Plan;
-  answer(runId: RunId | Refusal): void;
+  answer(created: CreatedRun | Refusal): void;
   readonly fail: (error: unknown) => void;
 }
 
 interface Outcome {
-  readonly answers: ReadonlyMap<Item, RunId | Refusal>;
+  readonly answers: ReadonlyMap<Item, CreatedRun | Refusal>;
   readonly begun: readonly BegunRun[];
 }
 
@@ -87,6 +93,7 @@ interface BegunRun {
   readonly events: readonly EventWrite[];
   readonly queue: readonly QueueInsert[];
   readonly notice: NewRunNotice;
+  readonly view: RunView;
 }
 
 export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesOptions): Creates {
@@ -127,11 +134,11 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
       const runId = makeRunId(Date.now(), randomBytes(10));
       const chosen = plan.jobs.length > LARGE_JOBS ? largeGroup : group;
       waitingBytes += bytes;
-      return new Promise<RunId | Refusal>((answer, fail) => chosen.add({ run, runId, plan, answer, fail })).finally(
-        () => {
-          waitingBytes -= bytes;
-        },
-      );
+      return new Promise<CreatedRun | Refusal>((answer, fail) =>
+        chosen.add({ run, runId, plan, answer, fail }),
+      ).finally(() => {
+        waitingBytes -= bytes;
+      });
     },
     async [Symbol.asyncDispose]() {
       await Promise.all([group[Symbol.asyncDispose](), largeGroup[Symbol.asyncDispose]()]);
@@ -166,7 +173,7 @@ async function insertAll(
     fresh.filter(({ run }) => !stored.has(run.digest)).map(({ run }) => [run.digest, run.definition]),
   );
   const runs = fresh.map((item) => beginRun(item, nowMs));
-  for (const item of fresh) answers.set(item, item.runId);
+  fresh.forEach((item, i) => answers.set(item, { runId: item.runId, view: runs[i]?.view }));
   if (runs.length > 0) {
     await Promise.all([
       definitions.size > 0 && insertDefinitions(tx, definitions, nowMs),
@@ -192,8 +199,12 @@ async function insertAll(
 }
 
 /** Answers the items whose request id was used before, here or by an earlier request. */
-async function settleRequestIds(tx: Tx, items: readonly Item[], nowMs: number): Promise<Map<Item, RunId | Refusal>> {
-  const answers = new Map<Item, RunId | Refusal>();
+async function settleRequestIds(
+  tx: Tx,
+  items: readonly Item[],
+  nowMs: number,
+): Promise<Map<Item, CreatedRun | Refusal>> {
+  const answers = new Map<Item, CreatedRun | Refusal>();
   const asked = items.flatMap((item) => {
     const { request, project } = item.run;
     if (request === undefined) return [];
@@ -208,7 +219,7 @@ async function settleRequestIds(tx: Tx, items: readonly Item[], nowMs: number): 
     const found = earlier.find((row) => row.project === project && row.requestId === requestId);
     if (found === undefined) throw new Error('a request id that was taken is gone');
     const same = Buffer.compare(found.bodyDigest, bodyDigest) === 0;
-    answers.set(item, same ? found.runId : requestIdReused(requestId, found.runId));
+    answers.set(item, same ? { runId: found.runId, view: undefined } : requestIdReused(requestId, found.runId));
   }
   return answers;
 }
@@ -270,5 +281,27 @@ function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
     events: writes,
     queue,
     notice: { runId, drivers: [...new Set(queue.map((entry) => entry.driver))], dueMs },
+    view: viewOf(insert, run.definition, nowMs),
+  };
+}
+
+function viewOf(run: RunInsert, definition: Definition, createdMs: number): RunView {
+  const { runId, project, pipeline, revision, params, labels, trigger, rerunOf, header } = run;
+  return {
+    runId,
+    project,
+    ...(pipeline !== undefined && { pipeline }),
+    ...(revision !== undefined && { revision }),
+    state: header.state,
+    params,
+    labels,
+    trigger,
+    counts: header.counts,
+    seq: header.seq,
+    ...(rerunOf !== undefined && { rerunOf }),
+    createdMs,
+    ...(header.startedMs !== undefined && { startedMs: header.startedMs }),
+    ...(header.finishedMs !== undefined && { finishedMs: header.finishedMs }),
+    definition,
   };
 }

@@ -132,19 +132,23 @@ async function claimRound(
     if (rows.length >= limit && room > limit) again.push(driver);
   }
   if (taken.size === 0) return { offers: [], outcome: undefined, again, missed: false };
-  const outcome = await flushSubmissions(tx, begun, [...taken.keys()], flushing, false);
-  const decided = outcome.works.flatMap((work) => [...work.answers]);
-  // A row whose job is not queued any more, or whose run is gone, is stale.
-  const done = [...decided, ...outcome.refused].filter(([, { reply }]) => reply.type !== 'Superseded');
-  const keys = done.flatMap(([submission]) => taken.get(submission)?.key ?? []);
-  if (keys.length > 0) await dequeue(tx, keys);
-  const offers = decided.flatMap(([submission, answer]) => {
+  const outcome = await flushSubmissions(tx, begun, [...taken.keys()], flushing, false, async (decided) => {
+    // A row whose job is not queued any more, or whose run is gone, is stale.
+    const done = answersOf(decided).filter(([, { reply }]) => reply.type !== 'Superseded');
+    const keys = done.flatMap(([submission]) => taken.get(submission)?.key ?? []);
+    if (keys.length > 0) await dequeue(tx, keys);
+  });
+  const offers = answersOf(outcome).flatMap(([submission, answer]) => {
     const entry = taken.get(submission);
     return entry === undefined || answer.reply.type !== 'Done' ? [] : [{ ...entry, answer }];
   });
   const missed = outcome.missed.length > 0;
   if (missed) again.push(...drivers);
   return { offers, outcome, again, missed };
+}
+
+function answersOf({ works, refused }: FlushOutcome): readonly (readonly [Submission, Answer])[] {
+  return [...works.flatMap((work) => [...work.answers]), ...refused];
 }
 
 function offerOf({ facts }: Session, { runId, job }: JobKey): Submission {

@@ -56,6 +56,7 @@ export interface FlushOutcome {
 /**
  * What does not depend on an answer is sent without waiting for it, so a flush takes few round trips.
  * @param wait Whether to wait for runs that somebody else holds.
+ * @param alongside Writes more, in the same round trip, once all is decided.
  */
 export async function flushSubmissions(
   tx: Tx,
@@ -63,11 +64,14 @@ export async function flushSubmissions(
   submissions: readonly Submission[],
   { plans, cache }: FlushOptions,
   wait: boolean,
+  alongside?: (outcome: FlushOutcome) => Promise<void>,
 ): Promise<FlushOutcome> {
   const byRun = Map.groupBy(submissions, (submission) => submission.runId);
-  const [seqs, epochs] = await Promise.all([
+  const [seqs, epochs, nowMs] = await Promise.all([
     lockRuns(tx, [...byRun.keys()], wait),
     shareWriters(tx, submissions),
+    // Statements run in the order in which they are sent, so this is the time after the locks were granted.
+    readClock(tx),
     begun,
   ]);
   const runs = await loadLocked(tx, seqs, plans, cache);
@@ -75,17 +79,17 @@ export async function flushSubmissions(
   answerOutsiders(works, epochs);
   const jobsWanted = (work: RunWork): readonly number[] =>
     work.submissions.flatMap(({ command }) => jobsNeeded(work.context.plan, command));
-  const [{ refused, missed }, nowMs] = await Promise.all([
+  const [{ refused, missed }] = await Promise.all([
     sortAbsent(tx, works, byRun),
-    readClock(tx),
     load(tx, works, jobsWanted, cache),
     loadContents(tx, works),
   ]);
   // Which attempt a timer is about is known only now.
   await loadContents(tx, works);
   await decideAll(tx, works, nowMs, cache);
-  await write(tx, works);
-  return { works, refused, missed, nowMs };
+  const outcome = { works, refused, missed, nowMs };
+  await Promise.all([write(tx, works), alongside?.(outcome)]);
+  return outcome;
 }
 
 /** Locked runs as they are now, in the order of their locks: those that the cache does not know are read. */

@@ -67,7 +67,7 @@ export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
       request: request.id === undefined ? undefined : { id: request.id, bodyDigest: bodyDigest('rerun', request.body) },
     });
     if (isRefusal(created)) throw new RefusedError(created);
-    return created;
+    return created.runId;
   }
 
   return {

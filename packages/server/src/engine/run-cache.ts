@@ -42,6 +42,14 @@ export function createRunCache(): RunCache {
     entries.delete(runId);
   }
 
+  /** Called when it is too large only: a map's first key is found by walking over those that were deleted. */
+  function forgetOldest(): void {
+    for (const oldest of entries.keys()) {
+      if (size <= MAX_JOBS || entries.size === 1) return;
+      drop(oldest);
+    }
+  }
+
   return {
     find(runId, seq) {
       const entry = entries.get(runId);
@@ -59,10 +67,7 @@ export function createRunCache(): RunCache {
       for (const [job, record] of jobs) records.set(job, record);
       entries.set(runId, { context, header, jobs: records });
       size += records.size;
-      for (const oldest of entries.keys()) {
-        if (size <= MAX_JOBS || entries.size === 1) break;
-        drop(oldest);
-      }
+      if (size > MAX_JOBS) forgetOldest();
     },
   };
 }

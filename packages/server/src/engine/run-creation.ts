@@ -10,14 +10,14 @@ import { type FieldViolation, invalidFields, isRefusal, RefusedError, type Refus
 import { type DefinitionDigest, digestOf } from '../store/definition-rows.ts';
 import { findPipeline } from '../store/pipelines.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
-import type { CheckedRun, Creates } from './creates.ts';
+import type { CheckedRun, CreatedRun, Creates } from './creates.ts';
 import type { NewRun, RunSource } from './engine.ts';
 import { noSuchPipeline, noSuchRevision } from './refusals.ts';
 import { type SpecCheck, specMismatch } from './spec-check.ts';
 
 export interface RunCreation {
   /** @throws RefusedError */
-  create(project: string, run: NewRun): Promise<RunId>;
+  create(project: string, run: NewRun): Promise<CreatedRun>;
   /** One outcome an item, in order. */
   createBatch(project: string, runs: readonly NewRun[]): Promise<readonly (RunId | Refusal)[]>;
 }
@@ -61,7 +61,7 @@ export function createRunCreation({ pool, creates, checkSpecs }: RunCreationOpti
     return { definition: stored, digest, pipeline: { name, revision: view.revision } };
   }
 
-  async function createOne(project: string, run: NewRun, resolved: Promise<Resolved>): Promise<RunId | Refusal> {
+  async function createOne(project: string, run: NewRun, resolved: Promise<Resolved>): Promise<CreatedRun | Refusal> {
     try {
       const checked = checkRun(project, run, await resolved);
       return isRefusal(checked) ? checked : await creates.create(checked);
@@ -80,13 +80,14 @@ export function createRunCreation({ pool, creates, checkSpecs }: RunCreationOpti
     async createBatch(project, runs) {
       const resolved = new Map<unknown, Promise<Resolved>>();
       return await Promise.all(
-        runs.map((run) => {
+        runs.map(async (run) => {
           const { pipeline } = run;
           const source =
             pipeline === undefined ? canonicalJson(run.definition) : `${pipeline.name} ${pipeline.revision ?? ''}`;
           const shared = resolved.get(source) ?? resolve(project, run);
           resolved.set(source, shared);
-          return createOne(project, run, shared);
+          const created = await createOne(project, run, shared);
+          return isRefusal(created) ? created : created.runId;
         }),
       );
     },

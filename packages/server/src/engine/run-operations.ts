@@ -20,7 +20,10 @@ export function createRunOperations(options: RunOperationsOptions): RunOperation
     ...queries,
     ...watch,
     ...feed,
-    create: async (project, run) => await queries.get(project, await creation.create(project, run)),
+    async create(project, run) {
+      const { runId, view } = await creation.create(project, run);
+      return view ?? (await queries.get(project, runId));
+    },
     createBatch: (project, runs) => creation.createBatch(project, runs),
     async cancel(project, runId, reason, force) {
       const { reply } = await ledger.submit(runId, { type: 'CancelRun', reason, force }, { project });

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client, type ClientBase, type ClientConfig } from 'pg';
 import { RefusedError } from '../core/refusal.ts';
 import { assertWritable, close, cutOff, type QueryWatch, watchQueries } from './connection.ts';
+import { GatheringSocket } from './gathering-socket.ts';
 import { isSilence } from './outage.ts';
 
 const firstRetryMs = 50;
@@ -67,7 +68,7 @@ export function openLane(options: ClientConfig, { prepare, onSilence }: LaneOpti
         if (usable && ready === mine && !closing.signal.aborted) ready = awaitLink();
         dropped.resolve();
       };
-      const client = new Client(options);
+      const client = new Client({ ...options, stream: () => new GatheringSocket() });
       const queries = watchQueries(client, (error) => {
         drop();
         if (isSilence(error)) onSilence?.();

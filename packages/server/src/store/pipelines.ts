@@ -127,7 +127,7 @@ export async function findPipeline(
     .where('p.project', '=', project)
     .where('p.name', '=', name)
     .where('p.deleted_ms', 'is', null);
-  const [row] = await fetchRows(tx, query);
+  const [row] = await fetchRows(tx, query, revision === undefined ? 'newest_revision' : 'given_revision');
   if (row === undefined) return undefined;
   const { newest: newestRevision, body: definition, created_ms: createdMs, updated_ms: updatedMs, digest } = row;
   if (row.revision === null || definition === null || digest === null) return { newestRevision, found: undefined };

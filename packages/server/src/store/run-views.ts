@@ -17,7 +17,7 @@ export interface FoundRun {
 /** Reads one run of a project; its view is without params and definition. */
 export async function findRun(tx: Tx, project: string, runId: RunId): Promise<FoundRun | undefined> {
   const query = selectRuns(project).select(['digest', 'params']).where('run_id', '=', runId);
-  const [row] = await fetchRows(tx, query);
+  const [row] = await fetchRows(tx, query, 'find_run');
   return row && { view: runView(project, row), params: row.params, digest: row.digest.toString('hex') };
 }
 

@@ -51,7 +51,8 @@ const MARK = statement(
 );
 
 async function begin(tx: Tx, name: string, token: string): Promise<void> {
-  await Promise.all([tx.query('begin'), execute(tx, MARK, [name, token])]);
+  // Named, and so sent by the protocol of the statements after it, together with them.
+  await Promise.all([tx.query({ name: 'begin', text: 'begin' }), execute(tx, MARK, [name, token])]);
 }
 
 async function commit(tx: Tx): Promise<void> {

@@ -93,7 +93,7 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
         request: undefined,
       });
       if (isRefusal(created)) throw new Error(created.message);
-      return created;
+      return created.runId;
     },
     async submitIn(tx, runId, command) {
       const submission = {

@@ -100,7 +100,9 @@ export async function startProxy(target: Target, { tap }: ProxyOptions = {}): Pr
   });
 
   function breakLink({ near, far }: Link): void {
-    near.resetAndDestroy();
+    // To reset a socket that is being shut down fails unseen, leaves it open, and keeps Node from exiting (24.21).
+    if (near.writableEnded) near.destroy();
+    else near.resetAndDestroy();
     far.destroy();
   }
 
