@@ -1,0 +1,5 @@
+// Every fault that the suite knows, in the order in which they are brought about.
+import type { Fault } from './fault.ts';
+import { processFaults } from './scenarios/processes.ts';
+
+export const catalogue: readonly Fault[] = [...processFaults];
