@@ -279,9 +279,7 @@ async function openPlaces(
 }
 
 async function countEnded(system: System): Promise<number> {
-  const [row] = await system.query<{ ended: number }>(
-    'select count(*) as ended from runs where finished_ms is not null',
-  );
+  const [row] = await system.query<{ ended: number }>('select count(*) as ended from runs where finished_ms is not null');
   return row?.ended ?? 0;
 }
 

@@ -26,8 +26,7 @@ function watchers({ rows, history }: Evidence): string[] {
     if (seq !== due) found.push(`${watcher} saw event ${seq} where ${due} was due`);
     seen.set(watcher, seq);
     const stored = rows.events.get(runId)?.[seq - 1]?.type;
-    if (stored?.toLowerCase() !== type.toLowerCase())
-      found.push(`${watcher} saw ${type} as event ${seq}, which is ${stored}`);
+    if (stored?.toLowerCase() !== type.toLowerCase()) found.push(`${watcher} saw ${type} as event ${seq}, which is ${stored}`);
   }
   return found;
 }

@@ -40,8 +40,7 @@ function unlike(id: string, stored: Buffer, frames: readonly LogFrame[]): string
   const found: string[] = [];
   let sentTo = 0;
   for (const { offset, length, sha256: digest } of frames.toSorted((a, b) => a.offset - b.offset)) {
-    if (offset > sentTo && sentTo < stored.length)
-      found.push(`nobody sent the bytes of ${id} from ${sentTo} to ${offset}`);
+    if (offset > sentTo && sentTo < stored.length) found.push(`nobody sent the bytes of ${id} from ${sentTo} to ${offset}`);
     sentTo = Math.max(sentTo, offset + length);
     if (offset + length > stored.length) continue;
     if (sha256(stored.subarray(offset, offset + length)) !== digest) {

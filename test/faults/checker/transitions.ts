@@ -43,16 +43,14 @@ function wrongMoves(runId: string, events: readonly EventRow[]): string[] {
     }
     if (job === null) continue;
     const before = jobs.get(job) ?? 'BLOCKED';
-    if (JOB_GRAPH[before].length === 0)
-      wrong.push(`event ${seq} of run ${runId} is about job ${job}, which was ${before}`);
+    if (JOB_GRAPH[before].length === 0) wrong.push(`event ${seq} of run ${runId} is about job ${job}, which was ${before}`);
     move(`job ${job}`, JOB_GRAPH, before, jobState as JobState);
     jobs.set(job, jobState as JobState);
     const attempt = `${job}.${String(data['attempt'])}`;
     const to = attemptState(type, data);
     if (to === undefined) continue;
     move(`attempt ${attempt}`, ATTEMPT_GRAPH, attempts.get(attempt), to);
-    if (to !== 'OFFERED' && attempts.get(attempt) === to)
-      wrong.push(`attempt ${attempt} of run ${runId} became ${to} twice`);
+    if (to !== 'OFFERED' && attempts.get(attempt) === to) wrong.push(`attempt ${attempt} of run ${runId} became ${to} twice`);
     attempts.set(attempt, to);
   }
   return wrong;
