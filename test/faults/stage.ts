@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Timing } from '@conveyor/server';
+import type { TestDatabase } from '../../packages/server/src/store/testing/database.ts';
 import { monotonicMs } from '../bench/monotonic-clock.ts';
 import { residentBytes } from '../bench/process-usage.ts';
 import { openOwnDatabase } from '../e2e/own-database.ts';
@@ -37,6 +38,8 @@ export interface StageOptions {
   readonly pauseMs: number;
   /** A PostgreSQL of its own, to be killed. Default: a database of the one that all scenarios share. */
   readonly ownDatabase: boolean;
+  /** Another database, made below a directory of the stage. Default: as `ownDatabase` says. */
+  readonly openDatabase: ((directory: string) => Promise<TestDatabase>) | undefined;
   /** By how much wall clocks are wrong: of each place by turns, and of the drivers. Default: none. */
   readonly skewsMs: readonly number[];
   readonly driverSkewMs: number;
@@ -87,6 +90,7 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
     workers: 3,
     pauseMs: 40,
     ownDatabase: false,
+    openDatabase: undefined,
     skewsMs: [],
     driverSkewMs: 0,
     meddle: false,
@@ -94,7 +98,7 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
     settleMs: 30_000,
     ...given,
   };
-  const { random } = options;
+  const { random, openDatabase = options.ownDatabase ? openOwnDatabase : undefined } = options;
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'conveyor-faults-'));
   stack.defer(() => rm(directory, { recursive: true, force: true, maxRetries: 20 }));
@@ -110,7 +114,7 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
     await startSystem({
       replicas: 0,
       timing: options.timing,
-      ...(options.ownDatabase && { openDatabase: () => openOwnDatabase(join(directory, 'database')) }),
+      ...(openDatabase !== undefined && { openDatabase: () => openDatabase(join(directory, 'database')) }),
       async verify(database) {
         if (planted === undefined) return;
         const journal = await readJournals(directory);
