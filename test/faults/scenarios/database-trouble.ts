@@ -96,9 +96,9 @@ export const databaseFaults: readonly Fault[] = [
   diskFull(),
   {
     name: 'slow-disk',
-    says: 'everything that the database answers comes a quarter of a second late',
+    says: 'everything that the database answers comes late',
     async strike(stage) {
-      for (const { database } of stage.places) database.set({ delayMs: 250 }, 'outward');
+      for (const { database } of stage.places) database.set({ delayMs: 120 }, 'outward');
       const place = stage.places[0]!;
       const runs = [await stage.createRun(place, probe), await stage.createRun(place, steadyWork('slow disk', 2_000))];
       for (const runId of runs) await stage.finished(runId);
