@@ -7,7 +7,12 @@ const LOOK_MS = 20;
 export async function eventually(isTrue: () => boolean | Promise<boolean>, withinMs: number): Promise<boolean> {
   const deadlineMs = performance.now() + withinMs;
   for (;;) {
-    if (await Promise.resolve().then(isTrue).catch(() => false)) return true;
+    if (
+      await Promise.resolve()
+        .then(isTrue)
+        .catch(() => false)
+    )
+      return true;
     if (performance.now() >= deadlineMs) return false;
     await delay(LOOK_MS);
   }

@@ -33,7 +33,7 @@ export interface StageOptions {
   readonly drivers: number;
   /** Default: leases that outlast a busy machine, with heartbeats that soon miss a replica. */
   readonly timing: Timing;
-  /** How many clients call at once, and how long each rests in between. Default: 3, 40 ms. */
+  /** How many clients call at once, and how long each rests in between. Default: 3, 60 ms. */
   readonly workers: number;
   readonly pauseMs: number;
   /** A PostgreSQL of its own, to be killed. Default: a database of the one that all scenarios share. */
@@ -81,6 +81,9 @@ const preload = (name: string): URL => new URL(`./preload/${name}.ts`, import.me
 const MEMORY_MS = 250;
 /** Every fifth run is watched more closely. */
 const WATCHED = 5;
+/** So many open runs keep the drivers busy; more would only take longer to end. */
+const BACKLOG = 12;
+const BACKLOG_MS = 100;
 
 export async function openStage(given: Partial<StageOptions> & Pick<StageOptions, 'random'>): Promise<Stage> {
   const options: StageOptions = {
@@ -88,7 +91,7 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
     drivers: 2,
     timing: { leaseMs: 15_000, heartbeatMs: 500 },
     workers: 3,
-    pauseMs: 40,
+    pauseMs: 60,
     ownDatabase: false,
     openDatabase: undefined,
     skewsMs: [],
@@ -151,6 +154,7 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
   const clients = places.map(({ client }) => client);
   const observers: Observers = stack.use(startObservers(history, clients));
   const loading = new AbortController();
+  const backlog = stack.use(watchBacklog(system));
   let runs = 0;
   let load = Promise.resolve();
   const token = await system.token('driver');
@@ -242,6 +246,7 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
       clients,
       workers: options.workers,
       pauseMs: options.pauseMs,
+      isFull: () => backlog.runs() >= BACKLOG,
       onRun({ runId }) {
         if (runs++ % WATCHED === 0) observers.watch(runId, clients[runs % clients.length]!, clients[0]!);
       },
@@ -283,8 +288,24 @@ async function openPlaces(
 }
 
 async function countEnded(system: System): Promise<number> {
-  const [row] = await system.query<{ ended: number }>('select count(*) as ended from runs where finished_ms is not null');
+  const [row] = await system.query<{ ended: number }>(
+    'select count(*) as ended from runs where finished_ms is not null',
+  );
   return row?.ended ?? 0;
+}
+
+/** Knows about how many runs are open. */
+function watchBacklog(system: System): Disposable & { runs(): number } {
+  let runs = 0;
+  const timer = setInterval(() => {
+    const open = system.query<{ open: number }>('select count(*) as open from runs where finished_ms is null');
+    void open.then(
+      ([row]) => (runs = row?.open ?? 0),
+      // The database may be what is broken.
+      () => undefined,
+    );
+  }, BACKLOG_MS);
+  return { runs: () => runs, [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /** Notes the memory of every server process from its first moment to its last. */

@@ -58,8 +58,11 @@ function lostByDriver(entry: JournalEntry, { attempts, events }: Rows): string[]
     return entry.hear === 'revoke' ? [] : [`${entry.attempt} was told by ${entry.hear}, and there is no such attempt`];
   }
   const has = (type: string): boolean =>
-    events.get(row.run_id)?.some((event) => event.type === type && event.job === row.job && event.data['attempt'] === row.attempt) === true;
-  if (entry.hear === 'start' && !has('AttemptStarted')) return [`${entry.attempt} was started, and its ledger says nothing of it`];
+    events
+      .get(row.run_id)
+      ?.some((event) => event.type === type && event.job === row.job && event.data['attempt'] === row.attempt) === true;
+  if (entry.hear === 'start' && !has('AttemptStarted'))
+    return [`${entry.attempt} was started, and its ledger says nothing of it`];
   if (entry.hear === 'finishAck' && !(has('AttemptEnded') && row.has_result)) {
     return [`the result of ${entry.attempt} was acknowledged, and it has none`];
   }

@@ -26,28 +26,28 @@ function watchers({ rows, history }: Evidence): string[] {
     if (seq !== due) found.push(`${watcher} saw event ${seq} where ${due} was due`);
     seen.set(watcher, seq);
     const stored = rows.events.get(runId)?.[seq - 1]?.type;
-    if (stored?.toLowerCase() !== type.toLowerCase()) found.push(`${watcher} saw ${type} as event ${seq}, which is ${stored}`);
+    if (stored?.toLowerCase() !== type.toLowerCase())
+      found.push(`${watcher} saw ${type} as event ${seq}, which is ${stored}`);
   }
   return found;
 }
 
-function feeds({ rows, history, planted }: Evidence): string[] {
+function feeds({ rows, history }: Evidence): string[] {
   const found: string[] = [];
-  const seen = new Map<string, Map<string, number>>();
+  const views = new Map<string, Map<string, number>>();
   for (const observation of history.observations) {
     if (observation.kind !== 'run') continue;
     const { watcher, sight } = observation;
-    const feed = seen.get(watcher) ?? new Map<string, number>();
-    seen.set(watcher, feed);
+    const feed = views.get(watcher) ?? new Map<string, number>();
+    views.set(watcher, feed);
     const before = feed.get(sight.runId) ?? 0;
     if (sight.seq < before) found.push(`${watcher} saw run ${sight.runId} at event ${sight.seq} after ${before}`);
     feed.set(sight.runId, Math.max(before, sight.seq));
   }
-  for (const [watcher, feed] of seen) {
+  for (const [watcher, feed] of views) {
     for (const { run_id: runId, seq } of rows.runs.values()) {
-      if (runId !== planted.foreignRunId && feed.get(runId) !== seq) {
-        found.push(`${watcher} saw run ${runId} up to event ${feed.get(runId) ?? 0} of ${seq}`);
-      }
+      const seen = feed.get(runId) ?? 0;
+      if (seen !== seq) found.push(`${watcher} saw run ${runId} up to event ${seen} of ${seq}`);
     }
   }
   return found;

@@ -39,13 +39,14 @@ export interface AttemptRow {
   readonly log_state: string;
 }
 
+/** Of the project that all clients and drivers are in. */
 export interface Rows {
   readonly runs: ReadonlyMap<string, RunRow>;
   /** By run, in order of `seq`. */
   readonly events: ReadonlyMap<string, readonly EventRow[]>;
   readonly attempts: ReadonlyMap<string, AttemptRow>;
-  /** The stored bytes of an attempt's log. */
-  logOf(attempt: string): Promise<Buffer>;
+  /** The stored bytes of each attempt that has any. */
+  readonly logs: ReadonlyMap<string, Buffer>;
 }
 
 /** What was put where nobody may see it. */
@@ -78,28 +79,34 @@ export interface Evidence {
 /** Finds what contradicts one promise; each complaint tells enough to look into it. */
 export type Check = (evidence: Evidence) => string[] | Promise<string[]>;
 
+/** The project of all clients and drivers. */
+const project = 'default';
+
 export async function readRows(database: PoolClient): Promise<Rows> {
   const runs = await database.query<RunRow>(
-    `select run_id, project, state, seq, labels, rerun_of, body as definition from runs join definitions using (digest)`,
+    `select run_id, project, state, seq, labels, rerun_of, body as definition from runs join definitions using (digest)
+     where project = $1`,
+    [project],
   );
   const events = await database.query<EventRow>(
-    'select run_id, seq, time_ms, type, run_state, job, job_state, data from events order by run_id, seq',
+    'select run_id, seq, time_ms, type, run_state, job, job_state, data from events where project = $1 order by run_id, seq',
+    [project],
   );
   const attempts = await database.query<AttemptRow>(
     `select run_id || '.' || job || '.' || attempt as id, run_id, job, attempt, instance, slots, state, result is not null as has_result,
-       log_size, log_state from attempts join instances on no = instance_no`,
+       log_size, log_state from attempts join instances on no = instance_no where project = $1`,
+    [project],
+  );
+  const chunks = await database.query<{ id: string; data: Buffer }>(
+    `select run_id || '.' || job || '.' || attempt as id, data from log_chunks order by run_id, job, attempt, start_offset`,
+  );
+  const logs = [...Map.groupBy(chunks.rows, ({ id }) => id)].map(
+    ([id, rows]) => [id, Buffer.concat(rows.map(({ data }) => data))] as const,
   );
   return {
     runs: new Map(runs.rows.map((row) => [row.run_id, row])),
     events: Map.groupBy(events.rows, (row) => row.run_id),
     attempts: new Map(attempts.rows.map((row) => [row.id, row])),
-    async logOf(attempt) {
-      const [runId, job, number] = attempt.split('.');
-      const { rows } = await database.query<{ data: Buffer }>(
-        'select data from log_chunks where run_id = $1 and job = $2 and attempt = $3 order by start_offset',
-        [runId, job, number],
-      );
-      return Buffer.concat(rows.map(({ data }) => data));
-    },
+    logs: new Map(logs),
   };
 }

@@ -21,14 +21,16 @@ function brokenLeases(runId: string, events: readonly EventRow[]): string[] {
     if (job === null) continue;
     const attempt = Number(data['attempt']);
     if (type === 'AttemptOffered') {
-      if (live.has(job)) broken.push(`event ${seq} of run ${runId} offers job ${job}, whose attempt ${live.get(job)} is live`);
+      if (live.has(job))
+        broken.push(`event ${seq} of run ${runId} offers job ${job}, whose attempt ${live.get(job)} is live`);
       if (attempt !== (newest.get(job) ?? 0) + 1) {
         broken.push(`event ${seq} of run ${runId}: attempt ${attempt} of job ${job} follows ${newest.get(job) ?? 0}`);
       }
       live.set(job, attempt);
       newest.set(job, attempt);
     } else if (type === 'AttemptStarted' || type === 'AttemptEnded') {
-      if (live.get(job) !== attempt) broken.push(`event ${seq} of run ${runId}: attempt ${attempt} of job ${job} holds no lease`);
+      if (live.get(job) !== attempt)
+        broken.push(`event ${seq} of run ${runId}: attempt ${attempt} of job ${job} holds no lease`);
       if (type === 'AttemptEnded') live.delete(job);
     }
   }
@@ -44,8 +46,10 @@ function foreignWrites(journal: readonly JournalEntry[], attempts: Evidence['row
     if (!('hear' in entry) || !/^(start|logAck|finishAck)$/.test(entry.hear) || !('attempt' in entry)) continue;
     const holder = attempts.get(entry.attempt)?.instance;
     const instance = instances.get(entry.session);
-    if (holder !== instance) foreign.push(`${entry.hear} of ${entry.attempt} went to ${instance}, and ${holder} holds it`);
-    if (!entry.attempt.endsWith(`.${entry.fence}`)) foreign.push(`${entry.hear} of ${entry.attempt} has fence ${entry.fence}`);
+    if (holder !== instance)
+      foreign.push(`${entry.hear} of ${entry.attempt} went to ${instance}, and ${holder} holds it`);
+    if (!entry.attempt.endsWith(`.${entry.fence}`))
+      foreign.push(`${entry.hear} of ${entry.attempt} has fence ${entry.fence}`);
   }
   return foreign;
 }
@@ -53,7 +57,12 @@ function foreignWrites(journal: readonly JournalEntry[], attempts: Evidence['row
 /** What a session says after a later one of its instance was welcomed is acknowledged to nobody. */
 function supersededWrites(journal: readonly JournalEntry[]): string[] {
   const instances = new Map<string, string>();
-  const welcomes: { readonly instance: string; readonly session: string; readonly epoch: number; readonly atMs: number }[] = [];
+  const welcomes: {
+    readonly instance: string;
+    readonly session: string;
+    readonly epoch: number;
+    readonly atMs: number;
+  }[] = [];
   for (const entry of journal) {
     if ('say' in entry && entry.say === 'hello') instances.set(entry.session, entry.instance);
     if ('hear' in entry && entry.hear === 'welcome') {
@@ -86,7 +95,8 @@ function supersededWrites(journal: readonly JournalEntry[]): string[] {
     }
     if (entry.hear === 'finishAck') {
       if (state.pendingBefore > 0) state.pendingBefore--;
-      else if (state.finishes > 0) taken.push(`a result of ${entry.attempt} was taken from superseded session ${entry.session}`);
+      else if (state.finishes > 0)
+        taken.push(`a result of ${entry.attempt} was taken from superseded session ${entry.session}`);
     }
   }
   return taken;

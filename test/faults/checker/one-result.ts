@@ -19,7 +19,8 @@ export function oneResult({ rows, journal }: Evidence): string[] {
   );
   for (const [attempt, finishes] of acknowledged) {
     const results = new Set(finishes.map(({ result }) => result));
-    if (results.size > 1) found.push(`${attempt} had ${results.size} results acknowledged: ${[...results].join(' and ')}`);
+    if (results.size > 1)
+      found.push(`${attempt} had ${results.size} results acknowledged: ${[...results].join(' and ')}`);
   }
   return found;
 }

@@ -5,7 +5,9 @@ import type { Evidence } from './evidence.ts';
 export function requestIds({ history, rows }: Evidence): string[] {
   const found: string[] = [];
   const made = Map.groupBy(
-    [...rows.runs.values()].filter(({ rerun_of: origin, labels }) => origin === null && labels['request'] !== undefined),
+    [...rows.runs.values()].filter(
+      ({ rerun_of: origin, labels }) => origin === null && labels['request'] !== undefined,
+    ),
     ({ labels }) => labels['request'] ?? '',
   );
   for (const [requestId, { length }] of made) {
@@ -17,7 +19,8 @@ export function requestIds({ history, rows }: Evidence): string[] {
     const bodies = told.get(requestId) ?? new Map<string, string>();
     told.set(requestId, bodies);
     const before = bodies.get(body);
-    if (before !== undefined && before !== runId) found.push(`request ${requestId} was told run ${before}, then ${runId}`);
+    if (before !== undefined && before !== runId)
+      found.push(`request ${requestId} was told run ${before}, then ${runId}`);
     bodies.set(body, runId);
   };
   const reruns = new Map<string, Set<string>>();

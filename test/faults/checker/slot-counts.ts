@@ -40,7 +40,8 @@ function overfull(instance: string, changes: readonly Change[], slots: number): 
   // Within one millisecond, what ends makes room for what begins.
   for (const { timeMs, delta, attempt } of changes.toSorted((a, b) => a.timeMs - b.timeMs || a.delta - b.delta)) {
     taken += delta;
-    if (taken > slots) return [`${instance} has ${slots} slots and held ${taken} attempts at ${timeMs}, ${attempt} the last`];
+    if (taken > slots)
+      return [`${instance} has ${slots} slots and held ${taken} attempts at ${timeMs}, ${attempt} the last`];
   }
   return [];
 }

@@ -18,7 +18,8 @@ function earlyStarts({ run_id: runId, definition }: RunRow, events: readonly Eve
   let cancel: { readonly force: boolean } | undefined;
   for (const { seq, type, job, data } of events) {
     if (type === 'RunCreated') {
-      for (const one of (data['inherited'] ?? []) as readonly (Conclusion & { readonly job: number })[]) finished.set(one.job, one);
+      for (const one of (data['inherited'] ?? []) as readonly (Conclusion & { readonly job: number })[])
+        finished.set(one.job, one);
     }
     if (type === 'RunCancelRequested') cancel = { force: data['force'] === true || cancel?.force === true };
     if (job === null) continue;
@@ -31,7 +32,10 @@ function earlyStarts({ run_id: runId, definition }: RunRow, events: readonly Eve
       const allows =
         conclusion !== undefined &&
         (when === 'ALWAYS' || conclusion.state === 'SUCCEEDED' || conclusion.failureAllowed === true);
-      if (!allows) found.push(`event ${seq} of run ${runId} starts job ${job}, and its need ${need} is ${conclusion?.state ?? 'open'}`);
+      if (!allows)
+        found.push(
+          `event ${seq} of run ${runId} starts job ${job}, and its need ${need} is ${conclusion?.state ?? 'open'}`,
+        );
     }
     if (cancel !== undefined && (when !== 'ALWAYS' || cancel.force)) {
       found.push(`event ${seq} of run ${runId} starts job ${job} of a cancelled run`);

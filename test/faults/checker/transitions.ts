@@ -8,20 +8,23 @@ import {
   type RunState,
 } from '../../../packages/server/src/core/states.ts';
 import { checkLedger } from '../../../packages/server/src/store/testing/check-ledger.ts';
-import type { Evidence, EventRow } from './evidence.ts';
+import type { Evidence, EventRow, RunRow } from './evidence.ts';
 
 export async function transitions({ rows, database }: Evidence): Promise<string[]> {
-  const found = [...rows.events].flatMap(([runId, events]) => wrongMoves(runId, events));
+  const found = [...rows.runs.values()].flatMap((run) => wrongMoves(run, rows.events.get(run.run_id) ?? []));
   await checkLedger(database).catch((error: unknown) => {
     found.push(error instanceof Error ? error.message : String(error));
   });
   return found;
 }
 
-function wrongMoves(runId: string, events: readonly EventRow[]): string[] {
+function wrongMoves({ run_id: runId, definition }: RunRow, events: readonly EventRow[]): string[] {
   const wrong: string[] = [];
   let run: RunState | undefined;
-  const jobs = new Map<number, JobState>();
+  // A run begins with what nothing is needed for in the queue.
+  const jobs = new Map<number, JobState>(
+    definition.jobs.map(({ needs }, index) => [index, needs.length === 0 ? 'QUEUED' : 'BLOCKED']),
+  );
   const attempts = new Map<string, AttemptState>();
 
   function move<State extends string>(
@@ -42,15 +45,17 @@ function wrongMoves(runId: string, events: readonly EventRow[]): string[] {
       for (const one of inherited) jobs.set(one.job, one.state);
     }
     if (job === null) continue;
-    const before = jobs.get(job) ?? 'BLOCKED';
-    if (JOB_GRAPH[before].length === 0) wrong.push(`event ${seq} of run ${runId} is about job ${job}, which was ${before}`);
+    const before = jobs.get(job) ?? 'QUEUED';
+    if (JOB_GRAPH[before].length === 0)
+      wrong.push(`event ${seq} of run ${runId} is about job ${job}, which was ${before}`);
     move(`job ${job}`, JOB_GRAPH, before, jobState as JobState);
     jobs.set(job, jobState as JobState);
     const attempt = `${job}.${String(data['attempt'])}`;
     const to = attemptState(type, data);
     if (to === undefined) continue;
     move(`attempt ${attempt}`, ATTEMPT_GRAPH, attempts.get(attempt), to);
-    if (to !== 'OFFERED' && attempts.get(attempt) === to) wrong.push(`attempt ${attempt} of run ${runId} became ${to} twice`);
+    if (to !== 'OFFERED' && attempts.get(attempt) === to)
+      wrong.push(`attempt ${attempt} of run ${runId} became ${to} twice`);
     attempts.set(attempt, to);
   }
   return wrong;

@@ -19,7 +19,12 @@ export interface AttemptAddress {
 
 export type Said =
   | { readonly say: 'hello'; readonly driver: string; readonly instance: string; readonly held: readonly string[] }
-  | ({ readonly say: 'log'; readonly offset: number; readonly length: number; readonly sha256: string } & AttemptAddress)
+  | ({
+      readonly say: 'log';
+      readonly offset: number;
+      readonly length: number;
+      readonly sha256: string;
+    } & AttemptAddress)
   | ({ readonly say: 'finish'; readonly result: string } & AttemptAddress)
   | ({ readonly say: 'accept' | 'reject' | 'adopt' | 'disown' | 'report' } & AttemptAddress)
   | { readonly say: 'goodbye' }

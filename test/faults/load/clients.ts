@@ -12,6 +12,8 @@ export interface LoadOptions {
   readonly clients: readonly Client[];
   /** Hears of each run that was certainly made, at most once. */
   readonly onRun: (run: Sight) => void;
+  /** Whether there is enough to do: no more runs are made for now. */
+  readonly isFull: () => boolean;
   readonly workers: number;
   /** Between two calls of one worker. */
   readonly pauseMs: number;
@@ -23,6 +25,8 @@ interface Request extends Wanted {
 
 /** How many of its newest runs a worker may still choose to cancel or run again. */
 const REMEMBERED = 20;
+/** From this choice on, what is chosen makes no run. */
+const WITHOUT_CREATES = 0.6;
 /** How many runs of a list are read. */
 const LISTED = 200;
 
@@ -33,7 +37,7 @@ export async function runLoad(options: LoadOptions, signal: AbortSignal): Promis
 }
 
 async function work(name: string, options: LoadOptions, signal: AbortSignal): Promise<void> {
-  const { history, clients, onRun, pauseMs } = options;
+  const { history, clients, onRun, isFull, pauseMs } = options;
   const random = options.random.fork(name);
   const known: string[] = [];
   let last: Request | undefined;
@@ -93,24 +97,25 @@ async function work(name: string, options: LoadOptions, signal: AbortSignal): Pr
 
   while (!signal.aborted) {
     const client = random.pick(clients);
-    const choice = random.next();
+    const choice = isFull() ? WITHOUT_CREATES + random.next() * (1 - WITHOUT_CREATES) : random.next();
     const runId = known.length === 0 ? undefined : random.pick(known);
     if (choice < 0.35 || runId === undefined) await create(client, (last = newRequest()));
-    else if (choice < 0.45 && last !== undefined) await create(client, last);
-    else if (choice < 0.5 && last !== undefined) await create(client, last, true);
-    else if (choice < 0.6) await createBatch(client);
-    else if (choice < 0.72) {
+    else if (choice < 0.42) await createBatch(client);
+    else if (choice < 0.5) {
       const force = random.chance(0.2);
       await record(history, name, { call: 'cancel', runId, force }, async () => [
         sightOf(await client.runs.cancel(runId, { reason: 'the load', force })),
       ]);
-    } else if (choice < 0.8) {
+    } else if (choice < WITHOUT_CREATES) {
       const requestId = `${name}-rerun-${random.below(2 ** 31)}`;
       const scope = random.pick(['all', 'failed'] as const);
       const told = await record(history, name, { call: 'rerun', runId, requestId }, async () => [
         sightOf(await client.runs.rerun(runId, { scope, requestId })),
       ]);
       learn(told);
+    } else if (choice < 0.75 && last !== undefined) {
+      // The same request again, or another one under its id.
+      await create(client, last, random.chance(0.3));
     } else if (choice < 0.98) {
       await record(history, name, { call: 'get', runId }, async () => [sightOf(await client.runs.get(runId))]);
     } else {

@@ -43,9 +43,21 @@ export interface Operation {
 
 /** What one watcher saw, in order. */
 export type Observation =
-  | { readonly kind: 'event'; readonly watcher: string; readonly runId: string; readonly seq: number; readonly type: string }
+  | {
+      readonly kind: 'event';
+      readonly watcher: string;
+      readonly runId: string;
+      readonly seq: number;
+      readonly type: string;
+    }
   | { readonly kind: 'run'; readonly watcher: string; readonly sight: Sight }
-  | { readonly kind: 'log'; readonly watcher: string; readonly jobId: string; readonly attempt: number; readonly sha256: string }
+  | {
+      readonly kind: 'log';
+      readonly watcher: string;
+      readonly jobId: string;
+      readonly attempt: number;
+      readonly sha256: string;
+    }
   /** It ended otherwise than by its own end: an error that is none of the network, or no end in time. */
   | { readonly kind: 'broken'; readonly watcher: string; readonly why: string };
 

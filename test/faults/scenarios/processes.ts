@@ -78,7 +78,9 @@ export const processFaults: readonly Fault[] = [
       // It finds out by the answers to what it still says.
       const told = async () => {
         const entries = await stage.journal();
-        return entries.some((entry) => 'hear' in entry && entry.hear === 'welcome' && entry.atMs > sinceMs + recoveryMs);
+        return entries.some(
+          (entry) => 'hear' in entry && entry.hear === 'welcome' && entry.atMs > sinceMs + recoveryMs,
+        );
       };
       await eventually(told, 15_000);
       await Promise.all(runs.map((runId) => stage.finished(runId)));
