@@ -1,6 +1,6 @@
 // A process that is one replica of the control plane. SIGTERM stops it in order.
 import { once } from 'node:events';
-import { startConveyor, type Timing } from '@conveyor/server';
+import { type Retention, startConveyor, type Timing } from '@conveyor/server';
 import { processSettings, ready } from './processes.ts';
 
 export interface ServerSettings {
@@ -11,6 +11,8 @@ export interface ServerSettings {
   readonly timing: Timing;
   /** The values of all secrets that jobs may ask for. Default: there are none. */
   readonly secrets?: Readonly<Record<string, string>>;
+  /** Default: everything is kept. */
+  readonly retention?: Retention;
 }
 
 export interface ServerAddresses {
@@ -19,13 +21,14 @@ export interface ServerAddresses {
 }
 
 async function main(): Promise<void> {
-  const { databaseUrl, schema, dataDir, timing, secrets } = processSettings<ServerSettings>();
+  const { databaseUrl, schema, dataDir, timing, secrets, retention = {} } = processSettings<ServerSettings>();
   const conveyor = await startConveyor({
     database: { url: databaseUrl },
     schema,
     dataDir,
     timing,
     ...(secrets !== undefined && { resolveSecrets: async () => secrets }),
+    retention,
     grpc: { address: '127.0.0.1:0' },
     http: { address: '127.0.0.1:0' },
   });

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Client, createClient } from '@conveyor/client';
 import { createNodeClient } from '@conveyor/client/node';
-import type { Timing } from '@conveyor/server';
+import type { Retention, Timing } from '@conveyor/server';
 import { Pool, type PoolClient, type QueryResultRow } from 'pg';
 import { connectionOptions } from '../../packages/server/src/store/connection-options.ts';
 import { checkLedger } from '../../packages/server/src/store/testing/check-ledger.ts';
@@ -71,6 +71,8 @@ export interface SystemOptions {
   readonly replicas?: number;
   /** Default: leases that do not run out by themselves. */
   readonly timing?: Timing;
+  /** Default: everything is kept. */
+  readonly retention?: Retention;
   /** Default: a new database of the PostgreSQL that all tests share. */
   readonly openDatabase?: () => Promise<TestDatabase>;
   /** Reads what the database holds once every replica has stopped. Default: it must keep every promise of the ledger. */
@@ -80,6 +82,7 @@ export interface SystemOptions {
 export async function startSystem({
   replicas: count = 2,
   timing = steadyTiming,
+  retention = {},
   openDatabase = createTestDatabase,
   verify = checkLedger,
 }: SystemOptions = {}): Promise<System> {
@@ -100,6 +103,7 @@ export async function startSystem({
     schema: config.schema,
     dataDir: directory,
     timing,
+    retention,
   };
   const replicas: Replica[] = [];
   stack.defer(async () => {
