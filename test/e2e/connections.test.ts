@@ -10,22 +10,22 @@ beforeAll(async () => {
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
-test('a client whose server is gone without a word connects again', async () => {
+test('a client whose server is gone without a word connects again, however many of its calls wait for it', async () => {
   const [host = '', port = ''] = system.replicas[0]!.ready.grpcAddress.split(':');
   await using proxy = await startProxy({ host, port: Number(port) });
   const token = await system.token('operator');
   const client = createNodeClient({ address: proxy.address, token, timeoutMs: 1_000, retries: 0 });
   await client.server.info();
   expect(proxy.dangle()).toBe(1);
-  await expect(client.server.info()).rejects.toMatchObject({ code: 'deadline_exceeded' });
-  await expect
-    .poll(
-      () =>
-        client.server.info().then(
-          () => true,
-          () => false,
-        ),
-      { timeout: 20_000 },
-    )
-    .toBe(true);
+  let answered = 0;
+  let failed = 0;
+  const calls = setInterval(() => {
+    client.server.info().then(
+      () => answered++,
+      () => failed++,
+    );
+  }, 200);
+  await expect.poll(() => answered, { timeout: 25_000 }).toBeGreaterThan(0);
+  clearInterval(calls);
+  expect(failed).toBeGreaterThan(5);
 });
