@@ -58,6 +58,8 @@ async function take(context: JobContext<Workload>, step: Step, index: number, st
     case 'wait':
       while (!existsSync(step.file)) await delay(POLL_MS, undefined, { signal: stop });
       return;
+    case 'prove':
+      return context.output(step.secret, sha256(Buffer.from(context.secrets[step.secret] ?? '')));
     case 'output':
       return context.output(step.key, step.value);
     case 'pass-on': {

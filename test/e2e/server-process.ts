@@ -9,6 +9,8 @@ export interface ServerSettings {
   /** Holds the tokens, which all replicas share. */
   readonly dataDir: string;
   readonly timing: Timing;
+  /** The values of all secrets that jobs may ask for. Default: there are none. */
+  readonly secrets?: Readonly<Record<string, string>>;
   /** Default: everything is kept. */
   readonly retention?: Retention;
 }
@@ -19,12 +21,13 @@ export interface ServerAddresses {
 }
 
 async function main(): Promise<void> {
-  const { databaseUrl, schema, dataDir, timing, retention = {} } = processSettings<ServerSettings>();
+  const { databaseUrl, schema, dataDir, timing, secrets, retention = {} } = processSettings<ServerSettings>();
   const conveyor = await startConveyor({
     database: { url: databaseUrl },
     schema,
     dataDir,
     timing,
+    ...(secrets !== undefined && { resolveSecrets: async () => secrets }),
     retention,
     grpc: { address: '127.0.0.1:0' },
     http: { address: '127.0.0.1:0' },

@@ -27,8 +27,14 @@ export function createNodeClient({ address, env = process.env, ...policy }: Node
   const token = policy.token ?? (env['CONVEYOR_TOKEN'] || localToken(url, env));
   return door === 'http'
     ? createClient({ ...policy, token, address: url.href })
-    : createClient({ ...policy, token, transport: createGrpcTransport({ baseUrl: url.origin }) });
+    : createClient({ ...policy, token, transport: createGrpcTransport({ baseUrl: url.origin, ...liveness }) });
 }
+
+/**
+ * A connection whose server is gone without a word is found by an unanswered ping; without one, every call would wait on it in vain.
+ * Idle ones are pinged, too: connect-node forgets a ping that is under way when a stream ends, and only then sends another.
+ */
+const liveness = { pingIntervalMs: 5_000, pingTimeoutMs: 5_000, pingIdleConnection: true };
 
 /** Where the server is: CONVEYOR_ADDRESS, else CONVEYOR_HTTP_ADDRESS, else native gRPC on 127.0.0.1:7070. */
 export function serverAddress(env: Environment = process.env): string {

@@ -34,6 +34,8 @@ export const LIMITS = {
   slots: 10_000,
   heldAttempts: 10_000,
   sessions: 20_000,
+  /** Frames of one session that wait for the database before they can be answered; beyond, it ends. */
+  pendingFrames: 40_000,
   /** Commands that wait for a flush, over all lanes; more are refused. */
   pendingCommands: 100_000,
   /** Definitions, params and labels of new runs that wait for a flush, as JSON, roughly; more are refused. */

@@ -103,6 +103,7 @@ export function createSession(options: SessionOptions): Session {
   let draining = facts.draining;
   let leaving = false;
   let pendingLogBytes = 0;
+  let pendingFrames = 0;
   for (const key of facts.held) holds.add(key, 'RUNNING', 0);
   for (const orphan of facts.orphans) holds.addOrphan(orphan);
 
@@ -171,12 +172,20 @@ export function createSession(options: SessionOptions): Session {
 
   /** Runs work that answers the driver. When it fails, only a new Hello can tell what is true. */
   function work(task: () => Promise<void>): void {
+    if (pendingFrames >= LIMITS.pendingFrames) {
+      const message = `${pendingFrames} frames wait for the database: connect again with what is held`;
+      session.end({ refused: 'DATABASE_UNAVAILABLE', message });
+      return;
+    }
+    pendingFrames++;
     background.run(() =>
-      task().catch((error: unknown) => {
-        options.log.error({ err: error, session: facts.sessionId }, 'a frame could not be handled');
-        const message = 'a frame could not be handled: connect again with what is held';
-        session.end({ refused: 'DATABASE_UNAVAILABLE', message });
-      }),
+      task()
+        .catch((error: unknown) => {
+          options.log.error({ err: error, session: facts.sessionId }, 'a frame could not be handled');
+          const message = 'a frame could not be handled: connect again with what is held';
+          session.end({ refused: 'DATABASE_UNAVAILABLE', message });
+        })
+        .finally(() => pendingFrames--),
     );
   }
 
