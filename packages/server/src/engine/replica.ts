@@ -1,5 +1,5 @@
-// This replica among its equals: it touches its row every second. A touch that comes late tells of an outage, after which nobody is
-// declared lost for one lease; the others alive say whether hints are worth sending.
+// This replica among its equals: it touches its row every second. A touch that comes late tells of an outage, or of a time without any
+// replica, after which nobody is declared lost for one lease; the others alive say whether hints are worth sending.
 import { type Pool, withConnection } from '../store/pool.ts';
 import { forgetReplicas, giveGrace, touchReplica } from '../store/replica-rows.ts';
 import type { Log } from './log.ts';
@@ -28,7 +28,7 @@ export interface ReplicaOptions {
   readonly log: Log;
 }
 
-/** Touches for the first time; disposing removes the row. */
+/** Touches for the first time; disposing removes the row, unless it is the newest. */
 export async function joinReplicas({ pool, id, version, leaseMs, log }: ReplicaOptions): Promise<Replica> {
   let others = 0;
   let touchedMs = 0;
@@ -54,7 +54,7 @@ export async function joinReplicas({ pool, id, version, leaseMs, log }: ReplicaO
     isConnected: () => performance.now() - touchedMs < GAP_MS,
     run: (signal) => repeat(signal, TOUCH_MS, touch, log),
     async [Symbol.asyncDispose]() {
-      await withConnection(pool, (tx) => forgetReplicas(tx, id, Date.now() - KEEP_MS)).catch(() => undefined);
+      await withConnection(pool, (tx) => forgetReplicas(tx, id, KEEP_MS)).catch(() => undefined);
     },
   };
 }

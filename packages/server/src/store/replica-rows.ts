@@ -1,5 +1,5 @@
 // The rows of the replicas: each touches its own every second, so that an outage of the database, or of every replica, is seen as a
-// gap. After a gap nobody is declared lost for one lease.
+// gap. After a gap nobody is declared lost for one lease. The newest row outlives its replica: it tells when the last one was there.
 import { execute, rowsOf, statement, type Tx } from './sql.ts';
 
 const TOUCH = statement(
@@ -33,9 +33,14 @@ export async function giveGrace(tx: Tx, untilMs: number): Promise<void> {
   await execute(tx, GIVE_GRACE, [untilMs]);
 }
 
-const FORGET_REPLICAS = statement('forget_replicas', 'delete from replicas where replica = $1 or seen_ms < $2');
+const FORGET_REPLICAS = statement(
+  'forget_replicas',
+  `with clock as materialized (select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms)
+   delete from replicas r using clock where (r.replica = $1 or r.seen_ms < now_ms - $2)
+     and exists (select from replicas newer where (newer.seen_ms, newer.replica) > (r.seen_ms, r.replica))`,
+);
 
-/** Removes the row of a replica that leaves, and of those not seen since. */
-export async function forgetReplicas(tx: Tx, replica: string, seenBeforeMs: number): Promise<void> {
-  await execute(tx, FORGET_REPLICAS, [replica, seenBeforeMs]);
+/** Removes the row of a replica that leaves, and of those not seen for `keepMs`, but never the newest. */
+export async function forgetReplicas(tx: Tx, replica: string, keepMs: number): Promise<void> {
+  await execute(tx, FORGET_REPLICAS, [replica, keepMs]);
 }
