@@ -8,7 +8,9 @@ export interface ServerSettings {
   readonly schema: string;
   /** Holds the tokens, which all replicas share. */
   readonly dataDir: string;
-  readonly timing: Timing;
+  readonly timing?: Timing;
+  /** For both doors. Default: plain text. */
+  readonly tls?: { readonly cert: string; readonly key: string };
 }
 
 export interface ServerAddresses {
@@ -17,14 +19,13 @@ export interface ServerAddresses {
 }
 
 async function main(): Promise<void> {
-  const { databaseUrl, schema, dataDir, timing } = processSettings<ServerSettings>();
+  const { databaseUrl, tls, ...settings } = processSettings<ServerSettings>();
+  const door = { address: '127.0.0.1:0', ...(tls !== undefined && { tls }) };
   const conveyor = await startConveyor({
+    ...settings,
     database: { url: databaseUrl },
-    schema,
-    dataDir,
-    timing,
-    grpc: { address: '127.0.0.1:0' },
-    http: { address: '127.0.0.1:0' },
+    grpc: door,
+    http: door,
   });
   const stopped = once(process, 'SIGTERM');
   ready({ grpcAddress: conveyor.grpcAddress, httpAddress: conveyor.httpAddress });

@@ -30,8 +30,8 @@ export interface DriverSettings<Spec = JsonObject> {
 /** A driver that can be started, more than once in one process under different instance ids. */
 export interface DriverDefinition<Spec = JsonObject> extends DriverSettings<Spec> {
   /**
-   * Connects, and keeps connected until it is drained or stopped. Throws a RangeError for an empty list of addresses or an
-   * empty token.
+   * Connects, and keeps connected until it is drained or stopped. Throws a RangeError for an empty list of addresses, for
+   * what is no address, and for an empty token.
    */
   start(options: StartOptions): RunningDriver;
 }
