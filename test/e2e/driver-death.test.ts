@@ -20,19 +20,23 @@ const retry = { initialBackoff: durationFromMs(10) };
 /** Work that has written `bytes` bytes and noted where it is, and then waits. */
 function heldWork(seed: string, bytes: number) {
   const gate = system.newGate();
-  const before: Step[] = [{ do: 'write', seed, bytes }, { do: 'checkpoint' }];
+  const before: Step[] = [{ do: 'write', seed, bytes }, { do: 'annotate', text: 'before' }, { do: 'checkpoint' }];
   const after: Step[] = [
     { do: 'wait', file: gate.file },
+    { do: 'annotate', text: 'after' },
     { do: 'write', seed: `${seed} goes on`, bytes: 50_000 },
   ];
   return { gate, steps: [...before, ...after], before: writtenBy(before), whole: writtenBy([...before, ...after]) };
 }
 
-/** Waits until the attempt in hand has its checkpoint and all of its log so far stored. */
+/** Waits until the attempt in hand has its checkpoint, its annotation and all of its log so far stored. */
 async function stored(runId: string, bytes: number): Promise<void> {
   const position = () =>
-    system.query('select log_size, checkpoint is not null as noted from attempts where run_id = $1', [runId]);
-  await expect.poll(position).toEqual([{ log_size: bytes, noted: true }]);
+    system.query(
+      'select log_size, checkpoint is not null as noted, json_array_length(annotations) as annotations from attempts where run_id = $1',
+      [runId],
+    );
+  await expect.poll(position).toEqual([{ log_size: bytes, noted: true, annotations: 1 }]);
 }
 
 async function instanceRow(instanceId: string): Promise<{ epoch: number; leased: boolean } | undefined> {
@@ -99,6 +103,10 @@ test('a restarted process of the same instance goes on with its attempt where it
   expect(outputsOf({ outputs })[digestOutput]).toBe(sha256(whole));
   expect(sha256(await tail)).toBe(sha256(whole));
   expect(await instanceRow('adopter-1')).toEqual({ epoch: 2, leased: true });
+  const [row] = await system.query<{ annotations: unknown }>('select annotations from attempts where run_id = $1', [
+    job.runId,
+  ]);
+  expect(row!.annotations).toMatchObject([{ text: 'before' }, { text: 'after' }]);
   const events = await system.query('select type from events where run_id = $1 order by seq', [job.runId]);
   expect(events.map(({ type }) => type)).toContain('AttemptAdopted');
 });

@@ -138,9 +138,10 @@ describe('an orphan', () => {
     const adopted: unknown[] = [];
     startDriver([server], {
       run: () => Promise.reject(new Error('it runs already')),
-      adopt: async ({ spec, log }, handle) => {
+      adopt: async ({ spec, log, annotate }, handle) => {
         adopted.push(spec, handle.toString(), log.offset);
         await log('on');
+        annotate('the third');
       },
     });
     const session = await server.session();
@@ -150,8 +151,9 @@ describe('an orphan', () => {
     const earlier = Buffer.alloc(100, 'earlier ');
     session.send({
       case: 'start',
-      value: { attemptId: 'a', fence: 1, resumed: true, logOffset: 100n, logCrc32c: crc32c(earlier) },
+      value: { attemptId: 'a', fence: 1, resumed: true, logOffset: 100n, logCrc32c: crc32c(earlier), annotations: 2 },
     });
+    expect(await session.next('annotation')).toMatchObject({ number: 3, annotation: { text: 'the third' } });
     expect((await session.log('a', 2, 100)).toString()).toBe('on');
     expect(await session.next('finish')).toMatchObject({
       outcome: FinishOutcome.SUCCEEDED,

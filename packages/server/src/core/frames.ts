@@ -95,6 +95,8 @@ export interface Start {
   readonly logOffset: number;
   /** Of these bytes. */
   readonly logCrc32c: number;
+  /** How many it has. */
+  readonly annotations: number;
 }
 
 export type Verdict =
@@ -109,6 +111,8 @@ export interface Orphan {
   readonly logOffset: number;
   /** Of these bytes. */
   readonly logCrc32c: number;
+  /** How many it has. */
+  readonly annotations: number;
   /** How long it has run already, by the database's clock. */
   readonly ranMs: number;
   readonly cancel?: CancelPhase;

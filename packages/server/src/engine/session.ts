@@ -238,8 +238,8 @@ export function createSession(options: SessionOptions): Session {
     if (reply.type !== 'Done' || run === undefined) return stale(key, reply, 'it is no longer yours');
     const live = job !== undefined && 'live' in job ? job.live : undefined;
     if (live?.stop !== undefined) hold.stop = live.stop;
-    const { ranMs, logOffset, logCrc32c } = orphan;
-    await start(hold, run, { ranMs, resumed: true, logOffset, logCrc32c });
+    const { ranMs, logOffset, logCrc32c, annotations } = orphan;
+    await start(hold, run, { ranMs, resumed: true, logOffset, logCrc32c, annotations });
   }
 
   async function start(hold: Hold, run: RunContext, point: StartPoint): Promise<void> {

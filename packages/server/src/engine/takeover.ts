@@ -209,6 +209,7 @@ async function orphansOf(
         checkpoint: row.checkpoint,
         logOffset: row.logSize,
         logCrc32c: row.logCrc32c,
+        annotations: row.annotations,
         ranMs: row.startedMs === undefined ? 0 : nowMs - row.startedMs,
         ...(row.stop !== undefined && { cancel: row.stop.phase }),
       },

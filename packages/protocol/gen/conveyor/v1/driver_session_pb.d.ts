@@ -934,6 +934,13 @@ export declare type Start = Message<"conveyor.v1.Start"> & {
    * @generated from field: fixed32 log_crc32c = 8;
    */
   logCrc32c: number;
+
+  /**
+   * How many annotations it has: the next one has the number after. 0 unless `resumed`.
+   *
+   * @generated from field: int32 annotations = 9;
+   */
+  annotations: number;
 };
 
 /**
@@ -1277,7 +1284,7 @@ export declare type Annotation = Message<"conveyor.v1.Annotation"> & {
   annotation?: AttemptAnnotation | undefined;
 
   /**
-   * Required. From 1 for each attempt: a repeated number has no second effect.
+   * Required. From 1 for each attempt, in whatever process, without gaps: a repeated number has no second effect.
    *
    * @generated from field: int32 number = 4;
    */

@@ -137,7 +137,7 @@ function initOffer(offer: Offer): MessageInitShape<typeof OfferSchema> {
 }
 
 function initStart(start: Start): MessageInitShape<typeof StartSchema> {
-  const { key, needs, secrets, timeLeftMs, resumed, logOffset, logCrc32c } = start;
+  const { key, needs, secrets, timeLeftMs, resumed, logOffset, logCrc32c, annotations } = start;
   return {
     ...addressOf(key),
     needs: Object.fromEntries(
@@ -151,5 +151,6 @@ function initStart(start: Start): MessageInitShape<typeof StartSchema> {
     resumed,
     logOffset: BigInt(logOffset),
     logCrc32c,
+    annotations,
   };
 }
