@@ -1,9 +1,12 @@
 // Drivers that die in the middle of their work: it goes on elsewhere once the lease has run out, or at once when a new process of the
 // same instance comes for it.
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
-import { JobState } from '@conveyor/client';
+import { JobState, LogState } from '@conveyor/client';
+import { HeldPhase, VerdictKind } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
+import { AnnotationLevel } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { attemptsOf, createJob, finishedJob, jobOf, outputsOf, storedLog, tailedLog } from './jobs.ts';
+import { addressOf, crc32c, finishFrame, logFrame } from './raw-driver.ts';
 import { shortTiming, startSystem, type System } from './system.ts';
 import { digestOutput, sha256, type Step, writtenBy } from './workload.ts';
 
@@ -135,4 +138,34 @@ test('a restarted process that takes nothing over gives the work back at once', 
     [job.runId],
   );
   expect(lost!.finished_ms - row!.connected_ms).toBeLessThan(shortTiming.leaseMs);
+});
+
+test('who adopted an orphan and never got its Start is told in Welcome where the orphan goes on', async () => {
+  const [a, b] = system.replicas;
+  const log = Buffer.from('written before');
+  const first = await system.openSession({ at: a!, hello: { driver: 'unanswered' } });
+  const job = await createJob(b!.client, jobOf('unanswered', { steps: [] }));
+  const orphan = await first.startNext();
+  first.say(logFrame(orphan, 0, log));
+  await first.next('logAck');
+  first.say({
+    case: 'annotation',
+    value: { ...addressOf(orphan), number: 1, annotation: { level: AnnotationLevel.INFO, text: 'noted' } },
+  });
+  const rows = 'select json_array_length(annotations) as annotations from attempts where run_id = $1';
+  await expect.poll(() => system.query(rows, [job.runId])).toEqual([{ annotations: 1 }]);
+  first[Symbol.dispose]();
+  const hello = { driver: 'unanswered', incarnation: Buffer.alloc(16, 9) };
+  const second = await system.openSession({ at: b!, hello });
+  second.say({ case: 'adopt', value: addressOf(orphan) });
+  const adopted = `select from events where run_id = $1 and type = 'AttemptAdopted'`;
+  await expect.poll(async () => (await system.query(adopted, [job.runId])).length).toBe(1);
+  second[Symbol.dispose]();
+
+  const held = [{ ...addressOf(orphan), phase: HeldPhase.ACCEPTED }];
+  const third = await system.openSession({ at: a!, hello: { ...hello, held } });
+  const start = { resumed: true, logOffset: BigInt(log.length), logCrc32c: crc32c(log), annotations: 1 };
+  expect(third.welcome.verdicts).toMatchObject([{ ...addressOf(orphan), kind: VerdictKind.START, start }]);
+  third.say(finishFrame(orphan, log));
+  expect(LogState[(await third.next('finishAck')).logState]).toBe('SEALED');
 });

@@ -1667,7 +1667,7 @@ export enum VerdictKind {
   UNSPECIFIED = 0,
 
   /**
-   * Its accept is committed: run it now, if it does not run yet.
+   * Its accept or adoption is committed: run it now, as `start` says, if it does not run yet.
    *
    * @generated from enum value: VERDICT_KIND_START = 1;
    */
