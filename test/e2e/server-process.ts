@@ -9,6 +9,8 @@ export interface ServerSettings {
   /** Holds the tokens, which all replicas share. */
   readonly dataDir: string;
   readonly timing?: Timing;
+  /** Default: 1 GiB. */
+  readonly maxLogBytes?: number;
   /** For both doors. Default: plain text. */
   readonly tls?: { readonly cert: string; readonly key: string };
 }

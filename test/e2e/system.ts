@@ -63,6 +63,8 @@ export interface SystemOptions {
   readonly replicas?: number;
   /** Default: leases that do not run out by themselves. */
   readonly timing?: Timing;
+  /** Default: 1 GiB. */
+  readonly maxLogBytes?: number;
   /** Default: a new database of the PostgreSQL that all tests share. */
   readonly openDatabase?: () => Promise<TestDatabase>;
 }
@@ -70,6 +72,7 @@ export interface SystemOptions {
 export async function startSystem({
   replicas: count = 2,
   timing = steadyTiming,
+  maxLogBytes,
   openDatabase = createTestDatabase,
 }: SystemOptions = {}): Promise<System> {
   await using stack = new AsyncDisposableStack();
@@ -89,6 +92,7 @@ export async function startSystem({
     schema: config.schema,
     dataDir: directory,
     timing,
+    ...(maxLogBytes !== undefined && { maxLogBytes }),
   };
   const replicas: Replica[] = [];
   stack.defer(async () => {

@@ -3,7 +3,7 @@
 import pino, { type Logger } from 'pino';
 import { type Api, type Authenticate, createApi, type Door, type DoorOptions } from './api/api.ts';
 import type { RequestListener } from './api/http/request-listener.ts';
-import { DEFAULT_TIMING, type Timing } from './core/limits.ts';
+import { DEFAULT_TIMING, LIMITS, type Timing } from './core/limits.ts';
 import type { ResolveSecrets } from './engine/offers.ts';
 import { startEngine } from './engine/start-engine.ts';
 import { buildOrUndo, type Teardown } from './engine/teardown.ts';
@@ -44,6 +44,8 @@ export interface ConveyorOptions {
   readonly resolveSecrets?: ResolveSecrets;
   /** How long leases last, and how often drivers renew them: the same at every replica. Default: 30 s and 5 s. */
   readonly timing?: Timing;
+  /** The largest log of an attempt, in bytes, at least 1: the same at every replica. Default: 1 GiB. */
+  readonly maxLogBytes?: number;
   /** Default: a pino logger on standard error at level `info`. */
   readonly logger?: Logger;
 }
@@ -65,6 +67,7 @@ export interface Conveyor extends AsyncDisposable {
  * Starts a control plane.
  * @throws DatabaseStartError when the database cannot be started, reached or migrated.
  * @throws DoorError when a door cannot be opened.
+ * @throws RangeError when `maxLogBytes` is out of bounds.
  */
 export function startConveyor(options: ConveyorOptions): Promise<Conveyor> {
   return buildOrUndo((stack) => build(stack, options));
@@ -72,7 +75,10 @@ export function startConveyor(options: ConveyorOptions): Promise<Conveyor> {
 
 async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyor> {
   const log = options.logger ?? pino({ name: 'conveyor' }, pino.destination({ dest: 2, sync: true }));
-  const schema = options.schema ?? DEFAULT_SCHEMA;
+  const { schema = DEFAULT_SCHEMA, maxLogBytes = LIMITS.logBytes } = options;
+  if (!Number.isSafeInteger(maxLogBytes) || maxLogBytes < 1) {
+    throw new RangeError(`maxLogBytes is ${maxLogBytes}: give a whole number of bytes, at least 1`);
+  }
   const connection = await openDatabase(stack, options.database, log);
   const pools = stack.use(await createPools({ connection, schema }, log.child({ component: 'store' })));
   await migrate(pools.pool, schema);
@@ -88,6 +94,7 @@ async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyo
       schema,
       version: VERSION,
       timing: options.timing ?? DEFAULT_TIMING,
+      maxLogBytes,
       resolveSecrets: options.resolveSecrets,
       log: log.child({ component: 'engine' }),
     }),

@@ -12,7 +12,7 @@ export interface LogAcks {
   forget(key: AttemptKey): void;
 }
 
-export function createLogAcks(send: (ack: LogAck) => void): LogAcks {
+export function createLogAcks(maxLogBytes: number, send: (ack: LogAck) => void): LogAcks {
   const waiting = new Map<string, LogAck>();
 
   function flush(): void {
@@ -23,7 +23,7 @@ export function createLogAcks(send: (ack: LogAck) => void): LogAcks {
   return {
     add(key, offset, gap) {
       if (waiting.size === 0) setImmediate(flush);
-      const windowEnd = Math.min(offset + LIMITS.attemptLogWindow, LIMITS.logBytes);
+      const windowEnd = Math.min(offset + LIMITS.attemptLogWindow, maxLogBytes);
       waiting.set(formatAttemptId(key), { type: 'LogAck', key, offset, windowEnd, gap });
     },
     forget(key) {

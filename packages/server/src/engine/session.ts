@@ -42,6 +42,8 @@ export interface SessionOptions {
   readonly link: SessionLink;
   readonly ledger: Ledger;
   readonly logWriter: LogWriter;
+  /** The largest log of an attempt, in bytes. */
+  readonly maxLogBytes: number;
   readonly composeStart: ComposeStart;
   readonly background: Background;
   readonly log: Log;
@@ -94,7 +96,7 @@ export function createSession(options: SessionOptions): Session {
   const { facts, link, ledger, logWriter, background } = options;
   const { writer } = facts;
   const holds = createHolds();
-  const acks = createLogAcks((ack) => link.send(ack));
+  const acks = createLogAcks(options.maxLogBytes, (ack) => link.send(ack));
   let ended = false;
   let slots = facts.slots;
   let draining = facts.draining;
@@ -294,10 +296,12 @@ export function createSession(options: SessionOptions): Session {
 
   async function finish(frame: Extract<DriverFrame, { type: 'Finish' }>): Promise<void> {
     const { key, ...result } = frame;
+    // What is beyond the largest log was dropped, whether the driver says so or not.
+    const logLost = result.logLost || result.logSize > options.maxLogBytes;
     const hold = markAsked(key);
     const settled = logWriter.settled(key);
     if (settled !== undefined) await settled;
-    const { reply } = await submit(key, { ...result, random: Math.random() });
+    const { reply } = await submit(key, { ...result, logLost, random: Math.random() });
     if (reply.type === 'Finished') {
       link.send({ type: 'FinishAck', key, logState: reply.logState });
       acks.forget(key);

@@ -59,6 +59,8 @@ export interface EngineOptions {
   readonly schema: string;
   readonly version: string;
   readonly timing: Timing;
+  /** The largest log of an attempt, in bytes. */
+  readonly maxLogBytes: number;
   readonly resolveSecrets?: ResolveSecrets | undefined;
   readonly log: Log;
 }
@@ -72,7 +74,7 @@ export function startEngine(options: EngineOptions): Promise<RunningEngine> {
 
 async function build(
   stack: Teardown,
-  { pools, schema, version, timing, resolveSecrets, log }: EngineOptions,
+  { pools, schema, version, timing, maxLogBytes, resolveSecrets, log }: EngineOptions,
 ): Promise<RunningEngine> {
   const { pool } = pools;
   const { leaseMs } = timing;
@@ -102,6 +104,7 @@ async function build(
   const logWriter = stack.use(
     createLogWriter({
       lane: pools.openLane('logs'),
+      maxLogBytes,
       onGrown: ({ runId, job }) => late.announcer?.logGrown(`log:${runId}.${job}`),
     }),
   );
@@ -140,6 +143,7 @@ async function build(
     schemas: createSpecSchemas(),
     replica: replica.id,
     timing,
+    maxLogBytes,
     sessions,
     leases,
     logWriter,
@@ -181,6 +185,7 @@ async function build(
   return {
     replica: replica.id,
     timing,
+    maxLogBytes,
     pipelines: createPipelines({ pool, checkSpecs }),
     runs: createRunOperations({
       queries: createRunQueries({ pool, plans }),

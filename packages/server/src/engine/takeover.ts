@@ -28,6 +28,8 @@ export interface TakeoverOptions {
   readonly schemas: SpecSchemas;
   readonly replica: string;
   readonly timing: Timing;
+  /** The largest log of an attempt, in bytes. */
+  readonly maxLogBytes: number;
 }
 
 export interface Takeover {
@@ -93,7 +95,7 @@ export async function takeOverInstance(
       attemptLogWindow: LIMITS.attemptLogWindow,
       sessionLogWindow: LIMITS.sessionLogWindow,
       maxMessageBytes: LIMITS.requestBytes,
-      maxLogBytes: LIMITS.logBytes,
+      maxLogBytes: options.maxLogBytes,
       verdicts,
       orphans,
     },

@@ -516,7 +516,8 @@ export declare type Welcome = Message<"conveyor.v1.Welcome"> & {
   orphans: Orphan[];
 
   /**
-   * The largest log of one attempt, in bytes. What is sent beyond is dropped; Finish then says so by `log_lost`.
+   * The largest log of one attempt, in bytes. What is sent beyond is dropped and the log ends TRUNCATED; Finish says so by
+   * `log_lost`, and a Finish that counts more counts as if it did.
    *
    * @generated from field: int64 max_log_bytes = 11;
    */
@@ -1127,7 +1128,7 @@ export declare type LogAck = Message<"conveyor.v1.LogAck"> & {
   offset: bigint;
 
   /**
-   * Bytes up to this offset may be sent.
+   * Bytes up to this offset may be sent; never beyond `max_log_bytes`, at which both offsets stay.
    *
    * @generated from field: int64 window_end = 4;
    */
