@@ -114,6 +114,27 @@ test('a restarted process of the same instance goes on with its attempt where it
   expect(events.map(({ type }) => type)).toContain('AttemptAdopted');
 });
 
+test('a restarted process stops what was cancelled while no process was there', async () => {
+  const [a, b] = system.replicas;
+  const { steps, before } = heldWork('stopped', 100_000);
+  const driver = { name: 'stopper', instanceId: 'stopper-1', adopts: true };
+  const first = await system.startDriver({ ...driver, at: [a!] });
+  const job = await createJob(a!.client, jobOf('stopper', { steps }, { retry }));
+  await stored(job.runId, before.length);
+
+  expect(await first.kill()).toBe('SIGKILL');
+  await b!.client.jobs.cancel(job.jobId);
+  await system.startDriver({ ...driver, at: [b!] });
+  const { state, attempt } = await finishedJob(a!.client, job);
+
+  expect([JobState[state], attempt]).toEqual(['CANCELLED', 1]);
+  const whole = Buffer.concat([before, Buffer.from('stopped: cancelled\n')]);
+  expect(await attemptsOf(a!.client, job.jobId)).toMatchObject([
+    { state: 'CANCELLED', logState: 'SEALED', logSize: whole.length },
+  ]);
+  expect(sha256(await storedLog(a!.client, job.jobId))).toBe(sha256(whole));
+});
+
 test('a restarted process that takes nothing over gives the work back at once', async () => {
   const [a, b] = system.replicas;
   const { gate, steps, before, whole } = heldWork('disowned', 100_000);

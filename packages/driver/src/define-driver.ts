@@ -22,7 +22,9 @@ export interface DriverSettings<Spec = JsonObject> {
   run(context: JobContext<Spec>): Promise<void>;
   /**
    * Goes on with the work of an earlier process of the same instance, from the latest `handle` that it noted by
-   * `checkpoint`, empty when it noted none. Ends as `run` does. Default: such work is given up and tried again elsewhere.
+   * `checkpoint`, empty when it noted none. Ends as `run` does. When it was cancelled while no process was there, the signal is
+   * aborted from the start: stop what lives elsewhere; the attempt is then cancelled, however this ends. Default: such work is given
+   * up and tried again elsewhere.
    */
   adopt?(context: JobContext<Spec>, handle: Buffer): Promise<void>;
 }
