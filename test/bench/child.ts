@@ -10,6 +10,9 @@ export interface Child<Question extends object, Answer> extends AsyncDisposable 
   ask(question: Question): Promise<Answer>;
 }
 
+/** A child that does not end by itself in this time is killed. */
+const endWithinMs = 10_000;
+
 /** Starts `file`, which must call `answer`, and returns once it is ready. */
 export async function startChild<Question extends object, Answer>(
   file: string,
@@ -34,7 +37,9 @@ export async function startChild<Question extends object, Answer>(
     },
     async [Symbol.asyncDispose]() {
       if (child.connected) child.disconnect();
+      const timer = setTimeout(() => child.kill('SIGKILL'), endWithinMs);
       await exited;
+      clearTimeout(timer);
     },
   };
 }

@@ -3,6 +3,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 /** A process that runs. Disposing kills it, if it still does. */
@@ -22,6 +23,9 @@ export interface Process<Ready> extends AsyncDisposable {
   thaw(): void;
 }
 
+/** No process takes so long to start or to stop, whatever else the machine does. */
+const patienceMs = 60_000;
+
 /** Starts a file of this directory, which must call `ready`, and returns once it has. */
 export async function startProcess<Ready>(file: string, settings: object): Promise<Process<Ready>> {
   const child = fork(fileURLToPath(new URL(file, import.meta.url)), [JSON.stringify(settings)], {
@@ -30,11 +34,22 @@ export async function startProcess<Ready>(file: string, settings: object): Promi
   });
   const errors = child.stderr === null ? Promise.resolve('') : text(child.stderr);
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
-  const started = await Promise.race([
-    once(child, 'message').then(([message]) => ({ message: message as Ready })),
-    exited,
-  ]);
+  const started = await inTime(
+    Promise.race([once(child, 'message').then(([message]) => ({ message: message as Ready })), exited]),
+    'start',
+  );
   if (!('message' in started)) throw new Error(`${file} did not start: ${await errors}`);
+
+  /** A process that hangs is killed, and its test fails instead of hanging with it. */
+  async function inTime<T>(work: Promise<T>, verb: string): Promise<T> {
+    const timer = new AbortController();
+    const over = delay(patienceMs, undefined, timer).then(async () => {
+      await kill();
+      throw new Error(`${file} did not ${verb} within ${patienceMs} ms and was killed: ${await errors}`);
+    });
+    over.catch(() => undefined);
+    return await Promise.race([work, over]).finally(() => timer.abort());
+  }
 
   async function kill(): Promise<NodeJS.Signals | null> {
     child.kill('SIGKILL');
@@ -48,7 +63,7 @@ export async function startProcess<Ready>(file: string, settings: object): Promi
     kill,
     async stop() {
       child.kill('SIGTERM');
-      const [code] = await exited;
+      const [code] = await inTime(exited, 'stop');
       if (code !== 0) throw new Error(`${file} ended with ${code}: ${await errors}`);
       return code;
     },

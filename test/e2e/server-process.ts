@@ -1,6 +1,6 @@
 // A process that is one replica of the control plane. SIGTERM stops it in order.
 import { once } from 'node:events';
-import { startConveyor, type Timing } from '@conveyor/server';
+import { type Retention, startConveyor, type Timing } from '@conveyor/server';
 import { processSettings, ready } from './processes.ts';
 
 export interface ServerSettings {
@@ -9,6 +9,8 @@ export interface ServerSettings {
   /** Holds the tokens, which all replicas share. */
   readonly dataDir: string;
   readonly timing?: Timing;
+  /** Default: everything is kept. */
+  readonly retention?: Retention;
   /** Default: 1 GiB. */
   readonly maxLogBytes?: number;
   /** For both doors. Default: plain text. */

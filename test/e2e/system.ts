@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Client, createClient } from '@conveyor/client';
 import { createNodeClient } from '@conveyor/client/node';
-import type { Timing } from '@conveyor/server';
+import type { Retention, Timing } from '@conveyor/server';
 import { Pool, type QueryResultRow } from 'pg';
 import { connectionOptions } from '../../packages/server/src/store/connection-options.ts';
 import { checkLedger } from '../../packages/server/src/store/testing/check-ledger.ts';
@@ -55,6 +55,7 @@ export interface System extends AsyncDisposable {
   /** Opens the session of a raw driver: one slot, a new incarnation, and an instance of the driver's own name, unless Hello says otherwise. */
   openSession(options: RawOptions): Promise<RawSession>;
   newGate(): Gate;
+  readToken(role: 'operator' | 'driver'): Promise<string>;
   query<Row extends QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]>;
 }
 
@@ -65,6 +66,8 @@ export interface SystemOptions {
   readonly timing?: Timing;
   /** Default: 1 GiB. */
   readonly maxLogBytes?: number;
+  /** Default: everything is kept. */
+  readonly retention?: Retention;
   /** Default: a new database of the PostgreSQL that all tests share. */
   readonly openDatabase?: () => Promise<TestDatabase>;
 }
@@ -73,6 +76,7 @@ export async function startSystem({
   replicas: count = 2,
   timing = steadyTiming,
   maxLogBytes,
+  retention = {},
   openDatabase = createTestDatabase,
 }: SystemOptions = {}): Promise<System> {
   await using stack = new AsyncDisposableStack();
@@ -92,6 +96,7 @@ export async function startSystem({
     schema: config.schema,
     dataDir: directory,
     timing,
+    retention,
     ...(maxLogBytes !== undefined && { maxLogBytes }),
   };
   const replicas: Replica[] = [];
@@ -144,6 +149,7 @@ export async function startSystem({
       const file = join(directory, `gate-${randomBytes(4).toString('hex')}`);
       return { file, open: () => writeFile(file, '') };
     },
+    readToken,
     async query<Row extends QueryResultRow>(sql: string, values: unknown[] = []) {
       return (await pool.query<Row>(sql, values)).rows;
     },

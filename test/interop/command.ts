@@ -48,6 +48,9 @@ export async function mustRun(file: string, argv: readonly string[], options: Co
   return stdout;
 }
 
+/** A program that does not end on a signal in this time is killed. */
+const endWithinMs = 30_000;
+
 /** A program that goes on until it is ended; what it writes to standard error is written to ours. */
 export interface Program extends AsyncDisposable {
   /** Sends the signal and returns once the program has ended. */
@@ -60,7 +63,9 @@ export function startProgram(file: string, argv: readonly string[], env: Readonl
   const ended = once(child, 'exit');
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     child.kill(signal);
+    const timer = setTimeout(() => child.kill('SIGKILL'), endWithinMs);
     await ended;
+    clearTimeout(timer);
   };
   return { end, [Symbol.asyncDispose]: () => end('SIGKILL') };
 }

@@ -18,10 +18,10 @@ import {
 import { createNodeClient } from '@conveyor/client/node';
 import { RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import type { ServerProcess } from '../bench/server-process.ts';
+import { startProxy } from '../../packages/server/src/store/testing/proxy.ts';
 import { temporaryDirectory } from '../bench/temporary-directory.ts';
 import type { Checklist } from './checklist.ts';
 import { type Program, mustRun, startProgram } from './command.ts';
-import { startProxy } from './severable-proxy.ts';
 import { type Python, repository } from './toolchains.ts';
 
 const limitMs = 90_000;
@@ -132,7 +132,8 @@ const checks: Record<string, (stage: Stage, signal: AbortSignal) => Promise<void
 
   async 'sends a long log over connections that break, without a gap or a repeat'(stage, signal) {
     const lines = 150_000;
-    await using proxy = await startProxy(stage.server.grpcAddress);
+    const [host = '', port = ''] = stage.server.grpcAddress.split(':');
+    await using proxy = await startProxy({ host, port: Number(port) });
     await using _ = startBuilder(stage, 'python-severed', proxy.address);
     const runId = await runBuild(stage, `seq -f 'line %.0f of a log that takes a while to send' 1 ${lines}`);
     for (const line of [1_000, 60_000, 120_000]) {

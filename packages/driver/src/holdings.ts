@@ -21,12 +21,14 @@ import { JobFailure, JobStopped } from './job-failure.ts';
 import type { Logger } from './logger.ts';
 import type { SpoolBounds } from './log-spool.ts';
 import type { Outbox } from './outbox.ts';
+import { PastAttempts } from './past-attempts.ts';
 
 export class Holdings<Spec> {
   readonly #settings: DriverSettings<Spec>;
   readonly #slots: number;
   readonly #logger: Logger;
   readonly #held = new Map<string, Attempt>();
+  readonly #past = new PastAttempts();
   /** Those of the held that have not started. */
   readonly #claimed = new Set<Attempt>();
   /** Those whose work has not ended, held or not: each occupies a slot. */
@@ -169,27 +171,30 @@ export class Holdings<Spec> {
   #judge(attempt: Attempt, { kind, start, logOffset, cancel: phase }: Verdict): void {
     switch (kind) {
       case VerdictKind.START:
-        if (start !== undefined) this.#start(start);
-        return;
+        if (attempt.claim !== undefined && start !== undefined) return this.#start(start);
+        return this.#keep(attempt, start?.logOffset ?? logOffset, phase);
       case VerdictKind.KEEP:
-        if (attempt.claim !== undefined) this.#outbox?.say(attempt.claim);
-        else attempt.resume(Number(logOffset), this.#bounds.windowBytes);
-        cancel(attempt, phase, 'cancelled while the driver was away');
-        return;
+        return this.#keep(attempt, logOffset, phase);
       case VerdictKind.FINISHED:
-        this.#release(attempt, 'it has ended');
-        return;
+        return this.#release(attempt, 'it has ended');
       case VerdictKind.STOP:
       case VerdictKind.UNSPECIFIED:
-        this.#release(attempt, 'it is no longer held by this driver');
-        return;
+        break;
     }
+    // What a verdict of another kind would mean is not known: nothing may go on without a word that allows it.
+    this.#release(attempt, 'it is no longer held by this driver');
+  }
+
+  #keep(attempt: Attempt, logOffset: bigint, phase: CancelPhase): void {
+    if (attempt.claim !== undefined) this.#outbox?.say(attempt.claim);
+    else attempt.resume(Number(logOffset), this.#bounds.windowBytes);
+    cancel(attempt, phase, 'cancelled while the driver was away');
   }
 
   #takeOver({ offer, checkpoint, cancel: phase }: Orphan): void {
-    if (offer === undefined) return;
+    if (offer === undefined || this.#held.has(offer.attemptId)) return;
     const key = keyOf(offer);
-    if (this.#settings.adopt === undefined || this.#draining) {
+    if (this.#settings.adopt === undefined || this.#draining || this.#past.has(key.id)) {
       this.#outbox?.say(disownFrame(key));
       return;
     }
@@ -202,13 +207,18 @@ export class Holdings<Spec> {
     const known = this.#find(offer);
     if (known !== undefined) {
       if (known.claim !== undefined) this.#outbox?.say(known.claim);
-    } else if (this.#draining) {
-      this.#outbox?.say(rejectFrame(keyOf(offer), 'the driver is draining'));
-    } else if (this.#claimed.size + this.#working.size >= this.#slots) {
-      this.#outbox?.say(rejectFrame(keyOf(offer), 'no slot is free'));
-    } else {
-      this.#claim(new Attempt(offer, acceptFrame(keyOf(offer)), undefined, this.#speak));
+      return;
     }
+    const objection = this.#objectionTo(offer);
+    if (objection !== undefined) this.#outbox?.say(rejectFrame(keyOf(offer), objection));
+    else this.#claim(new Attempt(offer, acceptFrame(keyOf(offer)), undefined, this.#speak));
+  }
+
+  #objectionTo({ attemptId }: Offer): string | undefined {
+    if (this.#draining) return 'the driver is draining';
+    if (this.#held.has(attemptId)) return 'the attempt is held with another fence';
+    if (this.#past.has(attemptId)) return 'the attempt was held before';
+    return this.#claimed.size + this.#working.size >= this.#slots ? 'no slot is free' : undefined;
   }
 
   #claim(attempt: Attempt): void {
@@ -265,6 +275,7 @@ export class Holdings<Spec> {
   #release(attempt: Attempt, why: string): void {
     this.#held.delete(attempt.id);
     this.#claimed.delete(attempt);
+    this.#past.add(attempt.id);
     this.#outbox?.forget(attempt);
     attempt.log.close();
     if (attempt.running) attempt.stop.request(new JobStopped('revoked', why), true);

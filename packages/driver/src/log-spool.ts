@@ -154,12 +154,16 @@ export class LogSpool {
     return { offset, channel: run.channel, unixMs: run.unixMs, data };
   }
 
-  /** All bytes before `offset` are durable; bytes up to `windowEnd` may be sent. */
+  /**
+   * All bytes before `offset` are durable; bytes up to `windowEnd` may be sent. Nobody can have what was never sent, so of an
+   * offset beyond counts what was: the CRC at the end tells.
+   */
   acknowledge(offset: number, windowEnd: number): void {
     this.#windowEnd = Math.max(this.#windowEnd, windowEnd);
-    if (offset <= this.#durable || offset > this.#written) return;
-    this.#durable = offset;
-    if (this.#sent < offset) this.#sent = offset;
+    const durable = Math.min(offset, this.#crcEnd);
+    if (durable <= this.#durable) return;
+    this.#durable = durable;
+    if (this.#sent < durable) this.#sent = durable;
     this.#release();
     this.#admit();
   }
@@ -191,7 +195,7 @@ export class LogSpool {
   restart(offset: number, windowBytes: number): void {
     this.#rewoundTo = -1;
     this.rewind(offset);
-    this.#windowEnd = offset + windowBytes;
+    this.#windowEnd = Math.min(offset, this.#sent) + windowBytes;
   }
 
   /** Drops what is held and what is written from now on; writers that wait go on. */

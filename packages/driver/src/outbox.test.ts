@@ -12,6 +12,7 @@ function createOutbox(limits: Partial<OutboxLimits> = {}) {
   const messages: string[][] = [];
   const sizes: number[] = [];
   const sent: (() => void)[] = [];
+  let overflows = 0;
   const outbox = new Outbox(
     (message, done) => {
       const { frames } = fromBinary(SessionRequestSchema, message);
@@ -28,8 +29,9 @@ function createOutbox(limits: Partial<OutboxLimits> = {}) {
       sent.push(done);
     },
     { maxMessageBytes: 1 << 20, sessionLogWindow: 1 << 30, ...limits },
+    () => overflows++,
   );
-  return { outbox, messages, sizes, release: () => sent.shift()?.() };
+  return { outbox, messages, sizes, release: () => sent.shift()?.(), overflows: () => overflows };
 }
 
 function startAttempt(outbox: Outbox, attemptId: string, windowBytes = 1 << 30): Attempt {
@@ -45,6 +47,20 @@ const succeeded = { outcome: 1, failureClass: 0, message: '', exitCode: undefine
 const KiB = 1024;
 
 describe('an outbox', () => {
+  test('tells when more waits than may, and takes no more', async () => {
+    const { outbox, messages, release, overflows } = createOutbox();
+    outbox.say(acceptFrame({ id: 'first', fence: 1 }));
+    await expect.poll(() => messages.length).toBe(1);
+    const frame = acceptFrame({ id: 'a', fence: 1 });
+    for (let said = 0; said < 50_000; said++) outbox.say(frame);
+    expect(overflows()).toBe(0);
+    outbox.say(acceptFrame({ id: 'last', fence: 1 }));
+    expect(overflows()).toBe(1);
+    release();
+    await expect.poll(() => messages.flat().length).toBe(50_001);
+    expect(messages.flat()).not.toContain('accept last');
+  });
+
   test('puts what is said in one turn into one message', async () => {
     const { outbox, messages } = createOutbox();
     for (const id of ['a', 'b', 'c']) outbox.say(acceptFrame({ id, fence: 1 }));

@@ -17,6 +17,9 @@ export type SendMessage = (message: Buffer, sent: () => void) => void;
 /** How long frames wait for company. */
 const coalesceMs = 2;
 
+/** Control frames that may wait: more than an honest control plane, which reads what it asks for, can cause. */
+const maxControlFrames = 50_000;
+
 /** Log bytes of one message: what a control frame can be behind. */
 const logBytesOfMessage = 256 * 1024;
 
@@ -27,6 +30,7 @@ export class Outbox {
   readonly #send: SendMessage;
   readonly #maxMessageBytes: number;
   readonly #sessionLogWindow: number;
+  readonly #overflow: () => void;
   #control: Frame[] = [];
   /** Attempts that may have something to say. */
   readonly #speakers = new Set<Attempt>();
@@ -39,14 +43,20 @@ export class Outbox {
   #message: DriverFrame[] = [];
   #messageBytes = 0;
 
-  constructor(send: SendMessage, { maxMessageBytes, sessionLogWindow }: OutboxLimits) {
+  /** @param overflow Called when more waits than may; what is said from then on is dropped. */
+  constructor(send: SendMessage, { maxMessageBytes, sessionLogWindow }: OutboxLimits, overflow: () => void) {
     this.#send = send;
+    this.#overflow = overflow;
     this.#maxMessageBytes = maxMessageBytes;
     this.#sessionLogWindow = sessionLogWindow;
   }
 
   /** Says one control frame. */
   say(frame: Frame): void {
+    if (this.#control.length === maxControlFrames) {
+      this.#overflow();
+      return;
+    }
     this.#control.push(frame);
     this.#schedule(true);
   }

@@ -37,6 +37,8 @@ const welcomeTimeoutMs = 10_000;
 const leaveTimeoutMs = 2_000;
 const maxMessageBytes = 1024 * 1024;
 const maxUnansweredHeartbeats = 2;
+/** What a timer can wait for; longer is as good. */
+const maxTimerMs = 2 ** 31 - 1;
 
 export function openSession(stream: SessionStream, hello: DriverFrame, handlers: SessionHandlers): Session {
   const { promise: ended, resolve } = Promise.withResolvers<SessionEnd>();
@@ -76,14 +78,20 @@ export function openSession(stream: SessionStream, hello: DriverFrame, handlers:
     outbox?.say(heartbeatFrame(seq));
   };
   const welcome = (frame: Welcome): void => {
+    const heartbeatMs = milliseconds(frame.heartbeatInterval);
+    leaseMs = milliseconds(frame.leaseDuration);
+    if (leaseMs <= 0 || heartbeatMs <= 0) {
+      abandon('a Welcome without a lease');
+      return;
+    }
     clearTimeout(deadline);
     welcomedAtMs = performance.now();
-    leaseMs = milliseconds(frame.leaseDuration);
-    outbox = new Outbox(send, {
+    const limits = {
       maxMessageBytes: Math.min(maxMessageBytes, frame.maxMessageBytes),
       sessionLogWindow: Number(frame.sessionLogWindow),
-    });
-    beat = setInterval(sendHeartbeat, milliseconds(frame.heartbeatInterval));
+    };
+    outbox = new Outbox(send, limits, () => abandon('the control plane does not read what it asks for'));
+    beat = setInterval(sendHeartbeat, heartbeatMs);
     handlers.renewed(openedAtMs, leaseMs);
     handlers.welcomed(frame, outbox);
   };
@@ -131,5 +139,5 @@ export function openSession(stream: SessionStream, hello: DriverFrame, handlers:
 }
 
 function milliseconds(duration: Duration | undefined): number {
-  return duration === undefined ? 0 : Number(duration.seconds) * 1000 + duration.nanos / 1e6;
+  return duration === undefined ? 0 : Math.min(maxTimerMs, Number(duration.seconds) * 1000 + duration.nanos / 1e6);
 }

@@ -21,7 +21,7 @@ type ServerFrameInit = NonNullable<MessageInitShape<typeof ServerFrameSchema>['f
 type DriverFrameCase = NonNullable<DriverFrame['frame']['case']>;
 type DriverFrameValue<Case extends DriverFrameCase> = Extract<DriverFrame['frame'], { case: Case }>['value'];
 type OfferInit = Omit<Partial<Offer>, '$typeName' | '$unknown'>;
-type Stream = ServerDuplexStream<SessionRequest, SessionResponse>;
+type Stream = ServerDuplexStream<SessionRequest, SessionResponse | Uint8Array>;
 
 /** One stream that a driver opened. */
 export class ScriptedSession {
@@ -80,6 +80,11 @@ export class ScriptedSession {
     const $unknown = [{ no: 900, wireType: 2, data: Uint8Array.of(1, 7) }];
     const frame = Object.assign(create(ServerFrameSchema), { $unknown });
     this.#stream.write(create(SessionResponseSchema, { frames: [frame] }));
+  }
+
+  /** Sends a message of these bytes, whatever they are. */
+  sendBytes(bytes: Uint8Array): void {
+    this.#stream.write(bytes);
   }
 
   /** Takes the next frame of a kind, waiting for it; frames of other kinds stay. */
@@ -165,7 +170,8 @@ export class ScriptedServer implements AsyncDisposable {
           responseStream: true,
           requestSerialize: (message: SessionRequest) => Buffer.from(toBinary(SessionRequestSchema, message)),
           requestDeserialize: (bytes: Buffer) => fromBinary(SessionRequestSchema, bytes),
-          responseSerialize: (message: SessionResponse) => Buffer.from(toBinary(SessionResponseSchema, message)),
+          responseSerialize: (message: SessionResponse | Uint8Array) =>
+            Buffer.from(message instanceof Uint8Array ? message : toBinary(SessionResponseSchema, message)),
           responseDeserialize: (bytes: Buffer) => fromBinary(SessionResponseSchema, bytes),
         },
       },

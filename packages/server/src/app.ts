@@ -4,6 +4,7 @@ import pino, { type Logger } from 'pino';
 import { type Api, type Authenticate, createApi, type Door, type DoorOptions } from './api/api.ts';
 import type { RequestListener } from './api/http/request-listener.ts';
 import { DEFAULT_TIMING, LIMITS, type Timing } from './core/limits.ts';
+import { assertRetention, type Retention } from './core/retention.ts';
 import type { ResolveSecrets } from './engine/offers.ts';
 import { startEngine } from './engine/start-engine.ts';
 import { buildOrUndo, type Teardown } from './engine/teardown.ts';
@@ -46,6 +47,8 @@ export interface ConveyorOptions {
   readonly timing?: Timing;
   /** The largest log of an attempt, in bytes, at least 1: the same at every replica. Default: 1 GiB. */
   readonly maxLogBytes?: number;
+  /** How long finished runs and logs are kept. Every replica keeps to its own: give all the same. Default: for ever. */
+  readonly retention?: Retention;
   /** Default: a pino logger on standard error at level `info`. */
   readonly logger?: Logger;
 }
@@ -65,6 +68,7 @@ export interface Conveyor extends AsyncDisposable {
 
 /**
  * Starts a control plane.
+ * @throws RangeError when a setting of `retention` cannot be kept to.
  * @throws DatabaseStartError when the database cannot be started, reached or migrated.
  * @throws DoorError when a door cannot be opened.
  * @throws RangeError when `maxLogBytes` is out of bounds.
@@ -74,6 +78,8 @@ export function startConveyor(options: ConveyorOptions): Promise<Conveyor> {
 }
 
 async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyor> {
+  const { retention = {} } = options;
+  assertRetention(retention);
   const log = options.logger ?? pino({ name: 'conveyor' }, pino.destination({ dest: 2, sync: true }));
   const { schema = DEFAULT_SCHEMA, maxLogBytes = LIMITS.logBytes } = options;
   if (!Number.isSafeInteger(maxLogBytes) || maxLogBytes < 1) {
@@ -95,6 +101,7 @@ async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyo
       version: VERSION,
       timing: options.timing ?? DEFAULT_TIMING,
       maxLogBytes,
+      retention,
       resolveSecrets: options.resolveSecrets,
       log: log.child({ component: 'engine' }),
     }),

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type JobDefinition } from '../src/core/definition.ts';
 import type { DriverFrame, HeldAttempt, ServerFrame } from '../src/core/frames.ts';
 import { type AttemptKey, formatAttemptId } from '../src/core/ids.ts';
-import { DEFAULT_TIMING, LIMITS } from '../src/core/limits.ts';
+import { DEFAULT_TIMING } from '../src/core/limits.ts';
 import { RefusedError } from '../src/core/refusal.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import type { DriverSession } from '../src/engine/engine.ts';
@@ -29,8 +29,7 @@ let sql: Client;
 beforeAll(async () => {
   database = await createTestDatabase();
   pools = [await createPools(database.config), await createPools(database.config)];
-  const { schema } = database.config;
-  const options = { schema, version: 'test', timing: DEFAULT_TIMING, maxLogBytes: LIMITS.logBytes, log };
+  const options = { schema: database.config.schema, version: 'test', timing: DEFAULT_TIMING, log };
   engines = await Promise.all(pools.map((one) => startEngine({ ...options, pools: one })));
   sql = new Client(connectionOptions(database.config, 'test'));
   await sql.connect();

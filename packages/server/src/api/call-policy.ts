@@ -51,7 +51,8 @@ export function createCallPolicy(access: Access, log: Logger, stopping: AbortSig
     explain,
     async admit(context) {
       try {
-        await access.admit(context);
+        // Who calls is looked up in the database, which may be away for longer than the caller waits.
+        await unlessAborted(access.admit(context), context.signal);
       } catch (error) {
         throw openCall(context.method.name).failed(error);
       }

@@ -28,6 +28,8 @@ export const LIMITS = {
   /** Unacknowledged log bytes of one attempt, and of one session. */
   attemptLogWindow: 1_048_576,
   sessionLogWindow: 8_388_608,
+  /** What drivers said of running attempts and that waits for a flush, of all sessions; beyond, sessions end. */
+  pendingLogBytes: 268_435_456,
   annotations: 100,
   sections: 1_000,
   slots: 10_000,
@@ -35,6 +37,10 @@ export const LIMITS = {
   sessions: 20_000,
   /** Commands that wait for a flush, over all lanes; more are refused. */
   pendingCommands: 100_000,
+  /** Definitions, params and labels of new runs that wait for a flush, as JSON, roughly; more are refused. */
+  pendingCreateBytes: 134_217_728,
+  /** Reads and small changes that wait for a connection; more are refused. */
+  pendingQueries: 10_000,
 } as const;
 
 /** What replicas and drivers agree on about leases. */
@@ -44,5 +50,8 @@ export interface Timing {
   /** How often a driver renews it. */
   readonly heartbeatMs: number;
 }
+
+/** When no replica has been seen for so long, the database, or every replica, was away: leases that ran out meanwhile say nothing. */
+export const OUTAGE_MS = 5_000;
 
 export const DEFAULT_TIMING: Timing = { leaseMs: 30_000, heartbeatMs: 5_000 };

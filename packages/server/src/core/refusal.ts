@@ -49,6 +49,19 @@ export function isRefusal(value: unknown): value is Refusal {
   return typeof value === 'object' && value !== null && 'refused' in value;
 }
 
+/** Refuses what the database could not do now; the same may succeed later. */
+export function databaseUnavailable(message: string): RefusedError {
+  return new RefusedError({ refused: 'DATABASE_UNAVAILABLE', message });
+}
+
+/** Why work that the database did not finish in the time that its connection allows failed. */
+export const TOO_SLOW = 'the database did not get to it in time: try again later';
+
+/** Refuses what would have to wait behind too much already. */
+export function overloaded(waiting: string): RefusedError {
+  return databaseUnavailable(`${waiting} wait for the database already: try again later`);
+}
+
 /** Refuses a request for its wrong fields. */
 export function invalidFields(violations: readonly FieldViolation[]): Refusal {
   const [first] = violations;

@@ -10,19 +10,20 @@ import type { JsonObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Plan } from '../core/plan.ts';
 import type { RunSlice } from '../core/run-state.ts';
-import type { Refusal } from '../core/refusal.ts';
+import { overloaded, type Refusal } from '../core/refusal.ts';
 import { dueOf } from '../core/settle.ts';
-import type { Labels } from '../core/views.ts';
+import type { Labels, RunView } from '../core/views.ts';
 import { enqueue, type QueueInsert } from '../store/attempt-rows.ts';
-import { type DefinitionDigest, insertDefinitions } from '../store/definition-rows.ts';
+import { DEFINITION_TRUST_MS, type DefinitionDigest, insertDefinitions } from '../store/definition-rows.ts';
 import type { Lane } from '../store/lane.ts';
 import { type EventWrite, insertEvents, insertJobs, type JobWrite, readClock } from '../store/ledger-rows.ts';
 import { claimRequestIds, findRequestIds, insertRuns, type RunInsert } from '../store/run-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
 import type { FlushOptions } from './flush.ts';
+import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
-import { overloaded } from './ledger.ts';
+import { answerAgain } from './request-ids.ts';
 import type { RunContext } from './run-context.ts';
 
 const MAX_FLUSH = 500;
@@ -30,6 +31,9 @@ const MAX_FLUSH = 500;
 const LARGE_JOBS = 500;
 /** Jobs of one flush; one run may have more, and then is alone. */
 const MAX_JOBS = 2_000;
+
+/** Behind so many runs the size of each that comes is counted. */
+const UNCOUNTED_RUNS = 200;
 
 /** A run that has passed every check. */
 export interface CheckedRun {
@@ -44,8 +48,8 @@ export interface CheckedRun {
 }
 
 export interface Creates extends AsyncDisposable {
-  /** Stores a run and resolves with its id once it is committed; with that of an earlier one when its request id is a repetition. */
-  create(run: CheckedRun): Promise<RunId | Refusal>;
+  /** Stores a run and resolves once it is committed; with an earlier one when its request id is a repetition. */
+  create(run: CheckedRun): Promise<CreatedRun | Refusal>;
 }
 
 export interface CreatesOptions {
@@ -67,13 +71,15 @@ interface Item {
   readonly run: CheckedRun;
   readonly runId: RunId;
   readonly plan: Plan;
-  answer(runId: RunId | Refusal): void;
+  answer(created: CreatedRun | Refusal): void;
   readonly fail: (error: unknown) => void;
 }
 
 interface Outcome {
-  readonly answers: ReadonlyMap<Item, RunId | Refusal>;
+  readonly answers: ReadonlyMap<Item, CreatedRun | Refusal>;
   readonly begun: readonly BegunRun[];
+  /** The definitions that it made sure of. */
+  readonly defined: Iterable<DefinitionDigest>;
 }
 
 /** A new run and the rows that it begins with. */
@@ -85,17 +91,25 @@ interface BegunRun {
   readonly events: readonly EventWrite[];
   readonly queue: readonly QueueInsert[];
   readonly notice: NewRunNotice;
+  readonly view: RunView;
 }
 
 export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesOptions): Creates {
-  // Definitions that are known to be committed, by digest; forgotten together when there are many.
-  const stored = new Set<DefinitionDigest>();
+  // Until when definitions that are committed may be relied on, by digest; forgotten together when there are many.
+  const stored = new Map<DefinitionDigest, number>();
 
-  async function flush(on: Lane, items: readonly Item[]): Promise<readonly Item[]> {
+  let waitingBytes = 0;
+
+  async function flush(on: Lane, items: readonly Item[], signal: AbortSignal): Promise<readonly Item[]> {
     const { now, later } = withinJobs(items);
-    const { answers, begun } = await inTransaction(on, (tx, begun) => insertAll(tx, begun, now, stored));
+    const untilMs = performance.now() + DEFINITION_TRUST_MS;
+    const { answers, begun, defined } = await inTransaction(
+      on,
+      (tx, begun) => insertAll(tx, begun, now, stored),
+      signal,
+    );
     if (stored.size > 10_000) stored.clear();
-    for (const item of now) stored.add(item.run.digest);
+    for (const digest of defined) stored.set(digest, untilMs);
     for (const { context, after } of begun) flushing.cache.keep(context, undefined, after.run, after.jobs);
     onCreated(begun.map(({ notice }) => notice));
     for (const [item, answer] of answers) item.answer(answer);
@@ -105,7 +119,7 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
   const groupOn = (on: Lane) =>
     createGroupCommit<Item>({
       maxItems: MAX_FLUSH,
-      flush: (items) => flush(on, items),
+      flush: (items, signal) => flush(on, items, signal),
       fail: (item, error) => item.fail(error),
     });
   const group = groupOn(lane);
@@ -113,16 +127,31 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
 
   return {
     create(run) {
-      if (group.waiting() + largeGroup.waiting() >= LIMITS.pendingCommands) return Promise.reject(overloaded());
+      const waiting = group.waiting() + largeGroup.waiting();
+      if (waiting >= LIMITS.pendingCommands) return Promise.reject(overloaded(`${LIMITS.pendingCommands} runs`));
+      const bytes = waiting < UNCOUNTED_RUNS ? 0 : bytesOf(run);
+      if (waitingBytes + bytes > LIMITS.pendingCreateBytes) {
+        return Promise.reject(overloaded(`${LIMITS.pendingCreateBytes} bytes of new runs`));
+      }
       const plan = flushing.plans.put(run.digest, run.definition);
       const runId = makeRunId(Date.now(), randomBytes(10));
       const chosen = plan.jobs.length > LARGE_JOBS ? largeGroup : group;
-      return new Promise((answer, fail) => chosen.add({ run, runId, plan, answer, fail }));
+      waitingBytes += bytes;
+      return new Promise<CreatedRun | Refusal>((answer, fail) =>
+        chosen.add({ run, runId, plan, answer, fail }),
+      ).finally(() => {
+        waitingBytes -= bytes;
+      });
     },
     async [Symbol.asyncDispose]() {
       await Promise.all([group[Symbol.asyncDispose](), largeGroup[Symbol.asyncDispose]()]);
     },
   };
+}
+
+/** What a run that waits keeps in memory, roughly. */
+function bytesOf({ definition, params, labels }: CheckedRun): number {
+  return JSON.stringify([definition, params, labels]).length;
 }
 
 function withinJobs(items: readonly Item[]): { now: readonly Item[]; later: readonly Item[] } {
@@ -138,16 +167,17 @@ async function insertAll(
   tx: Tx,
   begun: Promise<unknown>,
   items: readonly Item[],
-  stored: ReadonlySet<DefinitionDigest>,
+  stored: ReadonlyMap<DefinitionDigest, number>,
 ): Promise<Outcome> {
   const [nowMs] = await Promise.all([readClock(tx), begun]);
   const answers = await settleRequestIds(tx, items, nowMs);
   const fresh = items.filter((item) => !answers.has(item));
-  const definitions = new Map(
-    fresh.filter(({ run }) => !stored.has(run.digest)).map(({ run }) => [run.digest, run.definition]),
-  );
+  const definitions = new Map<DefinitionDigest, Definition>();
+  for (const { run } of fresh) {
+    if ((stored.get(run.digest) ?? 0) < performance.now()) definitions.set(run.digest, run.definition);
+  }
   const runs = fresh.map((item) => beginRun(item, nowMs));
-  for (const item of fresh) answers.set(item, item.runId);
+  fresh.forEach((item, i) => answers.set(item, { runId: item.runId, view: runs[i]?.view }));
   if (runs.length > 0) {
     await Promise.all([
       definitions.size > 0 && insertDefinitions(tx, definitions, nowMs),
@@ -169,37 +199,36 @@ async function insertAll(
       ),
     ]);
   }
-  return { answers, begun: runs };
+  return { answers, begun: runs, defined: definitions.keys() };
 }
 
 /** Answers the items whose request id was used before, here or by an earlier request. */
-async function settleRequestIds(tx: Tx, items: readonly Item[], nowMs: number): Promise<Map<Item, RunId | Refusal>> {
-  const answers = new Map<Item, RunId | Refusal>();
+async function settleRequestIds(
+  tx: Tx,
+  items: readonly Item[],
+  nowMs: number,
+): Promise<Map<Item, CreatedRun | Refusal>> {
+  const answers = new Map<Item, CreatedRun | Refusal>();
   const asked = items.flatMap((item) => {
     const { request, project } = item.run;
     if (request === undefined) return [];
     return [{ item, project, requestId: request.id, bodyDigest: request.bodyDigest, runId: item.runId }];
   });
   if (asked.length === 0) return answers;
-  const claimed = await claimRequestIds(tx, asked, nowMs);
-  const repeated = asked.filter((row) => !claimed.has(row.runId));
-  if (repeated.length === 0) return answers;
-  const earlier = await findRequestIds(tx, repeated);
-  for (const { item, project, requestId, bodyDigest } of repeated) {
-    const found = earlier.find((row) => row.project === project && row.requestId === requestId);
-    if (found === undefined) throw new Error('a request id that was taken is gone');
-    const same = Buffer.compare(found.bodyDigest, bodyDigest) === 0;
-    answers.set(item, same ? found.runId : requestIdReused(requestId, found.runId));
+  for (let open = asked; open.length > 0; ) {
+    const claimed = await claimRequestIds(tx, open, nowMs);
+    const repeated = open.filter((row) => !claimed.has(row.runId));
+    if (repeated.length === 0) break;
+    const earlier = await findRequestIds(tx, repeated);
+    // One that was forgotten in between is free.
+    open = [];
+    for (const row of repeated) {
+      const found = earlier.find(({ project, requestId }) => project === row.project && requestId === row.requestId);
+      if (found === undefined) open.push(row);
+      else answers.set(row.item, answerAgain(row, found));
+    }
   }
   return answers;
-}
-
-function requestIdReused(requestId: string, runId: RunId): Refusal {
-  return {
-    refused: 'REQUEST_ID_REUSED',
-    message: `request_id ${JSON.stringify(requestId)} was used with another request: take a new one for each new request`,
-    metadata: { run_id: runId },
-  };
 }
 
 function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
@@ -251,5 +280,27 @@ function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
     events: writes,
     queue,
     notice: { runId, drivers: [...new Set(queue.map((entry) => entry.driver))], dueMs },
+    view: viewOf(insert, run.definition, nowMs),
+  };
+}
+
+function viewOf(run: RunInsert, definition: Definition, createdMs: number): RunView {
+  const { runId, project, pipeline, revision, params, labels, trigger, rerunOf, header } = run;
+  return {
+    runId,
+    project,
+    ...(pipeline !== undefined && { pipeline }),
+    ...(revision !== undefined && { revision }),
+    state: header.state,
+    params,
+    labels,
+    trigger,
+    counts: header.counts,
+    seq: header.seq,
+    ...(rerunOf !== undefined && { rerunOf }),
+    createdMs,
+    ...(header.startedMs !== undefined && { startedMs: header.startedMs }),
+    ...(header.finishedMs !== undefined && { finishedMs: header.finishedMs }),
+    definition,
   };
 }

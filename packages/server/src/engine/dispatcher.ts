@@ -61,12 +61,14 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     ring.resolve();
   }
 
-  async function round(): Promise<void> {
+  async function round(signal: AbortSignal): Promise<void> {
     const drivers = [...woken].filter((driver) => sessions.of(driver).some((session) => session.room() > 0));
     woken.clear();
     if (drivers.length === 0) return;
-    const { offers, outcome, again, missed } = await inTransaction(lane, (tx, begun) =>
-      claimRound(tx, begun, drivers, heads, options),
+    const { offers, outcome, again, missed } = await inTransaction(
+      lane,
+      (tx, begun) => claimRound(tx, begun, drivers, heads, options),
+      signal,
     );
     if (outcome !== undefined) {
       keepCommitted(outcome, options.flushing.cache);
@@ -97,7 +99,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
         }
         ring = Promise.withResolvers();
         if (signal.aborted) return;
-        await round().catch(async (error: unknown) => {
+        await round(signal).catch(async (error: unknown) => {
+          if (signal.aborted) return;
           log.warn({ err: error }, 'claiming jobs failed, trying again');
           await pause(FAILED_PAUSE_MS);
         });

@@ -1,17 +1,27 @@
 // Natural group commit: one flush in flight, and what arrives meanwhile goes into the next. Alone an item is flushed at once,
-// under load a flush carries hundreds. A flush that fails is cut in halves, so that a bad item fails alone; while the database is
-// away everything waits.
+// under load a flush carries hundreds. A flush that fails is cut in halves, so that a bad item fails alone. While the database is
+// away everything waits, in order, and what has waited for too long fails.
 import { setTimeout as delay } from 'node:timers/promises';
-import { isOutage } from '../store/outage.ts';
+import { databaseUnavailable, TOO_SLOW } from '../core/refusal.ts';
+import { DatabaseAway, isOutage, isTooSlow } from '../store/outage.ts';
 
 const OUTAGE_PAUSE_MS = 100;
+/** How long a flush waits for a connection before the items are looked at again. */
+const CONNECTION_MS = 1_000;
+const PATIENCE_MS = 15_000;
 
 export interface GroupCommitOptions<T> {
   readonly maxItems: number;
-  /** Commits the items together and answers them. Returns those that have to go into a later flush. */
-  readonly flush: (items: readonly T[]) => Promise<readonly T[]>;
-  /** Answers an item whose flush failed for its own reason, or that a stop left behind. */
+  /**
+   * Commits the items together and answers them. Returns those that have to go into a later flush. When it throws, none of them was
+   * committed.
+   * @param signal Aborts when it shall not wait for a connection any more.
+   */
+  readonly flush: (items: readonly T[], signal: AbortSignal) => Promise<readonly T[]>;
+  /** Answers an item whose flush failed for its own reason, that waited too long in an outage, or that a stop left behind. */
   readonly fail: (item: T, error: unknown) => void;
+  /** How long an item waits for a database that is away. Default: 15 s. */
+  readonly patienceMs?: number;
 }
 
 /** Disposing fails what waits, after the flush in flight. */
@@ -21,51 +31,97 @@ export interface GroupCommit<T> extends AsyncDisposable {
   waiting(): number;
 }
 
-export function createGroupCommit<T>({ maxItems, flush, fail }: GroupCommitOptions<T>): GroupCommit<T> {
+interface Entry<T> {
+  readonly item: T;
+  readonly atMs: number;
+}
+
+export function createGroupCommit<T>({
+  maxItems,
+  flush,
+  fail,
+  patienceMs = PATIENCE_MS,
+}: GroupCommitOptions<T>): GroupCommit<T> {
   const stopping = new AbortController();
-  const queue: T[] = [];
+  const queue: Entry<T>[] = [];
   let running: Promise<void> | undefined;
+  /** Ends the wait of the flush in flight for a connection. */
+  let connecting: AbortController | undefined;
 
   async function drive(): Promise<void> {
     // Frames that were read in the same turn of the event loop share a flush.
     await new Promise(setImmediate);
     while (queue.length > 0) {
-      const items = queue.splice(0, maxItems);
-      if (stopping.signal.aborted) for (const item of items) fail(item, stopping.signal.reason);
-      else queue.unshift(...(await settle(items)));
+      const entries = queue.splice(0, maxItems);
+      if (stopping.signal.aborted) for (const { item } of entries) fail(item, stopping.signal.reason);
+      else queue.unshift(...(await settle(entries)));
     }
     running = undefined;
   }
 
   /** Returns the items to try again. */
-  async function settle(items: readonly T[]): Promise<readonly T[]> {
+  async function settle(entries: readonly Entry<T>[]): Promise<readonly Entry<T>[]> {
     try {
-      return await flush(items);
+      return await commit(entries);
     } catch (error) {
       if (isOutage(error)) {
         await delay(OUTAGE_PAUSE_MS, undefined, stopping).catch(() => undefined);
-        return items;
+        const away = databaseUnavailable(
+          `the database has been away for ${patienceMs / 1_000} s, and nothing was changed: try again later`,
+        );
+        failOverdue(queue.splice(0, overdueCount(queue)), away);
+        return failOverdue(entries, away);
       }
-      const [first] = items;
-      if (first !== undefined && items.length === 1) {
-        fail(first, error);
+      const reason = isTooSlow(error) ? databaseUnavailable(TOO_SLOW) : error;
+      const [first] = entries;
+      if (first !== undefined && entries.length === 1) {
+        fail(first.item, reason);
         return [];
       }
-      const half = items.length >> 1;
-      const again = await settle(items.slice(0, half));
+      // When the database is slow, or locked, the search for the bad item must not become what everybody waits for.
+      const open = isTooSlow(error) ? failOverdue(entries, reason) : entries;
+      const half = open.length >> 1;
+      const again = await settle(open.slice(0, half));
       // Items keep their order: what has to wait holds back what came after it.
-      return again.length > 0 ? [...again, ...items.slice(half)] : await settle(items.slice(half));
+      return again.length > 0 ? [...again, ...open.slice(half)] : await settle(open.slice(half));
     }
+  }
+
+  async function commit(entries: readonly Entry<T>[]): Promise<readonly Entry<T>[]> {
+    if (entries.length === 0) return [];
+    const wait = (connecting = new AbortController());
+    if (stopping.signal.aborted) wait.abort(stopping.signal.reason);
+    const timer = setTimeout(() => wait.abort(new DatabaseAway('there is no connection yet')), CONNECTION_MS);
+    const items = entries.map(({ item }) => item);
+    const later = await flush(items, wait.signal).finally(() => clearTimeout(timer));
+    if (later.length === 0) return [];
+    const again = new Set(later);
+    return entries.filter(({ item }) => again.has(item));
+  }
+
+  /** Fails what has waited for too long. Returns the rest. */
+  function failOverdue(entries: readonly Entry<T>[], error: unknown): readonly Entry<T>[] {
+    const count = overdueCount(entries);
+    for (const { item } of entries.slice(0, count)) fail(item, error);
+    return entries.slice(count);
+  }
+
+  /** How many have waited for too long; they are in the order of their arrival, roughly. */
+  function overdueCount(entries: readonly Entry<T>[]): number {
+    const oldestMs = performance.now() - patienceMs;
+    const count = entries.findIndex(({ atMs }) => atMs >= oldestMs);
+    return count === -1 ? entries.length : count;
   }
 
   return {
     add(item) {
-      queue.push(item);
+      queue.push({ item, atMs: performance.now() });
       running ??= drive();
     },
     waiting: () => queue.length,
     async [Symbol.asyncDispose]() {
-      stopping.abort(new Error('the server is stopping'));
+      stopping.abort(databaseUnavailable('this server is stopping: connect to another one, or try again in a moment'));
+      connecting?.abort(stopping.signal.reason);
       await running;
     },
   };

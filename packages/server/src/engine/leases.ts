@@ -3,7 +3,6 @@
 import type { Timing } from '../core/limits.ts';
 import { renewLeases } from '../store/instance-rows.ts';
 import type { Lane } from '../store/lane.ts';
-import { isOutage } from '../store/outage.ts';
 import { createGroupCommit } from './group-commit.ts';
 import { SUPERSEDED, type Session } from './session.ts';
 
@@ -15,46 +14,51 @@ export interface Leases extends AsyncDisposable {
 
 interface Beat {
   readonly session: Session;
-  readonly seq: number;
-  readonly atMs: number;
+  /** The newest heartbeat that the renewal answers. */
+  seq: number;
 }
 
 export function createLeases(lane: Lane, { leaseMs, heartbeatMs }: Timing): Leases {
   // A replica that could not renew for so long ends its sessions.
   const giveUpMs = 2 * heartbeatMs;
 
+  const waiting = new Map<Session, Beat>();
+
   function giveUp({ session }: Beat): void {
+    waiting.delete(session);
     const message = 'this replica cannot reach its database: connect to another one with what is held';
     session.end({ refused: 'DATABASE_UNAVAILABLE', message });
   }
 
-  async function flush(beats: readonly Beat[]): Promise<readonly Beat[]> {
+  async function flush(beats: readonly Beat[], signal: AbortSignal): Promise<readonly Beat[]> {
+    for (const { session } of beats) waiting.delete(session);
     const leases = beats.map(({ session }) => session.facts.writer);
-    const startedMs = performance.now();
-    try {
-      const renewed = await lane.use((tx) => renewLeases(tx, leases, leaseMs), AbortSignal.timeout(giveUpMs));
-      for (const { session, seq } of beats) {
-        // Told from before the statement was sent, so a driver never counts on more than it has.
-        const leftMs = Math.floor(leaseMs - (performance.now() - startedMs));
-        if (renewed.has(session.facts.writer.instance)) session.pulse(seq, leftMs);
-        else session.end(SUPERSEDED);
-      }
-      return [];
-    } catch (error) {
-      if (!isOutage(error) && !isTimeout(error)) throw error;
-      const oldestMs = performance.now() - giveUpMs;
-      for (const beat of beats) if (beat.atMs <= oldestMs) giveUp(beat);
-      return beats.filter((beat) => beat.atMs > oldestMs);
+    let startedMs = 0;
+    const renewed = await lane.use((tx) => {
+      startedMs = performance.now();
+      return renewLeases(tx, leases, leaseMs);
+    }, signal);
+    // Told from before the statement was sent, so a driver never counts on more than it has.
+    const leftMs = Math.floor(leaseMs - (performance.now() - startedMs));
+    for (const { session, seq } of beats) {
+      if (renewed.has(session.facts.writer.instance)) session.pulse(seq, leftMs);
+      else session.end(SUPERSEDED);
     }
+    return [];
   }
 
-  const group = createGroupCommit<Beat>({ maxItems: MAX_FLUSH, flush, fail: giveUp });
+  const group = createGroupCommit<Beat>({ maxItems: MAX_FLUSH, flush, fail: giveUp, patienceMs: giveUpMs });
   return {
-    renew: (session, seq) => group.add({ session, seq, atMs: performance.now() }),
+    renew(session, seq) {
+      const beat = waiting.get(session);
+      // One renewal answers them all, so a session has one that waits, however often it beats.
+      if (beat !== undefined) beat.seq = Math.max(beat.seq, seq);
+      else {
+        const first = { session, seq };
+        waiting.set(session, first);
+        group.add(first);
+      }
+    },
     [Symbol.asyncDispose]: () => group[Symbol.asyncDispose](),
   };
-}
-
-function isTimeout(error: unknown): boolean {
-  return error instanceof DOMException && error.name === 'TimeoutError';
 }

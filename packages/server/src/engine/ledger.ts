@@ -1,10 +1,12 @@
 // The one way to change state: commands of whoever go into the next flush, are decided on under the locks of their runs, and are
-// answered after the commit. A run that somebody else holds is tried again, and after three misses waited for alone.
+// answered after the commit. A run that somebody else holds is tried again, and after three misses waited for alone, on a lane of
+// its own, so that whoever holds it for long holds up nobody else.
 import type { Command } from '../core/commands.ts';
 import type { RunId } from '../core/ids.ts';
-import { RefusedError } from '../core/refusal.ts';
+import { databaseUnavailable, overloaded, TOO_SLOW } from '../core/refusal.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Lane } from '../store/lane.ts';
+import { isTooSlow } from '../store/outage.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { type FlushOptions, type FlushOutcome, flushSubmissions, keepCommitted } from './flush.ts';
 import { createGroupCommit } from './group-commit.ts';
@@ -28,24 +30,21 @@ export interface SubmitOptions {
 
 export interface LedgerOptions {
   readonly lane: Lane;
+  /** For runs that are waited for. */
+  readonly patientLane: Lane;
   readonly flushing: FlushOptions;
   /** Hears of every run that a flush changed, after its commit and before its answers. */
   readonly onCommitted: (works: readonly RunWork[]) => void;
 }
 
-export function createLedger({ lane, flushing, onCommitted }: LedgerOptions): Ledger {
-  async function flush(items: readonly Submission[]): Promise<readonly Submission[]> {
-    const waiting = items.filter((item) => item.misses >= MISSES_BEFORE_WAITING);
-    const quick = items.filter((item) => item.misses < MISSES_BEFORE_WAITING);
-    const missed: Submission[] = [];
-    if (quick.length > 0) missed.push(...(await commit(quick, false)));
-    for (const alone of Map.groupBy(waiting, (item) => item.runId).values())
-      missed.push(...(await commit(alone, true)));
-    return missed;
-  }
-
-  async function commit(items: readonly Submission[], wait: boolean): Promise<readonly Submission[]> {
-    const outcome = await inTransaction(lane, (tx, begun) => flushSubmissions(tx, begun, items, flushing, wait));
+export function createLedger({ lane, patientLane, flushing, onCommitted }: LedgerOptions): Ledger {
+  async function commit(
+    on: Lane,
+    items: readonly Submission[],
+    wait: boolean,
+    signal: AbortSignal,
+  ): Promise<readonly Submission[]> {
+    const outcome = await inTransaction(on, (tx, begun) => flushSubmissions(tx, begun, items, flushing, wait), signal);
     keepCommitted(outcome, flushing.cache);
     onCommitted(outcome.works.filter((work) => work.events.length > 0));
     answerAll(outcome);
@@ -55,18 +54,49 @@ export function createLedger({ lane, flushing, onCommitted }: LedgerOptions): Le
 
   const group = createGroupCommit<Submission>({
     maxItems: MAX_FLUSH,
-    flush,
+    async flush(items, signal) {
+      const missed = await commit(lane, items, false, signal);
+      const again: Submission[] = [];
+      for (const item of missed) {
+        if (item.misses < MISSES_BEFORE_WAITING) again.push(item);
+        else patient.add(item);
+      }
+      return again;
+    },
+    fail: (item, error) => item.fail(error),
+  });
+
+  const patient = createGroupCommit<Submission>({
+    maxItems: MAX_FLUSH,
+    /** Commits what is asked of one run, the first. */
+    async flush(items, signal) {
+      const [first] = items;
+      const alone = items.filter(({ runId }) => runId === first?.runId);
+      const others = items.filter(({ runId }) => runId !== first?.runId);
+      try {
+        return [...others, ...(await commit(patientLane, alone, true, signal))];
+      } catch (error) {
+        if (!isTooSlow(error)) throw error;
+        for (const item of alone) item.fail(databaseUnavailable(TOO_SLOW));
+        return others;
+      }
+    },
     fail: (item, error) => item.fail(error),
   });
 
   return {
     submit(runId, command, { writer, project } = {}) {
-      if (group.waiting() >= LIMITS.pendingCommands) return Promise.reject(overloaded());
+      if (group.waiting() + patient.waiting() >= LIMITS.pendingCommands) {
+        return Promise.reject(overloaded(`${LIMITS.pendingCommands} commands`));
+      }
       return new Promise((answer, fail) => {
         group.add({ runId, project, command, writer, misses: 0, answer, fail });
       });
     },
-    [Symbol.asyncDispose]: () => group[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await group[Symbol.asyncDispose]();
+      await patient[Symbol.asyncDispose]();
+    },
   };
 }
 
@@ -80,9 +110,4 @@ export function answerAll({ works, refused }: FlushOutcome): void {
       else item.fail(work.failures.get(item));
     }
   }
-}
-
-export function overloaded(): RefusedError {
-  const message = `${LIMITS.pendingCommands} commands wait for the database already: try again later`;
-  return new RefusedError({ refused: 'DATABASE_UNAVAILABLE', message });
 }

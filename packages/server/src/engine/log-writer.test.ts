@@ -5,12 +5,12 @@ import type { AttemptKey } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { JsonValue } from '../core/json.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
-import { type Proxy, startProxy } from '../store/testing/proxy.ts';
+import { type PostgresProxy, startPostgresProxy } from '../store/testing/postgres-proxy.ts';
 import type { LogEntry, LogResult } from './log-writer.ts';
 import { type LogFixture, logFrame, MAX_LOG_BYTES, openLogFixture, readAll } from './testing/log-fixture.ts';
 
 let database: TestDatabase;
-let proxy: Proxy;
+let proxy: PostgresProxy;
 let logs: LogFixture;
 
 beforeAll(async () => {
@@ -20,7 +20,7 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 beforeEach(async () => {
-  proxy = await startProxy(database.config.connection);
+  proxy = await startPostgresProxy(database.config.connection);
   logs = await openLogFixture(database, { ...database.config, connection: proxy.connection });
 });
 afterEach(async () => {
@@ -372,7 +372,7 @@ test('a flush whose session is ended under it is done again', async () => {
 test('what was committed counts when the reply is lost', async () => {
   const key = await begin();
   await logs.write(logFrame(key, 0, 'ab'));
-  const broken = proxy.breakAtReply('COMMIT');
+  const broken = proxy.atCommit({ point: 'unanswered' });
   const writing = logs.write(logFrame(key, 2, 'cd'));
   await broken;
   expect(await writing).toEqual({ type: 'Stored', offset: 4 });
@@ -401,3 +401,52 @@ test('what waits when the writer stops has failed', async () => {
   for (const { type } of await Promise.all(writing)) expect(type).toBe('Failed');
   expect(logs.logWriter.settled(key)).toBeUndefined();
 });
+
+test('an instance that says much does not keep others waiting behind all of it', async () => {
+  const loud = await begin();
+  const quiet = await logs.create();
+  const no = await logs.ledger.connect('shell', 'quiet');
+  await logs.ledger.submit(quiet.runId, { type: 'Offer', job: 0, instance: no, instanceId: 'quiet' });
+  await logs.ledger.submit(quiet.runId, { type: 'Accept', job: 0, attempt: 1, instance: no });
+  const piece = Buffer.alloc(65_536, 'x');
+  const order: string[] = [];
+  const written = Array.from({ length: 256 }, (_, i) =>
+    logs.write(logFrame(loud, i * piece.length, piece)).then(() => order.push('loud')),
+  );
+  written.push(logs.write(logFrame(quiet, 0, 'hush'), { instance: no, epoch: 1 }).then(() => order.push('quiet')));
+  await Promise.all(written);
+  // 16 MiB are four flushes; in each the quiet one would have had its turn.
+  expect(order.indexOf('quiet')).toBeLessThan(100);
+  expect((await readAll(logs, loud)).length).toBe(256 * piece.length);
+});
+
+test('while much waits for the database windows reopen by little', async () => {
+  const key = await begin();
+  expect(await logs.write(logFrame(key, 0, 'x'))).toMatchObject({ type: 'Stored' });
+  expect(logs.logWriter.windowBytes()).toBe(LIMITS.attemptLogWindow);
+  proxy.freeze();
+  const written = Array.from({ length: 130 }, (_, i) => logs.write(pieceOf(key, i)));
+  expect(logs.logWriter.windowBytes()).toBeLessThan(LIMITS.attemptLogWindow / 4);
+  proxy.thaw();
+  await Promise.all(written);
+  expect(logs.logWriter.windowBytes()).toBe(LIMITS.attemptLogWindow);
+});
+
+test('what waits for the database is bounded', async () => {
+  const key = await begin();
+  await proxy.cut();
+  const refused: unknown[] = [];
+  const fits = Math.floor(LIMITS.pendingLogBytes / (LIMITS.logFrameBytes + 256));
+  for (let i = 0; i < fits; i++) void logs.write(pieceOf(key, i));
+  for (let i = 0; i < 3; i++) refused.push(await logs.write(pieceOf(key, fits + i)));
+  for (const result of refused) {
+    expect(result).toMatchObject({ type: 'Failed', error: { refusal: { refused: 'DATABASE_UNAVAILABLE' } } });
+  }
+});
+
+const piece = Buffer.alloc(LIMITS.logFrameBytes, 'x');
+
+/** The piece with a number, of which there is one copy in memory. */
+function pieceOf(key: AttemptKey, number: number): LogEntry {
+  return { ...logFrame(key, 1 + number * piece.length, ''), data: piece };
+}

@@ -1,7 +1,10 @@
 // The lane of log bytes and of what else drivers say of running attempts. A flush locks the attempts, trims what is stored already,
-// appends the rest, and acknowledges after the commit. So what is acknowledged is stored once, in order and without a gap.
+// appends the rest, and acknowledges after the commit. So what is acknowledged is stored once, in order and without a gap. Instances
+// take turns, so whoever says much is not in the way of others; and what waits is bounded.
 import type { DriverFrame } from '../core/frames.ts';
 import { type AttemptKey, formatAttemptId } from '../core/ids.ts';
+import { LIMITS } from '../core/limits.ts';
+import { overloaded } from '../core/refusal.ts';
 import type { AttemptState } from '../core/states.ts';
 import { shareInstances } from '../store/instance-rows.ts';
 import type { Lane } from '../store/lane.ts';
@@ -15,6 +18,15 @@ import type { Writer } from './run-work.ts';
 const MAX_FLUSH = 2_000;
 /** Log bytes of one flush, roughly. */
 const MAX_FLUSH_BYTES = 4_194_304;
+/** What a flush takes of one instance before others had their turn. */
+const SHARE_BYTES = 524_288;
+/** Among so many frames a flush looks for those whose turn it is. */
+const LOOK_AHEAD = 10_000;
+/** When so much waits, windows reopen by a little only. */
+const PRESSED_BYTES = 67_108_864;
+const PRESSED_WINDOW = 65_536;
+/** What a frame keeps in memory beside its content. */
+const FRAME_BYTES = 256;
 
 export type LogEntry = Extract<DriverFrame, { type: 'Log' | 'Section' | 'Output' | 'Progress' | 'Checkpoint' }>;
 
@@ -38,6 +50,8 @@ export interface LogWriter extends AsyncDisposable {
   write(writer: Writer, entry: LogEntry, done: (result: LogResult) => void): void;
   /** Resolves when all that was written for the attempt before has its result; undefined: it has already. */
   settled(key: AttemptKey): Promise<void> | undefined;
+  /** How far beyond what is stored the window of an attempt may reopen now. */
+  windowBytes(): number;
 }
 
 export interface LogWriterOptions {
@@ -52,6 +66,7 @@ interface Item {
   readonly id: string;
   readonly writer: Writer;
   readonly entry: LogEntry;
+  readonly bytes: number;
   readonly atMs: number;
   readonly done: (result: LogResult) => void;
 }
@@ -63,8 +78,10 @@ interface Pending {
 
 export function createLogWriter({ lane, maxLogBytes, onGrown }: LogWriterOptions): LogWriter {
   const pending = new Map<string, Pending>();
+  let waitingBytes = 0;
 
   function settle(item: Item, result: LogResult): void {
+    waitingBytes -= item.bytes;
     const entry = pending.get(item.id);
     if (entry !== undefined && --entry.count === 0) {
       pending.delete(item.id);
@@ -74,10 +91,11 @@ export function createLogWriter({ lane, maxLogBytes, onGrown }: LogWriterOptions
   }
 
   const group = createGroupCommit<Item>({
-    maxItems: MAX_FLUSH,
-    async flush(items) {
-      const { now, later } = withinBytes(items);
-      const { results, grown } = await inTransaction(lane, (tx, begun) => store(tx, begun, now, maxLogBytes));
+    maxItems: LOOK_AHEAD,
+    async flush(items, signal) {
+      const { now, later } = inTurn(items);
+      const storeNow = (tx: Tx, begun: Promise<unknown>) => store(tx, begun, now, maxLogBytes);
+      const { results, grown } = await inTransaction(lane, storeNow, signal);
       for (const key of grown) onGrown(key);
       now.forEach((item, i) => settle(item, results[i] ?? { type: 'Stale' }));
       return later;
@@ -87,25 +105,60 @@ export function createLogWriter({ lane, maxLogBytes, onGrown }: LogWriterOptions
 
   return {
     write(writer, entry, done) {
+      const bytes = bytesOf(entry);
+      if (waitingBytes + bytes > LIMITS.pendingLogBytes) {
+        done({ type: 'Failed', error: overloaded(`${LIMITS.pendingLogBytes} bytes of logs`) });
+        return;
+      }
+      waitingBytes += bytes;
       const id = formatAttemptId(entry.key);
       const waiting = pending.get(id);
       if (waiting === undefined) pending.set(id, { count: 1, empty: Promise.withResolvers() });
       else waiting.count++;
-      group.add({ id, writer, entry, atMs: Date.now(), done });
+      group.add({ id, writer, entry, bytes, atMs: Date.now(), done });
     },
     settled: (key) => pending.get(formatAttemptId(key))?.empty.promise,
+    windowBytes: () => (waitingBytes > PRESSED_BYTES ? PRESSED_WINDOW : LIMITS.attemptLogWindow),
     [Symbol.asyncDispose]: () => group[Symbol.asyncDispose](),
   };
 }
 
-function withinBytes(items: readonly Item[]): { now: readonly Item[]; later: readonly Item[] } {
+function bytesOf(entry: LogEntry): number {
+  switch (entry.type) {
+    case 'Log':
+      return FRAME_BYTES + entry.data.length;
+    case 'Output':
+      return FRAME_BYTES + JSON.stringify(entry.value).length;
+    case 'Checkpoint':
+      return FRAME_BYTES + entry.handle.length;
+    case 'Section':
+    case 'Progress':
+      return FRAME_BYTES;
+  }
+}
+
+/** What goes into one flush: of each instance a share, then what else fits. Those of one instance keep their order. */
+function inTurn(items: readonly Item[]): { readonly now: readonly Item[]; readonly later: readonly Item[] } {
+  const now: Item[] = [];
+  const shares = new Map<number, number>();
   let bytes = 0;
-  const end = items.findIndex(({ entry }) => {
-    const isFull = bytes >= MAX_FLUSH_BYTES;
-    if (entry.type === 'Log') bytes += entry.data.length;
-    return isFull;
-  });
-  return end === -1 ? { now: items, later: [] } : { now: items.slice(0, end), later: items.slice(end) };
+
+  function take(from: readonly Item[], shareBytes: number): Item[] {
+    const full = new Set<number>();
+    return from.filter((item) => {
+      const { instance } = item.writer;
+      const share = shares.get(instance) ?? 0;
+      if (share >= shareBytes || bytes >= MAX_FLUSH_BYTES || now.length >= MAX_FLUSH) full.add(instance);
+      if (full.has(instance)) return true;
+      now.push(item);
+      bytes += item.bytes;
+      shares.set(instance, share + item.bytes);
+      return false;
+    });
+  }
+
+  const later = take(take(items, SHARE_BYTES), Number.POSITIVE_INFINITY);
+  return { now, later };
 }
 
 async function store(

@@ -1,13 +1,13 @@
-// This replica among its equals: it touches its row every second. A touch that comes late tells of an outage, or of a time without any
-// replica, after which nobody is declared lost for one lease; the others alive say whether hints are worth sending.
+// This replica among its equals: it touches its row every second. When nobody has for long there was an outage, after which nobody is
+// declared lost for one lease; the others alive say whether hints are worth sending.
+import type { Lane } from '../store/lane.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
-import { forgetReplicas, giveGrace, touchReplica } from '../store/replica-rows.ts';
+import { forgetReplicas, touchReplica } from '../store/replica-rows.ts';
+import { OUTAGE_MS } from '../core/limits.ts';
 import type { Log } from './log.ts';
 import { repeat } from './repeat.ts';
 
 const TOUCH_MS = 1_000;
-/** A longer gap is an outage. */
-const GAP_MS = 5_000;
 /** Rows of replicas that died are kept so long. */
 const KEEP_MS = 24 * 3_600_000;
 
@@ -22,28 +22,23 @@ export interface Replica extends AsyncDisposable {
 
 export interface ReplicaOptions {
   readonly pool: Pool;
+  /** Of its own, so that a touch is late only when the database is. */
+  readonly lane: Lane;
   readonly id: string;
   readonly version: string;
   readonly leaseMs: number;
   readonly log: Log;
 }
 
-/** Touches for the first time; disposing removes the row, unless it is the newest. */
-export async function joinReplicas({ pool, id, version, leaseMs, log }: ReplicaOptions): Promise<Replica> {
+/** Touches for the first time; disposing removes the row. */
+export async function joinReplicas({ pool, lane, id, version, leaseMs, log }: ReplicaOptions): Promise<Replica> {
   let others = 0;
   let touchedMs = 0;
-  let first = true;
 
-  async function touch(): Promise<void> {
-    await withConnection(pool, async (tx) => {
-      const seen = await touchReplica(tx, id, version);
-      if (seen.lastMs !== undefined && seen.nowMs - seen.lastMs > GAP_MS) {
-        await giveGrace(tx, seen.nowMs + leaseMs);
-        if (!first) log.warn({ gapMs: seen.nowMs - seen.lastMs }, 'the database was away: leases are extended');
-      }
-      others = seen.others;
-    });
-    first = false;
+  async function touch(signal?: AbortSignal): Promise<void> {
+    const seen = await lane.use((tx) => touchReplica(tx, id, version, leaseMs), signal);
+    if (seen.gapMs !== undefined) log.warn({ gapMs: seen.gapMs }, 'the database was away: leases are extended');
+    others = seen.others;
     touchedMs = performance.now();
   }
 
@@ -51,10 +46,10 @@ export async function joinReplicas({ pool, id, version, leaseMs, log }: ReplicaO
   return {
     id,
     hasPeers: () => others > 0,
-    isConnected: () => performance.now() - touchedMs < GAP_MS,
-    run: (signal) => repeat(signal, TOUCH_MS, touch, log),
+    isConnected: () => performance.now() - touchedMs < OUTAGE_MS,
+    run: (signal) => repeat(signal, TOUCH_MS, () => touch(signal), log),
     async [Symbol.asyncDispose]() {
-      await withConnection(pool, (tx) => forgetReplicas(tx, id, KEEP_MS)).catch(() => undefined);
+      await withConnection(pool, (tx) => forgetReplicas(tx, id, Date.now() - KEEP_MS)).catch(() => undefined);
     },
   };
 }

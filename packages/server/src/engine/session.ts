@@ -96,7 +96,11 @@ export function createSession(options: SessionOptions): Session {
   const { facts, link, ledger, logWriter, background } = options;
   const { writer } = facts;
   const holds = createHolds();
-  const acks = createLogAcks(options.maxLogBytes, (ack) => link.send(ack));
+  const acks = createLogAcks(
+    (ack) => link.send(ack),
+    () => logWriter.windowBytes(),
+    options.maxLogBytes,
+  );
   let ended = false;
   let slots = facts.slots;
   let draining = facts.draining;

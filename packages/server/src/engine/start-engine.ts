@@ -2,13 +2,12 @@
 // the caller's.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Timing } from '../core/limits.ts';
+import { LIMITS, type Timing } from '../core/limits.ts';
 import { RefusedError } from '../core/refusal.ts';
+import type { Retention } from '../core/retention.ts';
 import type { Pools } from '../store/connect.ts';
 import { ensureLogPartitions } from '../store/log-partitions.ts';
 import { withConnection } from '../store/pool.ts';
-import { forgetRequestIds } from '../store/run-rows.ts';
-import { forgetCommitMarks } from '../store/transaction.ts';
 import { type Announcer, createAnnouncer } from './announce.ts';
 import { createBackground } from './background.ts';
 import { createCreates } from './creates.ts';
@@ -28,14 +27,15 @@ import { createLogWriter } from './log-writer.ts';
 import { createComposeStart, type ResolveSecrets } from './offers.ts';
 import { createPipelines } from './pipelines.ts';
 import { createPlans } from './plans.ts';
-import { repeat } from './repeat.ts';
 import { joinReplicas } from './replica.ts';
 import { createReruns } from './reruns.ts';
 import { runRescue } from './rescue.ts';
 import { createRunCache } from './run-cache.ts';
 import { createRunCreation } from './run-creation.ts';
+import { createRunDeletion } from './run-deletion.ts';
 import { createRunOperations } from './run-operations.ts';
 import { createRunQueries } from './run-queries.ts';
+import { createRunVerification } from './run-verification.ts';
 import { createRunWatch } from './run-watch.ts';
 import { createSessions } from './sessions.ts';
 import { createSpecCheck } from './spec-check.ts';
@@ -43,15 +43,20 @@ import { createSpecSchemas } from './spec-schemas.ts';
 import { buildOrUndo, type Teardown } from './teardown.ts';
 import { createTimers } from './timers.ts';
 import { createTokenReader } from './tokens.ts';
+import { runUpkeep } from './upkeep.ts';
 import { createWakeUps } from './wake-ups.ts';
 
+/** How long a statement may take that stores a run of thousands of jobs. */
+const LARGE_CREATE_MS = 20_000;
+/** How long a replica may take to say that it is there: the first to notice a silent database. */
+const PRESENCE_MS = 2_000;
+/** How long a renewal of leases may take: a replica has tried twice before it sends its drivers elsewhere. */
+const RENEWAL_MS = 3_000;
+/** How long a stop waits for what is in flight before it cuts it off from the database. */
+const STOP_MS = 5_000;
 /** How long sessions get to go elsewhere by themselves. */
 const LEAVE_MS = 3_000;
 const LEAVE_POLL_MS = 50;
-const UPKEEP_MS = 600_000;
-const REQUEST_ID_KEEP_MS = 24 * 3_600_000;
-const COMMIT_MARK_KEEP_MS = 24 * 3_600_000;
-const REQUEST_IDS_A_ROUND = 10_000;
 
 export interface EngineOptions {
   readonly pools: Pools;
@@ -59,13 +64,15 @@ export interface EngineOptions {
   readonly schema: string;
   readonly version: string;
   readonly timing: Timing;
-  /** The largest log of an attempt, in bytes. */
-  readonly maxLogBytes: number;
+  /** The largest log of an attempt, in bytes. Default: 1 GiB. */
+  readonly maxLogBytes?: number;
+  /** Default: everything is kept. */
+  readonly retention?: Retention;
   readonly resolveSecrets?: ResolveSecrets | undefined;
   readonly log: Log;
 }
 
-/** Disposing ends the sessions that are left and finishes what is in flight. */
+/** Disposing ends the sessions that are left and finishes what is in flight; what does not finish in time fails. */
 export type RunningEngine = Engine & AsyncDisposable;
 
 export function startEngine(options: EngineOptions): Promise<RunningEngine> {
@@ -74,12 +81,13 @@ export function startEngine(options: EngineOptions): Promise<RunningEngine> {
 
 async function build(
   stack: Teardown,
-  { pools, schema, version, timing, maxLogBytes, resolveSecrets, log }: EngineOptions,
+  { pools, schema, version, timing, maxLogBytes = LIMITS.logBytes, retention = {}, resolveSecrets, log }: EngineOptions,
 ): Promise<RunningEngine> {
   const { pool } = pools;
   const { leaseMs } = timing;
   await withConnection(pool, ensureLogPartitions);
-  const replica = stack.use(await joinReplicas({ pool, id: randomUUID(), version, leaseMs, log }));
+  const lane = pools.openLane('presence', { statementTimeoutMs: PRESENCE_MS });
+  const replica = stack.use(await joinReplicas({ pool, lane, id: randomUUID(), version, leaseMs, log }));
   const stopping = new AbortController();
   const loops: Promise<void>[] = [];
   const wakeUps = createWakeUps();
@@ -92,11 +100,18 @@ async function build(
   const late: { announcer?: Announcer } = {};
   const onCommitted: Announcer['committed'] = (works) => late.announcer?.committed(works);
 
-  const ledger = stack.use(createLedger({ lane: pools.openLane('transitions'), flushing, onCommitted }));
+  const ledger = stack.use(
+    createLedger({
+      lane: pools.openLane('transitions'),
+      patientLane: pools.openLane('patient transitions'),
+      flushing,
+      onCommitted,
+    }),
+  );
   const creates = stack.use(
     createCreates({
       lane: pools.openLane('creates'),
-      largeLane: pools.openLane('large creates'),
+      largeLane: pools.openLane('large creates', { statementTimeoutMs: LARGE_CREATE_MS }),
       flushing,
       onCreated: (runs) => late.announcer?.created(runs),
     }),
@@ -108,7 +123,7 @@ async function build(
       onGrown: ({ runId, job }) => late.announcer?.logGrown(`log:${runId}.${job}`),
     }),
   );
-  const leases = stack.use(createLeases(pools.openLane('leases'), timing));
+  const leases = stack.use(createLeases(pools.openLane('leases', { statementTimeoutMs: RENEWAL_MS }), timing));
   const background = stack.use(createBackground(log));
   const timers = createTimers(pool, ledger, log);
   const dispatcher = createDispatcher({
@@ -157,14 +172,7 @@ async function build(
   });
   const reruns = createReruns({ pool, plans, creates });
   const tokens = createTokenReader({ pool });
-
-  async function upkeep(): Promise<void> {
-    await withConnection(pool, async (tx) => {
-      await ensureLogPartitions(tx);
-      await forgetRequestIds(tx, Date.now() - REQUEST_ID_KEEP_MS, REQUEST_IDS_A_ROUND);
-      await forgetCommitMarks(tx, Date.now() - COMMIT_MARK_KEEP_MS);
-    });
-  }
+  const deletion = createRunDeletion({ pool, onDeleted: (runIds) => late.announcer?.deleted(runIds) });
 
   const { signal } = stopping;
   loops.push(
@@ -174,7 +182,7 @@ async function build(
     hints.run(signal),
     replica.run(signal),
     runRescue({ pool, ledger, leaseMs, log }, signal),
-    repeat(signal, UPKEEP_MS, upkeep, log),
+    runUpkeep({ pool, retention, deletion, log }, signal),
   );
   stack.defer(async () => {
     stopping.abort(new RefusedError(STOPPING));
@@ -191,6 +199,8 @@ async function build(
       queries: createRunQueries({ pool, plans }),
       watch: createRunWatch({ pool, plans, wakeUps }),
       feed: createFeedWatch({ pool, wakeUps }),
+      deletion,
+      verification: createRunVerification(pool),
       creation: createRunCreation({ pool, creates, checkSpecs }),
       reruns,
       ledger,
@@ -205,6 +215,17 @@ async function build(
       while (sessions.count() > 0 && performance.now() < untilMs && !abort.aborted) await delay(LEAVE_POLL_MS);
       for (const session of sessions.all()) session.end(STOPPING);
     },
-    [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      // What waits for a database that is away, or for a lock, would keep this process for ever.
+      const timer = setTimeout(() => {
+        log.warn({ afterMs: STOP_MS }, 'what is in flight does not end: cutting it off from the database');
+        pools.sever();
+      }, STOP_MS);
+      try {
+        await stack[Symbol.asyncDispose]();
+      } finally {
+        clearTimeout(timer);
+      }
+    },
   };
 }

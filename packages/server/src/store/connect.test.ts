@@ -5,15 +5,15 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createPools, type Pools } from './connect.ts';
 import type { ConnectionParts, DatabaseConfig } from './connection-options.ts';
 import { createTestDatabase, type TestDatabase } from './testing/database.ts';
-import { type Proxy, startProxy } from './testing/proxy.ts';
+import { type PostgresProxy, startPostgresProxy } from './testing/postgres-proxy.ts';
 
 let database: TestDatabase;
-let proxy: Proxy;
+let proxy: PostgresProxy;
 let pools: Pools;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  proxy = await startProxy(database.config.connection);
+  proxy = await startPostgresProxy(database.config.connection);
   pools = await createPools(database.config);
 });
 afterAll(async () => {
@@ -90,10 +90,10 @@ describe('every connection', () => {
   test('says what it is for, sees its schema alone, and is bounded', async () => {
     const { rows } = await pools.pool.query(settings);
     const lane = pools.openLane('lane');
-    const bounds = { schema: 'conveyor', statement: '30s', lock: '5s', idle: '5s' };
+    const bounds = { schema: 'conveyor', statement: '6s', lock: '3s', idle: '5s' };
     expect(rows).toEqual([{ ...bounds, name: 'conveyor pool' }]);
     const onLane = await lane.use(async (client) => (await client.query(settings)).rows);
-    expect(onLane).toEqual([{ ...bounds, name: 'conveyor lane' }]);
+    expect(onLane).toEqual([{ ...bounds, statement: '4s', name: 'conveyor lane' }]);
   });
 
   test('keeps to it whatever a URL says, and leaves the rest of the URL alone', async () => {

@@ -11,9 +11,9 @@ export interface DatabaseConfig {
   readonly schema: string;
   /** Connections of the general pool. Default 10. */
   readonly poolSize?: number;
-  /** Default 5000. */
+  /** Default 3000: less than a statement may take, so that the lock is named as the reason. */
   readonly lockTimeoutMs?: number;
-  /** Default 30000. The client gives up on a silent server 5 s later. */
+  /** Default 6000. The client gives up on a silent server a second later, and its connection with it. */
   readonly statementTimeoutMs?: number;
 }
 
@@ -28,18 +28,21 @@ export interface ConnectionParts {
 
 const textArrayOid = 1009;
 const int8ArrayOid = 1016;
-const connectTimeoutMs = 10_000;
-const replyGraceMs = 5_000;
+// A server that is back is used again within 10 s, also by whoever still waits for an answer that was lost.
+const connectTimeoutMs = 4_000;
+const defaultStatementTimeoutMs = 6_000;
+const defaultLockTimeoutMs = 3_000;
+const replyGraceMs = 1_000;
 const idleInTransactionMs = 5_000;
 
 /** The `pg` configuration of a connection that is shown to the server as `conveyor <lane>`. */
 export function connectionOptions(config: DatabaseConfig, lane: string): ClientConfig {
   assertSchemaName(config.schema);
-  const statementTimeoutMs = config.statementTimeoutMs ?? 30_000;
+  const statementTimeoutMs = config.statementTimeoutMs ?? defaultStatementTimeoutMs;
   const session = [
     ['search_path', config.schema],
     ['statement_timeout', statementTimeoutMs],
-    ['lock_timeout', config.lockTimeoutMs ?? 5_000],
+    ['lock_timeout', config.lockTimeoutMs ?? defaultLockTimeoutMs],
     ['idle_in_transaction_session_timeout', idleInTransactionMs],
     // Seconds: a client that vanished loses its session, and with it its locks, within about half a minute.
     ['tcp_keepalives_idle', 10],

@@ -1,6 +1,7 @@
 // The rows of driver instances and of their leases. An instance's row is locked before its lease.
 import type { JsonObject } from '../core/json.ts';
 import type { Labels } from '../core/views.ts';
+import { OUTAGE_MS } from '../core/limits.ts';
 import { execute, plain, rowsOf, statement, type Tx } from './sql.ts';
 
 const SHARE_INSTANCES = statement(
@@ -147,10 +148,11 @@ export async function renewLeases(tx: Tx, leases: readonly LeaseRef[], leaseMs: 
 const EXPIRED_LEASES = statement(
   'expired_leases',
   `select l.instance_no from leases l, cluster c
-   where l.expires_ms < $1 and c.grace_until_ms < $1 order by l.instance_no limit $2`,
+   where l.expires_ms < $1 and c.grace_until_ms < $1 and exists (select from replicas where seen_ms > $1 - ${OUTAGE_MS})
+   order by l.instance_no limit $2`,
 );
 
-/** Instances whose lease ran out, without a lock. None while the cluster gives grace. */
+/** Instances whose lease ran out, without a lock. None while the cluster gives grace, or may be about to after an outage. */
 export async function expiredLeases(tx: Tx, nowMs: number, limit: number): Promise<number[]> {
   const rows = await rowsOf<{ instance_no: number }>(tx, EXPIRED_LEASES, [nowMs, limit]);
   return rows.map((row) => row.instance_no);

@@ -3,10 +3,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vi
 import { connectionOptions } from './connection-options.ts';
 import { type Lane, type LaneOptions, openLane } from './lane.ts';
 import { createTestDatabase, type TestDatabase } from './testing/database.ts';
-import { type Proxy, startProxy } from './testing/proxy.ts';
+import { type PostgresProxy, startPostgresProxy } from './testing/postgres-proxy.ts';
 
 let database: TestDatabase;
-let proxy: Proxy;
+let proxy: PostgresProxy;
 let lanes: Lane[] = [];
 
 beforeAll(async () => {
@@ -16,7 +16,7 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 beforeEach(async () => {
-  proxy = await startProxy(database.config.connection);
+  proxy = await startPostgresProxy(database.config.connection);
 });
 afterEach(async () => {
   for (const lane of lanes) await lane[Symbol.asyncDispose]();
@@ -117,9 +117,9 @@ test('a wait ends with the signal, and leaves the lane to others', async () => {
 test('a closed lane refuses work, also work that waits', async () => {
   await proxy.cut();
   const lane = open();
-  const waiting = lane.use(pidOf);
+  const waiting = expect(lane.use(pidOf)).rejects.toThrow('the lane is closed');
   await lane[Symbol.asyncDispose]();
-  await expect(waiting).rejects.toThrow('the lane is closed');
+  await waiting;
   await expect(lane.use(pidOf)).rejects.toThrow('the lane is closed');
 });
 

@@ -2,11 +2,15 @@
 // answer is never used again.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Client, type ClientBase, type ClientConfig, DatabaseError } from 'pg';
+import { Client, type ClientBase, type ClientConfig } from 'pg';
+import { RefusedError } from '../core/refusal.ts';
+import { assertWritable, close, cutOff, type QueryWatch, watchQueries } from './connection.ts';
 import { GatheringSocket } from './gathering-socket.ts';
+import { isSilence } from './outage.ts';
 
 const firstRetryMs = 50;
 const longestRetryMs = 2_000;
+const transactionsOfName = 1_000;
 
 /** What connections tell; a pino logger fits. */
 export interface ConnectionLog {
@@ -16,58 +20,42 @@ export interface ConnectionLog {
 export interface LaneOptions {
   /** Runs on each new connection before anything else does, for example to LISTEN. */
   readonly prepare?: (client: ClientBase) => Promise<void>;
+  /** Hears that the server did not answer. */
+  readonly onSilence?: () => void;
 }
 
 /** One connection to the database. Its owner runs one piece of work at a time. */
 export interface Lane extends AsyncDisposable {
-  /** Names it among all lanes of all processes. */
-  readonly id: string;
+  /**
+   * Names it for one transaction, among all lanes of all processes. It takes another name from time to time: the versions of a row
+   * that is written ever again stay, and are in the way, for as long as anybody in the cluster has an old snapshot.
+   */
+  name(): string;
   /**
    * Runs `work` on the connection, waiting for one while the database is away. Nothing is repeated: when the
    * connection breaks under `work`, `work` fails. A transaction left open is rolled back.
    * Rejects with the signal's reason when aborted while it waits, and with an error once the lane is closed.
    */
   use<T>(work: (client: ClientBase) => Promise<T>, signal?: AbortSignal): Promise<T>;
+  /** Another connection leads nowhere: replaces this one if it is idle, or if what it is used for does not end soon. */
+  doubt(): void;
 }
 
 interface Link {
   readonly client: Client;
+  readonly queries: QueryWatch;
   /** Keeps others from using the connection and has it replaced; may be called again. */
   readonly drop: () => void;
 }
 
-/** Whether a failure leaves open if the statement took effect: the server did not answer, or it ended the session. */
-export function isConnectionLost(error: unknown): boolean {
-  if (!(error instanceof DatabaseError)) return true;
-  return error.severity === 'FATAL' || error.severity === 'PANIC';
-}
-
-/** Has `discard` called as soon as a query of `client` goes unanswered, before whoever asked learns of it. */
-export function discardWhenUnanswered(client: ClientBase, discard: () => void): void {
-  // A reply that comes after its query was given up would be taken for the reply to the next query. This handler is
-  // added before the caller's, so a pool cannot lend the connection again in between.
-  const send = client.query.bind(client) as (...input: unknown[]) => unknown;
-  const guarded = (...input: unknown[]): unknown => {
-    const reply = send(...input);
-    if (reply instanceof Promise) {
-      reply.catch((error: unknown) => {
-        if (isConnectionLost(error)) discard();
-      });
-    }
-    return reply;
-  };
-  client.query = guarded as ClientBase['query'];
-}
-
-/** Closes a connection that may be broken already. */
-export async function close(client: Client): Promise<void> {
-  await client.end().catch(() => undefined);
-}
-
 /** Opens a lane; it connects in the background until it is disposed. */
-export function openLane(options: ClientConfig, { prepare }: LaneOptions = {}, log?: ConnectionLog): Lane {
+export function openLane(options: ClientConfig, { prepare, onSilence }: LaneOptions = {}, log?: ConnectionLog): Lane {
   const closing = new AbortController();
   let ready = awaitLink();
+  let name = randomUUID();
+  let named = 0;
+  let users = 0;
+  let current: Link | undefined;
 
   async function keepConnected(): Promise<void> {
     let retryMs = firstRetryMs;
@@ -77,25 +65,35 @@ export function openLane(options: ClientConfig, { prepare }: LaneOptions = {}, l
       let usable = false;
       const drop = () => {
         // Until this connection was usable, everybody waits for `mine`, and goes on waiting for it.
-        if (usable && ready === mine) ready = awaitLink();
+        if (usable && ready === mine && !closing.signal.aborted) ready = awaitLink();
         dropped.resolve();
       };
       const client = new Client({ ...options, stream: () => new GatheringSocket() });
-      discardWhenUnanswered(client, drop);
+      const queries = watchQueries(client, (error) => {
+        drop();
+        if (isSilence(error)) onSilence?.();
+      });
       client.on('error', drop).on('end', drop);
+      const giveUp = () => cutOff(client);
+      closing.signal.addEventListener('abort', giveUp, { once: true });
       try {
         await client.connect();
+        await assertWritable(client);
         await prepare?.(client);
       } catch (error) {
-        log?.warn({ err: error, lane: options.application_name }, 'database connection failed, trying again');
+        if (!closing.signal.aborted)
+          log?.warn({ err: error, lane: options.application_name }, 'database connection failed, trying again');
         await close(client);
         await delay(retryMs * (0.5 + Math.random() / 2), undefined, closing).catch(() => undefined);
         retryMs = Math.min(retryMs * 2, longestRetryMs);
         continue;
+      } finally {
+        closing.signal.removeEventListener('abort', giveUp);
       }
       retryMs = firstRetryMs;
       usable = true;
-      mine.resolve({ client, drop });
+      current = { client, drop, queries };
+      mine.resolve(current);
       closing.signal.addEventListener('abort', drop, { once: true });
       if (closing.signal.aborted) drop();
       await dropped.promise;
@@ -104,30 +102,49 @@ export function openLane(options: ClientConfig, { prepare }: LaneOptions = {}, l
       closing.signal.removeEventListener('abort', drop);
       await close(client);
     }
-    ready.reject(new Error('the lane is closed'));
   }
 
   const kept = keepConnected();
   return {
-    id: randomUUID(),
+    name() {
+      if (named++ === transactionsOfName) {
+        name = randomUUID();
+        named = 1;
+      }
+      return name;
+    },
     async use(work, signal) {
       const { client, drop } = await unlessAborted(ready.promise, signal);
       let failed = true;
+      users++;
       try {
         const result = await work(client);
         failed = false;
         return result;
       } finally {
+        users--;
         // Work that failed may have statements under way, BEGIN among them, so whether a transaction is open is not known
         // yet. A failed ROLLBACK closes the connection, and with it the transaction.
         if (failed || client.getTransactionStatus() !== 'I') await client.query('ROLLBACK').catch(drop);
       }
     },
+    doubt() {
+      if (users === 0) current?.drop();
+      else current?.queries.doubt();
+    },
     async [Symbol.asyncDispose]() {
       closing.abort();
+      // Whoever waits is told at once, and whoever comes later.
+      ready.reject(laneClosed());
+      ready = awaitLink();
+      ready.reject(laneClosed());
       await kept;
     },
   };
+}
+
+function laneClosed(): RefusedError {
+  return new RefusedError({ refused: 'SERVER_STOPPING', message: 'the lane is closed: this server is stopping' });
 }
 
 function awaitLink(): PromiseWithResolvers<Link> {

@@ -1,14 +1,15 @@
 // Work on the general pool: each piece borrows one connection. Callers are told of an outage as such, whatever form it took.
 import type { Pool, PoolClient } from 'pg';
-import { RefusedError } from '../core/refusal.ts';
-import { isOutage } from './outage.ts';
+import { LIMITS } from '../core/limits.ts';
+import { databaseUnavailable, overloaded, TOO_SLOW } from '../core/refusal.ts';
+import { isOutage, isTooSlow } from './outage.ts';
 import type { Tx } from './sql.ts';
 
 export type { Pool } from 'pg';
 
 /**
  * Runs statements of their own on a connection of the pool.
- * @throws RefusedError DATABASE_UNAVAILABLE in an outage.
+ * @throws RefusedError DATABASE_UNAVAILABLE in an outage, and when too many wait for a connection.
  */
 export async function withConnection<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
   return await tellOutage(() => lend(pool, work), 'the database does not answer: try again later');
@@ -30,8 +31,20 @@ export async function withTransaction<T>(pool: Pool, work: (tx: Tx) => Promise<T
   });
 }
 
+/**
+ * Runs reads that all see the database as of one moment.
+ * @throws RefusedError DATABASE_UNAVAILABLE in an outage.
+ */
+export async function withSnapshot<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+  return await withTransaction(pool, async (tx) => {
+    await tx.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
+    return await work(tx);
+  });
+}
+
 async function lend<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
-  const client: PoolClient = await pool.connect();
+  if (pool.waitingCount >= LIMITS.pendingQueries) throw overloaded(`${LIMITS.pendingQueries} queries`);
+  const client = await borrow(pool);
   // The pool listens to idle connections only, and one that breaks unheard ends the process. The next query fails anyway.
   const ignore = () => undefined;
   client.on('error', ignore);
@@ -49,11 +62,21 @@ async function lend<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
   }
 }
 
+/** Takes a connection of the pool, which learns of one that was cut off a moment later than its socket. */
+async function borrow(pool: Pool): Promise<PoolClient> {
+  for (;;) {
+    const client = await pool.connect();
+    if (!client.connection.stream.destroyed) return client;
+    client.release(true);
+  }
+}
+
 async function tellOutage<T>(work: () => Promise<T>, message: string): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (isOutage(error)) throw new RefusedError({ refused: 'DATABASE_UNAVAILABLE', message });
+    if (isOutage(error)) throw databaseUnavailable(message);
+    if (isTooSlow(error)) throw databaseUnavailable(TOO_SLOW);
     throw error;
   }
 }

@@ -27,8 +27,13 @@ export const tables = new Kysely<Tables>({
   },
 });
 
-export async function fetchRows<Row extends QueryResultRow>(tx: Tx, query: Compilable<Row>): Promise<Row[]> {
-  return await run(tx, query.compile());
+/** @param name Of a query on the way of every run, whose text never varies: each connection prepares it once. */
+export async function fetchRows<Row extends QueryResultRow>(
+  tx: Tx,
+  query: Compilable<Row>,
+  name?: string,
+): Promise<Row[]> {
+  return await run(tx, query.compile(), name);
 }
 
 /** Runs a query for its effect. Returns how many rows it touched. */
@@ -75,6 +80,10 @@ export function pageOf<Row, Item>(
   return { items: rows.map(view), ...(more && last !== undefined && { next: String(keyOf(last)) }) };
 }
 
-async function run<Row extends QueryResultRow>(tx: Tx, { sql: text, parameters }: CompiledQuery<Row>): Promise<Row[]> {
-  return (await tx.query<Row>(text, [...parameters])).rows;
+async function run<Row extends QueryResultRow>(
+  tx: Tx,
+  { sql: text, parameters }: CompiledQuery<Row>,
+  name?: string,
+): Promise<Row[]> {
+  return (await tx.query<Row>({ ...(name !== undefined && { name }), text, values: [...parameters] })).rows;
 }

@@ -1,46 +1,37 @@
 // The rows of the replicas: each touches its own every second, so that an outage of the database, or of every replica, is seen as a
-// gap. After a gap nobody is declared lost for one lease. The newest row outlives its replica: it tells when the last one was there.
+// gap. After a gap nobody is declared lost for one lease, from the very touch on that ends it.
+import { OUTAGE_MS } from '../core/limits.ts';
 import { execute, rowsOf, statement, type Tx } from './sql.ts';
 
 const TOUCH = statement(
   'touch_replica',
   `with clock as materialized (select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms),
-     before as (select max(seen_ms) as newest, max(seen_ms) filter (where replica = $1) as own,
-       count(*) filter (where replica <> $1 and seen_ms > now_ms - 10000) as others from replicas, clock),
+     before as materialized (select now_ms, max(seen_ms) as last_ms, count(*) filter (where replica <> $1 and seen_ms > now_ms - 10000)
+       as others from clock left join replicas on true group by now_ms),
      touched as (insert into replicas (replica, version, started_ms, seen_ms) select $1, $2, now_ms, now_ms from clock
-       on conflict (replica) do update set seen_ms = excluded.seen_ms)
-   select now_ms, coalesce(own, newest) as last_ms, others from clock, before`,
+       on conflict (replica) do update set seen_ms = excluded.seen_ms),
+     given as (update cluster set grace_until_ms = greatest(grace_until_ms, now_ms + $3)
+       from before where coalesce(now_ms - last_ms > ${OUTAGE_MS}, true) returning now_ms - last_ms as gap_ms)
+   select others, (select gap_ms from given) as gap_ms from before`,
 );
 
 export interface Touch {
-  readonly nowMs: number;
-  /** When this replica, or at its first touch any replica, touched before; undefined: never. */
-  readonly lastMs: number | undefined;
+  /** How long no replica had been seen, when that was an outage. Also when nobody knows how long, grace was given. */
+  readonly gapMs: number | undefined;
   /** How many other replicas are alive. */
   readonly others: number;
 }
 
-export async function touchReplica(tx: Tx, replica: string, version: string): Promise<Touch> {
-  const [row] = await rowsOf<{ now_ms: number; last_ms: number | null; others: number }>(tx, TOUCH, [replica, version]);
+/** Says that a replica is there. In one statement with it, an outage that this ends extends every lease by `leaseMs`. */
+export async function touchReplica(tx: Tx, replica: string, version: string, leaseMs: number): Promise<Touch> {
+  const [row] = await rowsOf<{ others: number; gap_ms: number | null }>(tx, TOUCH, [replica, version, leaseMs]);
   if (row === undefined) throw new Error('a touch returned no row');
-  return { nowMs: row.now_ms, lastMs: row.last_ms ?? undefined, others: row.others };
+  return { gapMs: row.gap_ms ?? undefined, others: row.others };
 }
 
-const GIVE_GRACE = statement('give_grace', 'update cluster set grace_until_ms = greatest(grace_until_ms, $1)');
+const FORGET_REPLICAS = statement('forget_replicas', 'delete from replicas where replica = $1 or seen_ms < $2');
 
-/** Nobody is declared lost before `untilMs`. */
-export async function giveGrace(tx: Tx, untilMs: number): Promise<void> {
-  await execute(tx, GIVE_GRACE, [untilMs]);
-}
-
-const FORGET_REPLICAS = statement(
-  'forget_replicas',
-  `with clock as materialized (select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms)
-   delete from replicas r using clock where (r.replica = $1 or r.seen_ms < now_ms - $2)
-     and exists (select from replicas newer where (newer.seen_ms, newer.replica) > (r.seen_ms, r.replica))`,
-);
-
-/** Removes the row of a replica that leaves, and of those not seen for `keepMs`, but never the newest. */
-export async function forgetReplicas(tx: Tx, replica: string, keepMs: number): Promise<void> {
-  await execute(tx, FORGET_REPLICAS, [replica, keepMs]);
+/** Removes the row of a replica that leaves, and of those not seen since. */
+export async function forgetReplicas(tx: Tx, replica: string, seenBeforeMs: number): Promise<void> {
+  await execute(tx, FORGET_REPLICAS, [replica, seenBeforeMs]);
 }

@@ -3,7 +3,7 @@ import { createPools, type Pools } from './connect.ts';
 import type { Lane } from './lane.ts';
 import type { Tx } from './sql.ts';
 import { createTestDatabase, type TestDatabase } from './testing/database.ts';
-import { type Proxy, startProxy } from './testing/proxy.ts';
+import { type PostgresProxy, startPostgresProxy } from './testing/postgres-proxy.ts';
 import { inTransaction } from './transaction.ts';
 
 /** Held by a test, it keeps a transaction that wrote a slow note inside its COMMIT. */
@@ -11,7 +11,7 @@ const COMMIT_GATE = 4_711;
 
 let database: TestDatabase;
 let pools: Pools;
-let proxy: Proxy;
+let proxy: PostgresProxy;
 let throughProxy: Pools;
 let lane: Lane;
 
@@ -31,7 +31,7 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   await pools.pool.query('truncate notes');
-  proxy = await startProxy(database.config.connection);
+  proxy = await startPostgresProxy(database.config.connection);
   throughProxy = await createPools({ ...database.config, connection: proxy.connection });
   lane = throughProxy.openLane('test');
 });
@@ -100,7 +100,7 @@ test('a statement that fails fails the transaction, whatever else was under way'
 
 test('a commit whose reply is lost counts, and its work is not repeated', async () => {
   let times = 0;
-  const broken = proxy.breakAtReply('COMMIT');
+  const broken = proxy.atCommit({ point: 'unanswered' });
   const result = await inTransaction(lane, async (tx) => {
     times++;
     return await note(tx, 'a');
@@ -141,4 +141,10 @@ test('a commit that goes on when its connection is gone is waited for', async ()
   await open();
   expect(await committing).toBe('slow');
   expect(await notes()).toEqual(['slow']);
+});
+
+test('a lane takes another name from time to time, so that no row of it is written for ever', async () => {
+  const names = Array.from({ length: 2_500 }, () => lane.name());
+  expect(new Set(names).size).toBe(3);
+  expect(names[0]).toBe(names[999]);
 });

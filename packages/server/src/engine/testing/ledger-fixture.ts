@@ -56,6 +56,7 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
   const wakeUps = createWakeUps();
   const ledger = createLedger({
     lane: pools.openLane('transitions'),
+    patientLane: pools.openLane('patient transitions'),
     flushing,
     onCommitted(works) {
       for (const { context } of works) wakeUps.ring(`run:${context.runId}`);
@@ -92,7 +93,7 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
         request: undefined,
       });
       if (isRefusal(created)) throw new Error(created.message);
-      return created;
+      return created.runId;
     },
     async submitIn(tx, runId, command) {
       const submission = {

@@ -13,6 +13,8 @@ import { openServerLog, type ServerLog } from './server-log.ts';
 import { aliasSocket } from './socket-alias.ts';
 
 const connectPollMs = 15;
+// A server that is stopped by a signal, or hangs, takes connections and never answers.
+const connectTimeoutMs = 5_000;
 const superviseMs = 1000;
 const maxRestartDelayMs = 30_000;
 // A server that is being killed may still be found, and then its sessions need a moment to notice; until they have, a new
@@ -100,7 +102,7 @@ async function startLocked(dataDir: string, lock: AsyncDisposable, log?: Embedde
   }
 }
 
-// Returns the server that runs when the owner stops.
+// Returns the server that runs, or starts, when the owner stops.
 async function supervise(
   signal: AbortSignal,
   first: Postmaster,
@@ -119,7 +121,8 @@ async function supervise(
       await serverLog.bound();
       if (await isRunning(server.process)) continue;
       log?.warn({ pid: server.process.pid }, 'embedded database ended by itself, starting it again');
-      server = await launchUntilReady(cluster, serverLog, connection);
+      server = await launchUntilReady(cluster, serverLog, connection, signal);
+      if (signal.aborted) return server;
       log?.info({ pid: server.process.pid }, 'embedded database is ready again');
     } catch (error) {
       delayMs = maxRestartDelayMs;
@@ -132,10 +135,11 @@ async function launchUntilReady(
   cluster: Cluster,
   serverLog: ServerLog,
   connection: EmbeddedConnection,
+  signal?: AbortSignal,
 ): Promise<Postmaster> {
   for (let attempt = 1; ; attempt++) {
     const server = await launch(cluster, serverLog.path);
-    if (await acceptsConnections(server, connection)) return server;
+    if ((await acceptsConnections(server, connection, signal)) || signal?.aborted === true) return server;
     const said = await serverLog.tail();
     const passes = server.adopted || said.includes('pre-existing shared memory block');
     if (attempt === startAttempts || !passes) {
@@ -148,10 +152,14 @@ async function launchUntilReady(
   }
 }
 
-// False if the server ends before. Recovery after a crash may take minutes, so nothing but its end bounds the wait.
-async function acceptsConnections(server: Postmaster, connection: EmbeddedConnection): Promise<boolean> {
-  for (;;) {
-    const client = new Client(connection);
+// False if the server ends before, or the signal aborts. Recovery after a crash may take minutes, so nothing else bounds the wait.
+async function acceptsConnections(
+  server: Postmaster,
+  connection: EmbeddedConnection,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  while (signal?.aborted !== true) {
+    const client = new Client({ ...connection, connectionTimeoutMillis: connectTimeoutMs });
     // A connection that breaks after it was made has nothing to tell here.
     client.on('error', () => undefined);
     try {
@@ -170,6 +178,7 @@ async function acceptsConnections(server: Postmaster, connection: EmbeddedConnec
     if (!(await isRunning(server.process))) return false;
     await delay(connectPollMs);
   }
+  return false;
 }
 
 function isNotReadyYet(error: unknown): boolean {

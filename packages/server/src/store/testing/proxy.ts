@@ -1,61 +1,116 @@
-// Owns a way to the test server that can be cut, frozen and opened again, as networks are.
+// Owns a way to a server that can be made as bad as networks are: each direction held up, slowed or emptied into nothing, connections
+// broken, left hanging or refused. What gets through is what was sent, in order.
 import { once } from 'node:events';
-import { createConnection, createServer, type Socket } from 'node:net';
-import type { AddressInfo } from 'node:net';
-import { Transform } from 'node:stream';
-import type { ConnectionParts } from '../connection-options.ts';
+import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+
+export type Target = { readonly host: string; readonly port: number } | { readonly path: string };
+
+/** What becomes of the bytes of one direction: passed on, kept until it is `open` again, dropped, or passed on later. */
+export type Way = 'open' | 'held' | 'lost' | { readonly delayMs: number };
+
+/** Inward: from the clients to the server. */
+export type Direction = 'inward' | 'outward';
 
 export interface Proxy extends AsyncDisposable {
-  /** The same database, by way of the proxy. */
-  readonly connection: ConnectionParts;
+  /** HOST:PORT; the same for the life of the proxy. */
+  readonly address: string;
+  readonly port: number;
+  /** How many pieces were held up, lost or slowed, and how many connections were broken or left hanging. */
+  harm(): number;
+  /** Of both directions, or of one. Connections that are made later are treated alike. */
+  set(way: Way, direction?: Direction): void;
+  /** Keeps every connection up and silent, and takes new ones without an answer, until `thaw`. */
+  freeze(): void;
+  thaw(): void;
+  /** Breaks every connection; new ones get through. Returns how many there were. */
+  sever(): number;
+  /** Breaks every connection on the server's side alone: clients go on waiting at a silent one. New ones get through. */
+  dangle(): number;
   /** Breaks every connection and refuses new ones. */
   cut(): Promise<void>;
   /** Takes connections again, at the same port. */
   open(): Promise<void>;
-  /** Keeps every connection up and silent: what is sent by either side stays in the proxy until `thaw`. */
-  freeze(): void;
-  thaw(): void;
-  /** Breaks the connection on which the server says `text` next, before that is passed on. Resolves once it has. */
-  breakAtReply(text: string): Promise<void>;
+  /** New connections lead there. */
+  lead(target: Target): void;
 }
 
-/** @param url Of a database, reached by host and port or by the directory of a unix socket. */
-export async function startProxy(url: string): Promise<Proxy> {
-  const { hostname, port, username, password, pathname } = new URL(url);
-  const host = decodeURIComponent(hostname);
-  const target = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port: Number(port) };
-  const sockets = new Set<Socket>();
-  let breaking: { readonly text: string; readonly done: () => void } | undefined;
+export interface TappedConnection {
+  /** Breaks both sides. */
+  break(): void;
+}
 
-  /** Passes on what the server says, unless the connection is to break at it. */
-  function replies(near: Socket): Transform {
-    return new Transform({
-      transform(chunk: Buffer, _encoding, pass) {
-        if (breaking === undefined || !chunk.includes(breaking.text)) return pass(null, chunk);
-        breaking.done();
-        breaking = undefined;
-        near.destroy();
-      },
-    });
+/** Sees the bytes of one connection go by, and passes on what it likes. */
+export type Tap = Readonly<Record<Direction, (chunk: Buffer, pass: (bytes: Buffer) => void) => Promise<void> | void>>;
+
+export interface ProxyOptions {
+  /** Default: all passes. */
+  readonly tap?: (connection: TappedConnection) => Tap;
+}
+
+interface Link {
+  readonly near: Socket;
+  readonly far: Socket;
+  /** The far side is gone, and the near one is not to know. */
+  dangling: boolean;
+}
+
+export async function startProxy(target: Target, { tap }: ProxyOptions = {}): Promise<Proxy> {
+  let leadsTo = target;
+  const links = new Set<Link>();
+  const ways: Record<Direction, Way> = { inward: 'open', outward: 'open' };
+  let changed = Promise.withResolvers<void>();
+  let harm = 0;
+
+  /** Waits as the direction says. Returns whether the piece goes on. */
+  async function admit(direction: Direction): Promise<boolean> {
+    if (ways[direction] !== 'open') harm++;
+    while (ways[direction] === 'held') await changed.promise;
+    const way = ways[direction];
+    if (typeof way === 'object') await delay(way.delayMs);
+    return way !== 'lost';
+  }
+
+  async function pump(link: Link, direction: Direction, through: Tap | undefined): Promise<void> {
+    const [from, to] = direction === 'inward' ? [link.near, link.far] : [link.far, link.near];
+    const pass = (bytes: Buffer): void => void to.write(bytes);
+    try {
+      for await (const chunk of from as AsyncIterable<Buffer>) {
+        if (!(await admit(direction))) continue;
+        if (through === undefined) pass(chunk);
+        else await through[direction](chunk, pass);
+        if (to.writableNeedDrain) await drained(to);
+      }
+      if (!link.dangling) to.end();
+    } catch {
+      if (!link.dangling) to.destroy();
+    }
   }
 
   const server = createServer((near) => {
-    const far = createConnection(target);
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(from);
-      from
-        .on('error', () => undefined)
-        .on('close', () => {
-          sockets.delete(from);
-          to.destroy();
-        });
-    }
-    near.pipe(far);
-    far.pipe(replies(near)).pipe(near);
+    const far = createConnection(leadsTo);
+    const link: Link = { near, far, dangling: false };
+    links.add(link);
+    near.on('error', ignore).once('close', () => links.delete(link));
+    far.on('error', ignore);
+    const through = tap?.({ break: () => breakLink(link) });
+    void pump(link, 'inward', through);
+    void pump(link, 'outward', through);
   });
+
+  function breakLink({ near, far }: Link): void {
+    // To reset a socket that is being shut down fails unseen, leaves it open, and keeps Node from exiting (24.21).
+    if (near.writableEnded) near.destroy();
+    else near.resetAndDestroy();
+    far.destroy();
+  }
+
+  function breakAll(breakOne: (link: Link) => void): number {
+    const broken = [...links];
+    for (const link of broken) breakOne(link);
+    harm += broken.length;
+    return broken.length;
+  }
 
   async function listen(at: number): Promise<number> {
     server.listen(at, '127.0.0.1');
@@ -67,34 +122,53 @@ export async function startProxy(url: string): Promise<Proxy> {
     if (!server.listening) return;
     const closed = once(server, 'close');
     server.close();
-    for (const socket of sockets) socket.destroy();
+    breakAll(breakLink);
     await closed;
   }
 
-  const ownPort = await listen(0);
+  function set(way: Way, direction?: Direction): void {
+    if (direction !== 'outward') ways.inward = way;
+    if (direction !== 'inward') ways.outward = way;
+    changed.resolve();
+    changed = Promise.withResolvers();
+  }
+
+  const port = await listen(0);
   return {
-    connection: {
-      host: '127.0.0.1',
-      port: ownPort,
-      user: username,
-      password: decodeURIComponent(password),
-      database: pathname.slice(1),
-    },
+    address: `127.0.0.1:${port}`,
+    port,
+    harm: () => harm,
+    set,
+    freeze: () => set('held'),
+    thaw: () => set('open'),
+    sever: () => breakAll(breakLink),
+    dangle: () =>
+      breakAll((link) => {
+        link.dangling = true;
+        link.far.destroy();
+      }),
     cut,
     async open() {
-      await listen(ownPort);
+      await listen(port);
     },
-    freeze() {
-      for (const socket of sockets) socket.pause();
+    lead(elsewhere) {
+      leadsTo = elsewhere;
     },
-    thaw() {
-      for (const socket of sockets) socket.resume();
+    async [Symbol.asyncDispose]() {
+      set('open');
+      await cut();
     },
-    breakAtReply(text) {
-      return new Promise((done) => {
-        breaking = { text, done };
-      });
-    },
-    [Symbol.asyncDispose]: cut,
   };
+}
+
+function ignore(): void {
+  // How a connection ended shows in what it no longer passes on.
+}
+
+async function drained(socket: Socket): Promise<void> {
+  if (socket.destroyed) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  socket.once('drain', resolve).once('close', resolve);
+  await promise;
+  socket.off('drain', resolve).off('close', resolve);
 }
