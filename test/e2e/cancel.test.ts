@@ -286,6 +286,15 @@ test('a cancelled offer is withdrawn, and nothing starts', async () => {
   expect(await attemptsOf(b!.client, job.jobId)).toMatchObject([{ state: 'CANCELLED' }]);
 });
 
+test('an offer that another replica cancelled is taken back, and its driver is told what it became', async () => {
+  const [a, b] = system.replicas;
+  const session = await system.openSession({ at: a!, hello: { driver: 'elsewhere' } });
+  const job = await createJob(b!.client, jobOf('elsewhere', { steps: [] }));
+  const offer = await session.next('offer');
+  await b!.client.jobs.cancel(job.jobId);
+  expect(await session.next('revoke')).toMatchObject({ ...addressOf(offer), state: AttemptState.CANCELLED });
+});
+
 test('a forced cancel stops what runs always, too', async () => {
   const [a, b] = system.replicas;
   await system.startDriver({ name: 'forced', at: [a!] });

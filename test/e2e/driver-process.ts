@@ -66,6 +66,8 @@ async function take(context: JobContext<Workload>, step: Step, index: number, st
       const needs = Object.entries(context.needs).map(([name, { outputs }]) => [name, outputs]);
       return context.output('needs', Object.fromEntries(needs));
     }
+    case 'annotate':
+      return context.annotate(step.text);
     case 'checkpoint':
       return context.checkpoint(String(index + 1));
     case 'fail':

@@ -71,6 +71,8 @@ export interface SystemOptions {
   readonly replicas?: number;
   /** Default: leases that do not run out by themselves. */
   readonly timing?: Timing;
+  /** Default: 1 GiB. */
+  readonly maxLogBytes?: number;
   /** Default: everything is kept. */
   readonly retention?: Retention;
   /** Default: a new database of the PostgreSQL that all tests share. */
@@ -82,6 +84,7 @@ export interface SystemOptions {
 export async function startSystem({
   replicas: count = 2,
   timing = steadyTiming,
+  maxLogBytes,
   retention = {},
   openDatabase = createTestDatabase,
   verify = checkLedger,
@@ -104,6 +107,7 @@ export async function startSystem({
     dataDir: directory,
     timing,
     retention,
+    ...(maxLogBytes !== undefined && { maxLogBytes }),
   };
   const replicas: Replica[] = [];
   stack.defer(async () => {

@@ -29,6 +29,7 @@ export type Step =
   | { readonly do: 'output'; readonly key: string; readonly value: JsonValue }
   /** Puts the outputs of the jobs that it needed into the output `needs`. */
   | { readonly do: 'pass-on' }
+  | { readonly do: 'annotate'; readonly text: string }
   /** Notes that it came so far: who adopts it goes on behind this step. */
   | { readonly do: 'checkpoint' }
   | {

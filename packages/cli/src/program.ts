@@ -111,6 +111,7 @@ Examples:
 Environment:
   CONVEYOR_ADDRESS       where the server is; native gRPC unless it is an http(s) URL
   CONVEYOR_HTTP_ADDRESS  its HTTP door, used when CONVEYOR_ADDRESS is not set
+  CONVEYOR_TLS_CA        a PEM file with the certificates to trust (default: those of the system)
   CONVEYOR_TOKEN         an operator token
   CONVEYOR_DATA_DIR      where a server on this machine keeps its data and tokens (default: ~/.conveyor)
   NO_COLOR               no colours`;

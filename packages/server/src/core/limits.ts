@@ -22,6 +22,7 @@ export const LIMITS = {
   messageBytes: 4_096,
   labels: 64,
   batchItems: 1_000,
+  /** Unless the control plane is started with another one. */
   logBytes: 1_073_741_824,
   logFrameBytes: 524_288,
   /** Unacknowledged log bytes of one attempt, and of one session. */

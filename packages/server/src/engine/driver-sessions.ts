@@ -44,6 +44,7 @@ export function createDriverSessions(options: DriverSessionsOptions): Pick<Drive
         link,
         ledger,
         logWriter,
+        maxLogBytes: options.maxLogBytes,
         background,
         log,
         composeStart: options.composeStart,

@@ -188,6 +188,8 @@ export interface Engine {
   /** The id of this replica; new with each start. */
   readonly replica: string;
   readonly timing: Timing;
+  /** The largest log of an attempt, in bytes. */
+  readonly maxLogBytes: number;
   /** Finds who holds a bearer token; undefined when nobody does. Cached for a few seconds. */
   authenticateToken(token: string): Promise<Principal | undefined>;
   /** True while the database answers and the engine is not stopping. */

@@ -42,6 +42,8 @@ export interface SessionOptions {
   readonly link: SessionLink;
   readonly ledger: Ledger;
   readonly logWriter: LogWriter;
+  /** The largest log of an attempt, in bytes. */
+  readonly maxLogBytes: number;
   readonly composeStart: ComposeStart;
   readonly background: Background;
   readonly log: Log;
@@ -97,6 +99,7 @@ export function createSession(options: SessionOptions): Session {
   const acks = createLogAcks(
     (ack) => link.send(ack),
     () => logWriter.windowBytes(),
+    options.maxLogBytes,
   );
   let ended = false;
   let slots = facts.slots;
@@ -250,8 +253,8 @@ export function createSession(options: SessionOptions): Session {
     if (reply.type !== 'Done' || run === undefined) return stale(key, reply, 'it is no longer yours');
     const live = job !== undefined && 'live' in job ? job.live : undefined;
     if (live?.stop !== undefined) hold.stop = live.stop;
-    const { ranMs, logOffset, logCrc32c } = orphan;
-    await start(hold, run, { ranMs, resumed: true, logOffset, logCrc32c });
+    const { ranMs, logOffset, logCrc32c, annotations } = orphan;
+    await start(hold, run, { ranMs, resumed: true, logOffset, logCrc32c, annotations });
   }
 
   async function start(hold: Hold, run: RunContext, point: StartPoint): Promise<void> {
@@ -306,10 +309,12 @@ export function createSession(options: SessionOptions): Session {
 
   async function finish(frame: Extract<DriverFrame, { type: 'Finish' }>): Promise<void> {
     const { key, ...result } = frame;
+    // What is beyond the largest log was dropped, whether the driver says so or not.
+    const logLost = result.logLost || result.logSize > options.maxLogBytes;
     const hold = markAsked(key);
     const settled = logWriter.settled(key);
     if (settled !== undefined) await settled;
-    const { reply } = await submit(key, { ...result, random: Math.random() });
+    const { reply } = await submit(key, { ...result, logLost, random: Math.random() });
     if (reply.type === 'Finished') {
       link.send({ type: 'FinishAck', key, logState: reply.logState });
       acks.forget(key);

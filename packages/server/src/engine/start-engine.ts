@@ -2,7 +2,7 @@
 // the caller's.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Timing } from '../core/limits.ts';
+import { LIMITS, type Timing } from '../core/limits.ts';
 import { RefusedError } from '../core/refusal.ts';
 import type { Retention } from '../core/retention.ts';
 import type { Pools } from '../store/connect.ts';
@@ -66,6 +66,8 @@ export interface EngineOptions {
   readonly schema: string;
   readonly version: string;
   readonly timing: Timing;
+  /** The largest log of an attempt, in bytes. Default: 1 GiB. */
+  readonly maxLogBytes?: number;
   /** Default: everything is kept. */
   readonly retention?: Retention;
   readonly resolveSecrets?: ResolveSecrets | undefined;
@@ -81,7 +83,7 @@ export function startEngine(options: EngineOptions): Promise<RunningEngine> {
 
 async function build(
   stack: Teardown,
-  { pools, schema, version, timing, retention = {}, resolveSecrets, log }: EngineOptions,
+  { pools, schema, version, timing, maxLogBytes = LIMITS.logBytes, retention = {}, resolveSecrets, log }: EngineOptions,
 ): Promise<RunningEngine> {
   const { pool } = pools;
   const { leaseMs } = timing;
@@ -119,6 +121,7 @@ async function build(
   const logWriter = stack.use(
     createLogWriter({
       lane: pools.openLane('logs'),
+      maxLogBytes,
       onGrown: ({ runId, job }) => late.announcer?.logGrown(`log:${runId}.${job}`),
     }),
   );
@@ -156,6 +159,7 @@ async function build(
     schemas: createSpecSchemas(),
     replica: replica.id,
     timing,
+    maxLogBytes,
     sessions,
     leases,
     logWriter,
@@ -190,6 +194,7 @@ async function build(
   return {
     replica: replica.id,
     timing,
+    maxLogBytes,
     pipelines: createPipelines({ pool, checkSpecs }),
     runs: createRunOperations({
       queries: createRunQueries({ pool, plans }),

@@ -159,7 +159,8 @@ export async function dequeue(tx: Tx, keys: readonly JobKey[]): Promise<void> {
 
 const LIVE_ATTEMPTS = statement(
   'live_attempts',
-  `select a.run_id, a.job, a.attempt, a.instance_no, a.state, a.started_ms, a.log_size, a.log_crc32c, a.checkpoint, j.stop
+  `select a.run_id, a.job, a.attempt, a.instance_no, a.state, a.started_ms, a.log_size, a.log_crc32c, a.checkpoint, j.stop,
+     coalesce(json_array_length(a.annotations), 0) as annotations
    from attempts a join jobs j on j.run_id = a.run_id and j.job = a.job
    where a.instance_no = any($1::bigint[]) and a.finished_ms is null order by a.run_id, a.job`,
 );
@@ -172,6 +173,8 @@ export interface LiveAttemptRow {
   readonly logSize: number;
   readonly logCrc32c: number;
   readonly checkpoint: Uint8Array;
+  /** How many it has. */
+  readonly annotations: number;
   /** How it is being stopped. */
   readonly stop: StopRequest | undefined;
 }
@@ -189,6 +192,7 @@ export async function liveAttempts(tx: Tx, instances: readonly number[]): Promis
     log_crc32c: number;
     checkpoint: Uint8Array | null;
     stop: StopRequest | null;
+    annotations: number;
   }>(tx, LIVE_ATTEMPTS, [plain(instances, (no) => no)]);
   return rows.map((row) => ({
     key: { runId: row.run_id, job: row.job, attempt: row.attempt },
@@ -198,6 +202,7 @@ export async function liveAttempts(tx: Tx, instances: readonly number[]): Promis
     logSize: row.log_size,
     logCrc32c: row.log_crc32c,
     checkpoint: row.checkpoint ?? new Uint8Array(),
+    annotations: row.annotations,
     stop: row.stop ?? undefined,
   }));
 }

@@ -853,7 +853,7 @@ export enum LogState {
   SEALED = 2,
 
   /**
-   * Ended, but bytes were lost: the attempt was lost, or its driver says that it dropped some.
+   * Ended, but bytes were lost: the attempt was lost, its driver dropped some, or it would have been larger than `max_log_bytes`.
    *
    * @generated from enum value: LOG_STATE_TRUNCATED = 3;
    */

@@ -35,7 +35,8 @@ const frames: Readonly<Record<string, fc.Arbitrary<ServerFrame>>> = {
     logState: fc.constantFrom('SEALED' as const, 'TRUNCATED' as const, 'CORRUPT' as const),
   }),
   Start: fc.tuple(key, maybe('timeLeftMs')).map(([of, timeLeft]): ServerFrame => {
-    return { type: 'Start', key: of, needs: {}, secrets: {}, resumed: false, logOffset: 0, logCrc32c: 0, ...timeLeft };
+    const none = { needs: {}, secrets: {}, resumed: false, logOffset: 0, logCrc32c: 0, annotations: 0 };
+    return { type: 'Start', key: of, ...none, ...timeLeft };
   }),
   Offer: fc
     .tuple(

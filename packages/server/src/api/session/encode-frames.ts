@@ -138,7 +138,7 @@ function initOffer(offer: Offer): MessageInitShape<typeof OfferSchema> {
 }
 
 function initStart(start: Start): MessageInitShape<typeof StartSchema> {
-  const { key, needs, secrets, timeLeftMs, resumed, logOffset, logCrc32c } = start;
+  const { key, needs, secrets, timeLeftMs, resumed, logOffset, logCrc32c, annotations } = start;
   return {
     ...addressOf(key),
     needs: Object.fromEntries(
@@ -152,5 +152,6 @@ function initStart(start: Start): MessageInitShape<typeof StartSchema> {
     resumed,
     logOffset: BigInt(logOffset),
     logCrc32c,
+    annotations,
   };
 }

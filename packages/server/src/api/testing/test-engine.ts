@@ -2,7 +2,7 @@
 // single operations.
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type JobDefinition } from '../../core/definition.ts';
 import { makeRunId } from '../../core/ids.ts';
-import { DEFAULT_TIMING } from '../../core/limits.ts';
+import { DEFAULT_TIMING, LIMITS } from '../../core/limits.ts';
 import type { HoldBack } from '../../core/run-state.ts';
 import type { AttemptView, DriverView, EventView, JobView, LogPart, PipelineView, RunView } from '../../core/views.ts';
 import type { Engine, Principal } from '../../engine/engine.ts';
@@ -241,6 +241,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
     asked,
     replica: 'replica-1',
     timing: DEFAULT_TIMING,
+    maxLogBytes: LIMITS.logBytes,
     authenticateToken: replacements.authenticateToken ?? (async (token) => PRINCIPALS[token]),
     ready: replacements.ready ?? (() => true),
     drainSessions: async () => {},
