@@ -108,7 +108,7 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
   const history: History = { operations: [], observations: [] };
   const memory: MemoryUse[] = [];
   const secret = newSecret();
-  let planted: Planted | undefined;
+  let planted: Planted | undefined = undefined;
   let violations: readonly Violation[] = [];
   // The ways outlive who goes by them.
   const ways = stack.use(new AsyncDisposableStack());
@@ -312,8 +312,9 @@ function watchBacklog(system: System): Disposable & { runs(): number } {
 function watchMemory({ replicas }: System, memory: MemoryUse[]): Disposable {
   const uses = new Map<number, { server: string; firstBytes: number; mostBytes: number }>();
   const look = (): void => {
-    for (const { pid, isRunning } of replicas) {
-      if (!isRunning()) continue;
+    for (const replica of replicas) {
+      if (!replica.isRunning()) continue;
+      const { pid } = replica;
       void residentBytes(pid).then(
         (bytes) => {
           const use = uses.get(pid) ?? { server: `server process ${pid}`, firstBytes: bytes, mostBytes: 0 };

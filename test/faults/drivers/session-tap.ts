@@ -23,7 +23,7 @@ export interface TapOptions {
 
 /** Taps every session that this process opens, until it is disposed. */
 export function tapSessions({ write, meddle }: TapOptions): Disposable {
-  const original = Client.prototype.makeBidiStreamRequest;
+  const original: Client['makeBidiStreamRequest'] = Reflect.get(Client.prototype, 'makeBidiStreamRequest');
   let opened = 0;
 
   function tapped(this: Client, ...given: Parameters<Client['makeBidiStreamRequest']>): unknown {
