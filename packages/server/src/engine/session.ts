@@ -108,7 +108,11 @@ export function createSession(options: SessionOptions): Session {
   let pendingLogBytes = 0;
   const losing = new Set<string>();
   const lines = createFrameLines(LIMITS.sessionPendingBytes);
-  const settings = createSettingsStore(options.store);
+  const settings = createSettingsStore(async (change) => {
+    await options.store(change);
+    // A comparison with the ledger as it was before may have come between.
+    if (change.draining === true) draining = true;
+  });
   for (const key of facts.held) holds.add(key, 'RUNNING', 0);
   for (const orphan of facts.orphans) holds.addOrphan(orphan);
 
@@ -223,13 +227,19 @@ export function createSession(options: SessionOptions): Session {
       case 'Slots':
         slots = frame.total;
         options.onRoom();
-        return work(() => settings.change({ slots: frame.total }));
+        return store({ slots: frame.total });
       case 'Drain':
-        return work(drainSelf);
+        draining = true;
+        return store({ draining: true });
       case 'Goodbye':
         left = true;
         return admitted(lines.askBehindWrites(frame, begun(leave)));
     }
+  }
+
+  function store(change: SettingsChange): void {
+    const stored = settings.change(change);
+    if (stored !== undefined) work(() => stored);
   }
 
   /** Runs what a frame asks for when its turn has come. */
@@ -297,6 +307,8 @@ export function createSession(options: SessionOptions): Session {
     const { key } = hold;
     try {
       const composed = await options.composeStart(run, key, point);
+      // It ended meanwhile, and the driver was told.
+      if (holds.find(key) !== hold) return;
       hold.phase = 'RUNNING';
       link.send({ type: 'Start', ...composed });
     } catch (error) {
@@ -357,7 +369,12 @@ export function createSession(options: SessionOptions): Session {
 
   function finish(frame: Extract<DriverFrame, { type: 'Finish' }>): void {
     const hold = markAsked(frame.key);
-    admitted(lines.askBehindWrites(frame, begun(() => finishAsked(frame, hold))));
+    admitted(
+      lines.askBehindWrites(
+        frame,
+        begun(() => finishAsked(frame, hold)),
+      ),
+    );
   }
 
   async function finishAsked(frame: Extract<DriverFrame, { type: 'Finish' }>, hold: Hold | undefined): Promise<void> {
@@ -373,13 +390,6 @@ export function createSession(options: SessionOptions): Session {
       if (hold !== undefined) hold.phase = 'RUNNING';
       link.send({ type: 'LogMissing', key, offset: reply.offset });
     } else return outOfTurn(key, reply, 'it is no longer yours', BEFORE_START);
-  }
-
-  async function drainSelf(): Promise<void> {
-    draining = true;
-    await settings.change({ draining: true });
-    // A comparison with the ledger as it was before may have come between.
-    draining = true;
   }
 
   async function leave(): Promise<void> {

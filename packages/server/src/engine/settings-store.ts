@@ -7,15 +7,16 @@ export interface SettingsChange {
 }
 
 export interface SettingsStore {
-  /** Resolves once this change, or a newer one, is stored. */
-  change(change: SettingsChange): Promise<void>;
+  /** Resolves once this change, and whatever came meanwhile, is stored. Undefined: who waits already for another one waits for it too. */
+  change(change: SettingsChange): Promise<void> | undefined;
 }
 
 export function createSettingsStore(store: (change: SettingsChange) => Promise<void>): SettingsStore {
   let wanted: SettingsChange | undefined;
-  let storing: Promise<void> | undefined;
+  let isStoring = false;
 
   async function storeAll(): Promise<void> {
+    isStoring = true;
     try {
       while (wanted !== undefined) {
         const change = wanted;
@@ -23,15 +24,14 @@ export function createSettingsStore(store: (change: SettingsChange) => Promise<v
         await store(change);
       }
     } finally {
-      storing = undefined;
+      isStoring = false;
     }
   }
 
   return {
     change(change) {
       wanted = { ...wanted, ...change };
-      storing ??= storeAll();
-      return storing;
+      return isStoring ? undefined : storeAll();
     },
   };
 }
