@@ -73,6 +73,8 @@ export interface SystemOptions {
   readonly replicas?: number;
   /** Default: leases that do not run out by themselves. */
   readonly timing?: Timing;
+  /** What the garbage collector of a replica may keep; beyond, the replica dies. Default: as much as Node likes. */
+  readonly heapMb?: number;
   /** Default: a new database of the PostgreSQL that all tests share. */
   readonly openDatabase?: () => Promise<TestDatabase>;
 }
@@ -80,6 +82,7 @@ export interface SystemOptions {
 export async function startSystem({
   replicas: count = 2,
   timing = steadyTiming,
+  heapMb,
   openDatabase = createTestDatabase,
 }: SystemOptions = {}): Promise<System> {
   await using stack = new AsyncDisposableStack();
@@ -106,7 +109,7 @@ export async function startSystem({
   });
 
   async function startReplica(): Promise<Replica> {
-    const server = await startProcess<ServerAddresses>('./server-process.ts', settings);
+    const server = await startProcess<ServerAddresses>('./server-process.ts', settings, heapMb);
     const { grpcAddress, httpAddress } = server.ready;
     const token = await readToken('operator');
     const replica = {
