@@ -6,21 +6,11 @@ import { liveOf } from './run-state.ts';
 import type { JobState } from './states.ts';
 import { definitions } from './testing/definitions.ts';
 import { liveThrough } from './testing/network.ts';
+import { randomFrom } from './testing/random-from.ts';
 import type { Decide } from './testing/simulated-ledger.ts';
 
 const STEPS = 100_000;
 const STEPS_OF_RUN = 400;
-
-/** Mulberry32, by Tommy Ettinger: small, fast, and the same everywhere. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function lives(decideWith?: Decide) {
   return fc.property(definitions, fc.integer(), (definition, seed) => {
