@@ -71,6 +71,12 @@ export function openNetwork(definition: Definition, random: () => number, decide
     tell(command, step.decision.reply, step.decision.events, step.before.jobs);
   }
 
+  /** Of what the control plane itself decides on, some is decided late: another replica holds the run, or stands still. */
+  function decideSoon(command: Command): void {
+    if (chance(0.3)) send(upward, command);
+    else decideOn(command);
+  }
+
   /** Tells drivers what a decision means for them, as sessions do. */
   function tell(
     command: Command,
@@ -187,7 +193,14 @@ export function openNetwork(definition: Definition, random: () => number, decide
       if (liveOf(record)?.instance !== instance) continue;
       const ref = { job, attempt: record.attempt, instance };
       const message = 'its lease ran out';
-      decideOn({ type: 'Lose', ...ref, failureClass: 'INFRASTRUCTURE', message, random: random(), content: undefined });
+      decideSoon({
+        type: 'Lose',
+        ...ref,
+        failureClass: 'INFRASTRUCTURE',
+        message,
+        random: random(),
+        content: undefined,
+      });
     }
   }
 
@@ -218,7 +231,7 @@ export function openNetwork(definition: Definition, random: () => number, decide
     ledger.nowMs = Math.max(ledger.nowMs, atMs);
     const timer: Command = { type: 'Timer', job, random: random(), content: undefined };
     decideOn(timer, Math.max(atMs, ledger.slice.run.lastMs));
-    if (chance(0.2)) decideOn(timer);
+    if (chance(0.2)) decideSoon(timer);
   }
 
   function withdraw(): void {
@@ -226,7 +239,7 @@ export function openNetwork(definition: Definition, random: () => number, decide
     const [job, record] = open[below(open.length)] ?? [];
     const instance = record && liveOf(record)?.instance;
     if (job === undefined || record === undefined || instance === undefined) return;
-    decideOn({ type: 'Withdraw', job, attempt: record.attempt, instance, expired: chance(0.7), random: random() });
+    decideSoon({ type: 'Withdraw', job, attempt: record.attempt, instance, expired: chance(0.7), random: random() });
   }
 
   function ask(): void {
