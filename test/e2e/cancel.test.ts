@@ -86,7 +86,8 @@ test('a cancelled run stops its work, starts nothing more, and still runs what r
     'JobCancelRequested',
     'AttemptEnded',
   ]);
-  expect(stops[2]!.time_ms - stops[1]!.time_ms).toBeLessThan(2_000);
+  // By its driver's own doing, long before the grace period ended.
+  expect(stops[2]!.time_ms - stops[1]!.time_ms).toBeLessThan(10_000);
 });
 
 test('work that does not stop when it is asked to is killed after the grace period', async () => {

@@ -1,6 +1,5 @@
 // A database that is silent, half-open, read-only or away while jobs run: calls end in time and say why, and the work goes on with
 // the same attempts as soon as the database does.
-import { readFile } from 'node:fs/promises';
 import { ConveyorError, type Job, JobState } from '@conveyor/client';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { attemptsOf, createJob, finishedJob, jobOf, outputsOf, storedLog, tailedLog } from './jobs.ts';
@@ -83,7 +82,7 @@ const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 test('calls end at their deadline while the database is silent, whatever they wait for', async () => {
   const job = await createJob(a.client, jobOf('nobody', { steps: [] }));
-  const token = (await readFile(system.tokenFile('operator'), 'utf8')).trim();
+  const token = await system.readToken('operator');
   const calls = [
     ['RunService/GetRun', { runId: job.runId }],
     ['RunService/CreateRun', { run: { definition: { jobs: [{ name: 'x', driver: 'nobody' }] } } }],

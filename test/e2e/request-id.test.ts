@@ -1,4 +1,6 @@
 // A request that is repeated because its answer was lost has one effect, at whichever replica.
+import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ConveyorError, type RunInput } from '@conveyor/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { jobOf } from './jobs.ts';
@@ -84,3 +86,45 @@ test('in one batch a repeated item is the same run and a changed one is refused,
   expect(await runsNamed('batch')).toBe(2);
   expect(await runsNamed('batch-other')).toBe(0);
 });
+
+test('a create whose answer was lost on its way is repeated at another replica without a second effect', async () => {
+  const [a, b] = system.replicas;
+  const token = await system.readToken('operator');
+  let made = 0;
+  for (let round = 0; round < 8; round++) {
+    const name = `lost-${round}`;
+    const definition = { jobs: [jobOf('nobody', { steps: [] })] };
+    const body = { requestId: name, run: { labels: { name }, definition } };
+    // Half of them hang up when the run is there, the others at any moment before or after.
+    const isMade = () => expect.poll(() => runsNamed(name)).toBe(1);
+    await createAndHangUp(a!.ready.httpAddress, token, body, round % 2 === 0 ? isMade : () => delay(2 * round));
+    made += await runsNamed(name);
+    const { runId } = await b!.client.runs.create(runNamed(name, name));
+    expect((await a!.client.runs.create(runNamed(name, name))).runId).toBe(runId);
+    expect(await runsNamed(name)).toBe(1);
+  }
+  // The fault did fire: some of them had been made when their caller hung up.
+  expect(made).toBeGreaterThanOrEqual(4);
+});
+
+/** Sends a request and breaks the connection after the wait, whatever was answered. */
+async function createAndHangUp(
+  address: string,
+  token: string,
+  body: object,
+  wait: () => Promise<unknown>,
+): Promise<void> {
+  const socket = connect(Number(address.split(':')[1]), '127.0.0.1');
+  socket.on('error', () => undefined);
+  const json = JSON.stringify(body);
+  const head = [
+    'POST /conveyor.v1.RunService/CreateRun HTTP/1.1',
+    `Host: ${address}`,
+    `Authorization: Bearer ${token}`,
+    'Content-Type: application/json',
+    `Content-Length: ${Buffer.byteLength(json)}`,
+  ];
+  await new Promise<void>((resolve) => socket.write(`${head.join('\r\n')}\r\n\r\n${json}`, () => resolve()));
+  await wait();
+  socket.destroy();
+}

@@ -1,6 +1,6 @@
 // A process that is one replica of the control plane. SIGTERM stops it in order.
 import { once } from 'node:events';
-import { startConveyor, type Timing } from '@conveyor/server';
+import { type Retention, startConveyor, type Timing } from '@conveyor/server';
 import { processSettings, ready } from './processes.ts';
 
 export interface ServerSettings {
@@ -9,6 +9,8 @@ export interface ServerSettings {
   /** Holds the tokens, which all replicas share. */
   readonly dataDir: string;
   readonly timing: Timing;
+  /** Default: everything is kept. */
+  readonly retention?: Retention;
 }
 
 export interface ServerAddresses {
@@ -17,12 +19,13 @@ export interface ServerAddresses {
 }
 
 async function main(): Promise<void> {
-  const { databaseUrl, schema, dataDir, timing } = processSettings<ServerSettings>();
+  const { databaseUrl, schema, dataDir, timing, retention = {} } = processSettings<ServerSettings>();
   const conveyor = await startConveyor({
     database: { url: databaseUrl },
     schema,
     dataDir,
     timing,
+    retention,
     grpc: { address: '127.0.0.1:0' },
     http: { address: '127.0.0.1:0' },
   });

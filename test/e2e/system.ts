@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Client, createClient } from '@conveyor/client';
 import { createNodeClient } from '@conveyor/client/node';
-import type { Timing } from '@conveyor/server';
+import type { Retention, Timing } from '@conveyor/server';
 import { Pool, type QueryResultRow } from 'pg';
 import { connectionOptions } from '../../packages/server/src/store/connection-options.ts';
 import { checkLedger } from '../../packages/server/src/store/testing/check-ledger.ts';
@@ -55,8 +55,7 @@ export interface System extends AsyncDisposable {
   /** Opens the session of a raw driver: one slot, a new incarnation, and an instance of the driver's own name, unless Hello says otherwise. */
   openSession(options: RawOptions): Promise<RawSession>;
   newGate(): Gate;
-  /** Where the token of a role is. */
-  tokenFile(role: 'operator' | 'driver'): string;
+  readToken(role: 'operator' | 'driver'): Promise<string>;
   query<Row extends QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]>;
 }
 
@@ -65,6 +64,8 @@ export interface SystemOptions {
   readonly replicas?: number;
   /** Default: leases that do not run out by themselves. */
   readonly timing?: Timing;
+  /** Default: everything is kept. */
+  readonly retention?: Retention;
   /** Default: a new database of the PostgreSQL that all tests share. */
   readonly openDatabase?: () => Promise<TestDatabase>;
 }
@@ -72,6 +73,7 @@ export interface SystemOptions {
 export async function startSystem({
   replicas: count = 2,
   timing = steadyTiming,
+  retention = {},
   openDatabase = createTestDatabase,
 }: SystemOptions = {}): Promise<System> {
   await using stack = new AsyncDisposableStack();
@@ -91,6 +93,7 @@ export async function startSystem({
     schema: config.schema,
     dataDir: directory,
     timing,
+    retention,
   };
   const replicas: Replica[] = [];
   stack.defer(async () => {
@@ -110,9 +113,8 @@ export async function startSystem({
     return replica;
   }
 
-  const tokenFile = (role: 'operator' | 'driver'): string => join(directory, `${role}.token`);
   const readToken = async (role: 'operator' | 'driver'): Promise<string> =>
-    (await readFile(tokenFile(role), 'utf8')).trim();
+    (await readFile(join(directory, `${role}.token`), 'utf8')).trim();
 
   await Promise.all(Array.from({ length: count }, startReplica));
   const token = await readToken('driver');
@@ -122,7 +124,6 @@ export async function startSystem({
   return {
     replicas,
     startReplica,
-    tokenFile,
     async startDriver({ at, ...options }) {
       const running = at ?? replicas.filter((replica) => replica.isRunning());
       const driver: DriverSettings = {
@@ -144,6 +145,7 @@ export async function startSystem({
       const file = join(directory, `gate-${randomBytes(4).toString('hex')}`);
       return { file, open: () => writeFile(file, '') };
     },
+    readToken,
     async query<Row extends QueryResultRow>(sql: string, values: unknown[] = []) {
       return (await pool.query<Row>(sql, values)).rows;
     },

@@ -80,6 +80,11 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   const retried = await ok('JobService/RetryJob', { jobId });
   assert.notEqual(text(retried, 'job', 'runId'), runId);
 
+  const verified = await ok('RunService/VerifyRun', { runId });
+  assert.deepEqual([read(verified, 'verified', 'jobs'), list(verified, 'discrepancies')], ['1', []]);
+  await ok('RunService/DeleteRun', { runId });
+  await missing('RunService/DeleteRun', { runId }, 'RUN_NOT_FOUND');
+
   const hello = {
     protocolVersion: 1,
     driver: 'every-method',

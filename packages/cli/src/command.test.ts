@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { JobState, RunState } from '@conveyor/client';
+import { DiscrepancyKind, JobState, RunState } from '@conveyor/client';
 import { RerunScope } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run, runForBytes, start } from './testing/run-command.ts';
@@ -157,6 +157,48 @@ describe('conveyor watch and logs', () => {
   });
 });
 
+describe('a log that is expired', () => {
+  it.each([[`${runId}/build`], [runId]])('logs %s says so and shows nothing', async (target) => {
+    await using plane = await startScriptedPlane({ expired: true });
+    for (const options of target === runId ? [[]] : [[], ['-f']]) {
+      expect(await run(['logs', target, ...options], plane.env)).toEqual({
+        exitCode: 0,
+        stdout: '',
+        stderr: 'the log of attempt 1 is expired: it is older than the server keeps logs\n',
+      });
+    }
+  });
+});
+
+describe('conveyor verify', () => {
+  it('exits 0 when the run is as its ledger says', async () => {
+    await using plane = await startScriptedPlane();
+    expect(await run(['verify', runId], plane.env)).toEqual({
+      exitCode: 0,
+      stdout: `run ${runId} is as its ledger says: 4 events, 1 job, 1 attempt, 1 log of 1.5 KiB\n`,
+      stderr: '',
+    });
+  });
+
+  it('exits 1 when something differs, and shows what', async () => {
+    const where = 'jobs[0].state';
+    await using plane = await startScriptedPlane({
+      discrepancies: [{ kind: DiscrepancyKind.JOB, where, expected: '"FAILED"', found: '"RUNNING"' }],
+    });
+    const { exitCode, stdout } = await run(['verify', runId], plane.env);
+    expect(exitCode).toBe(1);
+    expect(stdout.split('\n').slice(1)).toEqual([
+      'WHERE          EXPECTED  FOUND',
+      'jobs[0].state  "FAILED"  "RUNNING"',
+      'and 3 more',
+      '',
+    ]);
+    const json = await run(['verify', runId, '-o', 'json'], plane.env);
+    expect(json.exitCode).toBe(1);
+    expect(JSON.parse(json.stdout)).toMatchObject({ discrepancyCount: '4', discrepancies: [{ where }] });
+  });
+});
+
 describe('conveyor apply', () => {
   it('stores a pipeline and warns of what was not checked', async () => {
     await using plane = await startScriptedPlane();
@@ -194,11 +236,24 @@ describe('commands that change something', () => {
     [['cancel', `${runId}/build`], { cancel: 'id-of-build', reason: '' }],
     [['rerun', runId, '--failed'], { rerun: runId, scope: RerunScope.FAILED }],
     [['rerun', runId], { rerun: runId, scope: RerunScope.ALL }],
+    [['delete', 'run', runId], { delete: runId }],
+    [['delete', 'pipeline', 'ci'], { delete: 'ci' }],
+    [['verify', runId, '--skip-logs'], { verify: runId, skipLogs: true }],
     [['drain', 'shell/host-1', '--undo'], { drain: 'shell', instance: 'host-1', undo: true }],
   ])('%j', async (args, change) => {
     await using plane = await startScriptedPlane();
     expect(await run(args, plane.env)).toMatchObject({ exitCode: 0 });
     expect(plane.changes).toEqual([change]);
+  });
+
+  it('delete run deletes what it can, tells what it cannot, and then exits 1', async () => {
+    await using plane = await startScriptedPlane();
+    expect(await run(['delete', 'run', 'nope', runId], plane.env)).toEqual({
+      exitCode: 1,
+      stdout: `run ${runId} is deleted\n`,
+      stderr: 'error: there is no run nope\n',
+    });
+    expect(plane.changes).toEqual([{ delete: runId }]);
   });
 
   it('drain --wait exits 1 when work is still held', async () => {
@@ -271,6 +326,12 @@ describe('a failure', () => {
       ['up', '--tls-cert', 'x'],
       'error: TLS needs a certificate and its key\nnext: give both --tls-cert and --tls-key\n',
     ],
+    [
+      ['up', '--keep-runs-for', '90'],
+      "error: --keep-runs-for: '90' is no duration\nnext: write one such as 12h or 90d\n",
+    ],
+    [['up', '--keep-logs-for', '59m'], 'error: --keep-logs-for: 59m is too short\nnext: give an hour, 1h, or more\n'],
+    [['up', '--keep-runs', '0'], "error: --keep-runs: '0' is no number of runs\nnext: write one from 1 to 9999999\n"],
   ])('of usage exits 2: %j', async (args, stderr) => {
     await using plane = await startScriptedPlane();
     expect(await run(args, plane.env)).toEqual({ exitCode: 2, stdout: '', stderr });

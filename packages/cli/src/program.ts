@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import type { Cli, Surroundings } from './cli.ts';
 import { addApply } from './commands/apply.ts';
 import { addCancel } from './commands/cancel.ts';
+import { addDelete } from './commands/delete.ts';
 import { addDescribe } from './commands/describe.ts';
 import { addDrain } from './commands/drain.ts';
 import { addGet } from './commands/get.ts';
@@ -12,6 +13,7 @@ import { addLogs } from './commands/logs.ts';
 import { addRerun } from './commands/rerun.ts';
 import { addRun } from './commands/run.ts';
 import { addUp } from './commands/up.ts';
+import { addVerify } from './commands/verify.ts';
 import { addVersion } from './commands/version.ts';
 import { addWatch } from './commands/watch.ts';
 import { UsageError, describeFailure, exitCodes } from './failure.ts';
@@ -59,6 +61,8 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addGet,
     addDescribe,
     addDrain,
+    addDelete,
+    addVerify,
     addVersion,
   ];
   for (const add of commands) add(program, cli);

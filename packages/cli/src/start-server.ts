@@ -1,5 +1,5 @@
 // Owns the one call into the server package, which is loaded only when a server is started.
-import type { Conveyor } from '@conveyor/server';
+import type { Conveyor, Retention } from '@conveyor/server';
 
 /** Where the server listens and what it keeps. */
 export interface ServerSettings {
@@ -17,16 +17,19 @@ export interface ServerSettings {
   readonly insecure: boolean;
   /** Web pages that may call the HTTP door, by origin. */
   readonly corsOrigins: readonly string[];
+  /** How long runs and logs are kept. */
+  readonly retention: Retention;
 }
 
 /** Starts a server; disposing it drains and stops it. Throws an Error whose message says what happened and what to do. */
 export async function startServer(settings: ServerSettings): Promise<Conveyor> {
-  const { grpcAddress, httpAddress, dataDir, databaseUrl, corsOrigins, tls, insecure } = settings;
+  const { grpcAddress, httpAddress, dataDir, databaseUrl, corsOrigins, tls, insecure, retention } = settings;
   const { startConveyor } = await import('@conveyor/server');
   return startConveyor({
     database: databaseUrl === undefined ? { dataDir } : { url: databaseUrl },
     dataDir,
     grpc: { address: grpcAddress, tls, insecure },
     http: { address: httpAddress, tls, insecure, corsOrigins },
+    retention,
   });
 }

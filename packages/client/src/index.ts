@@ -51,5 +51,11 @@ export {
   type PipelineRevision,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 export { type Run, RunState, type Trigger } from '@conveyor/protocol/conveyor/v1/run_pb.js';
-export type { BatchCreateRunsResult, RunChange } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+export {
+  type BatchCreateRunsResult,
+  type Discrepancy,
+  DiscrepancyKind,
+  type RunChange,
+  type VerifyRunResponse,
+} from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 export type { GetServerInfoResponse, ServerLimits } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';

@@ -15,7 +15,7 @@ export interface LogPart {
   readonly chunks: readonly LogChunk[];
   /** Begins and ends of foldable sections within these bytes. */
   readonly sections: readonly LogSection[];
-  /** What is known of the whole log; a tail says other than OPEN with its last part, which may be empty. */
+  /** What is known of the whole log; a tail says other than OPEN with its last part, which may be empty. EXPIRED: it has no bytes any more. */
   readonly logState: LogState;
 }
 

@@ -6,6 +6,7 @@ import {
   type BatchCreateRunsResult,
   RerunScope,
   type RunService,
+  type VerifyRunResponse,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { type CallOptions, required } from './call.ts';
 import { type ListOptions, paged } from './paging.ts';
@@ -37,11 +38,22 @@ export interface Runs {
   cancel(runId: string, input?: { reason?: string; force?: boolean }, options?: CallOptions): Promise<Run>;
   /** Makes a new run of a finished one. Reasons: RUN_NOT_FOUND, NOT_FINISHED, REQUEST_ID_REUSED. */
   rerun(runId: string, input?: RerunInput, options?: CallOptions): Promise<Run>;
+  /**
+   * Deletes a finished run with all that belongs to it. It is not repeated by itself: a repetition would be refused by RUN_NOT_FOUND.
+   * Reasons: RUN_NOT_FOUND, NOT_FINISHED.
+   */
+  delete(runId: string, options?: CallOptions): Promise<void>;
+  /**
+   * Compares a run with its ledger and its logs with their sizes and CRCs; `skipLogs` leaves the bytes out. It reads all that is stored:
+   * give it time by `timeoutMs`. Reasons: RUN_NOT_FOUND, LIMIT_REACHED.
+   */
+  verify(runId: string, options?: CallOptions & { readonly skipLogs?: boolean }): Promise<VerifyRunResponse>;
   /** One run's events, first the stored ones behind `afterSeq` (default 0), then new ones, to its last. Reconnects. */
   watch(runId: string, options?: WatchOptions & { readonly afterSeq?: bigint }): AsyncIterable<Event>;
   /**
    * The runs that match a filter: a snapshot of all, then each change, until the signal aborts. Reconnects. With the `cursor`
-   * of an earlier update it goes on behind that, without a snapshot; the filter must be the same.
+   * of an earlier update it goes on behind that, without a snapshot; the filter must be the same. Runs that are deleted leave. A cursor
+   * is good for 7 days; an older one may be refused by INVALID_CURSOR: then watch again without it.
    */
   watchAll(filter?: RunFilterInput, options?: WatchOptions & { readonly cursor?: string }): AsyncIterable<RunsUpdate>;
   /** Waits until the run has finished, then reads it. */
@@ -73,6 +85,10 @@ export function createRuns(rpc: ServiceClient<typeof RunService>): Runs {
       const request = { runId, requestId, scope: rerunScopes[scope], ...(trigger === undefined ? {} : { trigger }) };
       return required((await rpc.rerunRun(request, options)).run);
     },
+    async delete(runId, options) {
+      await rpc.deleteRun({ runId }, options);
+    },
+    verify: (runId, { skipLogs = false, ...options } = {}) => rpc.verifyRun({ runId, skipLogs }, options),
     watch,
     watchAll: (filter = {}, options = {}) => resume(runUpdates(rpc, filter, options.cursor ?? ''), options),
     async finished(runId, options = {}) {

@@ -24,7 +24,7 @@ export type RunsUpdate =
     }
   | {
       readonly kind: 'changes';
-      /** Runs as they are now; one with `left` set no longer matches. */
+      /** Runs as they are now; one with `left` set was deleted or no longer matches. */
       readonly changes: readonly RunChange[];
       /** Resumes behind this update. */
       readonly cursor: string;

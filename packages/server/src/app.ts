@@ -4,6 +4,7 @@ import pino, { type Logger } from 'pino';
 import { type Api, type Authenticate, createApi, type Door, type DoorOptions } from './api/api.ts';
 import type { RequestListener } from './api/http/request-listener.ts';
 import { DEFAULT_TIMING, type Timing } from './core/limits.ts';
+import { assertRetention, type Retention } from './core/retention.ts';
 import type { ResolveSecrets } from './engine/offers.ts';
 import { startEngine } from './engine/start-engine.ts';
 import { buildOrUndo, type Teardown } from './engine/teardown.ts';
@@ -44,6 +45,8 @@ export interface ConveyorOptions {
   readonly resolveSecrets?: ResolveSecrets;
   /** How long leases last, and how often drivers renew them: the same at every replica. Default: 30 s and 5 s. */
   readonly timing?: Timing;
+  /** How long finished runs and logs are kept. Every replica keeps to its own: give all the same. Default: for ever. */
+  readonly retention?: Retention;
   /** Default: a pino logger on standard error at level `info`. */
   readonly logger?: Logger;
 }
@@ -63,6 +66,7 @@ export interface Conveyor extends AsyncDisposable {
 
 /**
  * Starts a control plane.
+ * @throws RangeError when a setting of `retention` cannot be kept to.
  * @throws DatabaseStartError when the database cannot be started, reached or migrated.
  * @throws DoorError when a door cannot be opened.
  */
@@ -71,6 +75,8 @@ export function startConveyor(options: ConveyorOptions): Promise<Conveyor> {
 }
 
 async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyor> {
+  const { retention = {} } = options;
+  assertRetention(retention);
   const log = options.logger ?? pino({ name: 'conveyor' }, pino.destination({ dest: 2, sync: true }));
   const schema = options.schema ?? DEFAULT_SCHEMA;
   const connection = await openDatabase(stack, options.database, log);
@@ -88,6 +94,7 @@ async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyo
       schema,
       version: VERSION,
       timing: options.timing ?? DEFAULT_TIMING,
+      retention,
       resolveSecrets: options.resolveSecrets,
       log: log.child({ component: 'engine' }),
     }),

@@ -1,5 +1,5 @@
 // `conveyor logs`: the bytes that attempts wrote. One job's log is shown exactly as it was written.
-import type { Job, LogPart } from '@conveyor/client';
+import { type Job, type LogPart, LogState } from '@conveyor/client';
 import type { Command } from 'commander';
 import { type Cli, findJob, parseTarget } from '../cli.ts';
 import { UsageError } from '../failure.ts';
@@ -49,7 +49,9 @@ async function storedLogs({ client, terminal }: Cli, runId: string): Promise<voi
     jobs.map(({ name }) => name),
   );
   for (const { jobId, name, attempt } of jobs) {
-    if (attempt > 0) await writeLines(terminal, prefixes.of(name, '|'), client().jobs.readLog(jobId, { attempt }));
+    if (attempt === 0) continue;
+    const log = tellExpired(terminal, client().jobs.readLog(jobId, { attempt }));
+    await writeLines(terminal, prefixes.of(name, '|'), log);
   }
 }
 
@@ -82,9 +84,18 @@ async function withLog({ client }: Cli, job: Job): Promise<Job> {
 }
 
 async function writeBytes(terminal: Terminal, parts: AsyncIterable<LogPart>, heard = () => {}): Promise<void> {
-  for await (const { chunks } of parts) {
+  for await (const { chunks } of tellExpired(terminal, parts)) {
     heard();
     for (const { data } of chunks) await terminal.write(data);
+  }
+}
+
+/** Passes a log on, and says why it is empty when its bytes are gone. */
+async function* tellExpired(terminal: Terminal, parts: AsyncIterable<LogPart>): AsyncGenerator<LogPart, void> {
+  for await (const part of parts) {
+    yield part;
+    if (part.logState !== LogState.EXPIRED) continue;
+    terminal.note(`the log of attempt ${part.attempt} is expired: it is older than the server keeps logs`);
   }
 }
 

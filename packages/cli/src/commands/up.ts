@@ -1,6 +1,8 @@
 // `conveyor up`: a server in this process, until a signal. The first signal drains it, the second ends it at once.
 import { readFile } from 'node:fs/promises';
 import { join, resolve as resolvePath } from 'node:path';
+import { durationMs } from '@bufbuild/protobuf/wkt';
+import { parseDuration } from '@conveyor/client';
 import { type Environment, dataDirectory, serverAddress } from '@conveyor/client/node';
 import type { Conveyor } from '@conveyor/server';
 import type { Command } from 'commander';
@@ -25,6 +27,12 @@ export function addUp(program: Command, cli: Cli): void {
     .option('--tls-key <file>', 'its private key as PEM')
     .option('--insecure', 'allow plain text, tokens included, beyond this machine')
     .addOption(repeatable('--cors-origin <origin>', 'let web pages of this origin call the HTTP door'))
+    .option('--keep-runs-for <duration>', 'delete runs so long after their end, such as 90d (default: never)')
+    .option(
+      '--keep-runs <number>',
+      'keep so many of the newest runs, and delete older ones once finished (default: all)',
+    )
+    .option('--keep-logs-for <duration>', 'drop the logs of a day so long after it, such as 30d (default: never)')
     .addHelpText('after', help)
     .action((options: UpOptions) => up(cli, options));
 }
@@ -38,6 +46,9 @@ interface UpOptions {
   readonly tlsKey?: string;
   readonly insecure?: true;
   readonly corsOrigin: readonly string[];
+  readonly keepRunsFor?: string;
+  readonly keepRuns?: string;
+  readonly keepLogsFor?: string;
 }
 
 const help = `
@@ -45,6 +56,7 @@ SIGTERM or Ctrl-C drains: sessions are handed over, calls in flight end, then th
 
 Examples:
   conveyor up
+  conveyor up --keep-runs-for 90d --keep-logs-for 30d
   conveyor up --grpc-address 0.0.0.0:7070 --tls-cert chain.pem --tls-key key.pem --database-url postgres://ci@db/ci`;
 
 async function up({ env, terminal }: Cli, options: UpOptions): Promise<void> {
@@ -80,7 +92,30 @@ async function readSettings(env: Environment, options: UpOptions): Promise<Serve
     tls: await readTls(options),
     insecure: options.insecure ?? false,
     corsOrigins: options.corsOrigin,
+    retention: readRetention(options),
   };
+}
+
+function readRetention({ keepRunsFor, keepRuns, keepLogsFor }: UpOptions): ServerSettings['retention'] {
+  return {
+    ...(keepRunsFor !== undefined && { maxAgeMs: readAge('--keep-runs-for', keepRunsFor) }),
+    ...(keepRuns !== undefined && { maxRuns: readCount('--keep-runs', keepRuns) }),
+    ...(keepLogsFor !== undefined && { maxLogAgeMs: readAge('--keep-logs-for', keepLogsFor) }),
+  };
+}
+
+function readAge(option: string, text: string): number {
+  const duration = parseDuration(text);
+  if (duration === undefined)
+    throw new UsageError(`${option}: '${text}' is no duration`, 'write one such as 12h or 90d');
+  const ageMs = durationMs(duration);
+  if (ageMs < 3_600_000) throw new UsageError(`${option}: ${text} is too short`, 'give an hour, 1h, or more');
+  return ageMs;
+}
+
+function readCount(option: string, text: string): number {
+  if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
+  throw new UsageError(`${option}: '${text}' is no number of runs`, 'write one from 1 to 9999999');
 }
 
 async function readTls({ tlsCert, tlsKey }: UpOptions): Promise<ServerSettings['tls']> {

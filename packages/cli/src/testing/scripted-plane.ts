@@ -10,7 +10,11 @@ import { type JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import type { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
-import { type CreateRunRequest, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import {
+  type CreateRunRequest,
+  type DiscrepancySchema,
+  RunService,
+} from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
 
 export const runId = '01900000-0000-7000-8000-000000000001';
@@ -26,6 +30,10 @@ export interface Script {
   readonly state?: RunState;
   /** The first watcher gets the run's first event only, and then nothing. Default: false. */
   readonly stalls?: boolean;
+  /** The bytes of logs are gone by their age. Default: false. */
+  readonly expired?: boolean;
+  /** What the verification of the run finds. Default: nothing. */
+  readonly discrepancies?: readonly MessageInitShape<typeof DiscrepancySchema>[];
 }
 
 /** The scripted control plane, and what it was asked. */
@@ -69,6 +77,7 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
     ...(jobs[name]?.state === JobState.FAILED ? { failure: { message: 'it broke', exitCode: 7 } } : {}),
   });
   const logPart = (jobId: string) => {
+    if (script.expired === true) return { attempt: 1, logState: LogState.EXPIRED, logSize: 7n };
     const data = Buffer.from(jobs[jobId.slice('id-of-'.length)]?.log ?? '');
     return { attempt: 1, chunks: [{ data }], logState: LogState.SEALED, logSize: BigInt(data.length) };
   };
@@ -89,6 +98,10 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
         const definition = { jobs: names.map((job) => ({ name: job, driver: 'shell' })), paramsSchema };
         return { pipeline: { name, revision: 3, definition } };
       },
+      deletePipeline({ name }) {
+        changes.push({ delete: name });
+        return {};
+      },
       listPipelines: () => ({ pipelines: [{ name: 'ci', revision: 3, updateTime: timestampFromMs(Date.now()) }] }),
     });
     router.service(RunService, {
@@ -105,6 +118,20 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       rerunRun({ runId: id, scope }) {
         changes.push({ rerun: id, scope });
         return { run: runOf(id) };
+      },
+      deleteRun({ runId: id }) {
+        changes.push({ delete: runOf(id).runId });
+        return {};
+      },
+      verifyRun({ runId: id, skipLogs }) {
+        const { runId: verified } = runOf(id);
+        changes.push({ verify: verified, skipLogs });
+        const { discrepancies = [] } = script;
+        return {
+          verified: { events: 4n, jobs: 1n, attempts: 1n, logs: 1n, logBytes: 1536n },
+          discrepancyCount: BigInt(discrepancies.length && discrepancies.length + 3),
+          discrepancies: [...discrepancies],
+        };
       },
       async *watchRun({ afterSeq }, { signal }) {
         watches += 1;

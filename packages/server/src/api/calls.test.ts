@@ -168,6 +168,19 @@ const CASES: readonly Case[] = [
     asked: ['default', RUN_ID, 'FAILED', byApi, 'again'],
     answered: { run: { rerunOf: RUN_ID } },
   },
+  { method: RunService.method.deleteRun, request: { runId: RUN_ID }, asked: ['default', RUN_ID], answered: {} },
+  {
+    method: RunService.method.verifyRun,
+    request: { project: 'default', runId: RUN_ID, skipLogs: true },
+    asked: ['default', RUN_ID, true, expect.any(AbortSignal)],
+    answered: {
+      verified: { events: '7', jobs: '2', attempts: '1', logs: '1', logBytes: '11' },
+      discrepancyCount: '1',
+      discrepancies: [
+        { kind: 'DISCREPANCY_KIND_JOB', where: 'jobs[0].state', expected: '"RUNNING"', found: '"QUEUED"' },
+      ],
+    },
+  },
   {
     method: RunService.method.watchRun,
     request: { runId: RUN_ID, afterSeq: 5n },

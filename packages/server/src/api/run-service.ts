@@ -18,6 +18,7 @@ import { decodeRunFilter, decodeRunSpec } from './decode-run.ts';
 import { encodeDefinition } from './definition-codec.ts';
 import { encodeEvent } from './encode-event.ts';
 import { encodeRun, encodeRunHeader } from './encode-run.ts';
+import { encodeVerification } from './encode-verification.ts';
 import { decodePageToken, encodePageToken } from './page-token.ts';
 import {
   decodeCount,
@@ -89,6 +90,16 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
         ...decodeRequestId(found, request.requestId),
       }));
       return { run: encodeRun(await runs.rerun(project, runId, scope, trigger, requestId)) };
+    },
+
+    async deleteRun({ project, runId }) {
+      await runs.delete(decodeProject(project), decodeRunId('run_id', runId));
+      return {};
+    },
+
+    async verifyRun({ project, runId, skipLogs }, { signal }) {
+      const owner = decodeProject(project);
+      return encodeVerification(await runs.verify(owner, decodeRunId('run_id', runId), skipLogs, signal));
     },
 
     async *watchRun(request, { signal }) {

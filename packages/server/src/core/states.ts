@@ -34,6 +34,9 @@ export type WaitReason = 'BACKOFF';
 /** What is known of an attempt's log. */
 export type LogState = 'OPEN' | 'SEALED' | 'TRUNCATED' | 'CORRUPT';
 
+/** What a reader is told of an attempt's log. EXPIRED: it had bytes, and they were removed by their age. */
+export type ShownLogState = LogState | 'EXPIRED';
+
 /** How hard an attempt is being stopped. */
 export type CancelPhase = 'SOFT' | 'KILL';
 

@@ -4,7 +4,7 @@ import type { Definition, JobDefinition } from './definition.ts';
 import type { Annotation, RunEvent, Trigger } from './events.ts';
 import type { RunId } from './ids.ts';
 import type { JsonObject, JsonValue } from './json.ts';
-import type { AttemptState, Failure, JobState, LogState, RunState, WaitReason } from './states.ts';
+import type { AttemptState, Failure, JobState, RunState, ShownLogState, WaitReason } from './states.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 /** Outputs of an attempt, by key. */
@@ -100,7 +100,7 @@ export interface AttemptView {
   readonly failure?: Failure;
   readonly outputs?: Outputs;
   readonly logSize: number;
-  readonly logState: LogState;
+  readonly logState: ShownLogState;
   readonly progress?: ProgressView;
   readonly annotations: readonly Annotation[];
   readonly offeredMs: number;
@@ -161,5 +161,5 @@ export interface LogPart {
   readonly sections: readonly LogSection[];
   readonly nextOffset: number;
   readonly logSize: number;
-  readonly logState: LogState;
+  readonly logState: ShownLogState;
 }

@@ -1,6 +1,6 @@
 // Tells whoever waits what a commit changed: watchers and log readers here, sessions, the dispatcher and the timers, and by hints the
 // other replicas. Called after the commit and before the answers.
-import { formatJobId } from '../core/ids.ts';
+import { formatJobId, type RunId } from '../core/ids.ts';
 import type { NewRunNotice } from './creates.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { changesFeed } from './flush.ts';
@@ -13,6 +13,7 @@ import type { Topic, WakeUps } from './wake-ups.ts';
 export interface Announcer {
   committed(works: readonly RunWork[]): void;
   created(runs: readonly NewRunNotice[]): void;
+  deleted(runIds: readonly RunId[]): void;
   logGrown(topic: Topic): void;
 }
 
@@ -78,6 +79,10 @@ export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers }
         if (dueMs !== undefined) timers.set(dueMs);
       }
       if (runs.length > 0) ring('feed');
+    },
+    deleted(runIds) {
+      for (const runId of runIds) ring(`run:${runId}`);
+      ring('feed');
     },
     logGrown: ring,
   };

@@ -14,14 +14,16 @@ import { overloaded, type Refusal } from '../core/refusal.ts';
 import { dueOf } from '../core/settle.ts';
 import type { Labels, RunView } from '../core/views.ts';
 import { enqueue, type QueueInsert } from '../store/attempt-rows.ts';
-import { type DefinitionDigest, insertDefinitions } from '../store/definition-rows.ts';
+import { DEFINITION_TRUST_MS, type DefinitionDigest, insertDefinitions } from '../store/definition-rows.ts';
 import type { Lane } from '../store/lane.ts';
 import { type EventWrite, insertEvents, insertJobs, type JobWrite, readClock } from '../store/ledger-rows.ts';
 import { claimRequestIds, findRequestIds, insertRuns, type RunInsert } from '../store/run-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
 import type { FlushOptions } from './flush.ts';
+import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
+import { answerAgain } from './request-ids.ts';
 import type { RunContext } from './run-context.ts';
 
 const MAX_FLUSH = 500;
@@ -50,12 +52,6 @@ export interface Creates extends AsyncDisposable {
   create(run: CheckedRun): Promise<CreatedRun | Refusal>;
 }
 
-export interface CreatedRun {
-  readonly runId: RunId;
-  /** The run as it was created; undefined when an earlier request created it: what it is now has to be read. */
-  readonly view: RunView | undefined;
-}
-
 export interface CreatesOptions {
   readonly lane: Lane;
   readonly largeLane: Lane;
@@ -82,6 +78,8 @@ interface Item {
 interface Outcome {
   readonly answers: ReadonlyMap<Item, CreatedRun | Refusal>;
   readonly begun: readonly BegunRun[];
+  /** The definitions that it made sure of. */
+  readonly defined: Iterable<DefinitionDigest>;
 }
 
 /** A new run and the rows that it begins with. */
@@ -97,16 +95,21 @@ interface BegunRun {
 }
 
 export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesOptions): Creates {
-  // Definitions that are known to be committed, by digest; forgotten together when there are many.
-  const stored = new Set<DefinitionDigest>();
+  // Until when definitions that are committed may be relied on, by digest; forgotten together when there are many.
+  const stored = new Map<DefinitionDigest, number>();
 
   let waitingBytes = 0;
 
   async function flush(on: Lane, items: readonly Item[], signal: AbortSignal): Promise<readonly Item[]> {
     const { now, later } = withinJobs(items);
-    const { answers, begun } = await inTransaction(on, (tx, begun) => insertAll(tx, begun, now, stored), signal);
+    const untilMs = performance.now() + DEFINITION_TRUST_MS;
+    const { answers, begun, defined } = await inTransaction(
+      on,
+      (tx, begun) => insertAll(tx, begun, now, stored),
+      signal,
+    );
     if (stored.size > 10_000) stored.clear();
-    for (const item of now) stored.add(item.run.digest);
+    for (const digest of defined) stored.set(digest, untilMs);
     for (const { context, after } of begun) flushing.cache.keep(context, undefined, after.run, after.jobs);
     onCreated(begun.map(({ notice }) => notice));
     for (const [item, answer] of answers) item.answer(answer);
@@ -164,14 +167,15 @@ async function insertAll(
   tx: Tx,
   begun: Promise<unknown>,
   items: readonly Item[],
-  stored: ReadonlySet<DefinitionDigest>,
+  stored: ReadonlyMap<DefinitionDigest, number>,
 ): Promise<Outcome> {
   const [nowMs] = await Promise.all([readClock(tx), begun]);
   const answers = await settleRequestIds(tx, items, nowMs);
   const fresh = items.filter((item) => !answers.has(item));
-  const definitions = new Map(
-    fresh.filter(({ run }) => !stored.has(run.digest)).map(({ run }) => [run.digest, run.definition]),
-  );
+  const definitions = new Map<DefinitionDigest, Definition>();
+  for (const { run } of fresh) {
+    if ((stored.get(run.digest) ?? 0) < performance.now()) definitions.set(run.digest, run.definition);
+  }
   const runs = fresh.map((item) => beginRun(item, nowMs));
   fresh.forEach((item, i) => answers.set(item, { runId: item.runId, view: runs[i]?.view }));
   if (runs.length > 0) {
@@ -195,7 +199,7 @@ async function insertAll(
       ),
     ]);
   }
-  return { answers, begun: runs };
+  return { answers, begun: runs, defined: definitions.keys() };
 }
 
 /** Answers the items whose request id was used before, here or by an earlier request. */
@@ -211,25 +215,20 @@ async function settleRequestIds(
     return [{ item, project, requestId: request.id, bodyDigest: request.bodyDigest, runId: item.runId }];
   });
   if (asked.length === 0) return answers;
-  const claimed = await claimRequestIds(tx, asked, nowMs);
-  const repeated = asked.filter((row) => !claimed.has(row.runId));
-  if (repeated.length === 0) return answers;
-  const earlier = await findRequestIds(tx, repeated);
-  for (const { item, project, requestId, bodyDigest } of repeated) {
-    const found = earlier.find((row) => row.project === project && row.requestId === requestId);
-    if (found === undefined) throw new Error('a request id that was taken is gone');
-    const same = Buffer.compare(found.bodyDigest, bodyDigest) === 0;
-    answers.set(item, same ? { runId: found.runId, view: undefined } : requestIdReused(requestId, found.runId));
+  for (let open = asked; open.length > 0; ) {
+    const claimed = await claimRequestIds(tx, open, nowMs);
+    const repeated = open.filter((row) => !claimed.has(row.runId));
+    if (repeated.length === 0) break;
+    const earlier = await findRequestIds(tx, repeated);
+    // One that was forgotten in between is free.
+    open = [];
+    for (const row of repeated) {
+      const found = earlier.find(({ project, requestId }) => project === row.project && requestId === row.requestId);
+      if (found === undefined) open.push(row);
+      else answers.set(row.item, answerAgain(row, found));
+    }
   }
   return answers;
-}
-
-function requestIdReused(requestId: string, runId: RunId): Refusal {
-  return {
-    refused: 'REQUEST_ID_REUSED',
-    message: `request_id ${JSON.stringify(requestId)} was used with another request: take a new one for each new request`,
-    metadata: { run_id: runId },
-  };
 }
 
 function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {

@@ -6,6 +6,7 @@ import type { DriverFrame, Hello, ServerFrame } from '../core/frames.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { Timing } from '../core/limits.ts';
+import type { Verification } from '../core/ledger-check.ts';
 import type { Refusal } from '../core/refusal.ts';
 import type { JobState, RunState } from '../core/states.ts';
 import type {
@@ -83,6 +84,10 @@ export interface RunOperations {
   get(project: string, runId: RunId): Promise<RunView>;
   list(project: string, filter: RunFilter, page: PageRequest): Promise<Page<RunView>>;
   cancel(project: string, runId: RunId, reason: string, force: boolean): Promise<RunView>;
+  /** Deletes a finished run: nobody reads anything of it from now on. */
+  delete(project: string, runId: RunId): Promise<void>;
+  /** Compares the rows of a run with its ledger, and its stored logs with what their attempts count. */
+  verify(project: string, runId: RunId, skipLogs: boolean, signal: AbortSignal): Promise<Verification>;
   rerun(project: string, runId: RunId, scope: 'ALL' | 'FAILED', trigger: Trigger, requestId?: string): Promise<RunView>;
   /** Yields batches of events with seq > afterSeq; an empty batch at once and then at least every 20 s; ends after the last event. */
   watch(project: string, runId: RunId, afterSeq: number, signal: AbortSignal): AsyncIterable<readonly EventView[]>;

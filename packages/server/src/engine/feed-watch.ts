@@ -2,10 +2,9 @@
 // replica can go on from; a change may come twice, but none is missed.
 import { cutAfter, type FeedPoint, formatCursor, parseCursor } from '../core/feed-point.ts';
 import { parseRunId, type RunId } from '../core/ids.ts';
-import type { RunView } from '../core/views.ts';
-import { readFeed, readFeedPoint } from '../store/event-views.ts';
+import { type FeedBounds, readFeed, readFeedBounds } from '../store/event-views.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
-import { listRuns, listRunsById } from '../store/run-views.ts';
+import { type ChangedRun, listChangedRuns, listRuns } from '../store/run-views.ts';
 import type { Tx } from '../store/sql.ts';
 import type { RunChanges, RunFilter, RunOperations } from './engine.ts';
 import { follow, type Reading } from './follow.ts';
@@ -36,8 +35,8 @@ export function createFeedWatch({ pool, wakeUps }: FeedWatchOptions): Pick<RunOp
     async *watchAll(project, filter, cursor, signal) {
       using subscription = wakeUps.subscribe('feed');
       // Taken before the runs are listed: what changes meanwhile comes again as a change.
-      const now = await withConnection(pool, readFeedPoint);
-      const from = cursor === undefined ? now : resumeAt(cursor, now);
+      const bounds = await withConnection(pool, readFeedBounds);
+      const from = cursor === undefined ? bounds.now : resumeAt(cursor, bounds);
       if (cursor === undefined) yield* listMatching(pool, project, filter, from, signal);
       else yield { changes: [], cursor: formatCursor(from), snapshotComplete: false };
       const feed = openFeed(pool, project, filter, from);
@@ -48,12 +47,17 @@ export function createFeedWatch({ pool, wakeUps }: FeedWatchOptions): Pick<RunOp
   };
 }
 
-function resumeAt(cursor: string, now: FeedPoint): FeedPoint {
+function resumeAt(cursor: string, { now, from }: FeedBounds): FeedPoint {
   const point = parseCursor(cursor);
   if (point === undefined) throw invalidCursor('the cursor is none that a watch has sent: watch again without one');
   if (point.end > now.end) {
     throw invalidCursor(
       'the cursor is newer than this database, which was replaced or restored: watch again without one',
+    );
+  }
+  if (point.end <= from) {
+    throw invalidCursor(
+      'the cursor is so old that runs which were deleted since are forgotten: watch again without one',
     );
   }
   return point;
@@ -90,15 +94,18 @@ function openFeed(pool: Pool, project: string, { pipeline, states, labels }: Run
   let point = from;
   let open: Stretch | undefined;
 
-  // Its state alone can bring a run into the filter or take it out: what it was created with never changes.
-  const change = (run: RunView) => ({ run, left: states.length > 0 && !states.includes(run.state) });
+  // Its state alone can bring a run into the filter, or take it out as its deletion does: what it was created with never changes.
+  const change = ({ run, deleted }: ChangedRun) => ({
+    run,
+    left: deleted || (states.length > 0 && !states.includes(run.state)),
+  });
 
   return {
     point: () => point,
     read: () =>
       withConnection(pool, async (tx) => {
         const stretch = (open ??= await readStretch(tx, project, point));
-        const { items, next } = await listRunsById(tx, project, stretch.runIds, { pipeline, labels }, stretch.after);
+        const { items, next } = await listChangedRuns(tx, project, stretch.runIds, { pipeline, labels }, stretch.after);
         stretch.after = next;
         if (next === undefined) {
           point = stretch.end;

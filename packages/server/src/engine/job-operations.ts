@@ -1,11 +1,14 @@
 // The operations on jobs, put together: what is read, and what goes through the ledger.
+import type { Trigger } from '../core/events.ts';
+import type { JobKey } from '../core/ids.ts';
 import { RefusedError } from '../core/refusal.ts';
 import type { Pool } from '../store/pool.ts';
 import type { JobOperations } from './engine.ts';
 import { createJobQueries } from './job-queries.ts';
 import type { Ledger } from './ledger.ts';
 import type { Plans } from './plans.ts';
-import type { Reruns } from './reruns.ts';
+import { bodyDigest, takeRequestId } from './request-ids.ts';
+import { type Reruns, retryOf } from './reruns.ts';
 
 export interface JobOperationsOptions {
   readonly pool: Pool;
@@ -17,6 +20,19 @@ export interface JobOperationsOptions {
 
 export function createJobOperations({ pool, plans, ledger, reruns, logs }: JobOperationsOptions): JobOperations {
   const queries = createJobQueries({ pool, plans });
+
+  /** Whether the release of a backoff is no repetition: that must not release the backoff of a later attempt. */
+  async function isNew(
+    project: string,
+    key: JobKey,
+    trigger: Trigger,
+    requestId: string | undefined,
+  ): Promise<boolean> {
+    if (requestId === undefined) return true;
+    const asked = { project, requestId, bodyDigest: bodyDigest('rerun', retryOf(key, trigger)) };
+    return await takeRequestId(pool, asked, key.runId);
+  }
+
   return {
     ...queries,
     ...logs,
@@ -26,12 +42,20 @@ export function createJobOperations({ pool, plans, ledger, reruns, logs }: JobOp
       return await queries.get(project, key);
     },
     async retry(project, key, trigger, requestId) {
-      const job = await queries.get(project, key);
-      if (job.state === 'WAITING') {
-        await ledger.submit(key.runId, { type: 'ReleaseBackoff', job: key.job }, { project });
-        return await queries.get(project, key);
+      const job = await queries.get(project, key).catch(unlessGone);
+      if (job?.state !== 'WAITING') {
+        return await queries.get(project, await reruns.rerunFrom(project, key, trigger, requestId));
       }
-      return await queries.get(project, await reruns.rerunFrom(project, key, trigger, requestId));
+      if (await isNew(project, key, trigger, requestId)) {
+        await ledger.submit(key.runId, { type: 'ReleaseBackoff', job: key.job }, { project });
+      }
+      return await queries.get(project, key);
     },
   };
+}
+
+/** A job that is gone may have been retried before: then its request id knows. */
+function unlessGone(error: unknown): undefined {
+  if (error instanceof RefusedError && error.refusal.refused === 'JOB_NOT_FOUND') return undefined;
+  throw error;
 }

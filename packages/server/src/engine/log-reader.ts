@@ -77,7 +77,7 @@ export function createLogReader({
 }
 
 function isLast({ logState, nextOffset, logSize }: LogPart): boolean {
-  return logState !== 'OPEN' && nextOffset >= logSize;
+  return logState === 'EXPIRED' || (logState !== 'OPEN' && nextOffset >= logSize);
 }
 
 /**
@@ -123,7 +123,9 @@ async function readNext(
   if (position !== undefined && (position.ran || attempt !== undefined)) {
     return await readPart(tx, position, offset, TAIL_BYTES);
   }
-  if (!(await isOver(tx, key))) return undefined;
+  const isOver = await hasFinished(tx, key);
+  if (isOver === undefined) throw noSuchJob(key);
+  if (!isOver) return undefined;
   // No attempt begins any more, but one may have begun, and even ended, since it was looked for.
   const last = await logPosition(tx, key, attempt);
   if (last === undefined) throw noSuchAttempt(key, attempt);
@@ -133,8 +135,14 @@ async function readNext(
 /** The position was read first, so it never promises what the chunks do not hold. */
 async function readPart(tx: Tx, position: LogPosition, offset: number, maxBytes: number): Promise<LogPart> {
   const { key, logSize, logState } = position;
+  if (logState === 'EXPIRED') return expired(position, offset);
   const to = Math.min(logSize, offset + maxBytes);
   const chunks = offset < to ? await readChunks(tx, position, offset, to) : [];
+  if (chunks.length === 0 && offset < to) {
+    // They were dropped since the position was read, or else the tables contradict each other.
+    const again = await logPosition(tx, key, key.attempt);
+    if (again?.logState === 'EXPIRED') return expired(again, offset);
+  }
   const last = chunks.at(-1);
   const nextOffset = last === undefined ? offset : last.offset + last.data.length;
   // A section at the very end belongs to the last part.
@@ -143,9 +151,14 @@ async function readPart(tx: Tx, position: LogPosition, offset: number, maxBytes:
   return { attempt: key.attempt, chunks, sections, nextOffset, logSize, logState };
 }
 
-async function isOver(tx: Tx, key: JobKey): Promise<boolean> {
+function expired({ key, logSize, logState }: LogPosition, offset: number): LogPart {
+  return { attempt: key.attempt, chunks: [], sections: [], nextOffset: offset, logSize, logState };
+}
+
+/** Whether a job has finished; undefined when it was deleted. */
+async function hasFinished(tx: Tx, key: JobKey): Promise<boolean | undefined> {
   const [job] = await loadJobs(tx, [key]);
-  return job !== undefined && isJobFinished(job.record.state);
+  return job && isJobFinished(job.record.state);
 }
 
 function noSuchAttempt(key: JobKey, attempt: number | undefined): RefusedError {

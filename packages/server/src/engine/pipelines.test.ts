@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { digestOf } from '../store/definition-rows.ts';
+import { prunePipelines } from '../store/pipelines.ts';
+import { withConnection } from '../store/pool.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createPipelines } from './pipelines.ts';
 import { createSpecCheck } from './spec-check.ts';
@@ -123,4 +125,25 @@ test('revisions are listed newest first, within the bytes of a page', async () =
   ]);
   expect(rest.items).toMatchObject([{ project, pipeline: 'ci', revision: 1, definition: large[0] }]);
   expect(rest.next).toBeUndefined();
+});
+
+test('a deleted pipeline loses its revisions in passes, and its numbering goes on', async () => {
+  await pipelines.apply(project, 'other', first!);
+  for (const definition of [first, second, third]) await pipelines.apply(project, 'ci', definition!);
+  await pipelines.delete(project, 'ci');
+  const left = async () =>
+    (await ledger.pool.query('select from pipeline_revisions where project = $1', [project])).rowCount;
+  const prune = () => withConnection(ledger.pool, (tx) => prunePipelines(tx, 2));
+  // Those that other tests have deleted go first, in any order.
+  while ((await prune()) > 0) expect(await left()).toBeGreaterThanOrEqual(1);
+  expect(await left()).toBe(1);
+  expect(await pipelines.get(project, 'other')).toMatchObject({ revision: 1 });
+  expect(await pipelines.apply(project, 'ci', third!)).toMatchObject({ pipeline: { revision: 4 }, changed: true });
+  expect((await pipelines.listRevisions(project, 'ci', { size: 10 })).items.map(({ revision }) => revision)).toEqual([
+    4,
+  ]);
+  expect(await prune()).toBe(0);
+  await pipelines.delete(project, 'ci');
+  expect(await prune()).toBeGreaterThan(0);
+  expect(await left()).toBe(1);
 });

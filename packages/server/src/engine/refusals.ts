@@ -1,10 +1,16 @@
 // What readers are told when something is not there, or not theirs: of another project nothing shows, not even that it exists.
 import { type JobKey, formatJobId, type RunId } from '../core/ids.ts';
 import { RefusedError } from '../core/refusal.ts';
+import type { RunState } from '../core/states.ts';
 
 export function noSuchRun(runId: RunId): RefusedError {
   const message = `run ${runId} does not exist: list the runs that do with ListRuns`;
   return new RefusedError({ refused: 'RUN_NOT_FOUND', message });
+}
+
+export function notFinished(runId: RunId, state: RunState): RefusedError {
+  const message = `run ${runId} is ${state}: wait for its end, or cancel it first`;
+  return new RefusedError({ refused: 'NOT_FINISHED', message });
 }
 
 export function noSuchJob(key: JobKey): RefusedError {

@@ -2,15 +2,16 @@
 import type { InheritedJob, Trigger } from '../core/events.ts';
 import { formatJobId, type JobKey, type RunId } from '../core/ids.ts';
 import type { Plan } from '../core/plan.ts';
-import { isRefusal, RefusedError } from '../core/refusal.ts';
+import { isRefusal, type Refusal, RefusedError } from '../core/refusal.ts';
 import { isJobFinished, isRunFinished } from '../core/states.ts';
 import { type JobOutcome, jobOutcomes } from '../store/outcome-rows.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { digestOf } from '../store/definition-rows.ts';
-import type { Creates } from './creates.ts';
+import type { CreatedRun } from './created-run.ts';
+import type { CheckedRun, Creates } from './creates.ts';
 import type { Plans } from './plans.ts';
-import { noSuchJob, noSuchRun } from './refusals.ts';
-import { bodyDigest } from './run-creation.ts';
+import { noSuchJob, noSuchRun, notFinished } from './refusals.ts';
+import { bodyDigest, createOnce } from './request-ids.ts';
 import { loadRun, type StoredRun } from './stored-run.ts';
 
 export interface Reruns {
@@ -31,26 +32,32 @@ export interface RerunsOptions {
   readonly creates: Creates;
 }
 
+interface FinishedRun {
+  readonly run: StoredRun;
+  readonly outcomes: readonly JobOutcome[];
+}
+
 export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
-  async function load(project: string, runId: RunId): Promise<{ run: StoredRun; outcomes: readonly JobOutcome[] }> {
+  async function load(project: string, runId: RunId): Promise<FinishedRun | undefined> {
     return await withConnection(pool, async (tx) => {
       const run = await loadRun(tx, plans, project, runId);
-      if (run === undefined) throw noSuchRun(runId);
+      if (run === undefined) return undefined;
+      if (!isRunFinished(run.view.state)) throw notFinished(runId, run.view.state);
       const jobs = run.plan.jobs.map(({ index }) => index);
-      return { run, outcomes: await jobOutcomes(tx, runId, jobs) };
+      const outcomes = await jobOutcomes(tx, runId, jobs);
+      // Fewer: it was deleted since it was loaded.
+      return outcomes.length < jobs.length ? undefined : { run, outcomes };
     });
   }
 
   async function create(
-    run: StoredRun,
-    outcomes: readonly JobOutcome[],
+    { run, outcomes }: FinishedRun,
     again: ReadonlySet<number>,
     trigger: Trigger,
-    request: { id: string | undefined; body: object },
-  ): Promise<RunId> {
-    assertFinished(run);
+    request: CheckedRun['request'],
+  ): Promise<CreatedRun | Refusal> {
     const { pipeline, revision, labels, project } = run.view;
-    const created = await creates.create({
+    return await creates.create({
       project,
       digest: digestOf(run.plan.definition),
       definition: run.plan.definition,
@@ -64,35 +71,50 @@ export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
       params: run.params,
       labels,
       traceparent: '',
-      request: request.id === undefined ? undefined : { id: request.id, bodyDigest: bodyDigest('rerun', request.body) },
+      request,
     });
+  }
+
+  /** Makes a run once for each request id. @param start Loads the run to repeat and creates the new one. */
+  async function once(
+    project: string,
+    requestId: string | undefined,
+    body: object,
+    start: (request: CheckedRun['request']) => Promise<CreatedRun | Refusal>,
+  ): Promise<RunId> {
+    const request = requestId === undefined ? undefined : { id: requestId, bodyDigest: bodyDigest('rerun', body) };
+    const asked = request && { project, requestId: request.id, bodyDigest: request.bodyDigest };
+    const created = await createOnce(pool, asked, () => start(request));
     if (isRefusal(created)) throw new RefusedError(created);
     return created.runId;
   }
 
   return {
-    async rerun(project, runId, scope, trigger, requestId) {
-      const { run, outcomes } = await load(project, runId);
-      const failed = outcomes.filter(({ state }) => state !== 'SUCCEEDED').map(({ job }) => job);
-      const all = run.plan.jobs.map(({ index }) => index);
-      // What did not fail in a run without a failure is run again as a whole: asking for nothing helps nobody.
-      const again = scope === 'ALL' || failed.length === 0 ? new Set(all) : withDependants(run.plan, failed);
-      return await create(run, outcomes, again, trigger, { id: requestId, body: { runId, scope, trigger } });
-    },
+    rerun: (project, runId, scope, trigger, requestId) =>
+      once(project, requestId, { runId, scope, trigger }, async (request) => {
+        const finished = await load(project, runId);
+        if (finished === undefined) throw noSuchRun(runId);
+        const { plan } = finished.run;
+        const failed = finished.outcomes.filter(({ state }) => state !== 'SUCCEEDED').map(({ job }) => job);
+        const all = plan.jobs.map(({ index }) => index);
+        // What did not fail in a run without a failure is run again as a whole: asking for nothing helps nobody.
+        const again = scope === 'ALL' || failed.length === 0 ? new Set(all) : withDependants(plan, failed);
+        return await create(finished, again, trigger, request);
+      }),
     async rerunFrom(project, key, trigger, requestId) {
-      const { run, outcomes } = await load(project, key.runId);
-      if (run.plan.jobs[key.job] === undefined) throw noSuchJob(key);
-      const again = withDependants(run.plan, [key.job]);
-      const request = { id: requestId, body: { job: formatJobId(key), trigger } };
-      return { runId: await create(run, outcomes, again, trigger, request), job: key.job };
+      const runId = await once(project, requestId, retryOf(key, trigger), async (request) => {
+        const finished = await load(project, key.runId);
+        if (finished?.run.plan.jobs[key.job] === undefined) throw noSuchJob(key);
+        return await create(finished, withDependants(finished.run.plan, [key.job]), trigger, request);
+      });
+      return { runId, job: key.job };
     },
   };
 }
 
-function assertFinished(run: StoredRun): void {
-  if (isRunFinished(run.view.state)) return;
-  const message = `run ${run.runId} is ${run.view.state}: wait for its end, or cancel it first`;
-  throw new RefusedError({ refused: 'NOT_FINISHED', message });
+/** What a retry of a job asks for, whether it makes a new run or releases a backoff. */
+export function retryOf(key: JobKey, trigger: Trigger): object {
+  return { job: formatJobId(key), trigger };
 }
 
 /** These jobs and all that need them, directly or not. */

@@ -1,6 +1,5 @@
 // From what a caller asks for to a run that is checked: finds the definition, checks params and specs against it, and hands the run
 // to the lane of creates. Items of one batch share what they have in common.
-import { createHash } from 'node:crypto';
 import type { Definition } from '../core/definition.ts';
 import type { RunId } from '../core/ids.ts';
 import { canonicalJson, type JsonObject } from '../core/json.ts';
@@ -10,9 +9,11 @@ import { type FieldViolation, invalidFields, isRefusal, RefusedError, type Refus
 import { type DefinitionDigest, digestOf } from '../store/definition-rows.ts';
 import { findPipeline } from '../store/pipelines.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
-import type { CheckedRun, CreatedRun, Creates } from './creates.ts';
+import type { CreatedRun } from './created-run.ts';
+import type { CheckedRun, Creates } from './creates.ts';
 import type { NewRun, RunSource } from './engine.ts';
 import { noSuchPipeline, noSuchRevision } from './refusals.ts';
+import { bodyDigest, createOnce } from './request-ids.ts';
 import { type SpecCheck, specMismatch } from './spec-check.ts';
 
 export interface RunCreation {
@@ -62,13 +63,12 @@ export function createRunCreation({ pool, creates, checkSpecs }: RunCreationOpti
   }
 
   async function createOne(project: string, run: NewRun, resolved: Promise<Resolved>): Promise<CreatedRun | Refusal> {
-    try {
-      const checked = checkRun(project, run, await resolved);
+    const request = requestOf(run);
+    const asked = request && { project, requestId: request.id, bodyDigest: request.bodyDigest };
+    return await createOnce(pool, asked, async () => {
+      const checked = checkRun(project, run, request, await resolved);
       return isRefusal(checked) ? checked : await creates.create(checked);
-    } catch (error) {
-      if (error instanceof RefusedError) return error.refusal;
-      throw error;
-    }
+    });
   }
 
   return {
@@ -94,7 +94,16 @@ export function createRunCreation({ pool, creates, checkSpecs }: RunCreationOpti
   };
 }
 
-function checkRun(project: string, run: NewRun, resolved: Resolved): CheckedRun | Refusal {
+function requestOf(run: NewRun): CheckedRun['request'] {
+  return run.requestId === undefined ? undefined : { id: run.requestId, bodyDigest: bodyDigest('create', run) };
+}
+
+function checkRun(
+  project: string,
+  run: NewRun,
+  request: CheckedRun['request'],
+  resolved: Resolved,
+): CheckedRun | Refusal {
   const found: FieldViolation[] = [];
   const { definition, digest, pipeline, paramsSchema } = resolved;
   const params: JsonObject =
@@ -105,7 +114,7 @@ function checkRun(project: string, run: NewRun, resolved: Resolved): CheckedRun 
     found.push({ field: 'run.labels', description });
   }
   if (found.length > 0) return invalidFields(found);
-  const { trigger, requestId, traceparent } = run;
+  const { trigger, traceparent } = run;
   return {
     project,
     digest,
@@ -118,13 +127,6 @@ function checkRun(project: string, run: NewRun, resolved: Resolved): CheckedRun 
     params,
     labels,
     traceparent: traceparent ?? '',
-    request: requestId === undefined ? undefined : { id: requestId, bodyDigest: bodyDigest('create', run) },
+    request,
   };
-}
-
-/** What a repeated request id is compared with: everything that was asked for, as it was asked. */
-export function bodyDigest(verb: string, asked: Partial<NewRun> & object): Buffer {
-  return createHash('sha256')
-    .update(canonicalJson({ verb, ...asked, requestId: undefined, traceparent: undefined }))
-    .digest();
 }

@@ -1,5 +1,7 @@
 // The operations on runs, put together: what is read, and what goes through the ledger.
+import type { RunId } from '../core/ids.ts';
 import { RefusedError } from '../core/refusal.ts';
+import type { RunView } from '../core/views.ts';
 import type { RunOperations } from './engine.ts';
 import type { Ledger } from './ledger.ts';
 import type { Reruns } from './reruns.ts';
@@ -9,20 +11,36 @@ export interface RunOperationsOptions {
   readonly queries: Pick<RunOperations, 'get' | 'list'>;
   readonly watch: Pick<RunOperations, 'watch'>;
   readonly feed: Pick<RunOperations, 'watchAll'>;
+  readonly deletion: Pick<RunOperations, 'delete'>;
+  readonly verification: Pick<RunOperations, 'verify'>;
   readonly creation: RunCreation;
   readonly reruns: Reruns;
   readonly ledger: Ledger;
 }
 
 export function createRunOperations(options: RunOperationsOptions): RunOperations {
-  const { queries, watch, feed, creation, reruns, ledger } = options;
+  const { queries, watch, feed, deletion, verification, creation, reruns, ledger } = options;
+
+  /** The run that a request made, perhaps long ago. */
+  async function readMade(project: string, runId: RunId): Promise<RunView> {
+    try {
+      return await queries.get(project, runId);
+    } catch (error) {
+      if (!(error instanceof RefusedError) || error.refusal.refused !== 'RUN_NOT_FOUND') throw error;
+      const message = `run ${runId}, which this request has made, was deleted: take a new request_id to run it again`;
+      throw new RefusedError({ refused: 'RUN_NOT_FOUND', message });
+    }
+  }
+
   return {
     ...queries,
     ...watch,
     ...feed,
+    ...deletion,
+    ...verification,
     async create(project, run) {
       const { runId, view } = await creation.create(project, run);
-      return view ?? (await queries.get(project, runId));
+      return view ?? (await readMade(project, runId));
     },
     createBatch: (project, runs) => creation.createBatch(project, runs),
     async cancel(project, runId, reason, force) {
@@ -31,6 +49,6 @@ export function createRunOperations(options: RunOperationsOptions): RunOperation
       return await queries.get(project, runId);
     },
     rerun: async (project, runId, scope, trigger, requestId) =>
-      await queries.get(project, await reruns.rerun(project, runId, scope, trigger, requestId)),
+      await readMade(project, await reruns.rerun(project, runId, scope, trigger, requestId)),
   };
 }

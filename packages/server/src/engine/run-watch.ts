@@ -30,6 +30,7 @@ export function createRunWatch({ pool, plans, wakeUps }: RunWatchOptions): Pick<
       let lastSeq = afterSeq;
       const read = async (): Promise<Reading<EventView[]>> => {
         const events = await withConnection(pool, (tx) => readEvents(tx, runId, lastSeq));
+        if (events === undefined) throw noSuchRun(runId);
         const last = events.at(-1);
         if (last === undefined) return { found: undefined, more: false };
         lastSeq = last.seq;

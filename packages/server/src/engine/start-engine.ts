@@ -4,11 +4,10 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Timing } from '../core/limits.ts';
 import { RefusedError } from '../core/refusal.ts';
+import type { Retention } from '../core/retention.ts';
 import type { Pools } from '../store/connect.ts';
 import { ensureLogPartitions } from '../store/log-partitions.ts';
 import { withConnection } from '../store/pool.ts';
-import { forgetRequestIds } from '../store/run-rows.ts';
-import { forgetCommitMarks } from '../store/transaction.ts';
 import { type Announcer, createAnnouncer } from './announce.ts';
 import { createBackground } from './background.ts';
 import { createCreates } from './creates.ts';
@@ -28,14 +27,15 @@ import { createLogWriter } from './log-writer.ts';
 import { createComposeStart, type ResolveSecrets } from './offers.ts';
 import { createPipelines } from './pipelines.ts';
 import { createPlans } from './plans.ts';
-import { repeat } from './repeat.ts';
 import { joinReplicas } from './replica.ts';
 import { createReruns } from './reruns.ts';
 import { runRescue } from './rescue.ts';
 import { createRunCache } from './run-cache.ts';
 import { createRunCreation } from './run-creation.ts';
+import { createRunDeletion } from './run-deletion.ts';
 import { createRunOperations } from './run-operations.ts';
 import { createRunQueries } from './run-queries.ts';
+import { createRunVerification } from './run-verification.ts';
 import { createRunWatch } from './run-watch.ts';
 import { createSessions } from './sessions.ts';
 import { createSpecCheck } from './spec-check.ts';
@@ -43,6 +43,7 @@ import { createSpecSchemas } from './spec-schemas.ts';
 import { buildOrUndo, type Teardown } from './teardown.ts';
 import { createTimers } from './timers.ts';
 import { createTokenReader } from './tokens.ts';
+import { runUpkeep } from './upkeep.ts';
 import { createWakeUps } from './wake-ups.ts';
 
 /** How long a statement may take that stores a run of thousands of jobs. */
@@ -56,10 +57,6 @@ const STOP_MS = 5_000;
 /** How long sessions get to go elsewhere by themselves. */
 const LEAVE_MS = 3_000;
 const LEAVE_POLL_MS = 50;
-const UPKEEP_MS = 600_000;
-const REQUEST_ID_KEEP_MS = 24 * 3_600_000;
-const COMMIT_MARK_KEEP_MS = 24 * 3_600_000;
-const REQUEST_IDS_A_ROUND = 10_000;
 
 export interface EngineOptions {
   readonly pools: Pools;
@@ -67,6 +64,8 @@ export interface EngineOptions {
   readonly schema: string;
   readonly version: string;
   readonly timing: Timing;
+  /** Default: everything is kept. */
+  readonly retention?: Retention;
   readonly resolveSecrets?: ResolveSecrets | undefined;
   readonly log: Log;
 }
@@ -80,7 +79,7 @@ export function startEngine(options: EngineOptions): Promise<RunningEngine> {
 
 async function build(
   stack: Teardown,
-  { pools, schema, version, timing, resolveSecrets, log }: EngineOptions,
+  { pools, schema, version, timing, retention = {}, resolveSecrets, log }: EngineOptions,
 ): Promise<RunningEngine> {
   const { pool } = pools;
   const { leaseMs } = timing;
@@ -169,14 +168,7 @@ async function build(
   });
   const reruns = createReruns({ pool, plans, creates });
   const tokens = createTokenReader({ pool });
-
-  async function upkeep(): Promise<void> {
-    await withConnection(pool, async (tx) => {
-      await ensureLogPartitions(tx);
-      await forgetRequestIds(tx, Date.now() - REQUEST_ID_KEEP_MS, REQUEST_IDS_A_ROUND);
-      await forgetCommitMarks(tx, Date.now() - COMMIT_MARK_KEEP_MS);
-    });
-  }
+  const deletion = createRunDeletion({ pool, onDeleted: (runIds) => late.announcer?.deleted(runIds) });
 
   const { signal } = stopping;
   loops.push(
@@ -186,7 +178,7 @@ async function build(
     hints.run(signal),
     replica.run(signal),
     runRescue({ pool, ledger, leaseMs, log }, signal),
-    repeat(signal, UPKEEP_MS, upkeep, log),
+    runUpkeep({ pool, retention, deletion, log }, signal),
   );
   stack.defer(async () => {
     stopping.abort(new RefusedError(STOPPING));
@@ -202,6 +194,8 @@ async function build(
       queries: createRunQueries({ pool, plans }),
       watch: createRunWatch({ pool, plans, wakeUps }),
       feed: createFeedWatch({ pool, wakeUps }),
+      deletion,
+      verification: createRunVerification(pool),
       creation: createRunCreation({ pool, creates, checkSpecs }),
       reruns,
       ledger,

@@ -1,5 +1,5 @@
 // The tables as kysely sees them: the columns that queries off the hot path read or write. The migrations own their shape.
-import type { ColumnType } from 'kysely';
+import type { ColumnType, Generated } from 'kysely';
 import type { Definition } from '../core/definition.ts';
 import type { Annotation, Trigger } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
@@ -35,6 +35,7 @@ interface PipelinesTable {
   created_ms: number;
   updated_ms: number;
   deleted_ms: number | null;
+  pruned: Generated<boolean>;
 }
 
 interface PipelineRevisionsTable {

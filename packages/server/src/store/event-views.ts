@@ -12,11 +12,11 @@ const MAX_EVENTS = 1_000;
 
 const READ_EVENTS = statement(
   'read_events',
-  `select seq, time_ms, type, run_state, job, job_state, data from (
+  `select b.seq, time_ms, type, run_state, job, job_state, data from (select from runs where run_id = $1) r left join (
      select *, sum(octet_length(data::text)) over (order by seq rows unbounded preceding) as bytes_so_far,
        row_number() over (order by seq) as place
      from (select * from events where run_id = $1 and seq > $2 order by seq limit ${MAX_EVENTS}) e
-   ) b where place = 1 or bytes_so_far <= ${LIMITS.pageBytes} order by seq`,
+   ) b on place = 1 or bytes_so_far <= ${LIMITS.pageBytes} order by b.seq`,
 );
 
 /** An event as it is stored. */
@@ -28,10 +28,10 @@ export interface StoredEvent {
   readonly event: RunEvent;
 }
 
-/** Reads the next events of a run: as many as fit into a message, and none at the end. */
-export async function readEvents(tx: Tx, runId: RunId, afterSeq: number): Promise<StoredEvent[]> {
+/** Reads the next events of a run: as many as fit into a message, and none at the end; undefined when the run is gone. */
+export async function readEvents(tx: Tx, runId: RunId, afterSeq: number): Promise<StoredEvent[] | undefined> {
   const rows = await rowsOf<{
-    seq: number;
+    seq: number | null;
     time_ms: number;
     type: string;
     run_state: RunState;
@@ -39,28 +39,36 @@ export async function readEvents(tx: Tx, runId: RunId, afterSeq: number): Promis
     job_state: JobState | null;
     data: object;
   }>(tx, READ_EVENTS, [runId, afterSeq]);
-  return rows.map((row) => ({
-    seq: row.seq,
-    timeMs: row.time_ms,
-    runState: row.run_state,
-    jobState: row.job_state ?? undefined,
-    event: eventOf(row.type, row.job, row.data),
-  }));
+  if (rows.length === 0) return undefined;
+  return rows.flatMap(({ seq, ...row }) => {
+    if (seq === null) return [];
+    const { time_ms: timeMs, run_state: runState, job_state: jobState } = row;
+    return [{ seq, timeMs, runState, jobState: jobState ?? undefined, event: eventOf(row.type, row.job, row.data) }];
+  });
 }
 
-const READ_FEED_POINT = statement('read_feed_point', 'select pg_current_snapshot()::text as snapshot');
+const READ_FEED_POINT = statement(
+  'read_feed_point',
+  'select pg_current_snapshot()::text as snapshot, feed_from::text as feed_from from cluster',
+);
 
-/** The point of the feed that everything committed so far lies before. */
-export async function readFeedPoint(tx: Tx): Promise<FeedPoint> {
-  const [row] = await rowsOf<{ snapshot: string }>(tx, READ_FEED_POINT, []);
+export interface FeedBounds {
+  /** The point of the feed that everything committed so far lies before. */
+  readonly now: FeedPoint;
+  /** A cursor that ends here or before may lie before deletions that are forgotten. */
+  readonly from: bigint;
+}
+
+export async function readFeedBounds(tx: Tx): Promise<FeedBounds> {
+  const [row] = await rowsOf<{ snapshot: string; feed_from: string }>(tx, READ_FEED_POINT, []);
   if (row === undefined) throw new Error('the database did not tell its snapshot');
-  return parseSnapshot(row.snapshot);
+  return { now: parseSnapshot(row.snapshot), from: BigInt(row.feed_from) };
 }
 
 const MAX_CHANGES = 1_000;
 
-// Two ranges of one index, so that neither a long transaction anywhere nor a generic plan makes it read the whole feed. The
-// snapshot is the one that the statement itself reads with.
+// Two ranges of one index, for changes and for deletions each, so that neither a long transaction anywhere nor a generic plan makes
+// it read the whole feed. The snapshot is the one that the statement itself reads with.
 const READ_FEED = statement(
   'read_feed',
   `select s.snapshot, c.run_id, c.xid from (select pg_current_snapshot()::text as snapshot) s left join (
@@ -68,6 +76,11 @@ const READ_FEED = statement(
        select run_id, feed_xid from events where project = $1 and feed_xid is not null and feed_xid = any($3::xid8[])
        union all
        (select run_id, feed_xid from events where project = $1 and feed_xid is not null and feed_xid >= $2::xid8
+        order by feed_xid fetch first ${MAX_CHANGES} rows with ties)
+       union all
+       select run_id, feed_xid from deleted_runs where project = $1 and feed_xid = any($3::xid8[])
+       union all
+       (select run_id, feed_xid from deleted_runs where project = $1 and feed_xid >= $2::xid8
         order by feed_xid fetch first ${MAX_CHANGES} rows with ties)
      ) changed order by feed_xid fetch first ${MAX_CHANGES} rows with ties
    ) c on true order by c.feed_xid`,

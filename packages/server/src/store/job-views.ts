@@ -4,6 +4,7 @@ import type { JobKey, RunId } from '../core/ids.ts';
 import { plannedJob, type Plan } from '../core/plan.ts';
 import type { JobState } from '../core/states.ts';
 import type { AttemptView, JobView, Page } from '../core/views.ts';
+import { expiredLogs, nameOf } from './log-expiry.ts';
 import { fetchPage, fetchRows, pageOf, tables } from './query.ts';
 import type { Tx } from './sql.ts';
 
@@ -108,9 +109,11 @@ export async function listAttempts(
     .$if(page.after !== undefined, (all) => all.where('a.attempt', '>', page.after ?? 0))
     .orderBy('a.attempt')
     .limit(page.size + 1);
+  const rows = await fetchPage(tx, query, sql`attempt`, page.size);
+  const expired = await expiredLogs(tx, runId, rows.rows);
   return pageOf(
-    await fetchPage(tx, query, sql`attempt`, page.size),
-    (row) => attemptView(project, { runId, job }, row),
+    rows,
+    (row) => attemptView(project, { runId, job }, row, expired.has(nameOf(row))),
     (row) => row.attempt,
   );
 }
@@ -130,6 +133,7 @@ function selectAttempts({ runId, job }: JobKey) {
       'a.annotations',
     ])
     .select(['a.offered_ms', 'a.started_ms', 'a.finished_ms', 'i.instance'])
+    .select(['a.job', sql<number>`(select logs_from_ms from cluster)`.as('logs_from_ms')])
     .select(
       sql<number>`512 + coalesce(octet_length(a.failure::text), 0) + coalesce(octet_length(a.outputs::text), 0)
         + coalesce(octet_length(a.progress::text), 0) + coalesce(octet_length(a.annotations::text), 0)`.as('bytes'),
@@ -140,7 +144,7 @@ function selectAttempts({ runId, job }: JobKey) {
 
 type AttemptRow = InferResult<ReturnType<typeof selectAttempts>>[number];
 
-function attemptView(project: string, { runId, job }: JobKey, row: AttemptRow): AttemptView {
+function attemptView(project: string, { runId, job }: JobKey, row: AttemptRow, isExpired: boolean): AttemptView {
   return {
     project,
     runId,
@@ -149,7 +153,7 @@ function attemptView(project: string, { runId, job }: JobKey, row: AttemptRow): 
     state: row.state,
     instance: row.instance ?? '',
     logSize: row.log_size,
-    logState: row.log_state,
+    logState: isExpired ? 'EXPIRED' : row.log_state,
     annotations: row.annotations ?? [],
     offeredMs: row.offered_ms,
     ...(row.failure !== null && { failure: row.failure }),

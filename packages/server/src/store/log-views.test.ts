@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { RunId } from '../core/ids.ts';
 import { createPools, type Pools } from './connect.ts';
 import { logPosition, readChunks } from './log-views.ts';
 import { withConnection } from './pool.ts';
 import { createTestDatabase, type TestDatabase } from './testing/database.ts';
+import { storeRun } from './testing/stored-run.ts';
 
 const DAYS = 30;
 const DAY_MS = 86_400_000;
@@ -33,7 +33,7 @@ function dayOf(day: number): string {
 
 /** Stores an attempt that wrote ten bytes on each of some days. */
 async function store(firstDay: number, days: number): Promise<{ runId: RunId; job: number; attempt: number }> {
-  const runId = randomUUID() as RunId;
+  const runId = await storeRun(pools.pool);
   const startedMs = firstMs + firstDay * DAY_MS + 1_000;
   await pools.pool.query(
     `insert into attempts (run_id, job, attempt, project, instance_no, state, offered_ms, started_ms, finished_ms, log_size, log_state)

@@ -1,14 +1,15 @@
 // Reads the rows of logs. Offsets have no gap, so what begins at the last chunk start before an offset is whole from there on.
 import type { AttemptKey, JobKey } from '../core/ids.ts';
-import type { LogState } from '../core/states.ts';
+import type { LogState, ShownLogState } from '../core/states.ts';
 import type { LogChunk, LogSection, LogSpan } from '../core/views.ts';
+import { expiredLogs, logDays, type AttemptLogRow } from './log-expiry.ts';
 import { CHANNELS } from './log-rows.ts';
 import { rowsOf, statement, type Tx } from './sql.ts';
 
 export interface LogPosition {
   readonly key: AttemptKey;
   readonly logSize: number;
-  readonly logState: LogState;
+  readonly logState: ShownLogState;
   /** Whether its driver ever had it started: otherwise it has, and gets, no log. */
   readonly ran: boolean;
   /** The days on which its chunks may have been written. */
@@ -17,35 +18,28 @@ export interface LogPosition {
 
 const LOG_POSITION = statement(
   'log_position',
-  `select attempt, log_size, log_state, started_ms, offered_ms, finished_ms from attempts
-   where run_id = $1 and job = $2 and ($3::int is null or attempt = $3) order by attempt desc limit 1`,
+  `select a.job, a.attempt, a.log_size, a.log_state, a.started_ms, a.offered_ms, a.finished_ms, c.logs_from_ms
+   from attempts a cross join cluster c
+   where a.run_id = $1 and a.job = $2 and ($3::int is null or a.attempt = $3) and exists (select from runs where run_id = $1)
+   order by a.attempt desc limit 1`,
 );
 
-/** How long the log of an attempt is, or of the newest one; undefined when there is none. */
+/** How long the log of an attempt is, or of the newest one; undefined when there is none, also when its run was deleted. */
 export async function logPosition(tx: Tx, key: JobKey, attempt: number | undefined): Promise<LogPosition | undefined> {
-  const [row] = await rowsOf<{
-    attempt: number;
-    log_size: number;
-    log_state: LogState;
-    started_ms: number | null;
-    offered_ms: number;
-    finished_ms: number | null;
-  }>(tx, LOG_POSITION, [key.runId, key.job, attempt]);
+  const [row] = await rowsOf<AttemptLogRow & { log_state: LogState; started_ms: number | null }>(tx, LOG_POSITION, [
+    key.runId,
+    key.job,
+    attempt,
+  ]);
   if (row === undefined) return undefined;
+  const expired = await expiredLogs(tx, key.runId, [row]);
   return {
     key: { ...key, attempt: row.attempt },
     logSize: row.log_size,
-    logState: row.log_state,
+    logState: expired.size > 0 ? 'EXPIRED' : row.log_state,
     ran: row.started_ms !== null,
-    // A time that is read before a lock is granted may be of the day before, and so may a clock that was put back.
-    days: [dayOf(row.offered_ms - DAY_MS), row.finished_ms === null ? 'infinity' : dayOf(row.finished_ms + DAY_MS)],
+    days: logDays(row),
   };
-}
-
-const DAY_MS = 86_400_000;
-
-function dayOf(unixMs: number): string {
-  return new Date(unixMs).toISOString().slice(0, 10);
 }
 
 // The chunk that holds the offset is found by its start: how far back it lies depends on how the bytes came.

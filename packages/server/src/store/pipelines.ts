@@ -18,7 +18,8 @@ export async function insertPipeline(tx: Tx, project: string, name: string, nowM
 export interface LockedPipeline {
   /** The newest, also when the pipeline is deleted. */
   readonly revision: number;
-  readonly digest: DefinitionDigest;
+  /** Undefined once the revisions of a deleted pipeline are removed. */
+  readonly digest: DefinitionDigest | undefined;
   readonly deleted: boolean;
   readonly createdMs: number;
   readonly updatedMs: number;
@@ -33,11 +34,10 @@ export async function lockPipeline(tx: Tx, project: string, name: string): Promi
     .where('name', '=', name)
     .forUpdate();
   const [row] = await fetchRows(tx, lock);
-  const digest = row && (await findRevision(tx, project, name, row.revision));
-  if (row === undefined || digest === undefined) throw new Error(`pipeline ${name} has no row or no revision`);
+  if (row === undefined) throw new Error(`pipeline ${name} has no row`);
   return {
     revision: row.revision,
-    digest,
+    digest: await findRevision(tx, project, name, row.revision),
     deleted: row.deleted_ms !== null,
     createdMs: row.created_ms,
     updatedMs: row.updated_ms,
@@ -92,11 +92,35 @@ export async function advancePipeline(
 export async function deletePipeline(tx: Tx, project: string, name: string): Promise<boolean> {
   const query = tables
     .updateTable('pipelines')
-    .set({ deleted_ms: sql<number>`floor(extract(epoch from clock_timestamp()) * 1000)` })
+    .set({ deleted_ms: sql<number>`floor(extract(epoch from clock_timestamp()) * 1000)`, pruned: false })
     .where('project', '=', project)
     .where('name', '=', name)
     .where('deleted_ms', 'is', null);
   return (await affectRows(tx, query)) === 1;
+}
+
+/**
+ * Removes revisions of one deleted pipeline that nobody else holds; its row stays, so that its numbering continues. Returns how many
+ * it looked at, with the pipeline: 0 when there is nothing to do.
+ */
+export async function prunePipelines(tx: Tx, limit: number): Promise<number> {
+  const { rows } = await tx.query<{ touched: number }>(
+    `with unpruned as (
+       select project, name from pipelines where deleted_ms is not null and not pruned limit 1 for update skip locked
+     ), old as (
+       select r.project, r.pipeline, r.revision from unpruned u
+       join pipeline_revisions r on r.project = u.project and r.pipeline = u.name order by r.revision limit $1
+     ), gone as (
+       delete from pipeline_revisions r using old
+       where r.project = old.project and r.pipeline = old.pipeline and r.revision = old.revision returning r.revision
+     ), done as (
+       update pipelines p set pruned = true from unpruned u
+       where p.project = u.project and p.name = u.name and (select count(*) from old) < $1
+     )
+     select ((select count(*) from gone) + (select count(*) from unpruned))::int as touched`,
+    [limit],
+  );
+  return rows[0]?.touched ?? 0;
 }
 
 export interface FoundPipeline {

@@ -31,6 +31,17 @@ export async function withTransaction<T>(pool: Pool, work: (tx: Tx) => Promise<T
   });
 }
 
+/**
+ * Runs reads that all see the database as of one moment.
+ * @throws RefusedError DATABASE_UNAVAILABLE in an outage.
+ */
+export async function withSnapshot<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+  return await withTransaction(pool, async (tx) => {
+    await tx.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
+    return await work(tx);
+  });
+}
+
 async function lend<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
   if (pool.waitingCount >= LIMITS.pendingQueries) throw overloaded(`${LIMITS.pendingQueries} queries`);
   const client = await borrow(pool);

@@ -121,7 +121,7 @@ export async function findRequestIds(
 const FORGET_REQUEST_IDS = statement(
   'forget_request_ids',
   `delete from request_ids where (project, request_id) in
-   (select project, request_id from request_ids where created_ms < $1 limit $2)`,
+   (select project, request_id from request_ids where created_ms < $1 order by created_ms limit $2 for update skip locked)`,
 );
 
 /** Forgets request ids that are older. Returns how many. */

@@ -1,10 +1,11 @@
 // Runs as readers see them, from the projection: one run, or those of a project by filter, newest first.
-import { type Expression, type InferResult, sql } from 'kysely';
+import { type Expression, type InferResult, type RawBuilder, type Selectable, sql } from 'kysely';
 import type { RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { RunState } from '../core/states.ts';
 import type { Labels, Page, RunView } from '../core/views.ts';
 import type { DefinitionDigest } from './definition-rows.ts';
+import type { Tables } from './database-types.ts';
 import { fetchPage, fetchRows, pageOf, tables } from './query.ts';
 import type { Tx } from './sql.ts';
 
@@ -52,17 +53,23 @@ export async function listRuns(tx: Tx, project: string, filter: RunsQuery): Prom
   );
 }
 
-/** Reads those of the given runs that have this origin, in order of their ids, from behind `after`. */
-export async function listRunsById(
+export interface ChangedRun {
+  /** As it is, or was when it was deleted. */
+  readonly run: RunView;
+  readonly deleted: boolean;
+}
+
+/** Reads those of the given runs that have this origin, in order of their ids, from behind `after`; also deleted ones. */
+export async function listChangedRuns(
   tx: Tx,
   project: string,
   runIds: readonly RunId[],
   origin: RunOrigin,
   after: string | undefined,
-): Promise<Page<RunView>> {
+): Promise<Page<ChangedRun>> {
   if (runIds.length === 0) return { items: [] };
-  const query = selectRuns(project)
-    .where(sql<boolean>`run_id = any(${runIds}::uuid[])`)
+  const query = selectRuns(project, keptOrDeleted(runIds))
+    .select(sql<boolean>`deleted`.as('deleted'))
     .where(isOfOrigin(origin))
     .$if(after !== undefined, (all) => all.where('run_id', '>', sql<RunId>`${after}`))
     .orderBy('run_id')
@@ -70,9 +77,20 @@ export async function listRunsById(
   const rows = await fetchPage(tx, query, sql`run_id`, runIds.length);
   return pageOf(
     rows,
-    (row) => runView(project, row),
+    ({ deleted, ...row }) => ({ run: runView(project, row), deleted }),
     (row) => row.run_id,
   );
+}
+
+type RunRows = RawBuilder<Selectable<Tables['runs']>>;
+
+/** The rows of runs as they are, and as they were of those that are deleted. */
+function keptOrDeleted(runIds: readonly RunId[]): RunRows {
+  return sql`(
+    select r.*, false as deleted from runs r where r.run_id = any(${runIds}::uuid[])
+    union all
+    select was.*, true from deleted_runs d cross join jsonb_populate_record(null::runs, d.run) was
+    where d.run_id = any(${runIds}::uuid[]))`;
 }
 
 function isOfOrigin({ pipeline, labels }: RunOrigin): Expression<boolean> {
@@ -82,9 +100,9 @@ function isOfOrigin({ pipeline, labels }: RunOrigin): Expression<boolean> {
   return sql<boolean>`${ofPipeline} and labels <> '{}' and labels @> ${JSON.stringify(labels)}::jsonb`;
 }
 
-function selectRuns(project: string) {
+function selectRuns(project: string, source: RunRows = sql`runs`) {
   return tables
-    .selectFrom('runs')
+    .selectFrom(source.as('runs'))
     .select(['run_id', 'pipeline', 'revision', 'state', 'labels', 'trigger', 'seq', 'rerun_of', 'cancel'])
     .select(['total', 'open', 'succeeded', 'failed', 'failure_allowed', 'skipped', 'cancelled'])
     .select(['created_ms', 'started_ms', 'finished_ms'])

@@ -32,7 +32,7 @@ export enum ErrorReason {
   INVALID_FIELD = 1,
 
   /**
-   * INVALID_ARGUMENT: a page token or cursor is malformed or belongs to another request.
+   * INVALID_ARGUMENT: a page token or cursor is malformed, too old, or belongs to another request.
    *
    * @generated from enum value: ERROR_REASON_INVALID_CURSOR = 2;
    */

@@ -366,7 +366,7 @@ export declare type AttemptEnded = Message<"conveyor.v1.AttemptEnded"> & {
   logSize: bigint;
 
   /**
-   * What is known of its log.
+   * What was known of its log when it ended: never EXPIRED.
    *
    * @generated from field: conveyor.v1.LogState log_state = 5;
    */

@@ -131,7 +131,7 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
   definition?: JobDefinition | undefined;
 
   /**
-   * Output only. For a job that a rerun inherited: the id of the job whose outcome and outputs it took over.
+   * Output only. For a job that a rerun inherited: the id of the job whose outcome and outputs it took over. Its run may be deleted.
    *
    * @generated from field: string inherited_from = 17;
    */
@@ -241,7 +241,7 @@ export declare type Attempt = Message<"conveyor.v1.Attempt"> & {
   outputs: { [key: string]: Value };
 
   /**
-   * Output only. Stored bytes of its log.
+   * Output only. Stored bytes of its log; once it is EXPIRED, how many they were.
    *
    * @generated from field: int64 log_size = 10;
    */
@@ -696,6 +696,13 @@ export enum LogState {
    * @generated from enum value: LOG_STATE_CORRUPT = 4;
    */
   CORRUPT = 4,
+
+  /**
+   * Ended, whatever it was, and some or all of its bytes are older than the server keeps logs: none can be read any more.
+   *
+   * @generated from enum value: LOG_STATE_EXPIRED = 5;
+   */
+  EXPIRED = 5,
 }
 
 /**

@@ -293,7 +293,7 @@ export declare type RetryJobRequest = Message<"conveyor.v1.RetryJobRequest"> & {
   jobId: string;
 
   /**
-   * Optional, recommended. As in CreateRunRequest; not used when a backoff is released.
+   * Optional, recommended. As in CreateRunRequest; a repetition does not release the backoff of a later attempt either.
    *
    * @generated from field: string request_id = 3;
    */
@@ -659,7 +659,7 @@ export declare const JobService: GenService<{
     output: typeof ListAttemptsResponseSchema;
   },
   /**
-   * Reads stored log bytes of an attempt. Errors: NOT_FOUND (JOB_NOT_FOUND, ATTEMPT_NOT_FOUND).
+   * Reads stored log bytes of an attempt; none of an EXPIRED log. Errors: NOT_FOUND (JOB_NOT_FOUND, ATTEMPT_NOT_FOUND).
    *
    * @generated from rpc conveyor.v1.JobService.ReadLog
    */
@@ -670,9 +670,10 @@ export declare const JobService: GenService<{
   },
   /**
    * Streams an attempt's log from any offset: first what is stored, then what comes, without a gap or a repeat. Ends with
-   * OK after the last byte of an ended attempt. When the job has no attempt yet, waits for the first.
+   * OK after the last byte of an ended attempt, and at once without any when its log is EXPIRED. When the job has no attempt yet,
+   * waits for the first.
    * A client that loses the stream calls again with the offset behind the last byte it got.
-   * Errors: NOT_FOUND (JOB_NOT_FOUND, ATTEMPT_NOT_FOUND: also when the job finishes without any attempt).
+   * Errors: NOT_FOUND (JOB_NOT_FOUND, ATTEMPT_NOT_FOUND: also when the job finishes without any attempt, or its run is deleted).
    *
    * @generated from rpc conveyor.v1.JobService.TailLog
    */

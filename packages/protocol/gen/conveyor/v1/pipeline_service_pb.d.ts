@@ -360,7 +360,7 @@ export declare const PipelineService: GenService<{
     output: typeof ListPipelineRevisionsResponseSchema;
   },
   /**
-   * Deletes a pipeline; its runs stay and go on. A pipeline applied later under the same name continues its numbering.
+   * Deletes a pipeline with its revisions; its runs stay and go on. A pipeline applied later under the same name continues its numbering.
    * Errors: NOT_FOUND (PIPELINE_NOT_FOUND).
    *
    * @generated from rpc conveyor.v1.PipelineService.DeletePipeline

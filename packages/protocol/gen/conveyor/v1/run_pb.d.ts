@@ -89,7 +89,7 @@ export declare type Run = Message<"conveyor.v1.Run"> & {
   seq: bigint;
 
   /**
-   * Output only. The run that this one repeats; empty otherwise.
+   * Output only. The run that this one repeats, which may be deleted by now; empty otherwise.
    *
    * @generated from field: string rerun_of = 11;
    */

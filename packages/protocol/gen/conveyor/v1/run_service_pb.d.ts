@@ -120,7 +120,7 @@ export declare type CreateRunRequest = Message<"conveyor.v1.CreateRunRequest"> &
 
   /**
    * Optional, recommended. At most 128 characters, unique in the project: for 24 h, the same id with the same body answers
-   * with the same run, and with another body fails.
+   * with the same run, and with another body fails. That holds whatever became of the pipeline, and no repetition makes a second run.
    *
    * @generated from field: string request_id = 3;
    */
@@ -583,6 +583,212 @@ export declare type RerunRunResponse = Message<"conveyor.v1.RerunRunResponse"> &
 export declare const RerunRunResponseSchema: GenMessage<RerunRunResponse>;
 
 /**
+ * Request of DeleteRun.
+ *
+ * @generated from message conveyor.v1.DeleteRunRequest
+ */
+export declare type DeleteRunRequest = Message<"conveyor.v1.DeleteRunRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The finished run's id.
+   *
+   * @generated from field: string run_id = 2;
+   */
+  runId: string;
+};
+
+/**
+ * Describes the message conveyor.v1.DeleteRunRequest.
+ * Use `create(DeleteRunRequestSchema)` to create a new message.
+ */
+export declare const DeleteRunRequestSchema: GenMessage<DeleteRunRequest>;
+
+/**
+ * Response of DeleteRun.
+ *
+ * @generated from message conveyor.v1.DeleteRunResponse
+ */
+export declare type DeleteRunResponse = Message<"conveyor.v1.DeleteRunResponse"> & {
+};
+
+/**
+ * Describes the message conveyor.v1.DeleteRunResponse.
+ * Use `create(DeleteRunResponseSchema)` to create a new message.
+ */
+export declare const DeleteRunResponseSchema: GenMessage<DeleteRunResponse>;
+
+/**
+ * Request of VerifyRun.
+ *
+ * @generated from message conveyor.v1.VerifyRunRequest
+ */
+export declare type VerifyRunRequest = Message<"conveyor.v1.VerifyRunRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The run's id.
+   *
+   * @generated from field: string run_id = 2;
+   */
+  runId: string;
+
+  /**
+   * Optional. Leave the bytes of logs out, which may be by far the most to read. Default: false.
+   *
+   * @generated from field: bool skip_logs = 3;
+   */
+  skipLogs: boolean;
+};
+
+/**
+ * Describes the message conveyor.v1.VerifyRunRequest.
+ * Use `create(VerifyRunRequestSchema)` to create a new message.
+ */
+export declare const VerifyRunRequestSchema: GenMessage<VerifyRunRequest>;
+
+/**
+ * Response of VerifyRun.
+ *
+ * @generated from message conveyor.v1.VerifyRunResponse
+ */
+export declare type VerifyRunResponse = Message<"conveyor.v1.VerifyRunResponse"> & {
+  /**
+   * What was compared.
+   *
+   * @generated from field: conveyor.v1.VerifiedCounts verified = 1;
+   */
+  verified?: VerifiedCounts | undefined;
+
+  /**
+   * How many discrepancies there are; 0: all is as the ledger says.
+   *
+   * @generated from field: int64 discrepancy_count = 2;
+   */
+  discrepancyCount: bigint;
+
+  /**
+   * The first of them, at most 100.
+   *
+   * @generated from field: repeated conveyor.v1.Discrepancy discrepancies = 3;
+   */
+  discrepancies: Discrepancy[];
+};
+
+/**
+ * Describes the message conveyor.v1.VerifyRunResponse.
+ * Use `create(VerifyRunResponseSchema)` to create a new message.
+ */
+export declare const VerifyRunResponseSchema: GenMessage<VerifyRunResponse>;
+
+/**
+ * How much VerifyRun has compared.
+ *
+ * @generated from message conveyor.v1.VerifiedCounts
+ */
+export declare type VerifiedCounts = Message<"conveyor.v1.VerifiedCounts"> & {
+  /**
+   * Events that were replayed.
+   *
+   * @generated from field: int64 events = 1;
+   */
+  events: bigint;
+
+  /**
+   * Jobs.
+   *
+   * @generated from field: int64 jobs = 2;
+   */
+  jobs: bigint;
+
+  /**
+   * Attempts.
+   *
+   * @generated from field: int64 attempts = 3;
+   */
+  attempts: bigint;
+
+  /**
+   * Logs whose bytes were read.
+   *
+   * @generated from field: int64 logs = 4;
+   */
+  logs: bigint;
+
+  /**
+   * Their bytes.
+   *
+   * @generated from field: int64 log_bytes = 5;
+   */
+  logBytes: bigint;
+
+  /**
+   * Logs that are EXPIRED, of which nothing was read.
+   *
+   * @generated from field: int64 expired_logs = 6;
+   */
+  expiredLogs: bigint;
+};
+
+/**
+ * Describes the message conveyor.v1.VerifiedCounts.
+ * Use `create(VerifiedCountsSchema)` to create a new message.
+ */
+export declare const VerifiedCountsSchema: GenMessage<VerifiedCounts>;
+
+/**
+ * Something that is stored otherwise than it should be.
+ *
+ * @generated from message conveyor.v1.Discrepancy
+ */
+export declare type Discrepancy = Message<"conveyor.v1.Discrepancy"> & {
+  /**
+   * What kind of thing it is.
+   *
+   * @generated from field: conveyor.v1.DiscrepancyKind kind = 1;
+   */
+  kind: DiscrepancyKind;
+
+  /**
+   * Which one, such as `jobs[3].state`, `events[17].seq` or `attempts[3.1].log_size`: jobs by their place in the definition from 0,
+   * attempts by job and number, events by `seq`.
+   *
+   * @generated from field: string where = 2;
+   */
+  where: string;
+
+  /**
+   * What the ledger says, as JSON or in words; what is long is shortened or told by a digest.
+   *
+   * @generated from field: string expected = 3;
+   */
+  expected: string;
+
+  /**
+   * What is stored, in the same way.
+   *
+   * @generated from field: string found = 4;
+   */
+  found: string;
+};
+
+/**
+ * Describes the message conveyor.v1.Discrepancy.
+ * Use `create(DiscrepancySchema)` to create a new message.
+ */
+export declare const DiscrepancySchema: GenMessage<Discrepancy>;
+
+/**
  * Request of WatchRun.
  *
  * @generated from message conveyor.v1.WatchRunRequest
@@ -711,14 +917,14 @@ export declare const WatchRunsResponseSchema: GenMessage<WatchRunsResponse>;
  */
 export declare type RunChange = Message<"conveyor.v1.RunChange"> & {
   /**
-   * The run, without params and definition. A run never goes back to a lower `seq`.
+   * The run, without params and definition, as it is or was last. A run never goes back to a lower `seq`.
    *
    * @generated from field: conveyor.v1.Run run = 1;
    */
   run?: Run | undefined;
 
   /**
-   * True when it matched the filter before but no longer does, or may have: drop it.
+   * True when it was deleted, or matched the filter before but no longer does, or may have: drop it.
    *
    * @generated from field: bool left = 2;
    */
@@ -765,6 +971,74 @@ export enum RerunScope {
 export declare const RerunScopeSchema: GenEnum<RerunScope>;
 
 /**
+ * What a discrepancy is about.
+ *
+ * @generated from enum conveyor.v1.DiscrepancyKind
+ */
+export enum DiscrepancyKind {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The definition that the run was made of.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_DEFINITION = 1;
+   */
+  DEFINITION = 1,
+
+  /**
+   * The ledger itself: its numbering, its times, or an event that cannot follow the ones before.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_EVENT = 2;
+   */
+  EVENT = 2,
+
+  /**
+   * The run.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_RUN = 3;
+   */
+  RUN = 3,
+
+  /**
+   * A job.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_JOB = 4;
+   */
+  JOB = 4,
+
+  /**
+   * A place in a driver's queue.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_QUEUE = 5;
+   */
+  QUEUE = 5,
+
+  /**
+   * An attempt.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_ATTEMPT = 6;
+   */
+  ATTEMPT = 6,
+
+  /**
+   * Stored bytes of a log.
+   *
+   * @generated from enum value: DISCREPANCY_KIND_LOG = 7;
+   */
+  LOG = 7,
+}
+
+/**
+ * Describes the enum conveyor.v1.DiscrepancyKind.
+ */
+export declare const DiscrepancyKindSchema: GenEnum<DiscrepancyKind>;
+
+/**
  * Runs: created, read, watched, cancelled, repeated. Every method needs an operator token. Besides the errors that it
  * lists, each may answer UNAUTHENTICATED (TOKEN_INVALID), PERMISSION_DENIED (TOKEN_FORBIDS), INVALID_ARGUMENT
  * (INVALID_FIELD), UNAVAILABLE (DATABASE_UNAVAILABLE, SERVER_STOPPING) and INTERNAL (INTERNAL).
@@ -774,7 +1048,8 @@ export declare const RerunScopeSchema: GenEnum<RerunScope>;
 export declare const RunService: GenService<{
   /**
    * Creates a run of a pipeline or of an inline definition. When it answers, the run is durable.
-   * Errors: NOT_FOUND (PIPELINE_NOT_FOUND), INVALID_ARGUMENT (INVALID_FIELD, SPEC_MISMATCH), ALREADY_EXISTS (REQUEST_ID_REUSED).
+   * Errors: NOT_FOUND (PIPELINE_NOT_FOUND; RUN_NOT_FOUND: the run that `request_id` made was deleted), INVALID_ARGUMENT
+   * (INVALID_FIELD, SPEC_MISMATCH), ALREADY_EXISTS (REQUEST_ID_REUSED).
    *
    * @generated from rpc conveyor.v1.RunService.CreateRun
    */
@@ -785,7 +1060,7 @@ export declare const RunService: GenService<{
   },
   /**
    * Creates up to 1,000 runs. Each item succeeds or fails by itself; the call fails only as a whole request.
-   * Errors of an item: as CreateRun.
+   * Errors of an item: as CreateRun, but an item whose `request_id` was used is answered with its run's id, deleted or not.
    *
    * @generated from rpc conveyor.v1.RunService.BatchCreateRuns
    */
@@ -838,8 +1113,35 @@ export declare const RunService: GenService<{
     output: typeof RerunRunResponseSchema;
   },
   /**
+   * Deletes a finished run with its jobs, attempts and events. It is gone from every answer at once, and so are its logs, whose bytes
+   * are removed with those of their day. Watches of a project see it leave. For their 24 h request ids that made it still answer for
+   * it, so that no repetition runs it again. Deleting it again is NOT_FOUND.
+   * Errors: NOT_FOUND (RUN_NOT_FOUND), FAILED_PRECONDITION (NOT_FINISHED).
+   *
+   * @generated from rpc conveyor.v1.RunService.DeleteRun
+   */
+  deleteRun: {
+    methodKind: "unary";
+    input: typeof DeleteRunRequestSchema;
+    output: typeof DeleteRunResponseSchema;
+  },
+  /**
+   * Replays a run's ledger and compares what comes of it with the rows that other calls read: the run, its jobs and attempts, their
+   * places in the queue, and the stored bytes of their logs with size and CRC32C. What differs is answered, never an error. A run that
+   * goes on is compared as of one moment. It reads all that is stored of the run: give it time.
+   * Errors: NOT_FOUND (RUN_NOT_FOUND), RESOURCE_EXHAUSTED (LIMIT_REACHED: too many at this replica).
+   *
+   * @generated from rpc conveyor.v1.RunService.VerifyRun
+   */
+  verifyRun: {
+    methodKind: "unary";
+    input: typeof VerifyRunRequestSchema;
+    output: typeof VerifyRunResponseSchema;
+  },
+  /**
    * Streams one run's ledger from a cursor: first what is stored, then what comes. Ends with OK after the run's last event.
-   * A client that loses the stream calls again with the last `seq` it saw. Errors: NOT_FOUND (RUN_NOT_FOUND).
+   * A client that loses the stream calls again with the last `seq` it saw. Errors: NOT_FOUND (RUN_NOT_FOUND: also when it is deleted
+   * meanwhile).
    *
    * @generated from rpc conveyor.v1.RunService.WatchRun
    */
@@ -850,7 +1152,8 @@ export declare const RunService: GenService<{
   },
   /**
    * Streams the runs of a project that match a filter: first those that match now, then each one that changes. Never
-   * ends by itself. A client that loses the stream calls again with the last cursor it got and misses nothing.
+   * ends by itself. A client that loses the stream calls again with the last cursor it got and misses nothing. A cursor is good for
+   * at least 7 days; after that it is refused once a run that was deleted since it was given is forgotten: watch again without one.
    * Errors: INVALID_ARGUMENT (INVALID_CURSOR).
    *
    * @generated from rpc conveyor.v1.RunService.WatchRuns

@@ -226,6 +226,12 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         list: async () => ({ items: [{ ...RUN, definition: DEFINITION }], next: '7' }),
         cancel: async () => ({ ...RUN, state: 'CANCELLING' as const, cancelReason: 'enough' }),
         rerun: async () => ({ ...RUN, rerunOf: RUN_ID }),
+        delete: async () => {},
+        verify: async () => ({
+          verified: { events: 7, jobs: 2, attempts: 1, logs: 1, logBytes: 11, expiredLogs: 0 },
+          discrepancyCount: 1,
+          discrepancies: [{ kind: 'JOB', where: 'jobs[0].state', expected: '"RUNNING"', found: '"QUEUED"' }],
+        }),
         async *watch() {
           yield [];
           yield EVENTS;

@@ -1,0 +1,237 @@
+// What a run's ledger says, held against what is stored of it: takes the events one by one, then the rows. It knows of an attempt what
+// its row has, in texts that are short whatever was written, so that it stays small for a run of many.
+import type { Annotation, RunEvent } from './events.ts';
+import { beforeFirstEvent, evolve, type Evolving } from './evolve.ts';
+import { canonicalJson, type JsonObject } from './json.ts';
+import type { Plan } from './plan.ts';
+import type { JobRecord, RunHeader } from './run-state.ts';
+import { dueOf } from './settle.ts';
+import type { AttemptState, Failure, JobState, LogState, RunState } from './states.ts';
+
+export type DiscrepancyKind = 'DEFINITION' | 'EVENT' | 'RUN' | 'JOB' | 'QUEUE' | 'ATTEMPT' | 'LOG';
+
+/** Something that is stored otherwise than it should be. */
+export interface Discrepancy {
+  readonly kind: DiscrepancyKind;
+  /** Which thing, such as `jobs[3].state`, `events[17].seq` or `attempts[3.1].log_size`. */
+  readonly where: string;
+  readonly expected: string;
+  readonly found: string;
+}
+
+export interface Verification {
+  readonly verified: {
+    readonly events: number;
+    readonly jobs: number;
+    readonly attempts: number;
+    /** Logs whose bytes were read, and how many these were. */
+    readonly logs: number;
+    readonly logBytes: number;
+    readonly expiredLogs: number;
+  };
+  readonly discrepancyCount: number;
+  /** The first of them. */
+  readonly discrepancies: readonly Discrepancy[];
+}
+
+export type Report = (discrepancy: Discrepancy) => void;
+
+export interface CheckedEvent {
+  readonly seq: number;
+  readonly timeMs: number;
+  readonly runState: RunState;
+  readonly jobState: JobState | undefined;
+  readonly event: RunEvent;
+}
+
+/** An attempt as it is stored. */
+export interface CheckedAttempt {
+  readonly job: number;
+  readonly attempt: number;
+  readonly state: AttemptState;
+  readonly instanceNo: number;
+  readonly offeredMs: number;
+  readonly startedMs: number | null;
+  readonly finishedMs: number | null;
+  readonly failure: Failure | null;
+  readonly logState: LogState;
+  readonly logSize: number;
+  readonly outputs: JsonObject | null;
+  readonly annotations: readonly Annotation[];
+}
+
+export interface LedgerCheck {
+  /** Takes the next event. False: it cannot follow, and nothing can be said about the rows. */
+  replay(event: CheckedEvent): boolean;
+  compareRun(header: RunHeader): void;
+  /** @param queue The driver in whose queue the job is; null: in none. */
+  compareJob(index: number, record: JobRecord, dueMs: number | null, queue: string | null): void;
+  compareAttempt(attempt: CheckedAttempt): void;
+  /** After the last row: reports jobs and attempts that have none. */
+  reportMissing(): void;
+}
+
+/** @param fingerprint A short digest of a text. */
+export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => string, report: Report): LedgerCheck {
+  const { run, jobs } = beforeFirstEvent(plan);
+  const slice: Evolving = { plan, run, jobs: new Map(jobs) };
+  /** What the events say of attempts whose rows have not come yet, by the columns that have it. */
+  const attempts = new Map<string, Texts>();
+  const jobsSeen = new Set<number>();
+  let last = 0;
+
+  function compare(kind: DiscrepancyKind, where: string, found: Texts, expected: Texts): void {
+    for (const field of new Set([...Object.keys(expected), ...Object.keys(found)])) {
+      const [is = NOTHING, should = NOTHING] = [found[field], expected[field]];
+      if (is !== should) report({ kind, where: `${where}.${field}`, expected: should, found: is });
+    }
+  }
+
+  function textsOf(record: object): Texts {
+    return Object.fromEntries(Object.entries(record).map(([field, value]) => [columnOf(field), shorten(value)]));
+  }
+
+  function shorten(value: unknown): string {
+    if (value === undefined) return NOTHING;
+    const text = canonicalJson(value);
+    return text.length <= MAX_SHOWN ? text : `${text.slice(0, SHOWN)}… of ${text.length}, ${fingerprint(text)}`;
+  }
+
+  function annotated(before: string, annotation: Annotation): string {
+    const count = Number.parseInt(before, 10) + 1;
+    return `${count}, ${fingerprint(before + canonicalJson(annotation))}`;
+  }
+
+  function note(event: RunEvent, timeMs: number): void {
+    if (!('attempt' in event)) return;
+    const id = `${event.job}.${event.attempt}`;
+    const known = attempts.get(id);
+    switch (event.type) {
+      case 'AttemptOffered': {
+        const told = { state: 'OFFERED', instanceNo: event.instanceNo, offeredMs: timeMs };
+        attempts.set(id, { ...UNTOLD, ...textsOf(told) });
+        return;
+      }
+      case 'AttemptStarted':
+        attempts.set(id, { ...known, ...textsOf({ state: 'RUNNING', startedMs: timeMs }) });
+        return;
+      case 'AttemptAnnotated':
+        attempts.set(id, {
+          ...known,
+          annotations: annotated(known?.['annotations'] ?? NO_ANNOTATIONS, event.annotation),
+        });
+        return;
+      case 'AttemptEnded': {
+        const { state, failure = null, logState, logSize, outputs = null } = event;
+        const told = { state, finishedMs: timeMs, failure, logState, logSize, outputs };
+        attempts.set(id, { ...known, ...textsOf(told) });
+        return;
+      }
+      case 'AttemptAdopted':
+      case 'AttemptTimedOut':
+        return;
+    }
+  }
+
+  function factsOf(row: CheckedAttempt): Texts {
+    const facts = {
+      state: row.state,
+      instanceNo: row.instanceNo,
+      offeredMs: row.offeredMs,
+      startedMs: row.startedMs,
+      finishedMs: row.finishedMs,
+      failure: row.failure,
+      logState: row.logState,
+      // Until the end they are the log's own to say.
+      ...(row.finishedMs !== null && { logSize: row.logSize, outputs: row.outputs }),
+    };
+    return { ...textsOf(facts), annotations: row.annotations.reduce(annotated, NO_ANNOTATIONS) };
+  }
+
+  return {
+    replay({ seq, timeMs, runState, jobState, event }) {
+      const where = `events[${seq}]`;
+      const differs = (field: string, expected: unknown, found: unknown): void =>
+        report({ kind: 'EVENT', where: `${where}.${field}`, expected: shorten(expected), found: shorten(found) });
+      if (seq !== last + 1) differs('seq', last + 1, seq);
+      last = seq;
+      if (timeMs < slice.run.lastMs)
+        report({
+          kind: 'EVENT',
+          where: `${where}.time_ms`,
+          expected: `${slice.run.lastMs} or later`,
+          found: `${timeMs}`,
+        });
+      try {
+        evolve(slice, event, timeMs);
+      } catch (error) {
+        const expected = 'an event that can follow the ones before';
+        report({ kind: 'EVENT', where, expected, found: `${event.type}: ${String(error)}` });
+        return false;
+      }
+      if (runState !== slice.run.state) differs('run_state', slice.run.state, runState);
+      const state = 'job' in event ? slice.jobs.get(event.job)?.state : undefined;
+      if (jobState !== state) differs('job_state', state, jobState);
+      note(event, timeMs);
+      return true;
+    },
+    compareRun: (header) => compare('RUN', 'run', textsOf(header), textsOf(slice.run)),
+    compareJob(index, record, dueMs, queue) {
+      const where = `jobs[${index}]`;
+      const expected = slice.jobs.get(index);
+      if (expected === undefined) {
+        report({ kind: 'JOB', where, expected: 'no such job', found: shorten(record.state) });
+        return;
+      }
+      jobsSeen.add(index);
+      const due = dueOf(slice, index, expected);
+      const stored = textsOf({ ...record, dueMs: dueMs ?? undefined });
+      compare('JOB', where, stored, textsOf({ ...expected, dueMs: due }));
+      // The row of a job that is not queued is stale, and dropped when it is claimed.
+      if (expected.state !== 'QUEUED') return;
+      const driver = plan.jobs[index]?.definition.driver;
+      compare('QUEUE', `queue[${index}]`, textsOf({ driver: queue ?? undefined }), textsOf({ driver }));
+    },
+    compareAttempt(row) {
+      const id = `${row.job}.${row.attempt}`;
+      const expected = attempts.get(id);
+      if (expected === undefined) {
+        report({ kind: 'ATTEMPT', where: `attempts[${id}]`, expected: 'no such attempt', found: shorten(row.state) });
+        return;
+      }
+      attempts.delete(id);
+      compare('ATTEMPT', `attempts[${id}]`, factsOf(row), expected);
+    },
+    reportMissing() {
+      for (const [index, { state }] of slice.jobs) {
+        if (jobsSeen.has(index)) continue;
+        report({ kind: 'JOB', where: `jobs[${index}]`, expected: shorten(state), found: 'no row' });
+      }
+      for (const [id, { state = NOTHING }] of attempts) {
+        report({ kind: 'ATTEMPT', where: `attempts[${id}]`, expected: state, found: 'no row' });
+      }
+    },
+  };
+}
+
+const MAX_SHOWN = 200;
+const SHOWN = 100;
+const NOTHING = 'nothing';
+/** How many there are, and what they come to. */
+const NO_ANNOTATIONS = '0';
+
+/** Values as they are shown. */
+type Texts = Readonly<Record<string, string>>;
+
+function columnOf(field: string): string {
+  return field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** What an attempt begins with. */
+const UNTOLD: Texts = {
+  started_ms: 'null',
+  finished_ms: 'null',
+  failure: 'null',
+  log_state: '"OPEN"',
+  annotations: NO_ANNOTATIONS,
+};
