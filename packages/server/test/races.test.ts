@@ -111,7 +111,9 @@ function expectWinners(replies: Readonly<Record<string, LedgerReply>>, winners: 
   expect(told.toSorted()).toEqual(winners.toSorted());
 }
 
-test('an offer is taken, sent back, withdrawn, rescued or cancelled, and by one of them only', async () => {
+test('an offer is taken, sent back, withdrawn, rescued or cancelled, and by one of them only', {
+  timeout: 120_000,
+}, async () => {
   const random = randomFrom(1);
   const won = new Map<string, number>();
   for (let round = 0; round < ROUNDS; round++) {
@@ -135,7 +137,9 @@ test('an offer is taken, sent back, withdrawn, rescued or cancelled, and by one 
   expect([...won.keys()].toSorted()).toEqual(['accept', 'cancelJob', 'reject', 'rescue', 'withdraw']);
 });
 
-test('a running attempt has one end, whoever reports, loses, rescues, cancels or times it out', async () => {
+test('a running attempt has one end, whoever reports, loses, rescues, cancels or times it out', {
+  timeout: 120_000,
+}, async () => {
   const random = randomFrom(2);
   const ended = new Map<string, number>();
   for (let round = 0; round < ROUNDS; round++) {
