@@ -13,7 +13,13 @@ import { checkLedger } from '../../packages/server/src/store/testing/check-ledge
 import { createTestDatabase, type TestDatabase } from '../../packages/server/src/store/testing/database.ts';
 import type { DriverSettings } from './driver-process.ts';
 import { type Process, startProcess } from './processes.ts';
-import { openRawSession, type RawSession, type RawSessionOptions } from './raw-driver.ts';
+import {
+  openRawSession,
+  openRawStream,
+  type RawSession,
+  type RawSessionOptions,
+  type RawStream,
+} from './raw-driver.ts';
 import type { ServerAddresses, ServerSettings } from './server-process.ts';
 
 /** Leases that do not run out by themselves in a test, with heartbeats that soon tell a replica that is gone. */
@@ -54,6 +60,10 @@ export interface System extends AsyncDisposable {
   startDriver(options: DriverOptions): Promise<DriverProcess>;
   /** Opens the session of a raw driver: one slot, a new incarnation, and an instance of the driver's own name, unless Hello says otherwise. */
   openSession(options: RawOptions): Promise<RawSession>;
+  /** Opens a stream of a raw driver, on which nothing was said. */
+  openStream(at: Replica): RawStream;
+  /** Of drivers. */
+  readonly token: string;
   newGate(): Gate;
   readToken(role: 'operator' | 'driver'): Promise<string>;
   query<Row extends QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]>;
@@ -141,6 +151,8 @@ export async function startSystem({
       const filled = { instanceId: hello.driver, ...hello };
       return guests.use(await openRawSession({ address: at.ready.grpcAddress, token, hello: filled, silent }));
     },
+    openStream: (at) => guests.use(openRawStream({ address: at.ready.grpcAddress, token })),
+    token,
     newGate() {
       const file = join(directory, `gate-${randomBytes(4).toString('hex')}`);
       return { file, open: () => writeFile(file, '') };

@@ -3,6 +3,8 @@
 export const LIMITS = {
   /** Largest message taken, in bytes. */
   requestBytes: 1_048_576,
+  /** Frames in one message of a driver. */
+  messageFrames: 20_000,
   /** Largest message sent, in bytes. */
   responseBytes: 3_145_728,
   /** Largest page of a list, in bytes, roughly. */
@@ -27,6 +29,8 @@ export const LIMITS = {
   /** Unacknowledged log bytes of one attempt, and of one session. */
   attemptLogWindow: 1_048_576,
   sessionLogWindow: 8_388_608,
+  /** What one driver said and that has no answer yet, in memory; beyond, its session ends. */
+  sessionPendingBytes: 33_554_432,
   /** What drivers said of running attempts and that waits for a flush, of all sessions; beyond, sessions end. */
   pendingLogBytes: 268_435_456,
   annotations: 100,

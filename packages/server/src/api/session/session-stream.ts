@@ -1,6 +1,7 @@
 // One driver's stream, from Hello to its status, on bytes and plain events: this is the hot path. That a stream closes says nothing
 // about the attempts on it; only the engine ends a session well.
 import { fromBinary } from '@bufbuild/protobuf';
+import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { type SessionRequest, SessionRequestSchema } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { DriverFrame, Hello, ServerFrame } from '../../core/frames.ts';
@@ -163,10 +164,27 @@ function parse(bytes: Buffer): SessionRequest {
     throw protocolViolation(`a message has ${bytes.length} bytes; at most ${LIMITS.requestBytes} are taken`);
   }
   try {
+    if (hasTooManyFrames(bytes)) {
+      throw protocolViolation(`a message has more than ${LIMITS.messageFrames} frames: send them in several messages`);
+    }
     return fromBinary(SessionRequestSchema, bytes);
   } catch (error) {
+    if (error instanceof RefusedError) throw error;
     throw protocolViolation(
       `a message is no SessionRequest: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
+}
+
+/** Told before they are decoded: frames without content would take a hundred times the memory of their message, and their time. */
+function hasTooManyFrames(bytes: Buffer): boolean {
+  // The shortest frame has two bytes.
+  if (bytes.length <= 2 * LIMITS.messageFrames) return false;
+  const reader = new BinaryReader(bytes);
+  for (let count = 0; reader.pos < reader.len; count++) {
+    if (count === LIMITS.messageFrames) return true;
+    const [field, wireType] = reader.tag();
+    reader.skip(wireType, field);
+  }
+  return false;
 }
