@@ -14,7 +14,7 @@ let honest: RawSession;
 let peace: Latencies;
 let peaceBytes: number;
 beforeAll(async () => {
-  system = await startSystem({ replicas: 1 });
+  system = await startSystem({ replicas: 1, heapMb: HEAP_MB });
   honest = await system.openSession({ at: system.replicas[0]!, hello: { driver: 'honest' } });
   await work(20);
   peace = await work(CYCLES);
@@ -26,6 +26,8 @@ const CYCLES = 60;
 /** Both processors are shared with the flood itself, so this is about who waits behind whom, not about speed. */
 const FACTOR = 10;
 const SLACK_MS = 500;
+/** Half of what a replica would take by itself: garbage is collected, and whatever piles up kills it. */
+const HEAP_MB = 256;
 /** The bound of what one session may leave unread, twice, and garbage. */
 const MAX_GROWTH = 400_000_000;
 

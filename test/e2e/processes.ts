@@ -26,10 +26,13 @@ export interface Process<Ready> extends AsyncDisposable {
 /** No process takes so long to start or to stop, whatever else the machine does. */
 const patienceMs = 60_000;
 
-/** Starts a file of this directory, which must call `ready`, and returns once it has. */
-export async function startProcess<Ready>(file: string, settings: object): Promise<Process<Ready>> {
+/**
+ * Starts a file of this directory, which must call `ready`, and returns once it has.
+ * @param heapMb What its garbage collector may keep; beyond, the process dies. Default: as much as Node likes.
+ */
+export async function startProcess<Ready>(file: string, settings: object, heapMb?: number): Promise<Process<Ready>> {
   const child = fork(fileURLToPath(new URL(file, import.meta.url)), [JSON.stringify(settings)], {
-    execArgv: ['--conditions=source'],
+    execArgv: ['--conditions=source', ...(heapMb === undefined ? [] : [`--max-old-space-size=${heapMb}`])],
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
   const errors = child.stderr === null ? Promise.resolve('') : text(child.stderr);

@@ -76,6 +76,8 @@ export interface SystemOptions {
   readonly timing?: Timing;
   /** Default: everything is kept. */
   readonly retention?: Retention;
+  /** What the garbage collector of a replica may keep; beyond, the replica dies. Default: as much as Node likes. */
+  readonly heapMb?: number;
   /** Default: a new database of the PostgreSQL that all tests share. */
   readonly openDatabase?: () => Promise<TestDatabase>;
 }
@@ -84,6 +86,7 @@ export async function startSystem({
   replicas: count = 2,
   timing = steadyTiming,
   retention = {},
+  heapMb,
   openDatabase = createTestDatabase,
 }: SystemOptions = {}): Promise<System> {
   await using stack = new AsyncDisposableStack();
@@ -111,7 +114,7 @@ export async function startSystem({
   });
 
   async function startReplica(): Promise<Replica> {
-    const server = await startProcess<ServerAddresses>('./server-process.ts', settings);
+    const server = await startProcess<ServerAddresses>('./server-process.ts', settings, heapMb);
     const { grpcAddress, httpAddress } = server.ready;
     const token = await readToken('operator');
     const replica = {
