@@ -73,8 +73,6 @@ test.each(Object.keys(FLOODS) as Flood[])(
     const war = await work(CYCLES);
     expect(driver.isRunning()).toBe(true);
     await driver.kill();
-    if (process.env['SHOW'])
-      console.log(flood, JSON.stringify({ peace, war, growth: (war.mostBytes - peaceBytes) / 1e6 }));
     expect(war.pickupMs).toBeLessThan(FACTOR * peace.pickupMs + SLACK_MS);
     expect(war.ackMs).toBeLessThan(FACTOR * peace.ackMs + SLACK_MS);
     expect(war.mostBytes - peaceBytes).toBeLessThan(MAX_GROWTH);
