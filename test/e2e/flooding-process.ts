@@ -24,7 +24,7 @@ export type Flood = keyof typeof FLOODS;
 
 interface FloodPlan {
   /** What one message holds. */
-  frames(attempt: Address): DriverFrameInit[];
+  readonly frames: (attempt: Address) => DriverFrameInit[];
   /** Whether it is about an attempt that runs. Default: false. */
   readonly onAttempt?: boolean;
   /** Default: as many messages as go out. */
