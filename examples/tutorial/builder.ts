@@ -25,7 +25,8 @@ export const builder = defineDriver<BuilderSpec>({
 async function runBuild(job: JobContext<BuilderSpec>, container: string): Promise<void> {
   const build = openBuild(container, job.job.jobId, job.spec.command);
   job.checkpoint(container);
-  await build.ensureStarted();
+  // Adopted when it was cancelled already, it is only to be stopped.
+  if (!job.signal.aborted) await build.ensureStarted();
   job.progress({ message: 'building' });
   await job.log.pipe(build.follow(job.log.offset, stopWith(job, build)));
   const exitCode = await build.exitCode();
@@ -46,6 +47,7 @@ function stopWith({ signal, killed }: JobContext<BuilderSpec>, build: Build): Ab
   signal.addEventListener('abort', stopBy('SIGTERM'));
   killed.addEventListener('abort', stopBy('SIGKILL'));
   if (signal.aborted) stopBy('SIGTERM')();
+  if (killed.aborted) stopBy('SIGKILL')();
   return watching.signal;
 }
 

@@ -166,6 +166,19 @@ describe('builder', () => {
     expect(await readdir(container)).toEqual([]);
   });
 
+  test('stops the build of an earlier process that was cancelled meanwhile', async () => {
+    const lost = jobOf('trap "echo cleaned; exit 1" TERM; echo begun; while :; do sleep 0.01; done');
+    const ended = builder.run(lost);
+    await expect.poll(() => lost.stdout).toBe('begun\n');
+    lost.revoke();
+    await expect(ended).rejects.toThrow();
+    const adopted = jobOf('', 'begun\n'.length);
+    adopted.cancel();
+    await expect(builder.adopt?.(adopted, Buffer.from(container))).rejects.toMatchObject({ why: 'cancelled' });
+    expect(adopted.stdout).toMatch(/cleaned\n$/);
+    expect(await readdir(container)).toEqual([]);
+  });
+
   test('kills a build that does not stop', async () => {
     const job = jobOf('trap "echo no" TERM; echo begun; while :; do sleep 0.01; done');
     const ended = builder.run(job);

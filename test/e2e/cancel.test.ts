@@ -1,7 +1,8 @@
 // Cancelling: what runs is asked to stop, then told to, then ended without it; what is to run always still does.
-import { durationFromMs } from '@bufbuild/protobuf/wkt';
-import { JobState, RunState } from '@conveyor/client';
+import { durationFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import { JobState, RunState, StopCause, StopPhase } from '@conveyor/client';
 import {
+  type Cancel,
   CancelPhase,
   FinishOutcome,
   HeldPhase,
@@ -11,7 +12,7 @@ import { AttemptState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { attemptsOf, createJob, finishedJob, jobOf, jobsByName, storedLog } from './jobs.ts';
-import { addressOf, finishFrame, logFrame } from './raw-driver.ts';
+import { addressOf, finishFrame, logFrame, type RawSession } from './raw-driver.ts';
 import { startSystem, type System } from './system.ts';
 import type { Workload } from './workload.ts';
 
@@ -38,6 +39,14 @@ function endless(onStop: NonNullable<Workload['onStop']>): Workload {
 async function logged(jobId: string, text: string): Promise<void> {
   const log = async () => (await storedLog(system.replicas[0]!.client, jobId).catch(() => '')).toString();
   await expect.poll(log).toBe(text);
+}
+
+/** The cancel that tells to kill. The one before it may come twice: it is repeated until it is answered. */
+async function killOf(session: RawSession): Promise<Cancel> {
+  for (;;) {
+    const cancel = await session.next('cancel');
+    if (cancel.phase === CancelPhase.KILL) return cancel;
+  }
 }
 
 /** The events of a run about stops and ends, with their times. */
@@ -115,7 +124,7 @@ test('work that cannot be stopped is ended without its word, and its driver is t
   await b!.client.jobs.cancel(job.jobId, { reason: 'enough' });
   const told = { ...addressOf(offer), reason: 'enough' };
   expect(await session.next('cancel')).toMatchObject({ ...told, phase: CancelPhase.SOFT });
-  expect(await session.next('cancel')).toMatchObject({ ...told, phase: CancelPhase.KILL });
+  expect(await killOf(session)).toMatchObject(told);
   expect(await session.next('revoke')).toMatchObject({ ...addressOf(offer), state: AttemptState.CANCELLED });
   expect(JobState[(await finishedJob(b!.client, job)).state]).toBe('CANCELLED');
   expect(await attemptsOf(b!.client, job.jobId)).toMatchObject([
@@ -167,6 +176,103 @@ test('a cancel while the driver is away is told when it comes back, to its proce
   expect([JobState[state], attempt]).toEqual(['CANCELLED', 1]);
 });
 
+test('a cancel is told to a driver that was away, whatever of the attempt it had heard', async () => {
+  const [a, b] = system.replicas;
+  const hello = { driver: 'late', incarnation: Buffer.alloc(16, 7), slots: 2 };
+  const session = await system.openSession({ at: a!, hello });
+  // One offer that it accepted just as the connection broke, and one attempt whose Start never came to it.
+  const offered = await createJob(b!.client, jobOf('late', { steps: [] }));
+  const unanswered = await session.next('offer');
+  const started = await createJob(b!.client, jobOf('late', { steps: [] }));
+  const unheard = await session.startNext();
+  session[Symbol.dispose]();
+  await session.ended;
+  for (const job of [offered, started]) await b!.client.runs.cancel(job.runId, { reason: 'enough' });
+
+  const held = [unanswered, unheard].map((offer) => ({ ...addressOf(offer), phase: HeldPhase.ACCEPTED }));
+  const back = await system.openSession({ at: b!, hello: { ...hello, held } });
+  expect(back.welcome.verdicts).toMatchObject([
+    { ...addressOf(unanswered), kind: VerdictKind.STOP },
+    { ...addressOf(unheard), kind: VerdictKind.START },
+  ]);
+  const told = { ...addressOf(unheard), phase: CancelPhase.SOFT, reason: 'enough' };
+  expect(await back.next('cancel')).toMatchObject(told);
+  back.say(finishFrame(unheard, undefined, { outcome: FinishOutcome.CANCELLED }));
+  await back.next('finishAck');
+  for (const job of [offered, started]) {
+    expect(JobState[(await finishedJob(b!.client, job)).state]).toBe('CANCELLED');
+    expect(await attemptsOf(b!.client, job.jobId)).toMatchObject([{ state: 'CANCELLED' }]);
+  }
+});
+
+test('a cancel while the replica of a driver is gone stops the work as soon as the driver is at another one', async () => {
+  const pair = [await system.startReplica(), await system.startReplica()];
+  const driver = await system.startDriver({ name: 'mover', at: pair });
+  const [session] = await system.query('select replica from instances where instance = $1', [driver.instanceId]);
+  const ids = await Promise.all(pair.map(async ({ client }) => (await client.server.info()).replica));
+  const host = pair[ids.indexOf(String(session!['replica']))]!;
+  const other = pair.find((replica) => replica !== host)!;
+  const job = await createJob(other.client, jobOf('mover', endless('end')));
+  await logged(job.jobId, 'running\n');
+  driver.freeze();
+  expect(await host.kill()).toBe('SIGKILL');
+  await other.client.runs.cancel(job.runId);
+  driver.thaw();
+  expect(JobState[(await finishedJob(other.client, job)).state]).toBe('CANCELLED');
+  await logged(job.jobId, 'running\nstopped: cancelled\n');
+  expect(await attemptsOf(other.client, job.jobId)).toMatchObject([{ state: 'CANCELLED', logState: 'SEALED' }]);
+});
+
+test('a cancel wins over a retry: what fails after it is not tried again', async () => {
+  const [a, b] = system.replicas;
+  const session = await system.openSession({ at: a!, hello: { driver: 'retrier', slots: 2 } });
+  const retry = { workload: 5, initialBackoff: durationFromMs(1) };
+  const job = await createJob(b!.client, jobOf('retrier', { steps: [] }, { retry }));
+  const offer = await session.startNext();
+  await b!.client.jobs.cancel(job.jobId);
+  await session.next('cancel');
+  session.say(finishFrame(offer, undefined, { outcome: FinishOutcome.FAILED, message: 'broken' }));
+  await session.next('finishAck');
+  const { state, attempt } = await finishedJob(b!.client, job);
+  expect([JobState[state], attempt]).toEqual(['CANCELLED', 1]);
+  expect(await attemptsOf(b!.client, job.jobId)).toMatchObject([{ state: 'FAILED', failure: 'WORKLOAD' }]);
+  // Whatever is offered next is another job.
+  const next = await createJob(b!.client, jobOf('retrier', { steps: [] }));
+  const other = await session.startNext();
+  expect(other.jobId).toBe(next.jobId);
+  session.say(finishFrame(other));
+  await session.next('finishAck');
+});
+
+test.each([
+  ['a cancel', 'CANCEL', {}, 'enough'],
+  ['a time limit', 'TIMEOUT', { runTimeout: durationFromMs(100) }, 'its time limit ran out'],
+] as const)('each phase of a stop by %s is shown while it lasts', async (_, cause, limits, reason) => {
+  const [a, b] = system.replicas;
+  const driver = `shown-${cause.toLowerCase()}`;
+  const session = await system.openSession({ at: a!, hello: { driver } });
+  const job = await createJob(b!.client, jobOf(driver, { steps: [] }, { timeouts: { ...timeouts, ...limits } }));
+  expect(job.stop).toBeUndefined();
+  const offer = await session.startNext();
+  if (cause === 'CANCEL') await b!.client.jobs.cancel(job.jobId, { reason });
+  const shown = async () => {
+    const { stop } = await b!.client.jobs.get(job.jobId);
+    return stop && { cause: StopCause[stop.cause], phase: StopPhase[stop.phase], reason: stop.reason };
+  };
+  await session.next('cancel');
+  expect(await shown()).toEqual({ cause, phase: 'SOFT', reason });
+  expect(await killOf(session)).toMatchObject(addressOf(offer));
+  expect(await shown()).toEqual({ cause, phase: 'KILL', reason });
+  const since = (await b!.client.jobs.get(job.jobId)).stop?.time;
+  const killed = await system.query<{ time_ms: number }>(
+    "select time_ms from events where run_id = $1 and type = 'JobKillRequested'",
+    [job.runId],
+  );
+  expect(timestampMs(since!)).toBe(killed[0]!.time_ms);
+  await session.next('revoke');
+  expect((await finishedJob(b!.client, job)).stop).toBeUndefined();
+});
+
 test('a cancelled offer is withdrawn, and nothing starts', async () => {
   const [a, b] = system.replicas;
   const session = await system.openSession({ at: a!, hello: { driver: 'offered' } });
@@ -178,6 +284,15 @@ test('a cancelled offer is withdrawn, and nothing starts', async () => {
   expect(await session.next('revoke')).toMatchObject(addressOf(offer));
   expect(session.arrived('start')).toEqual([]);
   expect(await attemptsOf(b!.client, job.jobId)).toMatchObject([{ state: 'CANCELLED' }]);
+});
+
+test('an offer that another replica cancelled is taken back, and its driver is told what it became', async () => {
+  const [a, b] = system.replicas;
+  const session = await system.openSession({ at: a!, hello: { driver: 'elsewhere' } });
+  const job = await createJob(b!.client, jobOf('elsewhere', { steps: [] }));
+  const offer = await session.next('offer');
+  await b!.client.jobs.cancel(job.jobId);
+  expect(await session.next('revoke')).toMatchObject({ ...addressOf(offer), state: AttemptState.CANCELLED });
 });
 
 test('a forced cancel stops what runs always, too', async () => {

@@ -1,12 +1,12 @@
 // A PostgreSQL that is killed while jobs run, and comes back: what was acknowledged is there, and the work goes on.
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { JobState } from '@conveyor/client';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { startEmbeddedPostgres } from '../../packages/server/src/store/embedded/embedded-postgres.ts';
-import type { TestDatabase } from '../../packages/server/src/store/testing/database.ts';
+import { postmasterPid } from '../bench/ledger-recount.ts';
 import { attemptsOf, createJob, finishedJob, jobOf, outputsOf, storedLog, tailedLog } from './jobs.ts';
+import { openOwnDatabase } from './own-database.ts';
 import { shortTiming, startSystem, type System } from './system.ts';
 import { digestOutput, sha256, type Step, writtenBy } from './workload.ts';
 
@@ -18,28 +18,12 @@ let dataDir: string;
 beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'conveyor-e2e-database-'));
   // The lease is shorter than what the restart may take.
-  system = await startSystem({ timing: shortTiming, openDatabase: () => openDatabase(dataDir) });
+  system = await startSystem({ timing: shortTiming, openDatabase: () => openOwnDatabase(dataDir) });
 });
 afterAll(async () => {
   await system[Symbol.asyncDispose]();
   await rm(dataDir, { recursive: true });
 });
-
-/** A PostgreSQL of its own, which is started again when it ends. */
-async function openDatabase(directory: string): Promise<TestDatabase> {
-  const postgres = await startEmbeddedPostgres({ dataDir: directory });
-  const { user, password, host, port, database } = postgres.connection;
-  const connection = `postgres://${user}:${password}@${encodeURIComponent(host)}:${port}/${database}`;
-  return {
-    config: { connection, schema: 'conveyor' },
-    [Symbol.asyncDispose]: () => postgres[Symbol.asyncDispose](),
-  };
-}
-
-async function postmaster(): Promise<number> {
-  const [pid] = (await readFile(join(dataDir, 'postgres', 'cluster', 'postmaster.pid'), 'utf8')).split('\n');
-  return Number(pid);
-}
 
 test('work goes on through the death of the database, and nothing that was acknowledged is lost', async () => {
   const [a, b] = system.replicas;
@@ -53,9 +37,9 @@ test('work goes on through the death of the database, and nothing that was ackno
     Array.from({ length: 20 }, () => createJob(b!.client, jobOf('steady', { steps: [{ do: 'say', text: 'ok' }] }))),
   );
 
-  const before = await postmaster();
+  const before = await postmasterPid(dataDir);
   process.kill(before, 'SIGKILL');
-  await expect.poll(async () => await postmaster().catch(() => before)).not.toBe(before);
+  await expect.poll(async () => await postmasterPid(dataDir).catch(() => before)).not.toBe(before);
   // The call waits for the database to be back, or is told to try again.
   const answered = async () => await createJob(a!.client, jobOf('steady', { steps: [] })).catch(() => undefined);
   await expect.poll(answered, { timeout: 10_000 }).toBeDefined();

@@ -58,12 +58,16 @@ async function take(context: JobContext<Workload>, step: Step, index: number, st
     case 'wait':
       while (!existsSync(step.file)) await delay(POLL_MS, undefined, { signal: stop });
       return;
+    case 'prove':
+      return context.output(step.secret, sha256(Buffer.from(context.secrets[step.secret] ?? '')));
     case 'output':
       return context.output(step.key, step.value);
     case 'pass-on': {
       const needs = Object.entries(context.needs).map(([name, { outputs }]) => [name, outputs]);
       return context.output('needs', Object.fromEntries(needs));
     }
+    case 'annotate':
+      return context.annotate(step.text);
     case 'checkpoint':
       return context.checkpoint(String(index + 1));
     case 'fail':

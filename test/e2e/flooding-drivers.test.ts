@@ -13,7 +13,8 @@ let system: System;
 let honest: RawSession;
 let peaceBytes: number;
 beforeAll(async () => {
-  system = await startSystem({ replicas: 1, heapMb: HEAP_MB });
+  system = await startSystem({ replicas: 0 });
+  await system.startReplica({ env: { NODE_OPTIONS: `--max-old-space-size=${HEAP_MB}` } });
   honest = await system.openSession({ at: system.replicas[0]!, hello: { driver: 'honest' } });
   await work(CYCLES);
   peaceBytes = await residentBytes(system.replicas[0]!.pid);
@@ -67,7 +68,7 @@ test.each(Object.keys(FLOODS) as Flood[])(
   'a flood of %s',
   async (flood) => {
     const { client, ready } = system.replicas[0]!;
-    const settings: FloodSettings = { address: ready.grpcAddress, token: system.token, flood };
+    const settings: FloodSettings = { address: ready.grpcAddress, token: await system.token('driver'), flood };
     const job = await createJob(client, jobOf(flood, { steps: [] }, { retry: { infrastructure: 0 } }));
     const peace = await work(CYCLES);
     const isWithin = ({ pickupMs, ackMs }: Latencies): boolean =>

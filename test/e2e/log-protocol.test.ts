@@ -12,17 +12,18 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { AttemptState, LogState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { attemptsOf, createJob, finishedJob, jobOf, storedLog } from './jobs.ts';
+import { attemptsOf, createJob, finishedJob, jobOf, outputsOf, storedLog } from './jobs.ts';
 import { addressOf, crc32c, finishFrame, logFrame, type RawSession } from './raw-driver.ts';
 import { startSystem, type System } from './system.ts';
-import { linesOf } from './workload.ts';
+import { linesOf, type Step } from './workload.ts';
 
 let system: System;
 beforeAll(async () => {
-  system = await startSystem();
+  system = await startSystem({ maxLogBytes });
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
+const maxLogBytes = 10_000;
 const log = linesOf('protocol', 1_000);
 
 /** A job that a session has just started. */
@@ -158,6 +159,50 @@ test('any bytes are kept, with their channels, their times and the sections arou
     { name: 'all bytes', offset: 0n, end: false },
     { name: 'all bytes', offset: 512n, end: true },
   ]);
+});
+
+test('what a driver sends beyond the largest log is dropped and makes it TRUNCATED, and harms nothing else', async () => {
+  const { session, job, offer } = await begin('longest');
+  expect(session.welcome.maxLogBytes).toBe(BigInt(maxLogBytes));
+  const { limits } = await system.replicas[0]!.client.server.info();
+  expect(limits?.maxLogBytes).toBe(BigInt(maxLogBytes));
+  const long = linesOf('longest', 10_500);
+  session.say(logFrame(offer, 0, long.subarray(0, 9_000)), logFrame(offer, 9_000, long.subarray(9_000, 10_400)));
+  await expect.poll(async () => (await storedLog(system.replicas[1]!.client, job.jobId)).length).toBe(maxLogBytes);
+  session.say(logFrame(offer, 10_400, long.subarray(10_400)));
+  const acks: object[] = [];
+  await expect.poll(() => acks.push(...session.arrived('logAck'))).toBeGreaterThan(1);
+  const full = { offset: BigInt(maxLogBytes), windowEnd: BigInt(maxLogBytes), gap: false };
+  expect(acks.at(-1)).toMatchObject(full);
+  // Its driver does not know; repeated, its result is acknowledged again.
+  for (const _ of [1, 2]) expect(await finish(session, offer, long)).toBe('TRUNCATED');
+  expect(JobState[(await finishedJob(system.replicas[1]!.client, job)).state]).toBe('SUCCEEDED');
+  expect(await storedLog(system.replicas[1]!.client, job.jobId)).toEqual(long.subarray(0, maxLogBytes));
+});
+
+test('a log of exactly the largest size is whole', async () => {
+  const { session, job, offer } = await begin('exact');
+  const exact = linesOf('exact', maxLogBytes);
+  session.say(logFrame(offer, 0, exact));
+  expect(await finish(session, offer, exact)).toBe('SEALED');
+  expect(await storedLog(system.replicas[1]!.client, job.jobId)).toEqual(exact);
+});
+
+test('the driver runtime stops at the largest log, says so in it, and works on', async () => {
+  const [a, b] = system.replicas;
+  await system.startDriver({ name: 'talkative', at: [a!] });
+  const steps: Step[] = [
+    { do: 'write', seed: 'talkative', bytes: 3_000_000 },
+    { do: 'output', key: 'after', value: true },
+  ];
+  const job = await createJob(b!.client, jobOf('talkative', { steps }));
+  const { state, outputs } = await finishedJob(b!.client, job);
+  expect([JobState[state], outputsOf({ outputs })['after']]).toEqual(['SUCCEEDED', true]);
+  expect(await attemptsOf(b!.client, job.jobId)).toMatchObject([{ logState: 'TRUNCATED', logSize: maxLogBytes }]);
+  const stored = await storedLog(b!.client, job.jobId);
+  const cut = Buffer.from('\nThe log is cut here: it has reached the 10000 bytes that it may have.\n');
+  const kept = maxLogBytes - cut.length;
+  expect(stored).toEqual(Buffer.concat([linesOf('talkative', 3_000_000).subarray(0, kept), cut]));
 });
 
 test('what is wrong about one attempt fails that attempt only', async () => {

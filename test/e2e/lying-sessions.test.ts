@@ -38,7 +38,7 @@ function hello(change: MessageInitShape<typeof HelloSchema> = {}): DriverFrameIn
 }
 
 async function welcomed(): Promise<RawStream> {
-  const stream = system.openStream(system.replicas[0]!);
+  const stream = await system.openStream(system.replicas[0]!);
   stream.say(hello());
   await stream.next('welcome');
   return stream;
@@ -108,7 +108,7 @@ describe('a stream ends at', () => {
   });
 
   test('what is no Hello, when it comes first', async () => {
-    const stream = system.openStream(system.replicas[0]!);
+    const stream = await system.openStream(system.replicas[0]!);
     stream.say(heartbeat(1));
     expect(await stream.ended).toMatchObject({
       code: status.INVALID_ARGUMENT,
@@ -118,7 +118,7 @@ describe('a stream ends at', () => {
 
   test('ten seconds without Hello', async () => {
     const beganMs = performance.now();
-    const stream = system.openStream(system.replicas[0]!);
+    const stream = await system.openStream(system.replicas[0]!);
     expect(await stream.ended).toMatchObject({
       code: status.INVALID_ARGUMENT,
       details: expect.stringContaining('no Hello came within 10 s'),
@@ -150,7 +150,7 @@ describe('a Hello is refused by the path of its field:', () => {
     ],
   };
   test.each(Object.entries(cases))('%s', async (_, [change, details]) => {
-    const stream = system.openStream(system.replicas[0]!);
+    const stream = await system.openStream(system.replicas[0]!);
     stream.say(hello(change));
     expect(await stream.ended).toMatchObject({
       code: status.INVALID_ARGUMENT,
@@ -165,7 +165,7 @@ test('a Hello that names ten thousand attempts of nobody is told to stop each', 
     fence: 1,
     phase: HeldPhase.RUNNING,
   }));
-  const stream = system.openStream(system.replicas[0]!);
+  const stream = await system.openStream(system.replicas[0]!);
   stream.say(hello({ held }));
   const { verdicts } = await stream.next('welcome');
   expect(verdicts).toHaveLength(10_000);
@@ -207,7 +207,7 @@ describe('the memory of the server stays bounded', () => {
   test('by a frame that says it has 1 GiB', async () => {
     let sent = 0;
     const growth = await growthOf(async () => {
-      using stream = await openByteStream(system.replicas[0]!.ready.grpcAddress, system.token);
+      using stream = await openByteStream(system.replicas[0]!.ready.grpcAddress, await system.token('driver'));
       const head = Buffer.alloc(5);
       head.writeUInt32BE(2 ** 30, 1);
       const piece = Buffer.alloc(1_048_576);
@@ -224,7 +224,7 @@ describe('the memory of the server stays bounded', () => {
     const part = gzipSync(Buffer.alloc(67_108_864));
     const data = Buffer.concat(Array<Buffer>(16).fill(part));
     const growth = await growthOf(async () => {
-      using stream = await openByteStream(system.replicas[0]!.ready.grpcAddress, system.token, 'gzip');
+      using stream = await openByteStream(system.replicas[0]!.ready.grpcAddress, await system.token('driver'), 'gzip');
       const head = Buffer.alloc(5);
       head[0] = 1;
       head.writeUInt32BE(data.length, 1);

@@ -1,4 +1,4 @@
-// Owns the child processes of tests: each runs a file of this directory, gets its settings as JSON and says when it is ready. None
+// Owns the child processes of tests: each runs a file that calls `ready`, gets its settings as JSON and says when it is ready. None
 // outlives its test: a process whose parent is gone ends.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,6 +11,8 @@ export interface Process<Ready> extends AsyncDisposable {
   readonly pid: number;
   /** What it said when it was ready. */
   readonly ready: Ready;
+  /** All that it wrote on its standard error, once it is gone. */
+  readonly errors: Promise<string>;
   /** False once it is gone. */
   isRunning(): boolean;
   /** SIGKILL. Resolves once the process is gone, with the signal that ended it. */
@@ -26,13 +28,22 @@ export interface Process<Ready> extends AsyncDisposable {
 /** No process takes so long to start or to stop, whatever else the machine does. */
 const patienceMs = 60_000;
 
-/**
- * Starts a file of this directory, which must call `ready`, and returns once it has.
- * @param heapMb What its garbage collector may keep; beyond, the process dies. Default: as much as Node likes.
- */
-export async function startProcess<Ready>(file: string, settings: object, heapMb?: number): Promise<Process<Ready>> {
+export interface ProcessOptions {
+  /** Modules that it imports before anything else. Default: none. */
+  readonly preload?: readonly URL[];
+  /** Added to the environment. Default: nothing. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Starts a file, named from this directory, which must call `ready`, and returns once it has. */
+export async function startProcess<Ready>(
+  file: string | URL,
+  settings: object,
+  { preload = [], env = {} }: ProcessOptions = {},
+): Promise<Process<Ready>> {
   const child = fork(fileURLToPath(new URL(file, import.meta.url)), [JSON.stringify(settings)], {
-    execArgv: ['--conditions=source', ...(heapMb === undefined ? [] : [`--max-old-space-size=${heapMb}`])],
+    execArgv: ['--conditions=source', ...preload.map(({ href }) => `--import=${href}`)],
+    env: { ...process.env, ...env },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
   const errors = child.stderr === null ? Promise.resolve('') : text(child.stderr);
@@ -41,14 +52,14 @@ export async function startProcess<Ready>(file: string, settings: object, heapMb
     Promise.race([once(child, 'message').then(([message]) => ({ message: message as Ready })), exited]),
     'start',
   );
-  if (!('message' in started)) throw new Error(`${file} did not start: ${await errors}`);
+  if (!('message' in started)) throw new Error(`${String(file)} did not start: ${await errors}`);
 
   /** A process that hangs is killed, and its test fails instead of hanging with it. */
   async function inTime<T>(work: Promise<T>, verb: string): Promise<T> {
     const timer = new AbortController();
     const over = delay(patienceMs, undefined, timer).then(async () => {
       await kill();
-      throw new Error(`${file} did not ${verb} within ${patienceMs} ms and was killed: ${await errors}`);
+      throw new Error(`${String(file)} did not ${verb} within ${patienceMs} ms and was killed: ${await errors}`);
     });
     over.catch(() => undefined);
     return await Promise.race([work, over]).finally(() => timer.abort());
@@ -62,12 +73,13 @@ export async function startProcess<Ready>(file: string, settings: object, heapMb
   return {
     pid: child.pid ?? 0,
     ready: started.message,
+    errors,
     isRunning: () => child.exitCode === null && child.signalCode === null,
     kill,
     async stop() {
       child.kill('SIGTERM');
       const [code] = await inTime(exited, 'stop');
-      if (code !== 0) throw new Error(`${file} ended with ${code}: ${await errors}`);
+      if (code !== 0) throw new Error(`${String(file)} ended with ${code}: ${await errors}`);
       return code;
     },
     freeze: () => void child.kill('SIGSTOP'),

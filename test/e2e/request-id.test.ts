@@ -89,7 +89,7 @@ test('in one batch a repeated item is the same run and a changed one is refused,
 
 test('a create whose answer was lost on its way is repeated at another replica without a second effect', async () => {
   const [a, b] = system.replicas;
-  const token = await system.readToken('operator');
+  const token = await system.token('operator');
   let made = 0;
   for (let round = 0; round < 8; round++) {
     const name = `lost-${round}`;

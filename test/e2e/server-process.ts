@@ -8,9 +8,15 @@ export interface ServerSettings {
   readonly schema: string;
   /** Holds the tokens, which all replicas share. */
   readonly dataDir: string;
-  readonly timing: Timing;
+  readonly timing?: Timing;
+  /** The values of all secrets that jobs may ask for. Default: there are none. */
+  readonly secrets?: Readonly<Record<string, string>>;
   /** Default: everything is kept. */
   readonly retention?: Retention;
+  /** Default: 1 GiB. */
+  readonly maxLogBytes?: number;
+  /** For both doors. Default: plain text. */
+  readonly tls?: { readonly cert: string; readonly key: string };
 }
 
 export interface ServerAddresses {
@@ -19,15 +25,14 @@ export interface ServerAddresses {
 }
 
 async function main(): Promise<void> {
-  const { databaseUrl, schema, dataDir, timing, retention = {} } = processSettings<ServerSettings>();
+  const { databaseUrl, secrets, tls, ...settings } = processSettings<ServerSettings>();
+  const door = { address: '127.0.0.1:0', ...(tls !== undefined && { tls }) };
   const conveyor = await startConveyor({
+    ...settings,
     database: { url: databaseUrl },
-    schema,
-    dataDir,
-    timing,
-    retention,
-    grpc: { address: '127.0.0.1:0' },
-    http: { address: '127.0.0.1:0' },
+    ...(secrets !== undefined && { resolveSecrets: async () => secrets }),
+    grpc: door,
+    http: door,
   });
   const stopped = once(process, 'SIGTERM');
   ready({ grpcAddress: conveyor.grpcAddress, httpAddress: conveyor.httpAddress });

@@ -7,12 +7,12 @@ import { join } from 'node:path';
 import { type Client, createClient } from '@conveyor/client';
 import { createNodeClient } from '@conveyor/client/node';
 import type { Retention, Timing } from '@conveyor/server';
-import { Pool, type QueryResultRow } from 'pg';
+import { Pool, type PoolClient, type QueryResultRow } from 'pg';
 import { connectionOptions } from '../../packages/server/src/store/connection-options.ts';
 import { checkLedger } from '../../packages/server/src/store/testing/check-ledger.ts';
 import { createTestDatabase, type TestDatabase } from '../../packages/server/src/store/testing/database.ts';
 import type { DriverSettings } from './driver-process.ts';
-import { type Process, startProcess } from './processes.ts';
+import { type Process, type ProcessOptions, startProcess } from './processes.ts';
 import {
   openRawSession,
   openRawStream,
@@ -36,7 +36,12 @@ export interface Replica extends Process<ServerAddresses> {
 
 export type DriverProcess = Process<object> & Pick<DriverSettings, 'instanceId'>;
 
-export interface DriverOptions extends Partial<DriverSettings> {
+export interface ReplicaOptions extends Partial<ServerSettings>, ProcessOptions {
+  /** Another program than this checkout's server, which takes the same settings. */
+  readonly program?: URL;
+}
+
+export interface DriverOptions extends Partial<DriverSettings>, ProcessOptions {
   readonly name: string;
   /** The replicas that it may connect to. Default: all that run. */
   readonly at?: readonly Replica[];
@@ -53,19 +58,19 @@ export interface Gate {
 }
 
 export interface System extends AsyncDisposable {
+  readonly database: TestDatabase['config'];
   readonly replicas: readonly Replica[];
   /** Starts one more replica. */
-  startReplica(): Promise<Replica>;
+  startReplica(options?: ReplicaOptions): Promise<Replica>;
   /** Starts a driver and returns once it is connected. Default: 4 slots, a new instance, adopts nothing. */
   startDriver(options: DriverOptions): Promise<DriverProcess>;
   /** Opens the session of a raw driver: one slot, a new incarnation, and an instance of the driver's own name, unless Hello says otherwise. */
   openSession(options: RawOptions): Promise<RawSession>;
   /** Opens a stream of a raw driver, on which nothing was said. */
-  openStream(at: Replica): RawStream;
-  /** Of drivers. */
-  readonly token: string;
+  openStream(at: Replica): Promise<RawStream>;
   newGate(): Gate;
-  readToken(role: 'operator' | 'driver'): Promise<string>;
+  /** A token that all replicas know, once one has started. */
+  token(role: 'operator' | 'driver'): Promise<string>;
   query<Row extends QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]>;
 }
 
@@ -74,32 +79,35 @@ export interface SystemOptions {
   readonly replicas?: number;
   /** Default: leases that do not run out by themselves. */
   readonly timing?: Timing;
+  /** Default: 1 GiB. */
+  readonly maxLogBytes?: number;
   /** Default: everything is kept. */
   readonly retention?: Retention;
-  /** What the garbage collector of a replica may keep; beyond, the replica dies. Default: as much as Node likes. */
-  readonly heapMb?: number;
   /** Default: a new database of the PostgreSQL that all tests share. */
   readonly openDatabase?: () => Promise<TestDatabase>;
+  /** Reads what the database holds once every replica has stopped. Default: it must keep every promise of the ledger. */
+  readonly verify?: (client: PoolClient) => Promise<unknown>;
 }
 
 export async function startSystem({
   replicas: count = 2,
   timing = steadyTiming,
+  maxLogBytes,
   retention = {},
-  heapMb,
   openDatabase = createTestDatabase,
+  verify = checkLedger,
 }: SystemOptions = {}): Promise<System> {
   await using stack = new AsyncDisposableStack();
   const { config } = stack.use(await openDatabase());
   const directory = await mkdtemp(join(tmpdir(), 'conveyor-e2e-'));
   stack.defer(() => rm(directory, { recursive: true }));
-  const pool = new Pool({ ...connectionOptions(config, 'test'), max: 1 });
+  const pool = new Pool({ ...connectionOptions({ ...config, statementTimeoutMs: 60_000 }, 'test'), max: 1 });
   // A test may end the connection together with the database; the next query opens another one.
   pool.on('error', () => undefined);
   stack.defer(() => pool.end());
   stack.defer(async () => {
     const client = await pool.connect();
-    await checkLedger(client).finally(() => client.release());
+    await verify(client).finally(() => client.release());
   });
   const settings: ServerSettings = {
     databaseUrl: config.connection,
@@ -107,14 +115,16 @@ export async function startSystem({
     dataDir: directory,
     timing,
     retention,
+    ...(maxLogBytes !== undefined && { maxLogBytes }),
   };
   const replicas: Replica[] = [];
   stack.defer(async () => {
     await Promise.all(replicas.filter((replica) => replica.isRunning()).map((replica) => replica.stop()));
   });
 
-  async function startReplica(): Promise<Replica> {
-    const server = await startProcess<ServerAddresses>('./server-process.ts', settings, heapMb);
+  async function startReplica(options: ReplicaOptions = {}): Promise<Replica> {
+    const { program = './server-process.ts', preload = [], env = {}, ...own } = options;
+    const server = await startProcess<ServerAddresses>(program, { ...settings, ...own }, { preload, env });
     const { grpcAddress, httpAddress } = server.ready;
     const token = await readToken('operator');
     const replica = {
@@ -129,38 +139,40 @@ export async function startSystem({
   const readToken = async (role: 'operator' | 'driver'): Promise<string> =>
     (await readFile(join(directory, `${role}.token`), 'utf8')).trim();
 
-  await Promise.all(Array.from({ length: count }, startReplica));
-  const token = await readToken('driver');
+  await Promise.all(Array.from({ length: count }, () => startReplica()));
   // Stopped before the replicas: whatever the drivers of a test still hold stays unfinished.
   const guests = stack.use(new AsyncDisposableStack());
   const moved = stack.move();
   return {
+    database: config,
     replicas,
     startReplica,
-    async startDriver({ at, ...options }) {
+    async startDriver({ at, preload = [], env = {}, ...options }) {
       const running = at ?? replicas.filter((replica) => replica.isRunning());
       const driver: DriverSettings = {
         addresses: running.map(({ ready }) => ready.grpcAddress),
-        token,
+        token: await readToken('driver'),
         instanceId: `${options.name}-${randomBytes(4).toString('hex')}`,
         slots: 4,
         adopts: false,
         ...options,
       };
-      const started = guests.use(await startProcess<object>('./driver-process.ts', driver));
+      const started = guests.use(await startProcess<object>('./driver-process.ts', driver, { preload, env }));
       return { ...started, instanceId: driver.instanceId };
     },
     async openSession({ at, hello, silent = false }) {
       const filled = { instanceId: hello.driver, ...hello };
+      const token = await readToken('driver');
       return guests.use(await openRawSession({ address: at.ready.grpcAddress, token, hello: filled, silent }));
     },
-    openStream: (at) => guests.use(openRawStream({ address: at.ready.grpcAddress, token })),
-    token,
+    async openStream(at) {
+      return guests.use(openRawStream({ address: at.ready.grpcAddress, token: await readToken('driver') }));
+    },
     newGate() {
       const file = join(directory, `gate-${randomBytes(4).toString('hex')}`);
       return { file, open: () => writeFile(file, '') };
     },
-    readToken,
+    token: readToken,
     async query<Row extends QueryResultRow>(sql: string, values: unknown[] = []) {
       return (await pool.query<Row>(sql, values)).rows;
     },

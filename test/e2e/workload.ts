@@ -24,9 +24,12 @@ export type Step =
   | { readonly do: 'say'; readonly text: string }
   /** Waits until a file is there. */
   | { readonly do: 'wait'; readonly file: string }
+  /** Puts the SHA-256 of a secret into the output of its name. */
+  | { readonly do: 'prove'; readonly secret: string }
   | { readonly do: 'output'; readonly key: string; readonly value: JsonValue }
   /** Puts the outputs of the jobs that it needed into the output `needs`. */
   | { readonly do: 'pass-on' }
+  | { readonly do: 'annotate'; readonly text: string }
   /** Notes that it came so far: who adopts it goes on behind this step. */
   | { readonly do: 'checkpoint' }
   | {

@@ -61,6 +61,14 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   assert.equal(text(await ok('JobService/GetJob', { jobId }), 'job', 'state'), 'JOB_STATE_QUEUED');
   assert.equal(list(await ok('JobService/ListAttempts', { jobId }), 'attempts').length, 0);
   await missing('JobService/ReadLog', { jobId }, 'ATTEMPT_NOT_FOUND');
+  const held = await ok('JobService/HoldJob', { jobId, reason: 'not yet', actor: 'walker' });
+  assert.equal(text(held, 'job', 'wait', 'reason'), 'WAIT_REASON_HELD');
+  const released = await ok('JobService/ReleaseJob', { jobId });
+  assert.equal(text(released, 'job', 'state'), 'JOB_STATE_QUEUED');
+  const paused = await ok('RunService/PauseRun', { runId, reason: 'not yet', actor: 'walker' });
+  assert.equal(text(paused, 'run', 'pause', 'actor'), 'walker');
+  const resumed = await ok('RunService/ResumeRun', { runId });
+  assert.equal(read(resumed, 'run', 'pause') ?? undefined, undefined);
   const single = await ok('JobService/CreateJob', { job });
   const cancelled = await ok('JobService/CancelJob', { jobId: text(single, 'job', 'jobId'), reason: 'not wanted' });
   assert.equal(text(cancelled, 'job', 'state'), 'JOB_STATE_CANCELLED');

@@ -52,6 +52,11 @@ export function prettyJson(json: JsonValue): string {
   return JSON.stringify(json, undefined, 2);
 }
 
+/** Who asks, as a server may show it. */
+export function actorOf({ env }: Pick<Cli, 'env'>): string {
+  return env['USER'] ?? '';
+}
+
 /** Splits `RUN` or `RUN/JOB`. */
 export function parseTarget(target: string): { readonly runId: string; readonly jobName: string | undefined } {
   const at = target.indexOf('/');

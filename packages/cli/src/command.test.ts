@@ -1,11 +1,12 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DiscrepancyKind, JobState, RunState } from '@conveyor/client';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { DiscrepancyKind, JobState, RunState, StopCause, StopPhase, WaitReason } from '@conveyor/client';
 import { RerunScope } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run, runForBytes, start } from './testing/run-command.ts';
-import { finished, runId, startScriptedPlane, started } from './testing/scripted-plane.ts';
+import { finished, newRunId, runId, startScriptedPlane, started } from './testing/scripted-plane.ts';
 
 const pipelineYaml = `name: ci
 jobs:
@@ -234,15 +235,22 @@ describe('commands that change something', () => {
   it.each([
     [['cancel', runId, '--force', '--reason', 'why'], { cancel: runId, reason: 'why', force: true }],
     [['cancel', `${runId}/build`], { cancel: 'id-of-build', reason: '' }],
-    [['rerun', runId, '--failed'], { rerun: runId, scope: RerunScope.FAILED }],
-    [['rerun', runId], { rerun: runId, scope: RerunScope.ALL }],
+    [['pause', runId, '--reason', 'why'], { pause: runId, reason: 'why', actor: 'ada' }],
+    [['resume', runId], { resume: runId, reason: '', actor: 'ada' }],
+    [['hold', `${runId}/build`, '--reason', 'why'], { hold: 'id-of-build', reason: 'why', actor: 'ada' }],
+    [['release', `${runId}/build`], { release: 'id-of-build', reason: '', actor: 'ada' }],
+    [['retry', `${runId}/build`], { retry: 'id-of-build', kind: 'manual' }],
+    [['rerun', runId, '--failed'], { rerun: runId, scope: RerunScope.FAILED, fromJobs: [] }],
+    [['rerun', runId], { rerun: runId, scope: RerunScope.ALL, fromJobs: [] }],
+    [['rerun', runId, '--from', 'a', '--from', 'b'], { rerun: runId, scope: RerunScope.FROM, fromJobs: ['a', 'b'] }],
     [['delete', 'run', runId], { delete: runId }],
     [['delete', 'pipeline', 'ci'], { delete: 'ci' }],
     [['verify', runId, '--skip-logs'], { verify: runId, skipLogs: true }],
-    [['drain', 'shell/host-1', '--undo'], { drain: 'shell', instance: 'host-1', undo: true }],
+    [['drain', 'shell/host-1', '--undo'], { drain: 'shell', instance: 'host-1', undo: true, evicts: false }],
+    [['drain', 'sh*', '--instance', 'h*', '--evict'], { drain: 'sh*', instance: 'h*', undo: false, evicts: true }],
   ])('%j', async (args, change) => {
     await using plane = await startScriptedPlane();
-    expect(await run(args, plane.env)).toMatchObject({ exitCode: 0 });
+    expect(await run(args, { ...plane.env, USER: 'ada' })).toMatchObject({ exitCode: 0 });
     expect(plane.changes).toEqual([change]);
   });
 
@@ -259,6 +267,36 @@ describe('commands that change something', () => {
   it('drain --wait exits 1 when work is still held', async () => {
     await using plane = await startScriptedPlane();
     expect(await run(['drain', 'shell', '--wait', '1s'], plane.env)).toMatchObject({ exitCode: 1 });
+  });
+
+  it('drain --wait --evict exits 0 and says what it took', async () => {
+    await using plane = await startScriptedPlane();
+    const result = await run(['drain', 'shell', '--wait', '1s', '--evict'], plane.env);
+    expect(result).toMatchObject({ exitCode: 0, stderr: '1 attempt was taken away\n' });
+  });
+
+  it.each([
+    [['pause', runId], `run ${runId} is running, paused\n`],
+    [['resume', runId], `run ${runId} is running\n`],
+    [['hold', `${runId}/build`], `job ${runId}/build is running, held\n`],
+    [['release', `${runId}/build`], `job ${runId}/build is queued\n`],
+    [['retry', `${runId}/waiting`], `job ${runId}/waiting is queued\n`],
+    [['retry', `${runId}/build`], `run ${newRunId} started\n`],
+  ])('%j says how things stand', async (args, stdout) => {
+    await using plane = await startScriptedPlane({ jobs: { build: {}, waiting: { state: JobState.WAITING } } });
+    expect(await run(args, plane.env)).toMatchObject({ exitCode: 0, stdout });
+  });
+
+  it.each([
+    [['pause', runId], { runId, pause: {} }],
+    [['resume', runId], { runId }],
+    [['hold', `${runId}/build`], { state: 'JOB_STATE_RUNNING', hold: {} }],
+    [['release', `${runId}/build`], { state: 'JOB_STATE_QUEUED' }],
+    [['retry', `${runId}/build`], { runId: newRunId }],
+  ])('%j -o json gives the message of the contract', async (args, message) => {
+    await using plane = await startScriptedPlane();
+    const { stdout } = await run([...args, '-o', 'json'], plane.env);
+    expect(JSON.parse(stdout)).toMatchObject(message);
   });
 });
 
@@ -280,6 +318,46 @@ describe('commands that show something', () => {
     expect(stdout.startsWith(beginning)).toBe(true);
     expect(stdout).toContain(part);
     expect(stdout).not.toContain('\u001B');
+  });
+
+  const time = timestampFromMs(Date.UTC(2026, 0, 2, 3, 4, 5));
+  it.each([
+    [
+      { state: JobState.WAITING, wait: { reason: WaitReason.BACKOFF, untilTime: time } },
+      'Waits for:   backoff until 03:04:05',
+      'waits: backoff',
+    ],
+    [
+      { state: JobState.WAITING, wait: { reason: WaitReason.HELD }, hold: { reason: 'Friday', actor: 'ada', time } },
+      'Held:        2026-01-02 03:04:05Z by ada: Friday',
+      'waits: held',
+    ],
+    [
+      { state: JobState.CANCELLING, stop: { cause: StopCause.CANCEL, phase: StopPhase.SOFT, reason: 'enough', time } },
+      'Stopping:    2026-01-02 03:04:05Z asked to stop by a cancel: enough',
+      'asked to stop by a cancel: enough',
+    ],
+    [
+      { state: JobState.RUNNING, stop: { cause: StopCause.TIMEOUT, phase: StopPhase.KILL, reason: 'too long', time } },
+      'Stopping:    2026-01-02 03:04:05Z being killed by a timeout: too long',
+      'being killed by a timeout: too long',
+    ],
+  ])('tell what a job waits for, who holds it and how it is stopped: %#', async (shown, described, listed) => {
+    await using plane = await startScriptedPlane({ jobs: { build: { state: shown.state, shown } } });
+    const { stdout } = await run(['describe', 'job', `${runId}/build`], plane.env);
+    expect(stdout.replaceAll(/^(\w[\w ]*:) +/gm, (_, name: string) => name.padEnd(13))).toContain(described);
+    expect((await run(['get', 'jobs', runId], plane.env)).stdout).toContain(listed);
+  });
+
+  it('tell who paused a run, when and why', async () => {
+    await using plane = await startScriptedPlane({
+      state: RunState.RUNNING,
+      pause: { reason: 'maintenance', actor: 'ada' },
+    });
+    const { stdout } = await run(['describe', 'run', runId], plane.env);
+    expect(stdout).toMatch(/^State: +running, paused$/m);
+    expect(stdout).toMatch(/^Paused: +2026-01-02 03:04:05Z by ada: maintenance$/m);
+    expect((await run(['get', 'runs'], plane.env)).stdout).toContain('running, paused');
   });
 
   it('as JSON give the messages of the contract', async () => {
@@ -313,6 +391,16 @@ describe('a failure', () => {
       "error: cannot read /nowhere.yaml: ENOENT: no such file or directory, open '/nowhere.yaml'\n",
     ],
     [['cancel', 'r/j', '--force'], 'error: --force is for whole runs\nnext: leave it out, or cancel r\n'],
+    [
+      ['rerun', 'r', '--failed', '--from', 'a'],
+      'error: --failed and --from cannot both choose the jobs\nnext: leave one of them out\n',
+    ],
+    [['drain', 'd', '--undo', '--evict'], 'error: --evict does not go with --undo\nnext: leave one of them out\n'],
+    [
+      ['drain', 'd/i', '--instance', 'i'],
+      'error: the instance is given twice\nnext: leave out --instance, or what is behind the slash\n',
+    ],
+    [['hold', 'r'], "error: 'r' names no job\nnext: write RUN/JOB\n"],
     [['get', 'attempts', 'r'], "error: 'r' names no job\nnext: write RUN/JOB\n"],
     [
       ['get', 'runs', '--state', 'done'],

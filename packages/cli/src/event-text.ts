@@ -1,15 +1,19 @@
 // Owns how events are told to people: one line each.
-import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { type Duration, durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import {
   AnnotationLevel,
   AttemptState,
   type Event,
   type Failure,
+  type JobStop,
+  type JobWait,
   JobState,
   RunState,
+  StopCause,
+  StopPhase,
   WaitReason,
 } from '@conveyor/client';
-import { enumName, printable } from './text.ts';
+import { duration, enumName, printable } from './text.ts';
 
 /** What happened, without the name of the job that it is about; undefined for kinds that this version does not know. */
 export function eventText({ kind, runState, jobState, attempt }: Event): string | undefined {
@@ -18,11 +22,8 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
       return `created with ${kind.value.jobs} ${kind.value.jobs === 1 ? 'job' : 'jobs'}`;
     case 'jobQueued':
       return 'queued';
-    case 'jobWaiting': {
-      const { wait } = kind.value;
-      const until = wait?.untilTime === undefined ? '' : ` until ${clock(timestampMs(wait.untilTime))}`;
-      return `waiting: ${enumName(WaitReason, wait?.reason ?? WaitReason.UNSPECIFIED)}${until}`;
-    }
+    case 'jobWaiting':
+      return kind.value.wait === undefined ? 'waiting' : `waiting: ${waitText(kind.value.wait)}`;
     case 'attemptOffered':
       return `attempt ${attempt} offered to ${printable(kind.value.driverInstance)}`;
     case 'attemptStarted':
@@ -36,7 +37,9 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
       return printable(`${enumName(AnnotationLevel, level)}: ${text} ${link}`);
     }
     case 'attemptTimedOut':
-      return `attempt ${attempt} timed out, stopping it`;
+      return `attempt ${attempt} ${silentFor(kind.value.silence)}, stopping it`;
+    case 'attemptHeard':
+      return `attempt ${attempt} was heard of at ${clockText(kind.value.heardTime)}`;
     case 'jobCancelRequested':
       return `cancelling${reasonText(kind.value.reason)}`;
     case 'jobKillRequested':
@@ -47,6 +50,14 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
       return `cancelling${kind.value.force ? ' by force' : ''}${reasonText(kind.value.reason)}`;
     case 'runFinished':
       return enumName(RunState, runState);
+    case 'runPaused':
+      return `paused${askedBy(kind.value)}`;
+    case 'runResumed':
+      return `resumed${askedBy(kind.value)}`;
+    case 'jobHeld':
+      return `held${askedBy(kind.value)}`;
+    case 'jobReleased':
+      return `released${askedBy(kind.value)}`;
     case undefined:
       return undefined;
   }
@@ -55,7 +66,12 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
 /** False for events that say little beside the ones around them. */
 export function isMain({ kind }: Event): boolean {
   if (kind.case === 'attemptEnded') return kind.value.state !== AttemptState.SUCCEEDED;
-  return kind.case !== 'jobQueued' && kind.case !== 'attemptOffered';
+  // What is held back is told once, by who held it back.
+  if (kind.case === 'jobWaiting') {
+    const reason = kind.value.wait?.reason;
+    return reason !== WaitReason.PAUSED && reason !== WaitReason.HELD;
+  }
+  return kind.case !== 'jobQueued' && kind.case !== 'attemptOffered' && kind.case !== 'attemptHeard';
 }
 
 /** A failure as the end of a sentence; empty without one. */
@@ -65,9 +81,33 @@ export function because(failure: Failure | undefined): string {
   return `: ${printable(failure.message)}${exitCode}`;
 }
 
+/** What a job waits for, and until when. */
+export function waitText({ reason, untilTime }: JobWait): string {
+  return `${enumName(WaitReason, reason)}${untilTime === undefined ? '' : ` until ${clockText(untilTime)}`}`;
+}
+
+/** How an attempt is being stopped, and why. */
+export function stopText({ cause, phase, reason }: JobStop): string {
+  const what = phase === StopPhase.KILL ? 'being killed' : 'asked to stop';
+  return `${what} by a ${enumName(StopCause, cause)}${reasonText(reason)}`;
+}
+
 /** The time of day in UTC, to the second. */
 export function clock(ms: number): string {
   return new Date(ms).toISOString().slice(11, 19);
+}
+
+/** Who asked for something and why, as the end of a sentence. */
+export function askedBy({ reason, actor }: { readonly reason: string; readonly actor: string }): string {
+  return `${actor === '' ? '' : ` by ${printable(actor)}`}${reasonText(reason)}`;
+}
+
+function silentFor(silence: Duration | undefined): string {
+  return silence === undefined ? 'timed out' : `was not heard of for ${duration(durationMs(silence))}`;
+}
+
+function clockText(time: Timestamp | undefined): string {
+  return time === undefined ? 'some time' : clock(timestampMs(time));
 }
 
 function reasonText(reason: string): string {

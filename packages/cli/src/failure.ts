@@ -68,6 +68,7 @@ const nextSteps: ReadonlyMap<string, string> = new Map<ErrorReason, string>([
   ['ATTEMPT_NOT_FOUND', "list a job's attempts with `conveyor get attempts RUN/JOB`"],
   ['DRIVER_NOT_FOUND', 'list drivers with `conveyor get drivers --all`'],
   ['NOT_FINISHED', 'wait for it with `conveyor watch RUN`, or stop it with `conveyor cancel RUN`'],
+  ['REPLICA_TOO_OLD', 'upgrade or stop that replica, then try again'],
   ['SERVER_STOPPING', 'try again in a moment'],
   ['DATABASE_UNAVAILABLE', 'try again in a moment'],
 ]);

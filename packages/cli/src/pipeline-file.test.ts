@@ -24,7 +24,7 @@ jobs:
     needs: [build]
     onLeaseDoubt: stop
     allowFailure: true
-    timeouts: { queueTimeout: 1h, offerTimeout: 5s, runTimeout: 10m, totalTimeout: 1d, cancelGracePeriod: 1.5s }
+    timeouts: { queueTimeout: 1h, offerTimeout: 5s, runTimeout: 10m, silenceTimeout: 2m, totalTimeout: 1d, cancelGracePeriod: 1.5s }
   - name: report
     driver: mailer
     needs: [build, test]
@@ -62,6 +62,7 @@ describe('a pipeline file', () => {
           queueTimeout: '1h',
           offerTimeout: '5s',
           runTimeout: '10m',
+          silenceTimeout: '2m',
           totalTimeout: '1d',
           cancelGracePeriod: '1.5s',
         },

@@ -9,8 +9,11 @@ import { addDelete } from './commands/delete.ts';
 import { addDescribe } from './commands/describe.ts';
 import { addDrain } from './commands/drain.ts';
 import { addGet } from './commands/get.ts';
+import { addHold, addRelease } from './commands/hold.ts';
 import { addLogs } from './commands/logs.ts';
+import { addPause, addResume } from './commands/pause.ts';
 import { addRerun } from './commands/rerun.ts';
+import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
 import { addUp } from './commands/up.ts';
 import { addVerify } from './commands/verify.ts';
@@ -57,7 +60,12 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addLogs,
     addWatch,
     addCancel,
+    addPause,
+    addResume,
+    addHold,
+    addRelease,
     addRerun,
+    addRetry,
     addGet,
     addDescribe,
     addDrain,
@@ -103,6 +111,7 @@ Examples:
 Environment:
   CONVEYOR_ADDRESS       where the server is; native gRPC unless it is an http(s) URL
   CONVEYOR_HTTP_ADDRESS  its HTTP door, used when CONVEYOR_ADDRESS is not set
+  CONVEYOR_TLS_CA        a PEM file with the certificates to trust (default: those of the system)
   CONVEYOR_TOKEN         an operator token
   CONVEYOR_DATA_DIR      where a server on this machine keeps its data and tokens (default: ~/.conveyor)
   NO_COLOR               no colours`;

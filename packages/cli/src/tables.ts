@@ -9,12 +9,11 @@ import {
   LogState,
   type Pipeline,
   type Run,
-  RunState,
   WaitReason,
 } from '@conveyor/client';
-import { because } from './event-text.ts';
+import { because, stopText } from './event-text.ts';
 import type { Colors } from './terminal.ts';
-import { age, bytes, elapsed, enumName, labels, stateCell, table } from './text.ts';
+import { age, bytes, elapsed, enumName, labels, runState, stateCell, table } from './text.ts';
 
 export function runTable(runs: readonly Run[], colors: Colors): string {
   return table(
@@ -22,7 +21,7 @@ export function runTable(runs: readonly Run[], colors: Colors): string {
     runs.map((run) => [
       run.runId,
       run.pipeline === '' ? '-' : `${run.pipeline}@${run.revision}`,
-      stateCell(enumName(RunState, run.state), colors),
+      stateCell(runState(run), colors),
       `${(run.jobCounts?.total ?? 0) - (run.jobCounts?.open ?? 0)}/${run.jobCounts?.total ?? 0}`,
       age(run.createTime),
       elapsed(run.startTime, run.finishTime),
@@ -84,6 +83,7 @@ export function driverTable(drivers: readonly Driver[], colors: Colors): string 
 function jobDetail(job: Job): string {
   if (job.state === JobState.WAITING)
     return `waits: ${enumName(WaitReason, job.wait?.reason ?? WaitReason.UNSPECIFIED)}`;
+  if (job.stop !== undefined) return stopText(job.stop);
   if (job.inheritedFrom !== '') return 'inherited';
   if (job.failure !== undefined) return because(job.failure).slice(2);
   return job.progress?.message ?? '';

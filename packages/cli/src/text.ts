@@ -1,7 +1,7 @@
 // Owns how values are shown to people: columns, times, sizes, states. What users and drivers wrote is stripped of control
 // characters, so that no name or message moves the cursor.
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
-import type { Run } from '@conveyor/client';
+import { type Run, RunState } from '@conveyor/client';
 import type { Colors } from './terminal.ts';
 
 /** A cell: text, perhaps coloured. */
@@ -62,7 +62,13 @@ function statePaint(name: string, colors: Colors): (text: string) => string {
   if (['cancelled', 'cancelling', 'skipped', 'expired', 'draining', 'gone', 'truncated'].includes(name)) {
     return colors.yellow;
   }
+  if (name.endsWith(', paused')) return colors.yellow;
   return colors.cyan;
+}
+
+/** The state of a run, and whether it is paused. */
+export function runState({ state, pause }: Run): string {
+  return `${enumName(RunState, state)}${pause === undefined ? '' : ', paused'}`;
 }
 
 /** How long something took, or takes until now; empty when it has not begun. */

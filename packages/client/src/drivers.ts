@@ -1,7 +1,7 @@
 // Owns what a program can do with drivers: see them and drain them. Being one is the driver package's.
 import type { Client as ServiceClient } from '@connectrpc/connect';
 import type { Driver } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
-import type { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
+import { DrainDeadline, type DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { type CallOptions, required } from './call.ts';
 import { type ListOptions, paged } from './paging.ts';
@@ -16,12 +16,24 @@ export interface DriverFilterInput {
 
 /** How to drain. */
 export interface DrainInput {
-  /** One instance. Default: every instance of the name that is connected now. */
+  /** The instance's id; `*` stands for any characters. Default: every instance that is connected now. */
   readonly instance?: string | undefined;
   /** Take offers up again. Default: false. */
   readonly undo?: boolean | undefined;
   /** How long to wait for the instances to hold nothing, in milliseconds, at most an hour. Default: do not wait. */
   readonly waitMs?: number | undefined;
+  /** Take away what they still hold then: it is LOST, which spends a retry, and tried again elsewhere. Default: false. */
+  readonly evict?: boolean | undefined;
+}
+
+/** How a drain ended. */
+export interface DrainResult {
+  /** The first 1,000 of the instances, as they are then. */
+  readonly drivers: Driver[];
+  /** Whether none of the instances holds an attempt. */
+  readonly idle: boolean;
+  /** How many attempts were taken away. */
+  readonly evicted: number;
 }
 
 /** Driver instances. Every method throws ConveyorError, or the reason of the caller's signal. */
@@ -31,10 +43,10 @@ export interface Drivers {
   /** Reads one instance with its spec schema. Reason: DRIVER_NOT_FOUND. */
   get(name: string, instance: string, options?: CallOptions): Promise<Driver>;
   /**
-   * Stops offers to instances, or takes them up again; what they hold goes on. `idle` says whether none holds an attempt.
-   * With `waitMs` the call has no deadline but its own. Reason: DRIVER_NOT_FOUND.
+   * Stops offers to the instances that are connected now, or takes them up again; what they hold goes on. In `name` `*` stands for any
+   * characters. With `waitMs` the call has no deadline but its own. Reason: DRIVER_NOT_FOUND.
    */
-  drain(name: string, input?: DrainInput, options?: CallOptions): Promise<{ drivers: Driver[]; idle: boolean }>;
+  drain(name: string, input?: DrainInput, options?: CallOptions): Promise<DrainResult>;
 }
 
 export function createDrivers(rpc: ServiceClient<typeof DriverService>): Drivers {
@@ -45,8 +57,8 @@ export function createDrivers(rpc: ServiceClient<typeof DriverService>): Drivers
         return { items: drivers, nextPageToken };
       }, options),
     get: async (name, instance, options) => required((await rpc.getDriver({ name, instance }, options)).driver),
-    async drain(name, { instance = '', undo = false, waitMs } = {}, options) {
-      const request = { name, instance, undo };
+    async drain(name, { instance = '', undo = false, waitMs, evict = false } = {}, options) {
+      const request = { name, instance, undo, onDeadline: evict ? DrainDeadline.EVICT : DrainDeadline.UNSPECIFIED };
       if (waitMs === undefined) return rpc.drainDrivers(request, options);
       return rpc.drainDrivers({ ...request, waitTimeout: durationFromMs(waitMs) }, { timeoutMs: 0, ...options });
     },

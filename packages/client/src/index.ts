@@ -2,7 +2,7 @@
 export type { Backoff } from './backoff.ts';
 export type { CallOptions } from './call.ts';
 export { type Client, type ClientOptions, type ClientPolicy, createClient } from './client.ts';
-export type { DrainInput, DriverFilterInput, Drivers } from './drivers.ts';
+export type { DrainInput, DrainResult, DriverFilterInput, Drivers } from './drivers.ts';
 export { type DurationText, parseDuration } from './duration.ts';
 export {
   ConveyorError,
@@ -25,7 +25,14 @@ export {
 } from './pipeline-builder.ts';
 export type { AppliedPipeline, PipelineInput, Pipelines } from './pipelines.ts';
 export type { WatchOptions } from './resume.ts';
-export { type RunFilterInput, type RunInput, type RunSource, type TriggerInput, isFinishedRun } from './run-input.ts';
+export {
+  type AskerInput,
+  type RunFilterInput,
+  type RunInput,
+  type RunSource,
+  type TriggerInput,
+  isFinishedRun,
+} from './run-input.ts';
 export type { RerunInput, Runs } from './runs.ts';
 export type { RunsUpdate } from './watch.ts';
 
@@ -39,8 +46,12 @@ export {
   FailureClass,
   type Job,
   JobState,
+  type JobStop,
+  type JobWait,
   LogState,
   ProgressPhase,
+  StopCause,
+  StopPhase,
   WaitReason,
 } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 export { type LogChunk, LogChannel, type LogSection, type LogSpan } from '@conveyor/protocol/conveyor/v1/log_pb.js';

@@ -8,7 +8,7 @@ import { type CallOptions, required } from './call.ts';
 import { type LogPart, type LogPosition, logTail, storedLog } from './log-tail.ts';
 import { type ListOptions, paged } from './paging.ts';
 import { type WatchOptions, resume } from './resume.ts';
-import type { TriggerInput } from './run-input.ts';
+import type { AskerInput, TriggerInput } from './run-input.ts';
 
 /** A job to run on its own. */
 export interface JobInput {
@@ -42,6 +42,13 @@ export interface Jobs {
   list(runId: string, filter?: JobFilterInput, options?: ListOptions): AsyncIterable<Job>;
   /** Asks a job to stop. Reasons: JOB_NOT_FOUND, ALREADY_FINISHED. */
   cancel(jobId: string, input?: { reason?: string }, options?: CallOptions): Promise<Job>;
+  /**
+   * Holds a job back: no attempt of it starts until it is released; one that runs goes on. Reasons: JOB_NOT_FOUND, ALREADY_FINISHED,
+   * CANCEL_REQUESTED, REPLICA_TOO_OLD.
+   */
+  hold(jobId: string, input?: AskerInput, options?: CallOptions): Promise<Job>;
+  /** Lets a held job go on. Reasons: JOB_NOT_FOUND, ALREADY_FINISHED, REPLICA_TOO_OLD. */
+  release(jobId: string, input?: AskerInput, options?: CallOptions): Promise<Job>;
   /**
    * Runs a job again: at once while it waits for a retry, else in a new run. Returns the job that runs.
    * Reasons: JOB_NOT_FOUND, NOT_FINISHED, REQUEST_ID_REUSED.
@@ -79,6 +86,12 @@ export function createJobs(rpc: ServiceClient<typeof JobService>): Jobs {
       }, options),
     async cancel(jobId, { reason = '' } = {}, options) {
       return required((await rpc.cancelJob({ jobId, reason }, options)).job);
+    },
+    async hold(jobId, { reason = '', actor = '' } = {}, options) {
+      return required((await rpc.holdJob({ jobId, reason, actor }, options)).job);
+    },
+    async release(jobId, { reason = '', actor = '' } = {}, options) {
+      return required((await rpc.releaseJob({ jobId, reason, actor }, options)).job);
     },
     async retry(jobId, { trigger, requestId = '' } = {}, options) {
       const request = { jobId, requestId, ...(trigger === undefined ? {} : { trigger }) };

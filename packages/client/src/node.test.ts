@@ -81,6 +81,18 @@ describe('a client in Node', () => {
     expect(dataDirectory({})).toMatch(/\.conveyor$/);
   });
 
+  it('refuses a file without certificates to trust', async () => {
+    const path = join(dataDir, 'operator.token');
+    for (const file of [path, join(dataDir, 'none')]) {
+      expect(() => createNodeClient({ env: { CONVEYOR_TLS_CA: file } })).toThrow(
+        `CONVEYOR_TLS_CA: cannot read certificates from ${file}: name a PEM file with the authorities to trust`,
+      );
+    }
+    expect(await callWith({ CONVEYOR_ADDRESS: server.grpcAddress, CONVEYOR_TLS_CA: '' })).toMatchObject({
+      protocol: 'grpc',
+    });
+  });
+
   it('refuses an address that is none', () => {
     expect(() => createNodeClient({ address: 'a b:c', env: {} })).toThrow("'a b:c' is no address of a server");
   });

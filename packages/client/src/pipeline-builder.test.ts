@@ -9,7 +9,12 @@ describe('the pipeline builder', () => {
   it('makes the definition of the contract', () => {
     const built = pipeline('ci', { labels: { team: 'core' }, paramsSchema: { type: 'object' } })
       .job('build', { driver: 'shell', spec: { command: 'make' }, retry: { workload: 2, initialBackoff: '1.5s' } })
-      .job('clean', { driver: 'shell', needs: ['build'], when: 'always', timeouts: { runTimeout: '10m' } });
+      .job('clean', {
+        driver: 'shell',
+        needs: ['build'],
+        when: 'always',
+        timeouts: { runTimeout: '10m', silenceTimeout: '2m' },
+      });
     expect(built.name).toBe('ci');
     expect(built.definition).toEqual(
       create(PipelineDefinitionSchema, {
@@ -27,7 +32,7 @@ describe('the pipeline builder', () => {
             driver: 'shell',
             needs: ['build'],
             when: RunCondition.ALWAYS,
-            timeouts: { runTimeout: durationFromMs(600_000) },
+            timeouts: { runTimeout: durationFromMs(600_000), silenceTimeout: durationFromMs(120_000) },
           },
         ],
       }),

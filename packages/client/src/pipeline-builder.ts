@@ -54,7 +54,7 @@ export interface RetryOptions {
   readonly driver?: number;
   /** After a lease was lost. Default: 3. */
   readonly infrastructure?: number;
-  /** After the run timeout. Default: 0. */
+  /** After the run or silence timeout. Default: 0. */
   readonly timeout?: number;
   /** Offers beyond the first that may be rejected or expire. Default: 100. */
   readonly rejected?: number;
@@ -76,6 +76,8 @@ export interface TimeoutOptions {
   readonly offerTimeout?: DurationText;
   /** From the start of an attempt to its end. */
   readonly runTimeout?: DurationText;
+  /** How long a running attempt may go without being heard of: no log, output, progress or other report. At least `1s`. */
+  readonly silenceTimeout?: DurationText;
   /** From the moment the job could first run to its conclusion. */
   readonly totalTimeout?: DurationText;
   /** From a soft cancel to the kill, and from the kill to the end. Default: `10s`. */

@@ -30,6 +30,14 @@ export type RunInput = RunSource & {
   readonly requestId?: string | undefined;
 };
 
+/** Who holds something back or lets it go on, and why, for people to read. */
+export interface AskerInput {
+  /** At most 1 KiB. */
+  readonly reason?: string | undefined;
+  /** At most 256 characters. */
+  readonly actor?: string | undefined;
+}
+
 /** Which runs; conditions are joined by AND. Default: all. */
 export interface RunFilterInput {
   /** Only runs of this pipeline. */

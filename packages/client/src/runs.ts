@@ -11,13 +11,22 @@ import {
 import { type CallOptions, required } from './call.ts';
 import { type ListOptions, paged } from './paging.ts';
 import { type WatchOptions, resume } from './resume.ts';
-import { type RunFilterInput, type RunInput, type TriggerInput, toRunFilter, toRunSpec } from './run-input.ts';
+import {
+  type AskerInput,
+  type RunFilterInput,
+  type RunInput,
+  type TriggerInput,
+  toRunFilter,
+  toRunSpec,
+} from './run-input.ts';
 import { type RunsUpdate, runEvents, runUpdates } from './watch.ts';
 
 /** How a run is repeated. */
 export interface RerunInput {
   /** Which jobs run again: all, or only those that did not succeed and what depends on them. Default: `all`. */
   readonly scope?: 'all' | 'failed' | undefined;
+  /** In place of `scope`: the names of jobs, at most 100. These and all that depend on them run again. */
+  readonly from?: readonly string[] | undefined;
   /** Default: of kind `api`. */
   readonly trigger?: TriggerInput | undefined;
   /** As for `create`. */
@@ -36,7 +45,14 @@ export interface Runs {
   list(filter?: RunFilterInput, options?: ListOptions): AsyncIterable<Run>;
   /** Asks a run to stop; `force` stops `always` jobs too. Reasons: RUN_NOT_FOUND, ALREADY_FINISHED. */
   cancel(runId: string, input?: { reason?: string; force?: boolean }, options?: CallOptions): Promise<Run>;
-  /** Makes a new run of a finished one. Reasons: RUN_NOT_FOUND, NOT_FINISHED, REQUEST_ID_REUSED. */
+  /**
+   * Holds back what of a run has not started; what runs goes on. Reasons: RUN_NOT_FOUND, ALREADY_FINISHED, CANCEL_REQUESTED,
+   * REPLICA_TOO_OLD.
+   */
+  pause(runId: string, input?: AskerInput, options?: CallOptions): Promise<Run>;
+  /** Lets a paused run go on. Reasons: RUN_NOT_FOUND, ALREADY_FINISHED, REPLICA_TOO_OLD. */
+  resume(runId: string, input?: AskerInput, options?: CallOptions): Promise<Run>;
+  /** Makes a new run of a finished one. Reasons: RUN_NOT_FOUND, NOT_FINISHED, INVALID_FIELD, REQUEST_ID_REUSED. */
   rerun(runId: string, input?: RerunInput, options?: CallOptions): Promise<Run>;
   /**
    * Deletes a finished run with all that belongs to it. It is not repeated by itself: a repetition would be refused by RUN_NOT_FOUND.
@@ -81,8 +97,15 @@ export function createRuns(rpc: ServiceClient<typeof RunService>): Runs {
     async cancel(runId, { reason = '', force = false } = {}, options) {
       return required((await rpc.cancelRun({ runId, reason, force }, options)).run);
     },
-    async rerun(runId, { scope = 'all', trigger, requestId = '' } = {}, options) {
-      const request = { runId, requestId, scope: rerunScopes[scope], ...(trigger === undefined ? {} : { trigger }) };
+    async pause(runId, { reason = '', actor = '' } = {}, options) {
+      return required((await rpc.pauseRun({ runId, reason, actor }, options)).run);
+    },
+    async resume(runId, { reason = '', actor = '' } = {}, options) {
+      return required((await rpc.resumeRun({ runId, reason, actor }, options)).run);
+    },
+    async rerun(runId, { scope = 'all', from, trigger, requestId = '' } = {}, options) {
+      const jobs = from === undefined ? { scope: rerunScopes[scope] } : { scope: RerunScope.FROM, fromJobs: [...from] };
+      const request = { runId, requestId, ...jobs, ...(trigger === undefined ? {} : { trigger }) };
       return required((await rpc.rerunRun(request, options)).run);
     },
     async delete(runId, options) {

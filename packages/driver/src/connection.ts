@@ -1,4 +1,4 @@
-// Owns the gRPC channels of a driver: one client for each address, made when it is first tried.
+// Owns the gRPC channels of a driver: what an address means, and one client for each, made when it is first tried.
 import {
   type ChannelCredentials,
   type ChannelOptions,
@@ -24,10 +24,32 @@ export interface TlsOptions {
 /** A stream of session messages, requests already encoded. */
 export type SessionStream = ClientDuplexStream<Buffer, SessionResponse>;
 
-/** Opens session streams at any of several addresses. */
+/** A replica of the control plane. */
+export interface Endpoint {
+  /** `HOST:PORT`. */
+  readonly target: string;
+  /** Whether it is spoken to over TLS. */
+  readonly secure: boolean;
+}
+
+/** Opens session streams at any of several replicas. */
 export interface Connections {
-  open(address: string): SessionStream;
+  open(endpoint: Endpoint): SessionStream;
   close(): void;
+}
+
+/**
+ * What `address` means: `grpc://` is plain text, `grpcs://` is TLS, and what has no scheme is what `tls` says.
+ * Throws a RangeError when it is neither.
+ */
+export function parseEndpoint(address: string, tls: TlsOptions | undefined): Endpoint {
+  const [, scheme, target] = /^(?:(grpcs?):\/\/)?([^\s/,]+:\d+)\/?$/.exec(address) ?? [];
+  if (target === undefined) {
+    throw new RangeError(
+      `'${address}' is no address of a control plane: write HOST:PORT, or grpcs://HOST:PORT for TLS`,
+    );
+  }
+  return { target, secure: scheme === undefined ? tls !== undefined : scheme === 'grpcs' };
 }
 
 const sessionPath = `/${DriverService.typeName}/${DriverService.method.session.name}`;
@@ -46,17 +68,17 @@ const channelOptions: ChannelOptions = {
 
 export function createConnections(token: string, tls: TlsOptions | undefined): Connections {
   const clients = new Map<string, Client>();
-  const channelCredentials = toCredentials(tls);
   const metadata = new Metadata();
   metadata.set('authorization', `Bearer ${token}`);
   return {
-    open(address) {
-      let client = clients.get(address);
+    open({ target, secure }) {
+      const key = `${secure} ${target}`;
+      let client = clients.get(key);
       if (client === undefined) {
         // A proxy of the environment leads out of this machine, never to it.
-        const options = { ...channelOptions, 'grpc.enable_http_proxy': isLoopback(address) ? 0 : 1 };
-        client = new Client(address, channelCredentials, options);
-        clients.set(address, client);
+        const options = { ...channelOptions, 'grpc.enable_http_proxy': isLoopback(target) ? 0 : 1 };
+        client = new Client(target, secure ? toCredentials(tls) : credentials.createInsecure(), options);
+        clients.set(key, client);
       }
       return client.makeBidiStreamRequest(sessionPath, passThrough, decodeResponse, metadata);
     },
@@ -66,13 +88,12 @@ export function createConnections(token: string, tls: TlsOptions | undefined): C
   };
 }
 
-function isLoopback(address: string): boolean {
-  return /^(127\.|localhost:|\[::1\])/.test(address);
+function isLoopback(target: string): boolean {
+  return /^(127\.|localhost:|\[::1\])/.test(target);
 }
 
-function toCredentials(tls: TlsOptions | undefined): ChannelCredentials {
-  if (tls === undefined) return credentials.createInsecure();
-  return credentials.createSsl(tls.rootCertificates, tls.privateKey, tls.certificateChain);
+function toCredentials({ rootCertificates, privateKey, certificateChain }: TlsOptions = {}): ChannelCredentials {
+  return credentials.createSsl(rootCertificates, privateKey, certificateChain);
 }
 
 function passThrough(message: Buffer): Buffer {

@@ -22,7 +22,9 @@ export interface DriverSettings<Spec = JsonObject> {
   run(context: JobContext<Spec>): Promise<void>;
   /**
    * Goes on with the work of an earlier process of the same instance, from the latest `handle` that it noted by
-   * `checkpoint`, empty when it noted none. Ends as `run` does. Default: such work is given up and tried again elsewhere.
+   * `checkpoint`, empty when it noted none. Ends as `run` does. When it was cancelled while no process was there, the signal is
+   * aborted from the start: stop what lives elsewhere; the attempt is then cancelled, however this ends. Default: such work is given
+   * up and tried again elsewhere.
    */
   adopt?(context: JobContext<Spec>, handle: Buffer): Promise<void>;
 }
@@ -30,8 +32,8 @@ export interface DriverSettings<Spec = JsonObject> {
 /** A driver that can be started, more than once in one process under different instance ids. */
 export interface DriverDefinition<Spec = JsonObject> extends DriverSettings<Spec> {
   /**
-   * Connects, and keeps connected until it is drained or stopped. Throws a RangeError for an empty list of addresses or an
-   * empty token.
+   * Connects, and keeps connected until it is drained or stopped. Throws a RangeError for an empty list of addresses, for
+   * what is no address, and for an empty token.
    */
   start(options: StartOptions): RunningDriver;
 }

@@ -102,6 +102,8 @@ async function liveThrough(events: readonly Happening[], adopts: boolean): Promi
     ran.push(job.attemptId);
     const end = Promise.withResolvers<void>();
     working.set(job.attemptId, end);
+    // What is adopted may have been told to end before.
+    if (killed.aborted) end.resolve();
     killed.addEventListener('abort', () => end.resolve());
     await log('some bytes');
     await end.promise.finally(() => working.delete(job.attemptId));

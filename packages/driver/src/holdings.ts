@@ -231,7 +231,8 @@ export class Holdings<Spec> {
     const attempt = this.#find(start);
     if (attempt === undefined || !this.#claimed.delete(attempt)) return;
     attempt.start(Number(start.logOffset), start.logCrc32c, this.#bounds);
-    if (attempt.stop.reason !== undefined) {
+    // Adopted work lives elsewhere: only its driver can stop it.
+    if (attempt.stop.reason !== undefined && attempt.handle === undefined) {
       attempt.finish(failed(attempt.stop.reason, attempt.stop.reason));
       return;
     }
@@ -242,11 +243,12 @@ export class Holdings<Spec> {
 
   async #work(attempt: Attempt, start: Start): Promise<void> {
     const settings = this.#settings;
+    const stopped = attempt.stop.reason;
     let result: AttemptResult | undefined;
     try {
       const context = createJobContext<Spec>(attempt, start);
       await (attempt.handle === undefined ? settings.run(context) : settings.adopt?.(context, attempt.handle));
-      result = succeeded;
+      result = stopped === undefined ? succeeded : failed(stopped, stopped);
     } catch (error) {
       const { reason } = attempt.stop;
       // What this process gives up when it stops has no result: Goodbye sends it back, to be tried elsewhere.

@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { reconnectDelayMs } from './backoff.ts';
-import { type Connections, createConnections, type TlsOptions } from './connection.ts';
+import { type Connections, createConnections, type Endpoint, parseEndpoint, type TlsOptions } from './connection.ts';
 import type { DriverSettings } from './define-driver.ts';
 import { helloFrame } from './frames.ts';
 import { Holdings } from './holdings.ts';
@@ -16,7 +16,10 @@ import { openSession, type Session, type SessionEnd } from './session.ts';
 
 /** Where a driver connects, and as whom. */
 export interface StartOptions {
-  /** Replicas of the control plane, each `host:port`; any of them will do. Default: `127.0.0.1:7070`. */
+  /**
+   * Replicas of the control plane; any of them will do. Each is `grpcs://HOST:PORT` for TLS, `grpc://HOST:PORT` for plain text, or
+   * `HOST:PORT` for TLS if `tls` is given and plain text else. Default: `127.0.0.1:7070`.
+   */
   readonly addresses?: readonly string[];
   /** A driver token. */
   readonly token: string;
@@ -25,7 +28,7 @@ export interface StartOptions {
    * died is offered its work by `adopt`. Two that run at the same time must not share it. Default: a new one.
    */
   readonly instanceId?: string;
-  /** Default: plain text, for the loopback interface and private networks only. */
+  /** How to speak TLS. Default: with the authorities of the system, where an address says so. */
   readonly tls?: TlsOptions;
   /** Default: tells nobody. */
   readonly logger?: Logger;
@@ -61,7 +64,7 @@ export class DriverInstance<Spec> implements RunningDriver {
   readonly ready: Promise<void>;
   readonly finished: Promise<void>;
   readonly #settings: DriverSettings<Spec>;
-  readonly #addresses: readonly string[];
+  readonly #endpoints: readonly Endpoint[];
   readonly #logger: Logger;
   readonly #connections: Connections;
   readonly #holdings: Holdings<Spec>;
@@ -81,7 +84,7 @@ export class DriverInstance<Spec> implements RunningDriver {
     if (token === '') throw new RangeError('token is empty');
     this.instanceId = instanceId;
     this.#settings = settings;
-    this.#addresses = addresses;
+    this.#endpoints = addresses.map((address) => parseEndpoint(address, tls));
     this.#logger = options.logger ?? silentLogger;
     this.#connections = createConnections(token, tls);
     this.#holdings = new Holdings(settings, this.#logger);
@@ -120,19 +123,23 @@ export class DriverInstance<Spec> implements RunningDriver {
     const { signal } = this.#leaving;
     let failures = 0;
     let takeovers = 0;
-    let next = Math.floor(Math.random() * this.#addresses.length);
+    let next = Math.floor(Math.random() * this.#endpoints.length);
     try {
       while (!signal.aborted) {
-        const address = this.#addresses[next % this.#addresses.length] ?? '';
+        const endpoint = this.#endpoints[next % this.#endpoints.length];
+        if (endpoint === undefined) throw new Error('addresses are never empty');
         next++;
-        const end = await this.#serve(address);
+        const end = await this.#serve(endpoint);
         if (signal.aborted) return;
         if (end.openMs !== undefined && end.openMs >= steadyMs) failures = takeovers = 0;
         failures++;
         if (end.code === status.ABORTED) takeovers++;
         this.#throwIfFinal(end, takeovers);
-        this.#logger.warn({ address, code: status[end.code], details: end.details }, 'the session ended; reconnecting');
-        await sleep(reconnectDelayMs(failures, this.#addresses.length), undefined, { signal }).catch(() => {});
+        this.#logger.warn(
+          { address: endpoint.target, code: status[end.code], details: end.details },
+          'the session ended; reconnecting',
+        );
+        await sleep(reconnectDelayMs(failures, this.#endpoints.length), undefined, { signal }).catch(() => {});
       }
     } catch (error) {
       this.#holdings.stopAll(new JobStopped('revoked', 'the driver cannot go on'));
@@ -146,7 +153,7 @@ export class DriverInstance<Spec> implements RunningDriver {
   }
 
   /** One session, from Hello to its end. */
-  async #serve(address: string): Promise<SessionEnd> {
+  async #serve(endpoint: Endpoint): Promise<SessionEnd> {
     const { name, slots = 1, labels = {}, specSchema, version = '' } = this.#settings;
     const hello = helloFrame({
       driver: name,
@@ -158,10 +165,13 @@ export class DriverInstance<Spec> implements RunningDriver {
       version,
       held: this.#holdings.held,
     });
-    const session = openSession(this.#connections.open(address), hello, {
+    const session = openSession(this.#connections.open(endpoint), hello, {
       welcomed: (welcome, outbox) => {
         const { sessionId } = welcome;
-        this.#logger.info({ address, sessionId, driver: name, instance: this.instanceId }, 'connected');
+        this.#logger.info(
+          { address: endpoint.target, sessionId, driver: name, instance: this.instanceId },
+          'connected',
+        );
         this.#holdings.connect(welcome, outbox);
         this.#everOpen = true;
         this.#opened.resolve();

@@ -106,7 +106,7 @@ export interface JobContext<Spec = JsonObject> {
   readonly output: (key: string, value: JsonValue) => void;
   /** Says how far the work is. Only the latest counts; some may be dropped. */
   readonly progress: (progress: JobProgress) => void;
-  /** Notes something for people, cut at 4 KiB. Annotations past the 100th are dropped. */
+  /** Notes something for people, cut at 4 KiB. Annotations of the attempt past the 100th are dropped. */
   readonly annotate: (text: string, options?: AnnotationOptions) => void;
   /**
    * Notes where the work lives, in place of an earlier note: if this process dies and one with the same instance id starts,
@@ -136,11 +136,12 @@ class AttemptContext<Spec> implements JobContext<Spec> {
   #needs: Readonly<Record<string, NeededJob>> | undefined;
   #log: JobLog | undefined;
   #outputBytes: Map<string, number> | undefined;
-  #annotations = 0;
+  #annotations: number;
 
   constructor(attempt: Attempt, start: Start) {
     this.#attempt = attempt;
     this.#start = start;
+    this.#annotations = start.annotations;
   }
 
   get job(): JobIdentity {
@@ -203,7 +204,7 @@ class AttemptContext<Spec> implements JobContext<Spec> {
 
   readonly annotate = (text: string, { level = 'info', link = '' }: AnnotationOptions = {}): void => {
     if (link.length > 2048) throw new RangeError(`the link has ${link.length} characters, at most 2,048`);
-    if (this.#annotations === maxAnnotations) return;
+    if (this.#annotations >= maxAnnotations) return;
     const number = ++this.#annotations;
     const frame = annotationFrame(this.#attempt, number, annotationLevels[level], text, link);
     this.#attempt.report(`annotation ${number}`, frame);

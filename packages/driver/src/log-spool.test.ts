@@ -68,6 +68,39 @@ describe('a log spool', () => {
     expect(spool.lost).toBe(true);
   });
 
+  describe('of a log that would be too long', () => {
+    const maxLogBytes = 1_000;
+    const notice = '\nThe log is cut here: it has reached the 1000 bytes that it may have.\n';
+    const contentEnd = maxLogBytes - notice.length;
+
+    test('keeps what leaves room for a last line, which says so', async () => {
+      const spool = spoolOf({ maxLogBytes });
+      await spool.write('x'.repeat(contentEnd), LogChannel.STDOUT);
+      expect(spool.lost).toBe(false);
+      await spool.write('é', LogChannel.STDOUT);
+      await spool.write('more', LogChannel.STDOUT);
+      expect(takeAll(spool).toString()).toBe('x'.repeat(contentEnd) + notice);
+      expect(spool).toMatchObject({ written: maxLogBytes, drained: true, lost: true });
+    });
+
+    test('lets a writer go that waits with more than fits', async () => {
+      const spool = spoolOf({ maxLogBytes });
+      const write = spool.write(new Uint8Array(3 * spoolBytes), LogChannel.STDOUT);
+      const behind = spool.write('behind', LogChannel.STDOUT);
+      await Promise.all([write, behind]);
+      expect(takeAll(spool)).toHaveLength(maxLogBytes);
+      expect(spool).toMatchObject({ drained: true, lost: true });
+    });
+
+    test.each([contentEnd + 1, maxLogBytes, maxLogBytes + 1])('adds no line when it begins at %i', async (offset) => {
+      const spool = new LogSpool();
+      spool.begin(offset, 7, { ...roomy, maxLogBytes });
+      await spool.write('on', LogChannel.STDOUT);
+      expect(takeAll(spool)).toHaveLength(0);
+      expect(spool).toMatchObject({ written: offset, crc32c: 7, drained: true, lost: true });
+    });
+  });
+
   test('lets its writers go when it is closed', async () => {
     const spool = spoolOf();
     const waiting = spool.write(new Uint8Array(2 * spoolBytes), LogChannel.STDOUT);

@@ -1,11 +1,12 @@
 // Owns the log bytes of one attempt from their writing until they are durable, so that they survive a lost connection.
-// durable <= sent <= written; every byte from `durable` on is held, and the CRC covers every byte ever sent, once.
-import type { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
+// durable <= sent <= written; every byte from `durable` on is held, and the CRC covers every byte ever sent, once. A log that would be
+// too long is cut: its last line says so, and the rest is dropped.
+import { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import { crc32c } from '@node-rs/crc32';
 
 /** Bounds of one spool. */
 export interface SpoolBounds {
-  /** The largest log of the attempt, in bytes. What is written beyond is dropped. */
+  /** The largest log of the attempt, in bytes. What is written beyond is dropped, and with it what its last line needs. */
   readonly maxLogBytes: number;
   /** How many bytes may be sent beyond what is durable, until the control plane says otherwise. */
   readonly windowBytes: number;
@@ -54,6 +55,9 @@ export class LogSpool {
   #lost = false;
   #closed = false;
   #maxLogBytes = 0;
+  /** Where a log that is too long is cut. */
+  #contentEnd = 0;
+  #cut = false;
 
   /**
    * Begins the log at `offset`: 0, or for work taken over from an earlier process the end of what is durable, whose CRC is
@@ -63,6 +67,8 @@ export class LogSpool {
     this.#written = this.#sent = this.#durable = this.#crcEnd = offset;
     this.#windowEnd = offset + windowBytes;
     this.#maxLogBytes = maxLogBytes;
+    const noticeBytes = cutNotice(maxLogBytes).length;
+    this.#contentEnd = noticeBytes < maxLogBytes ? maxLogBytes - noticeBytes : maxLogBytes;
     this.#crc = crc;
   }
 
@@ -104,10 +110,11 @@ export class LogSpool {
   /**
    * Writes. Resolves once the bytes are held: at once while less than `spoolBytes` are held, else when earlier bytes become
    * durable, so while the control plane is away a writer blocks. Writes are held in order of their calls. Until it resolves
-   * the bytes must not be changed. Whoever does not await may have `waitingBytes` in line; beyond, a write is dropped.
+   * the bytes must not be changed. Whoever does not await may have `waitingBytes` in line; beyond, a write is dropped, as is what
+   * comes after the log was cut.
    */
   write(data: string | Uint8Array, channel: LogChannel): Promise<void> {
-    if (this.#closed) return held;
+    if (this.#closed || this.#cut) return held;
     const unixMs = Date.now();
     const length = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
     if (this.#waiting.length === 0 && length <= this.#room()) {
@@ -198,6 +205,10 @@ export class LogSpool {
     this.#next = 0;
     this.#page = Buffer.alloc(0);
     this.#sent = this.#durable = this.#written;
+    this.#dropWaiting();
+  }
+
+  #dropWaiting(): void {
     for (const { resolve } of this.#waiting) resolve();
     this.#waiting = [];
     this.#waitingBytes = 0;
@@ -213,6 +224,7 @@ export class LogSpool {
     for (const write of this.#waiting) {
       const part = write.bytes.subarray(0, this.#room());
       this.#append(part, write.channel, write.unixMs);
+      if (this.#cut) return this.#dropWaiting();
       this.#waitingBytes -= part.length;
       write.bytes = write.bytes.subarray(part.length);
       if (write.bytes.length > 0) break;
@@ -225,7 +237,7 @@ export class LogSpool {
   /** The common case of a short text is encoded in place. */
   #appendText(text: string, length: number, channel: LogChannel, unixMs: number): void {
     if (this.#pageUsed + length > this.#page.length) this.#turnPage(length);
-    if (this.#pageUsed + length > this.#page.length || this.#written + length > this.#maxLogBytes) {
+    if (this.#pageUsed + length > this.#page.length || this.#written + length > this.#contentEnd) {
       this.#append(Buffer.from(text), channel, unixMs);
       return;
     }
@@ -234,12 +246,20 @@ export class LogSpool {
   }
 
   #append(bytes: Uint8Array, channel: LogChannel, unixMs: number): void {
-    const allowed = Math.min(bytes.length, this.#maxLogBytes - this.#written);
-    if (allowed < bytes.length) this.#lost = true;
+    const allowed = Math.max(0, Math.min(bytes.length, this.#contentEnd - this.#written));
+    this.#hold(bytes.subarray(0, allowed), channel, unixMs);
+    if (allowed === bytes.length) return;
+    this.#cut = this.#lost = true;
+    const notice = cutNotice(this.#maxLogBytes);
+    // An earlier process may have left no room for it.
+    if (this.#written + notice.length <= this.#maxLogBytes) this.#hold(notice, LogChannel.DRIVER, unixMs);
+  }
+
+  #hold(bytes: Uint8Array, channel: LogChannel, unixMs: number): void {
     let from = 0;
-    while (from < allowed) {
-      if (this.#pageUsed === this.#page.length) this.#turnPage(allowed - from);
-      const length = Math.min(allowed - from, this.#page.length - this.#pageUsed);
+    while (from < bytes.length) {
+      if (this.#pageUsed === this.#page.length) this.#turnPage(bytes.length - from);
+      const length = Math.min(bytes.length - from, this.#page.length - this.#pageUsed);
       this.#page.set(bytes.subarray(from, from + length), this.#pageUsed);
       this.#extend(length, channel, unixMs);
       from += length;
@@ -281,6 +301,11 @@ export class LogSpool {
     this.#runs.splice(0, durable);
     this.#next = Math.max(0, this.#next - durable);
   }
+}
+
+/** The last line of a log that is too long; what it follows may be cut anywhere. */
+function cutNotice(maxLogBytes: number): Buffer {
+  return Buffer.from(`\nThe log is cut here: it has reached the ${maxLogBytes} bytes that it may have.\n`);
 }
 
 interface Run {

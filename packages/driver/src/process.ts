@@ -8,9 +8,10 @@ import type { Logger } from './logger.ts';
 
 /**
  * Runs a driver as this process. Where to connect and as whom comes from the environment, unless `options` say:
- * CONVEYOR_ADDRESS, a comma separated list (default `127.0.0.1:7070`); CONVEYOR_TOKEN, or else the file `driver.token` in
- * CONVEYOR_DATA_DIR (default `~/.conveyor`), where a control plane on the same machine leaves one; CONVEYOR_INSTANCE_ID
- * (default: a new one). What happens is told on stderr, unless there is another logger.
+ * CONVEYOR_ADDRESS, a comma separated list (default `127.0.0.1:7070`); CONVEYOR_TLS_CA, a PEM file with the certificates to trust
+ * (default: those of the system); CONVEYOR_TOKEN, or else the file `driver.token` in CONVEYOR_DATA_DIR (default `~/.conveyor`), where
+ * a control plane on the same machine leaves one; CONVEYOR_INSTANCE_ID (default: a new one). What happens is told on stderr, unless
+ * there is another logger.
  *
  * SIGTERM and SIGINT drain it: it takes no more jobs and lets those that it has end; a second signal exits at once. Resolves
  * when it has left; when it cannot start or go on it says why on stderr and sets the exit code 1.
@@ -22,12 +23,14 @@ export async function runDriver<Spec>(
   try {
     const {
       CONVEYOR_ADDRESS: addressList,
+      CONVEYOR_TLS_CA: authorityFile = '',
       CONVEYOR_INSTANCE_ID: instanceId,
       CONVEYOR_TOKEN: token,
       CONVEYOR_DATA_DIR: dataDir = join(homedir(), '.conveyor'),
     } = process.env;
     const driver = definition.start({
       ...(addressList === undefined ? {} : { addresses: splitAddresses(addressList) }),
+      ...(authorityFile === '' ? {} : { tls: { rootCertificates: readCertificates(authorityFile) } }),
       ...(instanceId === undefined ? {} : { instanceId }),
       logger: stderrLogger(definition.name),
       ...options,
@@ -57,6 +60,17 @@ function splitAddresses(list: string): string[] {
     .split(',')
     .map((address) => address.trim())
     .filter((address) => address !== '');
+}
+
+function readCertificates(path: string): Buffer {
+  const problem = `CONVEYOR_TLS_CA: cannot read certificates from ${path}: name a PEM file with the authorities to trust`;
+  try {
+    const pem = readFileSync(path);
+    if (pem.includes('-----BEGIN CERTIFICATE-----')) return pem;
+  } catch (cause) {
+    throw new Error(problem, { cause });
+  }
+  throw new Error(problem);
 }
 
 function readToken(dataDir: string): string {

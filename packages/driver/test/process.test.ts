@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { expect, onTestFinished, test } from 'vitest';
+import { defineDriver } from '@conveyor/driver';
 import { startServer } from './fixture.ts';
 
 /** A process of a driver whose jobs succeed on SIGUSR2. */
@@ -62,6 +63,38 @@ test('it connects to its own machine without the proxy of the environment', asyn
   const server = await startServer();
   startProcess({ CONVEYOR_ADDRESS: server.address, CONVEYOR_TOKEN: 'token', http_proxy: 'http://127.0.0.1:1' });
   await server.session();
+});
+
+test('it speaks plain text where the address says so, whatever it trusts', async () => {
+  const server = await startServer();
+  const driver = defineDriver({ name: 'worker', run: async () => {} });
+  const options = { addresses: [`grpc://${server.address}`], token: 'token', tls: {} };
+  await using running = driver.start(options);
+  (await server.session()).welcome();
+  await running.ready;
+});
+
+test.each([
+  [
+    { CONVEYOR_ADDRESS: '127.0.0.1:7070,https://ci.example.com:8080' },
+    "'https://ci.example.com:8080' is no address of a control plane: write HOST:PORT, or grpcs://HOST:PORT for TLS",
+  ],
+  [
+    { CONVEYOR_ADDRESS: 'nowhere' },
+    "'nowhere' is no address of a control plane: write HOST:PORT, or grpcs://HOST:PORT for TLS",
+  ],
+  [
+    { CONVEYOR_TLS_CA: '/nowhere.pem' },
+    'CONVEYOR_TLS_CA: cannot read certificates from /nowhere.pem: name a PEM file with the authorities to trust',
+  ],
+  [
+    { CONVEYOR_TLS_CA: import.meta.filename },
+    `CONVEYOR_TLS_CA: cannot read certificates from ${import.meta.filename}: name a PEM file with the authorities to trust`,
+  ],
+])('it says what is wrong and exits with 1 when it is given %o', async (env, problem) => {
+  const child = startProcess({ ...env, CONVEYOR_TOKEN: 'token' });
+  expect(await child.exited).toEqual([1, null]);
+  expect(child.stderrText()).toBe(`worker: ${problem}\n`);
 });
 
 test('it exits at once on a second signal', async () => {

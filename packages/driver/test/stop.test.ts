@@ -138,9 +138,10 @@ describe('an orphan', () => {
     const adopted: unknown[] = [];
     startDriver([server], {
       run: () => Promise.reject(new Error('it runs already')),
-      adopt: async ({ spec, log }, handle) => {
+      adopt: async ({ spec, log, annotate }, handle) => {
         adopted.push(spec, handle.toString(), log.offset);
         await log('on');
+        annotate('the third');
       },
     });
     const session = await server.session();
@@ -150,8 +151,9 @@ describe('an orphan', () => {
     const earlier = Buffer.alloc(100, 'earlier ');
     session.send({
       case: 'start',
-      value: { attemptId: 'a', fence: 1, resumed: true, logOffset: 100n, logCrc32c: crc32c(earlier) },
+      value: { attemptId: 'a', fence: 1, resumed: true, logOffset: 100n, logCrc32c: crc32c(earlier), annotations: 2 },
     });
+    expect(await session.next('annotation')).toMatchObject({ number: 3, annotation: { text: 'the third' } });
     expect((await session.log('a', 2, 100)).toString()).toBe('on');
     expect(await session.next('finish')).toMatchObject({
       outcome: FinishOutcome.SUCCEEDED,
@@ -175,21 +177,31 @@ describe('an orphan', () => {
     await second.next('adopt');
   });
 
-  test('that was being cancelled does not go on', async () => {
+  test.each([
+    ['resolves', async (): Promise<void> => {}],
+    ['throws', (): Promise<void> => Promise.reject(new Error('stopped'))],
+  ])('that was being cancelled is adopted to be stopped, and cancelled when adopt %s', async (_, end) => {
     const server = await startServer();
-    let ran = false;
+    const adopted: unknown[] = [];
+    const stopped = Promise.withResolvers<void>();
     startDriver([server], {
       run: async () => {},
-      adopt: async () => {
-        ran = true;
+      async adopt({ signal, killed, log }, handle) {
+        adopted.push(handle.toString(), signal.reason.why, killed.aborted);
+        await log('stopping');
+        killed.addEventListener('abort', () => stopped.resolve());
+        await stopped.promise;
+        return end();
       },
     });
     const session = await server.session();
     session.welcome({ orphans: [{ ...orphan, cancel: CancelPhase.SOFT }] });
     await session.next('adopt');
     session.send({ case: 'start', value: { attemptId: 'a', fence: 1, resumed: true, logOffset: 100n } });
-    expect(await session.next('finish')).toMatchObject({ outcome: FinishOutcome.CANCELLED });
-    expect(ran).toBe(false);
+    expect((await session.log('a', 8, 100)).toString()).toBe('stopping');
+    expect(adopted).toEqual(['pod-7', 'cancelled', false]);
+    session.send({ case: 'cancel', value: { attemptId: 'a', fence: 1, phase: CancelPhase.KILL } });
+    expect(await session.next('finish')).toMatchObject({ outcome: FinishOutcome.CANCELLED, logSize: 108n });
   });
 
   test('is given up by a driver that adopts nothing', async () => {

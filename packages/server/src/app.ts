@@ -3,7 +3,7 @@
 import pino, { type Logger } from 'pino';
 import { type Api, type Authenticate, createApi, type Door, type DoorOptions } from './api/api.ts';
 import type { RequestListener } from './api/http/request-listener.ts';
-import { DEFAULT_TIMING, type Timing } from './core/limits.ts';
+import { DEFAULT_TIMING, LIMITS, type Timing } from './core/limits.ts';
 import { assertRetention, type Retention } from './core/retention.ts';
 import type { ResolveSecrets } from './engine/offers.ts';
 import { startEngine } from './engine/start-engine.ts';
@@ -45,6 +45,8 @@ export interface ConveyorOptions {
   readonly resolveSecrets?: ResolveSecrets;
   /** How long leases last, and how often drivers renew them: the same at every replica. Default: 30 s and 5 s. */
   readonly timing?: Timing;
+  /** The largest log of an attempt, in bytes, at least 1: the same at every replica. Default: 1 GiB. */
+  readonly maxLogBytes?: number;
   /** How long finished runs and logs are kept. Every replica keeps to its own: give all the same. Default: for ever. */
   readonly retention?: Retention;
   /** Default: a pino logger on standard error at level `info`. */
@@ -69,6 +71,7 @@ export interface Conveyor extends AsyncDisposable {
  * @throws RangeError when a setting of `retention` cannot be kept to.
  * @throws DatabaseStartError when the database cannot be started, reached or migrated.
  * @throws DoorError when a door cannot be opened.
+ * @throws RangeError when `maxLogBytes` is out of bounds.
  */
 export function startConveyor(options: ConveyorOptions): Promise<Conveyor> {
   return buildOrUndo((stack) => build(stack, options));
@@ -78,7 +81,10 @@ async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyo
   const { retention = {} } = options;
   assertRetention(retention);
   const log = options.logger ?? pino({ name: 'conveyor' }, pino.destination({ dest: 2, sync: true }));
-  const schema = options.schema ?? DEFAULT_SCHEMA;
+  const { schema = DEFAULT_SCHEMA, maxLogBytes = LIMITS.logBytes } = options;
+  if (!Number.isSafeInteger(maxLogBytes) || maxLogBytes < 1) {
+    throw new RangeError(`maxLogBytes is ${maxLogBytes}: give a whole number of bytes, at least 1`);
+  }
   const connection = await openDatabase(stack, options.database, log);
   const pools = stack.use(await createPools({ connection, schema }, log.child({ component: 'store' })));
   await migrate(pools.pool, schema);
@@ -94,6 +100,7 @@ async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyo
       schema,
       version: VERSION,
       timing: options.timing ?? DEFAULT_TIMING,
+      maxLogBytes,
       retention,
       resolveSecrets: options.resolveSecrets,
       log: log.child({ component: 'engine' }),

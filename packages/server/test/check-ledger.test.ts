@@ -1,6 +1,7 @@
 // The checker of ledgers finds what a defect, or a hand, could do to the rows.
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { EVENT_VERSION } from '../src/core/event-versions.ts';
 import { makeRunId, type RunId } from '../src/core/ids.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import { type LedgerFixture, openLedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
@@ -24,14 +25,16 @@ beforeAll(async () => {
   client = new Client(connectionOptions(database.config, 'test'));
   await client.connect();
   await ensureLogPartitions(client);
-  // A run with a job that is done, one that runs and has written three bytes, one that waits and one that is queued.
-  const limits = { ...jobNamed('limits').timeouts, runMs: 60_000 };
+  // A run with a job that is done, one that runs, was heard of and has written three bytes, one that waits, one that is queued and one
+  // that is held.
+  const limits = { ...jobNamed('limits').timeouts, runMs: 60_000, silenceMs: 1 };
   runId = await ledger.create(
     definitionOf(
       jobNamed('done'),
       jobNamed('running', { timeouts: limits }),
       jobNamed('blocked', { needs: ['running'] }),
       jobNamed('queued'),
+      jobNamed('held'),
     ),
   );
   const instance = await ledger.connect('shell', 'i-1');
@@ -49,6 +52,11 @@ beforeAll(async () => {
     annotation,
     content: undefined,
   });
+  const asker = { reason: 'not now', actor: 'ada' };
+  await ledger.submit(runId, { type: 'HoldJob', job: 4, ...asker });
+  await ledger.submit(runId, { type: 'PauseRun', ...asker });
+  await ledger.submit(runId, { type: 'ResumeRun', ...asker });
+  await hear();
   await client.query(`update attempts set log_size = 3, log_crc32c = ${crc} where job = 1`);
   await client.query(
     `insert into log_chunks select (now() at time zone 'UTC')::date, run_id, 1, 1, at, data, '[]' from runs,
@@ -61,6 +69,15 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
+/** Has the attempt that runs be heard of, and its silence timeout moved for that. */
+async function hear(): Promise<void> {
+  const future = { eventVersion: EVENT_VERSION, random: 0, content: undefined };
+  await client.query('update attempts set heard_ms = heard_ms + 3600000 where job = 1');
+  await ledger.submit(runId, { type: 'Timer', job: 1, ...future });
+  const { rows } = await client.query('select heard_ms from jobs where job = 1');
+  expect(rows[0]?.heard_ms).toBeGreaterThan(0);
+}
+
 test('a ledger that is as it should be passes', async () => {
   expect(await checkLedger(client)).toBe(1);
 });
@@ -68,7 +85,7 @@ test('a ledger that is as it should be passes', async () => {
 test('what was compared is counted', async () => {
   const { rows } = await client.query<{ count: number }>('select count(*)::int as count from events');
   expect(await verifyRun(client, runId, { skipLogs: false })).toEqual({
-    verified: { events: rows[0]!.count, jobs: 4, attempts: 2, logs: 1, logBytes: 3, expiredLogs: 0 },
+    verified: { events: rows[0]!.count, jobs: 5, attempts: 2, logs: 1, logBytes: 3, expiredLogs: 0 },
     discrepancyCount: 0,
     discrepancies: [],
   });
@@ -225,6 +242,19 @@ describe('it finds', () => {
       /outputs is {"a":"x+… of 1007, sha256 [0-9a-f]{16}, and should be null/,
     ],
     ['rows of a run that is gone', 'delete from runs', /events without a run/],
+    [
+      'a pause that nobody asked for',
+      `update runs set pause = '{"reason":"","actor":"","sinceMs":1}'`,
+      /run\.pause is/,
+    ],
+    ['a hold that is gone', 'update jobs set hold = null where job = 4', /jobs\[4\]\.hold is/],
+    ['a wait for something else', `update jobs set wait = '{"reason":"PAUSED"}' where job = 4`, /jobs\[4\]\.wait is/],
+    [
+      'an attempt that was heard of at another time',
+      'update jobs set heard_ms = heard_ms + 1 where job = 1',
+      /jobs\[1\]/,
+    ],
+    ['an attempt that was never heard of', 'update attempts set heard_ms = null', /heard of later than it was/],
     ['a lease that was not taken with its instance', 'update leases set epoch = epoch + 1', /another epoch/],
   ])('%s', async (_, fault, problem) => {
     await client.query('begin');

@@ -209,3 +209,7 @@ test('two of them in one process, each in its schema, know nothing of each other
     await second[Symbol.asyncDispose]();
   }
 });
+
+test.each([0, 1.5, Number.NaN])('it refuses a largest log of %d bytes', async (maxLogBytes) => {
+  await expect(startConveyor({ ...options(), maxLogBytes })).rejects.toThrow(`maxLogBytes is ${maxLogBytes}: give a`);
+});

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Command } from '../src/core/commands.ts';
 import type { RunEvent } from '../src/core/events.ts';
 import type { RunId } from '../src/core/ids.ts';
+import { timerOf } from '../src/core/testing/driver.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
 import { loseCommand } from '../src/engine/takeover.ts';
 import type { LedgerReply } from '../src/engine/run-work.ts';
@@ -41,11 +42,11 @@ afterAll(async () => {
 });
 
 async function eventsOf(runId: RunId): Promise<RunEvent[]> {
-  const { rows } = await sql.query<{ type: string; job: number | null; data: object }>(
-    'select type, job, data from events where run_id = $1 order by seq',
+  const { rows } = await sql.query<{ version: number; type: string; job: number | null; data: object }>(
+    'select version, type, job, data from events where run_id = $1 order by seq',
     [runId],
   );
-  return rows.map(({ type, job, data }) => eventOf(type, job, data));
+  return rows.map(({ version, type, job, data }) => eventOf(version, type, job, data));
 }
 
 type Contestant = (raced: Raced, replica: RacingReplica) => Promise<LedgerReply>;
@@ -80,8 +81,7 @@ const cancelJob: Contestant = ({ key }, replica) =>
   replica.submit(key.runId, { type: 'CancelJob', job: 0, reason: 'raced' });
 const cancelRun: Contestant = ({ key }, replica) =>
   replica.submit(key.runId, { type: 'CancelRun', reason: 'raced', force: true });
-const timer: Contestant = ({ key }, replica) =>
-  replica.submit(key.runId, { type: 'Timer', job: 0, random: 0, content: undefined });
+const timer: Contestant = ({ key }, replica) => replica.submit(key.runId, timerOf(0));
 
 /** Lets all begin at nearly the same moment, in an order that each round draws. Returns what each was told. */
 async function race<Name extends string>(

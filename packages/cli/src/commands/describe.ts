@@ -1,6 +1,6 @@
 // `conveyor describe`: everything about one resource.
 import { type DescMessage, type JsonObject, type JsonValue, type MessageShape, toJson } from '@bufbuild/protobuf';
-import { AnnotationLevel, DriverState, type Job, JobState, type Run, RunState, outputsOf } from '@conveyor/client';
+import { AnnotationLevel, DriverState, type Job, JobState, type Run, outputsOf } from '@conveyor/client';
 import { DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import {
@@ -12,10 +12,10 @@ import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { type Cli, type OutputOptions, findJob, jsonOf, outputOption, parseJobTarget, prettyJson } from '../cli.ts';
-import { because } from '../event-text.ts';
+import { askedBy, because, stopText, waitText } from '../event-text.ts';
 import { UsageError } from '../failure.ts';
 import { attemptTable, jobTable } from '../tables.ts';
-import { countsText, elapsed, enumName, fields, labels, printable, stateCell, time } from '../text.ts';
+import { countsText, elapsed, enumName, fields, labels, printable, runState, stateCell, time } from '../text.ts';
 
 export function addDescribe(program: Command, cli: Cli): void {
   const describe = program
@@ -81,7 +81,8 @@ function runFields({ terminal }: Cli, run: Run): string {
   return fields([
     ['Run', run.runId],
     ['Pipeline', run.pipeline === '' ? 'inline definition' : `${run.pipeline}@${run.revision}`],
-    ['State', stateCell(enumName(RunState, run.state), terminal.colors)],
+    ['State', stateCell(runState(run), terminal.colors)],
+    ['Paused', run.pause === undefined ? '' : `${time(run.pause.time)}${askedBy(run.pause)}`],
     ['Jobs', countsText(run)],
     ['Cancelled because', run.cancelReason],
     ['Trigger', [kind, actor, reference].filter((part) => part !== '').join(' ')],
@@ -121,6 +122,9 @@ function jobFields({ terminal }: Cli, job: Job): string {
     ['Id', job.jobId],
     ['Run', job.runId],
     ['State', stateCell(enumName(JobState, job.state), terminal.colors)],
+    ['Waits for', job.wait === undefined ? '' : waitText(job.wait)],
+    ['Held', job.hold === undefined ? '' : `${time(job.hold.time)}${askedBy(job.hold)}`],
+    ['Stopping', job.stop === undefined ? '' : `${time(job.stop.time)} ${stopText(job.stop)}`],
     ['Failure', because(job.failure).slice(2)],
     ['Progress', job.progress?.message ?? ''],
     ['Inherited from', job.inheritedFrom],

@@ -1,6 +1,7 @@
 // `conveyor rerun`: makes a new run of a finished one.
 import type { Command } from 'commander';
-import { type Cli, type OutputOptions, outputOption } from '../cli.ts';
+import { type Cli, type OutputOptions, outputOption, repeatable } from '../cli.ts';
+import { UsageError } from '../failure.ts';
 import { followToExit } from '../follow.ts';
 import { manualTrigger, printStarted } from './run.ts';
 
@@ -11,23 +12,31 @@ export function addRerun(program: Command, cli: Cli): void {
     .description('Makes a new run of what a finished run ran, with its params.')
     .argument('<run>', 'id of the finished run')
     .option('--failed', 'only jobs that did not succeed and what depends on them; the rest is inherited')
+    .addOption(
+      repeatable('--from <job>', 'only this job and what depends on it; the rest is inherited with its outputs'),
+    )
     .option('--follow', 'show its progress and logs until it has finished')
     .addOption(outputOption())
     .addHelpText(
       'after',
-      '\nExit codes are those of `conveyor run`.\n\nExample:\n  conveyor rerun RUN --failed --follow',
+      '\nExit codes are those of `conveyor run`.\n\nExamples:\n  conveyor rerun RUN --failed --follow\n  conveyor rerun RUN --from test',
     )
     .action((runId: string, options: RerunOptions) => rerun(cli, runId, options));
 }
 
 interface RerunOptions extends OutputOptions {
   readonly failed?: true;
+  readonly from: readonly string[];
   readonly follow?: true;
 }
 
 async function rerun(cli: Cli, runId: string, options: RerunOptions): Promise<void> {
   const trigger = manualTrigger(cli);
-  const run = await cli.client().runs.rerun(runId, { scope: options.failed ? 'failed' : 'all', trigger });
+  const { failed, from } = options;
+  if (failed && from.length > 0)
+    throw new UsageError('--failed and --from cannot both choose the jobs', 'leave one of them out');
+  const jobs = from.length > 0 ? { from } : ({ scope: failed ? 'failed' : 'all' } as const);
+  const run = await cli.client().runs.rerun(runId, { ...jobs, trigger });
   if (options.follow) return followToExit(cli, run.runId, { events: 'main', logs: true, output: options.output });
   return printStarted(cli, run, options);
 }

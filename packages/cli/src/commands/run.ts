@@ -3,7 +3,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import type { Client, Run, RunSource, TriggerInput } from '@conveyor/client';
 import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
-import { type Cli, type OutputOptions, jsonOf, outputOption, prettyJson, repeatable } from '../cli.ts';
+import { actorOf, type Cli, type OutputOptions, jsonOf, outputOption, prettyJson, repeatable } from '../cli.ts';
 import { UsageError } from '../failure.ts';
 import { followToExit } from '../follow.ts';
 import { parseLabels, parseParams } from '../params.ts';
@@ -58,8 +58,8 @@ export async function printStarted({ terminal }: Cli, run: Run, { output }: Outp
 }
 
 /** Says that a person started it. */
-export function manualTrigger({ env }: Cli): TriggerInput {
-  return { kind: 'manual', actor: env['USER'] ?? '' };
+export function manualTrigger(cli: Cli): TriggerInput {
+  return { kind: 'manual', actor: actorOf(cli) };
 }
 
 async function create(cli: Cli, pipeline: string | undefined, options: RunOptions): Promise<Run> {

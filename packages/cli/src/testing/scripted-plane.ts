@@ -4,7 +4,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { JobState, LogState, RunState } from '@conveyor/client';
 import { type ScriptedServer, refusal, startScriptedServer } from '@conveyor/client/testing';
 import { DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
-import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
+import { DrainDeadline, DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { type Event, EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { type JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
@@ -18,16 +18,29 @@ import {
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
 
 export const runId = '01900000-0000-7000-8000-000000000001';
+/** Of the run that a retry makes. */
+export const newRunId = '01900000-0000-7000-8000-000000000002';
 const startMs = Date.UTC(2026, 0, 2, 3, 4, 5);
 
 /** What a test decides. */
 export interface Script {
   /** The jobs of the run and their logs. Default: one, `build`, with an empty log. */
-  readonly jobs?: Readonly<Record<string, { readonly log?: string | Uint8Array; readonly state?: JobState }>>;
+  readonly jobs?: Readonly<
+    Record<
+      string,
+      {
+        readonly log?: string | Uint8Array;
+        readonly state?: JobState;
+        readonly shown?: Pick<MessageInitShape<typeof JobSchema>, 'wait' | 'hold' | 'stop'>;
+      }
+    >
+  >;
   /** Events between the run's first and last; `seq` and `time` count up by themselves. Default: each job starts and succeeds. */
   readonly events?: readonly MessageInitShape<typeof EventSchema>[];
   /** Where the run ends; RUNNING is a run that goes on for ever. Default: SUCCEEDED. */
   readonly state?: RunState;
+  /** Set while the run is paused. */
+  readonly pause?: { readonly reason: string; readonly actor: string };
   /** The first watcher gets the run's first event only, and then nothing. Default: false. */
   readonly stalls?: boolean;
   /** The bytes of logs are gone by their age. Default: false. */
@@ -52,7 +65,10 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
   const created: CreateRunRequest[] = [];
   const changes: unknown[] = [];
   let watches = 0;
-  const runOf = (id: string): MessageInitShape<typeof RunSchema> => {
+  const runOf = (
+    id: string,
+    change: Pick<MessageInitShape<typeof RunSchema>, 'state' | 'pause'> = {},
+  ): MessageInitShape<typeof RunSchema> => {
     if (id !== runId) throw refusal('not_found', 'RUN_NOT_FOUND', `there is no run ${id}`);
     return {
       runId,
@@ -60,11 +76,13 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       revision: 3,
       state,
       labels: { branch: 'main' },
+      ...(script.pause !== undefined && { pause: { ...script.pause, time: timestampFromMs(startMs) } }),
       createTime: timestampFromMs(startMs),
       startTime: timestampFromMs(startMs),
       ...(state === RunState.RUNNING ? {} : { finishTime: timestampFromMs(startMs + 61_000) }),
       jobCounts: { total: names.length, succeeded: names.length },
       definition: { jobs: names.map((name) => ({ name, driver: 'shell' })) },
+      ...change,
     };
   };
   const jobOf = (name: string): MessageInitShape<typeof JobSchema> => ({
@@ -74,6 +92,7 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
     driver: 'shell',
     state: jobs[name]?.state ?? JobState.SUCCEEDED,
     attempt: 1,
+    ...jobs[name]?.shown,
     ...(jobs[name]?.state === JobState.FAILED ? { failure: { message: 'it broke', exitCode: 7 } } : {}),
   });
   const logPart = (jobId: string) => {
@@ -115,8 +134,16 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
         changes.push({ cancel: id, reason, force });
         return { run: { ...runOf(id), state: RunState.CANCELLING } };
       },
-      rerunRun({ runId: id, scope }) {
-        changes.push({ rerun: id, scope });
+      pauseRun({ runId: id, reason, actor }) {
+        changes.push({ pause: id, reason, actor });
+        return { run: runOf(id, { state: RunState.RUNNING, pause: { reason, actor } }) };
+      },
+      resumeRun({ runId: id, reason, actor }) {
+        changes.push({ resume: id, reason, actor });
+        return { run: runOf(id, { state: RunState.RUNNING }) };
+      },
+      rerunRun({ runId: id, scope, fromJobs }) {
+        changes.push({ rerun: id, scope, fromJobs });
         return { run: runOf(id) };
       },
       deleteRun({ runId: id }) {
@@ -157,6 +184,18 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
         changes.push({ cancel: jobId, reason });
         return { job: { state: JobState.CANCELLING } };
       },
+      holdJob({ jobId, reason, actor }) {
+        changes.push({ hold: jobId, reason, actor });
+        return { job: { state: JobState.RUNNING, hold: { reason, actor } } };
+      },
+      releaseJob({ jobId, reason, actor }) {
+        changes.push({ release: jobId, reason, actor });
+        return { job: { state: JobState.QUEUED } };
+      },
+      retryJob({ jobId, trigger }) {
+        changes.push({ retry: jobId, kind: trigger?.kind });
+        return { job: { runId: jobId === 'id-of-waiting' ? runId : newRunId, state: JobState.QUEUED } };
+      },
       readLog: ({ jobId }) => logPart(jobId),
       async *tailLog({ jobId }) {
         yield logPart(jobId);
@@ -166,9 +205,12 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       listDrivers: () => ({
         drivers: [{ name: 'shell', instance: 'host-1', state: DriverState.READY, slots: 4, held: 1 }],
       }),
-      drainDrivers({ name, instance, undo }) {
-        changes.push({ drain: name, instance, undo });
-        return { drivers: [{ name, instance: 'host-1', state: DriverState.DRAINING, slots: 4, held: 1 }], idle: false };
+      drainDrivers({ name, instance, undo, onDeadline }) {
+        const evicts = onDeadline === DrainDeadline.EVICT;
+        changes.push({ drain: name, instance, undo, evicts });
+        const held = evicts ? 0 : 1;
+        const drained = { name: 'shell', instance: 'host-1', state: DriverState.DRAINING, slots: 4, held };
+        return { drivers: [drained], idle: evicts, evicted: 1 - held };
       },
     });
   });

@@ -26,6 +26,8 @@ const CODES: Readonly<Record<RefusalReason, Code>> = {
   REQUEST_ID_REUSED: Code.AlreadyExists,
   ALREADY_FINISHED: Code.FailedPrecondition,
   NOT_FINISHED: Code.FailedPrecondition,
+  CANCEL_REQUESTED: Code.FailedPrecondition,
+  REPLICA_TOO_OLD: Code.FailedPrecondition,
   REVISION_MISMATCH: Code.Aborted,
   LIMIT_REACHED: Code.ResourceExhausted,
   SESSION_SUPERSEDED: Code.Aborted,

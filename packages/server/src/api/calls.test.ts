@@ -1,7 +1,7 @@
 // Every call of the contract, by every protocol: the same request reaches the engine and the same answer comes back.
 import { type DescMessage, type DescMethod, equals, type MessageInitShape, toJson } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
+import { DrainDeadline, DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { LeaseDoubt, RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
@@ -182,6 +182,25 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    method: RunService.method.rerunRun,
+    request: { runId: RUN_ID, scope: RerunScope.FROM, fromJobs: ['build'], requestId: 'again' },
+    asked: ['default', RUN_ID, { from: ['build'] }, byApi, 'again'],
+    answered: { run: { rerunOf: RUN_ID } },
+  },
+  {
+    method: RunService.method.pauseRun,
+    request: { runId: RUN_ID, reason: 'maintenance', actor: 'ada' },
+    asked: ['default', RUN_ID, { reason: 'maintenance', actor: 'ada' }],
+    answered: { run: { pause: { reason: 'maintenance', actor: 'ada', time: '2023-11-14T22:13:26Z' } } },
+  },
+  {
+    method: RunService.method.resumeRun,
+    request: { runId: RUN_ID },
+    asked: ['default', RUN_ID, { reason: '', actor: '' }],
+    answered: { run: { state: 'RUN_STATE_RUNNING' } },
+    without: ['run.pause'],
+  },
+  {
     method: RunService.method.watchRun,
     request: { runId: RUN_ID, afterSeq: 5n },
     asked: ['default', RUN_ID, 5, expect.any(AbortSignal)],
@@ -202,8 +221,13 @@ const CASES: readonly Case[] = [
             logState: 'LOG_STATE_SEALED',
           },
         },
+        { seq: '3', attempt: 2, attemptTimedOut: { silence: '1.500s' } },
+        { seq: '4', attempt: 2, attemptHeard: { heardTime: '2023-11-14T22:13:20Z' } },
+        { seq: '5', runPaused: { reason: 'maintenance', actor: 'ada' } },
+        { seq: '6', job: 'build', jobWaiting: { wait: { reason: 'WAIT_REASON_PAUSED' } } },
       ],
     },
+    without: ['events[5].jobWaiting.wait.untilTime'],
   },
   {
     method: RunService.method.watchRuns,
@@ -237,13 +261,44 @@ const CASES: readonly Case[] = [
     method: JobService.method.listJobs,
     request: { runId: RUN_ID, states: [JobState.FAILED], names: ['b', 'a', 'b'] },
     asked: ['default', RUN_ID, ['FAILED'], ['a', 'b'], { size: 100 }],
-    answered: { jobs: [{ jobId: JOB_ID, needs: ['clone'] }] },
+    answered: {
+      jobs: [
+        {
+          jobId: JOB_ID,
+          needs: ['clone'],
+          stop: {
+            cause: 'STOP_CAUSE_CANCEL',
+            phase: 'STOP_PHASE_KILL',
+            reason: 'enough',
+            time: '2023-11-14T22:13:27Z',
+          },
+        },
+      ],
+    },
   },
   {
     method: JobService.method.cancelJob,
     request: { jobId: JOB_ID, reason: 'no' },
     asked: ['default', key, 'no'],
     answered: { job: { state: 'JOB_STATE_CANCELLED' } },
+  },
+  {
+    method: JobService.method.holdJob,
+    request: { jobId: JOB_ID, reason: 'maintenance', actor: 'ada' },
+    asked: ['default', key, { reason: 'maintenance', actor: 'ada' }],
+    answered: {
+      job: {
+        wait: { reason: 'WAIT_REASON_HELD' },
+        hold: { reason: 'maintenance', actor: 'ada', time: '2023-11-14T22:13:26Z' },
+      },
+    },
+    without: ['job.wait.untilTime'],
+  },
+  {
+    method: JobService.method.releaseJob,
+    request: { jobId: JOB_ID },
+    asked: ['default', key, { reason: '', actor: '' }],
+    answered: { job: { state: 'JOB_STATE_QUEUED' } },
   },
   {
     method: JobService.method.retryJob,
@@ -303,8 +358,14 @@ const CASES: readonly Case[] = [
   },
   {
     method: DriverService.method.drainDrivers,
-    request: { name: 'shell', waitTimeout: { seconds: 2n } },
-    asked: ['shell', undefined, false, 2_000, expect.any(AbortSignal)],
+    request: { name: 'shell-*', waitTimeout: { seconds: 2n }, onDeadline: DrainDeadline.EVICT },
+    asked: [{ name: 'shell-*', instance: '*', undo: false, waitMs: 2_000, evict: true }, expect.any(AbortSignal)],
+    answered: { drivers: [{ state: 'DRIVER_STATE_DRAINING' }], evicted: 3 },
+  },
+  {
+    method: DriverService.method.drainDrivers,
+    request: { name: 'shell', instance: 'host-1', undo: true },
+    asked: [{ name: 'shell', instance: 'host-1', undo: true, evict: false }, expect.any(AbortSignal)],
     answered: { drivers: [{ state: 'DRIVER_STATE_DRAINING' }] },
   },
   {

@@ -56,6 +56,7 @@ export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
       queueMs: decodeDuration(timeouts.queueTimeout),
       offerMs: decodeDuration(timeouts.offerTimeout),
       runMs: decodeDuration(timeouts.runTimeout),
+      silenceMs: decodeDuration(timeouts.silenceTimeout),
       totalMs: decodeDuration(timeouts.totalTimeout),
       cancelGraceMs: decodeDuration(timeouts.cancelGracePeriod),
     },
@@ -119,6 +120,7 @@ function encodeTimeouts(timeouts: JobTimeouts): MessageInitShape<typeof JobTimeo
     queueTimeout: encodeDuration(timeouts.queueMs),
     offerTimeout: encodeDuration(unlessDefault(timeouts.offerMs, DEFAULT_TIMEOUTS.offerMs)),
     runTimeout: encodeDuration(timeouts.runMs),
+    silenceTimeout: encodeDuration(timeouts.silenceMs),
     totalTimeout: encodeDuration(timeouts.totalMs),
     cancelGracePeriod: encodeDuration(unlessDefault(timeouts.cancelGraceMs, DEFAULT_TIMEOUTS.cancelGraceMs)),
   };

@@ -1,8 +1,20 @@
 // DriverService, but for its sessions: those are served by the gRPC door alone (session/).
 import type { ServiceImpl } from '@connectrpc/connect';
-import type { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
-import { addViolation, checkName, DRIVER_NAME, type Found, INSTANCE_ID } from '../core/check-fields.ts';
-import type { Engine } from '../engine/engine.ts';
+import {
+  DrainDeadline,
+  type DrainDriversRequest,
+  type DriverService,
+} from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
+import {
+  addViolation,
+  checkName,
+  DRIVER_NAME,
+  DRIVER_PATTERN,
+  type Found,
+  INSTANCE_ID,
+  INSTANCE_PATTERN,
+} from '../core/check-fields.ts';
+import type { DrainRequest, Engine } from '../engine/engine.ts';
 import { unimplementedError } from './call-error.ts';
 import { encodeDriver } from './encode-run.ts';
 import { encodePageToken } from './page-token.ts';
@@ -36,22 +48,27 @@ export function createDriverService({ drivers }: Engine): ServiceImpl<typeof Dri
       return { driver: encodeDriver(await drivers.get(name, instance)) };
     },
 
-    async drainDrivers({ name, instance, undo, waitTimeout }, { signal }) {
-      const waitMs = decodeRequest((found) => {
-        checkName(found, 'name', name, DRIVER_NAME);
-        if (instance !== '') checkName(found, 'instance', instance, INSTANCE_ID);
-        return decodeWait(found, waitTimeout);
-      });
-      const { drivers: drained, idle } = await drivers.drain(
-        name,
-        instance === '' ? undefined : instance,
-        undo,
-        waitMs,
-        signal,
-      );
-      return { drivers: drained.map(encodeDriver), idle };
+    async drainDrivers(request, { signal }) {
+      const decoded = decodeRequest((found) => decodeDrain(found, request));
+      const { drivers: drained, idle, evicted } = await drivers.drain(decoded, signal);
+      return { drivers: drained.map(encodeDriver), idle, evicted };
     },
   };
+}
+
+function decodeDrain(found: Found, request: DrainDriversRequest): DrainRequest {
+  const { name, undo, waitTimeout, onDeadline } = request;
+  const instance = request.instance === '' ? '*' : request.instance;
+  checkName(found, 'name', name, DRIVER_PATTERN);
+  checkName(found, 'instance', instance, INSTANCE_PATTERN);
+  if (DrainDeadline[onDeadline] === undefined) {
+    addViolation(found, 'on_deadline', `must be RETURN or EVICT; got ${String(onDeadline)}`);
+  } else if (undo && onDeadline !== DrainDeadline.UNSPECIFIED) {
+    addViolation(found, 'on_deadline', 'must not be set with `undo`: nothing is to be waited for');
+  }
+  const waitMs = decodeWait(found, waitTimeout);
+  const wait = waitMs === undefined ? {} : { waitMs };
+  return { name, instance, undo, ...wait, evict: onDeadline === DrainDeadline.EVICT };
 }
 
 function decodeWait(found: Found, wait: Duration | undefined): number | undefined {

@@ -1,9 +1,10 @@
 // Events of a run's ledger as the contract shows them.
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { AttemptState, JobState, LogState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+import type { Asker } from '../core/commands.ts';
 import type { RunEvent } from '../core/events.ts';
 import { formatJobId } from '../core/ids.ts';
 import type { EventView } from '../core/views.ts';
@@ -57,7 +58,12 @@ function encodeKind(event: RunEvent): NonNullable<EventInit['kind']> {
     case 'JobCancelRequested':
       return { case: 'jobCancelRequested', value: { reason: event.reason } };
     case 'AttemptTimedOut':
-      return { case: 'attemptTimedOut', value: {} };
+      return {
+        case: 'attemptTimedOut',
+        value: { silence: event.silenceMs === undefined ? undefined : durationFromMs(event.silenceMs) },
+      };
+    case 'AttemptHeard':
+      return { case: 'attemptHeard', value: { heardTime: timestampFromMs(event.heardMs) } };
     case 'JobKillRequested':
       return { case: 'jobKillRequested', value: {} };
     case 'JobFinished':
@@ -66,5 +72,17 @@ function encodeKind(event: RunEvent): NonNullable<EventInit['kind']> {
       return { case: 'runCancelRequested', value: { reason: event.reason, force: event.force } };
     case 'RunFinished':
       return { case: 'runFinished', value: {} };
+    case 'RunPaused':
+      return { case: 'runPaused', value: askerOf(event) };
+    case 'RunResumed':
+      return { case: 'runResumed', value: askerOf(event) };
+    case 'JobHeld':
+      return { case: 'jobHeld', value: askerOf(event) };
+    case 'JobReleased':
+      return { case: 'jobReleased', value: askerOf(event) };
   }
+}
+
+function askerOf({ reason, actor }: Asker): Asker {
+  return { reason, actor };
 }

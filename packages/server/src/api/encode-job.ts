@@ -9,16 +9,21 @@ import {
   AttemptState,
   FailureClass,
   type FailureSchema,
+  type JobHoldSchema,
   type JobSchema,
   JobState,
+  type JobStopSchema,
   type JobWaitSchema,
   LogState,
   ProgressPhase,
+  StopCause,
+  StopPhase,
   WaitReason,
 } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { LogChannel, type LogChunkSchema, type LogSectionSchema } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import type { Annotation } from '../core/events.ts';
 import { formatAttemptId, formatJobId } from '../core/ids.ts';
+import type { HoldBack, JobWait, StopRequest, TimedWait } from '../core/run-state.ts';
 import type { Failure } from '../core/states.ts';
 import type { AttemptView, JobView, LogChunk, LogSection, Outputs, ProgressView } from '../core/views.ts';
 import { encodeTime } from './encode-run.ts';
@@ -42,6 +47,8 @@ export function encodeJob(job: JobView) {
     startTime: encodeTime(job.startedMs),
     finishTime: encodeTime(job.finishedMs),
     inheritedFrom: job.inheritedFrom ?? '',
+    stop: job.stop && encodeStop(job.stop),
+    hold: job.hold && encodeHold(job.hold),
   } satisfies MessageInitShape<typeof JobSchema>;
 }
 
@@ -66,8 +73,16 @@ export function encodeAttempt(attempt: AttemptView): MessageInitShape<typeof Att
   };
 }
 
-export function encodeWait({ reason, untilMs }: NonNullable<JobView['wait']>): MessageInitShape<typeof JobWaitSchema> {
-  return { reason: WaitReason[reason], untilTime: timestampFromMs(untilMs) };
+export function encodeWait(wait: TimedWait | Pick<JobWait, 'reason'>): MessageInitShape<typeof JobWaitSchema> {
+  return { reason: WaitReason[wait.reason], untilTime: 'untilMs' in wait ? timestampFromMs(wait.untilMs) : undefined };
+}
+
+function encodeHold({ reason, actor, sinceMs }: HoldBack): MessageInitShape<typeof JobHoldSchema> {
+  return { reason, actor, time: timestampFromMs(sinceMs) };
+}
+
+function encodeStop({ cause, phase, reason, sinceMs }: StopRequest): MessageInitShape<typeof JobStopSchema> {
+  return { cause: StopCause[cause], phase: StopPhase[phase], reason, time: timestampFromMs(sinceMs) };
 }
 
 export function encodeFailure({

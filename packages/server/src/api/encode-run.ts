@@ -3,7 +3,8 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs, type Timestamp } from '@bufbuild/protobuf/wkt';
 import { DriverState, type DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import type { PipelineRevisionSchema, PipelineSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import { type RunSchema, RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+import { type RunPauseSchema, type RunSchema, RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+import type { HoldBack } from '../core/run-state.ts';
 import type { DriverView, PipelineView, RevisionView, RunView } from '../core/views.ts';
 import { encodeDefinition } from './definition-codec.ts';
 
@@ -21,6 +22,7 @@ export function encodeRunHeader(run: RunView) {
     seq: BigInt(run.seq),
     rerunOf: run.rerunOf ?? '',
     cancelReason: run.cancelReason ?? '',
+    pause: run.pause && encodePause(run.pause),
     createTime: timestampFromMs(run.createdMs),
     startTime: encodeTime(run.startedMs),
     finishTime: encodeTime(run.finishedMs),
@@ -69,6 +71,10 @@ export function encodeDriver(driver: DriverView): MessageInitShape<typeof Driver
     connectTime: timestampFromMs(driver.connectedMs),
     heartbeatTime: timestampFromMs(driver.heartbeatMs),
   };
+}
+
+function encodePause({ reason, actor, sinceMs }: HoldBack): MessageInitShape<typeof RunPauseSchema> {
+  return { reason, actor, time: timestampFromMs(sinceMs) };
 }
 
 export function encodeTime(ms: number | undefined): Timestamp | undefined {

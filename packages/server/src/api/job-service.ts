@@ -14,6 +14,7 @@ import { decodeJobDefinition, encodeJobDefinition } from './definition-codec.ts'
 import { encodeAttempt, encodeJob, encodeLogChunk, encodeLogSection } from './encode-job.ts';
 import { encodePageToken } from './page-token.ts';
 import {
+  decodeAsker,
   decodeCount,
   decodeJobId,
   decodeNumber,
@@ -75,6 +76,20 @@ export function createJobService({ runs, jobs }: Engine): ServiceImpl<typeof Job
       const key = decodeJobId('job_id', jobId);
       const why = decodeRequest((found) => decodeReason(found, reason));
       return { job: encodeJob(await jobs.cancel(owner, key, why)) };
+    },
+
+    async holdJob(request) {
+      const project = decodeProject(request.project);
+      const key = decodeJobId('job_id', request.jobId);
+      const asker = decodeRequest((found) => decodeAsker(found, request));
+      return { job: encodeJob(await jobs.hold(project, key, asker)) };
+    },
+
+    async releaseJob(request) {
+      const project = decodeProject(request.project);
+      const key = decodeJobId('job_id', request.jobId);
+      const asker = decodeRequest((found) => decodeAsker(found, request));
+      return { job: encodeJob(await jobs.release(project, key, asker)) };
     },
 
     async retryJob(request) {

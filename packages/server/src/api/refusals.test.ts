@@ -7,7 +7,7 @@ import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.
 import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
-import { RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
 import { RefusedError, type RefusalReason } from '../core/refusal.ts';
 import { codeOf } from './call-error.ts';
@@ -88,6 +88,10 @@ const BAD_INPUT: readonly BadInput[] = [
   ['an unspecified state', runs.listRuns, { filter: { states: [0] } }, 'filter.states[0]'],
   ['a long reason', runs.cancelRun, { runId: RUN_ID, reason: 'x'.repeat(1_025) }, 'reason'],
   ['an unknown scope', runs.rerunRun, { runId: RUN_ID, scope: 9 }, 'scope'],
+  ['a rerun from nowhere', runs.rerunRun, { runId: RUN_ID, scope: RerunScope.FROM }, 'from_jobs'],
+  ['a rerun of all from a job', runs.rerunRun, { runId: RUN_ID, fromJobs: ['a'] }, 'from_jobs'],
+  ['a long reason of a pause', runs.pauseRun, { runId: RUN_ID, reason: 'x'.repeat(1_025) }, 'reason'],
+  ['a long actor of a resume', runs.resumeRun, { runId: RUN_ID, actor: 'x'.repeat(257) }, 'actor'],
   ['a negative seq', runs.watchRun, { runId: RUN_ID, afterSeq: -1n }, 'after_seq'],
   ['a foreign cursor', runs.watchRuns, { cursor: 'xyz' }, 'cursor'],
   ['no job', jobs.createJob, {}, 'job.name'],
@@ -98,8 +102,14 @@ const BAD_INPUT: readonly BadInput[] = [
   ['a negative offset', jobs.tailLog, { jobId: JOB_ID, offset: -1n }, 'offset'],
   ['an offset that no log can have', jobs.readLog, { jobId: JOB_ID, offset: 2n ** 60n }, 'offset'],
   ['a negative number of bytes', jobs.readLog, { jobId: JOB_ID, maxBytes: -1 }, 'max_bytes'],
+  ['NUL in the reason of a hold', jobs.holdJob, { jobId: JOB_ID, reason: 'a\0' }, 'reason'],
+  ['a malformed job id of a release', jobs.releaseJob, { jobId: 'x' }, 'job_id'],
   ['no driver name', drivers.getDriver, { instance: 'i' }, 'name'],
   ['a malformed instance', drivers.getDriver, { name: 'shell', instance: 'a b' }, 'instance'],
+  ['a malformed pattern', drivers.drainDrivers, { name: 'shell-?' }, 'name'],
+  ['a malformed pattern of instances', drivers.drainDrivers, { name: '*', instance: 'a b*' }, 'instance'],
+  ['an unknown end of a drain', drivers.drainDrivers, { name: 'shell', onDeadline: 9 }, 'on_deadline'],
+  ['an eviction that is undone', drivers.drainDrivers, { name: 'shell', undo: true, onDeadline: 2 }, 'on_deadline'],
   ['a long wait', drivers.drainDrivers, { name: 'shell', waitTimeout: { seconds: 3_601n } }, 'wait_timeout'],
 ];
 

@@ -3,6 +3,7 @@
 import { durationMs, type Duration } from '@bufbuild/protobuf/wkt';
 import type { Trigger as TriggerMessage } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import { addViolation, checkText, type Found, quote } from '../core/check-fields.ts';
+import type { Asker } from '../core/commands.ts';
 import type { Trigger } from '../core/events.ts';
 import { type JobKey, parseJobId, parseRunId, type RunId } from '../core/ids.ts';
 import { invalidFields, RefusedError } from '../core/refusal.ts';
@@ -11,6 +12,7 @@ import { decodePageToken } from './page-token.ts';
 
 const DEFAULT_PROJECT = 'default';
 const MAX_REASON = 1_024;
+const MAX_ACTOR = 256;
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** Reads a request, then refuses it if anything was found. */
@@ -59,7 +61,7 @@ export function decodePage(
 export function decodeTrigger(found: Found, field: string, trigger: TriggerMessage | undefined): Trigger {
   const { kind = '', actor = '', reference = '' } = trigger ?? {};
   checkText(found, `${field}.kind`, kind, 63);
-  checkText(found, `${field}.actor`, actor, 256);
+  checkText(found, `${field}.actor`, actor, MAX_ACTOR);
   checkText(found, `${field}.reference`, reference, 2_048);
   return { kind: kind === '' ? 'api' : kind, actor, reference };
 }
@@ -68,6 +70,16 @@ export function decodeRequestId(found: Found, requestId: string): { requestId?: 
   if (requestId === '') return {};
   checkText(found, 'request_id', requestId, 128);
   return { requestId };
+}
+
+/** Who asks, and why. */
+export function decodeAsker(
+  found: Found,
+  { reason, actor }: { readonly reason: string; readonly actor: string },
+): Asker {
+  checkText(found, 'reason', reason, MAX_REASON);
+  checkText(found, 'actor', actor, MAX_ACTOR);
+  return { reason, actor };
 }
 
 export function decodeReason(found: Found, reason: string): string {

@@ -5,6 +5,7 @@ import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
 import {
   type BatchCreateRunsItem,
   type BatchCreateRunsResultSchema,
+  type RerunRunRequest,
   RerunScope,
   type RunService,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
@@ -12,7 +13,7 @@ import { addViolation, checkCount, type Found } from '../core/check-fields.ts';
 import type { RunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import { invalidFields, isRefusal, type Refusal } from '../core/refusal.ts';
-import type { Engine, NewRun } from '../engine/engine.ts';
+import type { Engine, NewRun, RerunSource } from '../engine/engine.ts';
 import { codeOf } from './call-error.ts';
 import { decodeRunFilter, decodeRunSpec } from './decode-run.ts';
 import { encodeDefinition } from './definition-codec.ts';
@@ -21,6 +22,7 @@ import { encodeRun, encodeRunHeader } from './encode-run.ts';
 import { encodeVerification } from './encode-verification.ts';
 import { decodePageToken, encodePageToken } from './page-token.ts';
 import {
+  decodeAsker,
   decodeCount,
   decodePage,
   decodeProject,
@@ -31,6 +33,8 @@ import {
   decodeTraceparent,
   decodeTrigger,
 } from './request-fields.ts';
+
+const MAX_FROM_JOBS = 100;
 
 export function createRunService({ runs }: Engine): ServiceImpl<typeof RunService> {
   return {
@@ -81,11 +85,25 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
       return { run: encodeRun(await runs.cancel(owner, id, why, force)) };
     },
 
+    async pauseRun(request) {
+      const project = decodeProject(request.project);
+      const runId = decodeRunId('run_id', request.runId);
+      const asker = decodeRequest((found) => decodeAsker(found, request));
+      return { run: encodeRun(await runs.pause(project, runId, asker)) };
+    },
+
+    async resumeRun(request) {
+      const project = decodeProject(request.project);
+      const runId = decodeRunId('run_id', request.runId);
+      const asker = decodeRequest((found) => decodeAsker(found, request));
+      return { run: encodeRun(await runs.resume(project, runId, asker)) };
+    },
+
     async rerunRun(request) {
       const project = decodeProject(request.project);
       const runId = decodeRunId('run_id', request.runId);
       const { scope, trigger, requestId } = decodeRequest((found) => ({
-        scope: decodeScope(found, request.scope),
+        scope: decodeScope(found, request),
         trigger: decodeTrigger(found, 'trigger', request.trigger),
         ...decodeRequestId(found, request.requestId),
       }));
@@ -146,15 +164,22 @@ function encodeResult(
   };
 }
 
-function decodeScope(found: Found, scope: RerunScope): 'ALL' | 'FAILED' {
+function decodeScope(found: Found, { scope, fromJobs }: Pick<RerunRunRequest, 'scope' | 'fromJobs'>): RerunSource {
+  if (scope !== RerunScope.FROM && fromJobs.length > 0)
+    addViolation(found, 'from_jobs', 'must be empty unless scope is FROM');
   switch (scope) {
     case RerunScope.UNSPECIFIED:
     case RerunScope.ALL:
       return 'ALL';
     case RerunScope.FAILED:
       return 'FAILED';
+    case RerunScope.FROM:
+      if (fromJobs.length === 0)
+        addViolation(found, 'from_jobs', `is required: 1 to ${MAX_FROM_JOBS} names of jobs of the run`);
+      checkCount(found, 'from_jobs', fromJobs.length, MAX_FROM_JOBS);
+      return { from: fromJobs };
   }
   // Another number: enums of the contract are open.
-  addViolation(found, 'scope', `must be ALL or FAILED; got ${String(scope)}`);
+  addViolation(found, 'scope', `must be ALL, FAILED or FROM; got ${String(scope)}`);
   return 'ALL';
 }

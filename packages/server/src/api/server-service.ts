@@ -5,7 +5,10 @@ import type { ServerService } from '@conveyor/protocol/conveyor/v1/server_servic
 import { LIMITS } from '../core/limits.ts';
 import type { Engine } from '../engine/engine.ts';
 
-export function createServerService({ replica, timing }: Engine, version: string): ServiceImpl<typeof ServerService> {
+export function createServerService(
+  { replica, timing, maxLogBytes }: Engine,
+  version: string,
+): ServiceImpl<typeof ServerService> {
   return {
     getServerInfo: () => ({
       version,
@@ -18,7 +21,7 @@ export function createServerService({ replica, timing }: Engine, version: string
         maxSpecBytes: LIMITS.specBytes,
         maxParamsBytes: LIMITS.paramsBytes,
         maxOutputBytes: LIMITS.outputBytes,
-        maxLogBytes: BigInt(LIMITS.logBytes),
+        maxLogBytes: BigInt(maxLogBytes),
         maxSessions: LIMITS.sessions,
         leaseDuration: durationFromMs(timing.leaseMs),
         heartbeatInterval: durationFromMs(timing.heartbeatMs),

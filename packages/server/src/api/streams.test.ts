@@ -78,7 +78,7 @@ describe.each(PROTOCOLS)('over %s', (protocol) => {
     await using doors = await openTestDoors(createTestEngine({ runs: { watch } }));
     const client = createClient(RunService, doors.transports()[protocol]);
     const stream = client.watchRun({ runId: RUN_ID })[Symbol.asyncIterator]();
-    expect((await stream.next()).value?.events).toHaveLength(2);
+    expect((await stream.next()).value?.events).toHaveLength(EVENTS.length);
     expect(await refusalOf(stream.next())).toMatchObject({ code: Code.Internal, reason: 'INTERNAL' });
   });
 

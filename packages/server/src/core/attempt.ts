@@ -5,7 +5,7 @@ import { LIMITS } from './limits.ts';
 import { plannedJob } from './plan.ts';
 import { retryDelayMs } from './retry.ts';
 import { jobOf, liveOf, type LiveAttempt } from './run-state.ts';
-import { concludeJob, type Draft, emit } from './settle.ts';
+import { concludeJob, type Draft, emit, makeReady } from './settle.ts';
 import type { EndedAttemptState, Failure, LogState } from './states.ts';
 
 type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>;
@@ -79,7 +79,7 @@ export function withdraw(draft: Draft, command: CommandOf<'Withdraw'>): Reply {
   } else {
     // Nobody declined it, so no retry is spent.
     emitUnstarted(draft, command.job, 'EXPIRED');
-    emit(draft, { type: 'JobQueued', job: command.job });
+    makeReady(draft, command.job);
   }
   return { type: 'Done' };
 }
@@ -205,8 +205,7 @@ function retryOrFail(draft: Draft, { job: index, random, retryAfterMs }: Ending,
   const { totalMs } = definition.timeouts;
   const totalEnded = totalMs !== undefined && job.readyMs !== undefined && draft.nowMs >= job.readyMs + totalMs;
   if (delayMs === undefined || totalEnded) concludeJob(draft, index, { state: 'FAILED', failure });
-  else if (delayMs === 0) emit(draft, { type: 'JobQueued', job: index });
-  else emit(draft, { type: 'JobWaiting', job: index, reason: 'BACKOFF', untilMs: draft.nowMs + delayMs });
+  else makeReady(draft, index, { reason: 'BACKOFF', untilMs: draft.nowMs + delayMs });
 }
 
 function sealedState(command: CommandOf<'Finish'>, content: AttemptContent): Exclude<LogState, 'OPEN'> {

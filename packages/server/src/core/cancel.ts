@@ -1,31 +1,36 @@
 // Decisions on cancelling: what has not started is cancelled at once, what runs is asked to stop. A result that was committed
-// first stands.
+// first stands. A cancel wins over a pause and a hold.
 import { emitUnstarted } from './attempt.ts';
 import type { Command, Reply } from './commands.ts';
+import { overrule } from './hold-back.ts';
+import { plannedJob } from './plan.ts';
+import { DONE, refuse } from './replies.ts';
 import { assertLoaded, jobOf } from './run-state.ts';
 import { concludeJob, type Draft, emit } from './settle.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
-const DONE: Reply = { type: 'Done' };
-
 export function cancelRun(draft: Draft, command: Extract<Command, { type: 'CancelRun' }>): Reply {
   const { run } = draft;
   if (run.state === 'CANCELLED') return DONE;
-  if (isRunFinished(run.state)) return finished(`the run has already finished: ${run.state}`);
+  if (isRunFinished(run.state)) return refuse('ALREADY_FINISHED', `the run has already finished: ${run.state}`);
   const force = command.force || run.cancel?.force === true;
   if (run.cancel !== undefined && run.cancel.force === force) return DONE;
+  const { jobs } = draft.plan;
+  assertLoaded(
+    draft,
+    jobs.map(({ index }) => index),
+  );
   emit(draft, { type: 'RunCancelRequested', reason: command.reason, force });
-  const stopped = draft.plan.jobs.filter(({ definition }) => force || definition.when !== 'ALWAYS');
-  const indexes = stopped.map(({ index }) => index);
-  assertLoaded(draft, indexes);
-  for (const index of indexes) stopJob(draft, index, command.reason);
+  const goesOn = (index: number): boolean => !force && plannedJob(draft.plan, index).definition.when === 'ALWAYS';
+  for (const { index } of jobs) if (goesOn(index)) overrule(draft, index, command.reason);
+  for (const { index } of jobs) if (!goesOn(index)) stopJob(draft, index, command.reason);
   return DONE;
 }
 
 export function cancelJob(draft: Draft, command: Extract<Command, { type: 'CancelJob' }>): Reply {
   const job = jobOf(draft, command.job);
   if (job.state === 'CANCELLING' || job.state === 'CANCELLED') return DONE;
-  if (isJobFinished(job.state)) return finished(`the job has already finished: ${job.state}`);
+  if (isJobFinished(job.state)) return refuse('ALREADY_FINISHED', `the job has already finished: ${job.state}`);
   // A run of one job is that job: it ends as cancelled, not as failed.
   if (draft.plan.jobs.length === 1) return cancelRun(draft, { type: 'CancelRun', reason: command.reason, force: true });
   stopJob(draft, command.job, command.reason);
@@ -57,8 +62,4 @@ function stopJob(draft: Draft, index: number, reason: string): void {
     case 'CANCELLED':
       return;
   }
-}
-
-function finished(message: string): Reply {
-  return { type: 'Refused', refusal: { refused: 'ALREADY_FINISHED', message } };
 }

@@ -186,6 +186,18 @@ describe('checkDefinition', () => {
       /1 ms to 365 days/,
     ],
     [
+      'a silence timeout below a second',
+      definition([job('a', { timeouts: { silenceMs: 999 } })]),
+      'definition.jobs[0].timeouts.silence_timeout',
+      /1 s to 365 days; got 0.999 s/,
+    ],
+    [
+      'a silence timeout over a year',
+      definition([job('a', { timeouts: { silenceMs: 366 * 86_400_000 } })]),
+      'definition.jobs[0].timeouts.silence_timeout',
+      /1 s to 365 days/,
+    ],
+    [
       'an offer timeout over 10 min',
       definition([job('a', { timeouts: { offerMs: 600_001 } })]),
       'definition.jobs[0].timeouts.offer_timeout',

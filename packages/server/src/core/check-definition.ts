@@ -65,6 +65,7 @@ export interface TimeoutsInput {
   readonly queueMs?: number | undefined;
   readonly offerMs?: number | undefined;
   readonly runMs?: number | undefined;
+  readonly silenceMs?: number | undefined;
   readonly totalMs?: number | undefined;
   readonly cancelGraceMs?: number | undefined;
 }
@@ -175,15 +176,18 @@ function checkRetry(found: Found, field: string, input: RetryInput): RetryPolicy
 function checkTimeouts(found: Found, field: string, input: TimeoutsInput): JobTimeouts {
   const timeout = (name: string, value: number | undefined, max: number, longest: string): number | undefined =>
     checkDuration(found, `${field}.${name}`, value, { min: 1, max, bounds: `1 ms to ${longest}` });
+  const silence = { min: 1_000, max: 365 * DAY_MS, bounds: '1 s to 365 days' };
   const queueMs = timeout('queue_timeout', input.queueMs, 365 * DAY_MS, '365 days');
   const offerMs = timeout('offer_timeout', input.offerMs, HOUR_MS / 6, '10 min');
   const runMs = timeout('run_timeout', input.runMs, 365 * DAY_MS, '365 days');
+  const silenceMs = checkDuration(found, `${field}.silence_timeout`, input.silenceMs, silence);
   const totalMs = timeout('total_timeout', input.totalMs, 365 * DAY_MS, '365 days');
   const cancelGraceMs = timeout('cancel_grace_period', input.cancelGraceMs, HOUR_MS, '1 h');
   return {
     ...(queueMs !== undefined && { queueMs }),
     offerMs: offerMs ?? DEFAULT_TIMEOUTS.offerMs,
     ...(runMs !== undefined && { runMs }),
+    ...(silenceMs !== undefined && { silenceMs }),
     ...(totalMs !== undefined && { totalMs }),
     cancelGraceMs: cancelGraceMs ?? DEFAULT_TIMEOUTS.cancelGraceMs,
   };

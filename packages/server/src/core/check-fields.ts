@@ -32,6 +32,14 @@ export const INSTANCE_ID: NameRule = {
   pattern: /^[A-Za-z0-9._-]{1,128}$/,
   rule: '1 to 128 characters of A-Z a-z 0-9 . _ -',
 };
+export const DRIVER_PATTERN: NameRule = {
+  pattern: /^[a-z*][a-z0-9*-]{0,62}$/,
+  rule: '1 to 63 characters of a-z 0-9 - and *, which stands for any, beginning with a letter or *',
+};
+export const INSTANCE_PATTERN: NameRule = {
+  pattern: /^[A-Za-z0-9._*-]{1,128}$/,
+  rule: '1 to 128 characters of A-Z a-z 0-9 . _ - and *, which stands for any',
+};
 export const OUTPUT_KEY: NameRule = INSTANCE_ID;
 const LABEL_KEY: NameRule = {
   pattern: /^[A-Za-z0-9._/-]{1,128}$/,

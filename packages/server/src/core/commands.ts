@@ -16,6 +16,8 @@ export interface AttemptContent {
   readonly result?: string;
   /** How many annotations it has. */
   readonly annotations: number;
+  /** When it was last heard of; undefined: not since it started. */
+  readonly heardMs?: number;
 }
 
 export interface AttemptRef {
@@ -23,6 +25,12 @@ export interface AttemptRef {
   readonly attempt: number;
   /** The row number of the driver instance that speaks. */
   readonly instance: number;
+}
+
+/** Who asks, and why, in the words of the platform. */
+export interface Asker {
+  readonly reason: string;
+  readonly actor: string;
 }
 
 export type Command =
@@ -76,9 +84,15 @@ export type Command =
   | { readonly type: 'CancelRun'; readonly reason: string; readonly force: boolean }
   | { readonly type: 'CancelJob'; readonly job: number; readonly reason: string }
   | { readonly type: 'ReleaseBackoff'; readonly job: number }
+  | ({ readonly type: 'PauseRun' } & Asker)
+  | ({ readonly type: 'ResumeRun' } & Asker)
+  | ({ readonly type: 'HoldJob'; readonly job: number } & Asker)
+  | ({ readonly type: 'ReleaseJob'; readonly job: number } & Asker)
   | {
       readonly type: 'Timer';
       readonly job: number;
+      /** The newest version of events that every live replica knows. */
+      readonly eventVersion: number;
       readonly random: number;
       readonly content: AttemptContent | undefined;
     };

@@ -6,6 +6,7 @@ import { DEFAULT_RETRY, DEFAULT_TIMEOUTS } from './definition.ts';
 import type { RunEvent } from './events.ts';
 import { isJobFinished } from './states.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
+import { timerOf } from './testing/driver.ts';
 import { openLedger, type SimulatedLedger, type Step, submit } from './testing/simulated-ledger.ts';
 
 const SUBJECT = 1;
@@ -28,6 +29,7 @@ const definition = definitionOf(
 const create: Command = { type: 'Create', trigger: { kind: 'api', actor: '', reference: '' } };
 const result = { failureClass: 'WORKLOAD', message: 'done', logSize: 0, logCrc32c: 0, logLost: false } as const;
 const unknown = { random: 0, content: undefined };
+const asker = { reason: 'not now', actor: 'ada' };
 
 function offerOf(job: number): Command {
   return { type: 'Offer', job, instance: INSTANCE, instanceId: 'runner' };
@@ -62,8 +64,12 @@ const COMMANDS = {
   'cancel the run': { type: 'CancelRun', reason: 'no', force: false },
   'cancel the run by force': { type: 'CancelRun', reason: 'no', force: true },
   'release the backoff': { type: 'ReleaseBackoff', job: SUBJECT },
-  'fire timers in time': { type: 'Timer', job: SUBJECT, ...unknown },
-  'fire timers late': { type: 'Timer', job: SUBJECT, ...unknown },
+  'pause the run': { type: 'PauseRun', ...asker },
+  'resume the run': { type: 'ResumeRun', ...asker },
+  'hold the job': { type: 'HoldJob', job: SUBJECT, ...asker },
+  'release the job': { type: 'ReleaseJob', job: SUBJECT, ...asker },
+  'fire timers in time': timerOf(SUBJECT),
+  'fire timers late': timerOf(SUBJECT),
 } as const satisfies Record<string, Command>;
 
 type CommandName = keyof typeof COMMANDS;
@@ -83,6 +89,13 @@ const SITUATIONS = {
   CANCELLING: [...READY, offer, accept, COMMANDS['cancel the job']],
   'CANCELLING, to be killed': [...READY, offer, accept, COMMANDS['cancel the job'], 'fire timers late'],
   WAITING: [...READY, offer, accept, COMMANDS['finish badly']],
+  'BLOCKED, held': [create, COMMANDS['hold the job']],
+  'BLOCKED while paused': [create, COMMANDS['pause the run']],
+  'WAITING, held': [...READY, COMMANDS['hold the job']],
+  'WAITING while paused': [...READY, COMMANDS['pause the run']],
+  'WAITING for a retry, held': [...READY, offer, accept, COMMANDS['finish badly'], COMMANDS['hold the job']],
+  'RUNNING, held': [...READY, offer, accept, COMMANDS['hold the job']],
+  'RUNNING while paused': [...READY, offer, accept, COMMANDS['pause the run']],
   SUCCEEDED: [...READY, offer, accept, COMMANDS['finish well']],
   FAILED: [...READY, offer, COMMANDS['reject as invalid']],
   SKIPPED: [...NEEDED, finishOf({ ...HOLDER, job: 0 }, 'FAILED')],
@@ -101,21 +114,25 @@ const TABLE: Readonly<Record<CommandName, Partial<Record<Situation, string>> & {
     'RUNNING too long, to be killed': 'Done',
     CANCELLING: 'Done',
     'CANCELLING, to be killed': 'Done',
+    'RUNNING, held': 'Done',
+    'RUNNING while paused': 'Done',
     otherwise: 'Stale',
   },
-  reject: { OFFERED: 'Done: AttemptEnded REJECTED, JobWaiting -> WAITING', otherwise: 'Stale' },
+  reject: { OFFERED: 'Done: AttemptEnded REJECTED, JobWaiting BACKOFF -> WAITING', otherwise: 'Stale' },
   'reject as invalid': {
     OFFERED: 'Done: AttemptEnded REJECTED, JobFinished FAILED, after JobFinished SKIPPED -> FAILED',
     otherwise: 'Stale',
   },
   withdraw: { OFFERED: 'Done: AttemptEnded EXPIRED, JobQueued -> QUEUED', otherwise: 'Stale' },
-  expire: { OFFERED: 'Done: AttemptEnded EXPIRED, JobWaiting -> WAITING', otherwise: 'Stale' },
+  expire: { OFFERED: 'Done: AttemptEnded EXPIRED, JobWaiting BACKOFF -> WAITING', otherwise: 'Stale' },
   adopt: {
     RUNNING: 'Done: AttemptAdopted -> RUNNING',
     'RUNNING too long': 'Done: AttemptAdopted -> RUNNING',
     'RUNNING too long, to be killed': 'Done: AttemptAdopted -> RUNNING',
     CANCELLING: 'Done: AttemptAdopted -> CANCELLING',
     'CANCELLING, to be killed': 'Done: AttemptAdopted -> CANCELLING',
+    'RUNNING, held': 'Done: AttemptAdopted -> RUNNING',
+    'RUNNING while paused': 'Done: AttemptAdopted -> RUNNING',
     otherwise: 'Stale',
   },
   annotate: {
@@ -124,6 +141,8 @@ const TABLE: Readonly<Record<CommandName, Partial<Record<Situation, string>> & {
     'RUNNING too long, to be killed': 'Done: AttemptAnnotated -> RUNNING',
     CANCELLING: 'Done: AttemptAnnotated -> CANCELLING',
     'CANCELLING, to be killed': 'Done: AttemptAnnotated -> CANCELLING',
+    'RUNNING, held': 'Done: AttemptAnnotated -> RUNNING',
+    'RUNNING while paused': 'Done: AttemptAnnotated -> RUNNING',
     otherwise: 'Stale',
   },
   'finish well': {
@@ -136,10 +155,13 @@ const TABLE: Readonly<Record<CommandName, Partial<Record<Situation, string>> & {
       'Finished: AttemptEnded SUCCEEDED, JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
     // It is this very result that was accepted.
     SUCCEEDED: 'Finished',
+    'RUNNING, held': 'Finished: AttemptEnded SUCCEEDED, JobFinished SUCCEEDED, after JobQueued -> SUCCEEDED',
+    'RUNNING while paused':
+      'Finished: AttemptEnded SUCCEEDED, JobFinished SUCCEEDED, after JobWaiting PAUSED -> SUCCEEDED',
     otherwise: 'Stale',
   },
   'finish badly': {
-    RUNNING: 'Finished: AttemptEnded FAILED, JobWaiting -> WAITING',
+    RUNNING: 'Finished: AttemptEnded FAILED, JobWaiting BACKOFF -> WAITING',
     'RUNNING too long': 'Finished: AttemptEnded TIMED_OUT, JobFinished FAILED, after JobFinished SKIPPED -> FAILED',
     'RUNNING too long, to be killed':
       'Finished: AttemptEnded TIMED_OUT, JobFinished FAILED, after JobFinished SKIPPED -> FAILED',
@@ -148,6 +170,9 @@ const TABLE: Readonly<Record<CommandName, Partial<Record<Situation, string>> & {
       'Finished: AttemptEnded FAILED, JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
     // It is this very result that was accepted.
     WAITING: 'Finished',
+    'WAITING for a retry, held': 'Finished',
+    'RUNNING, held': 'Finished: AttemptEnded FAILED, JobWaiting HELD -> WAITING',
+    'RUNNING while paused': 'Finished: AttemptEnded FAILED, JobWaiting PAUSED -> WAITING',
     otherwise: 'Stale',
   },
   'finish stopped': {
@@ -159,18 +184,22 @@ const TABLE: Readonly<Record<CommandName, Partial<Record<Situation, string>> & {
     CANCELLING: 'Finished: AttemptEnded CANCELLED, JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
     'CANCELLING, to be killed':
       'Finished: AttemptEnded CANCELLED, JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
+    'RUNNING, held': 'Finished: AttemptEnded FAILED, JobFinished FAILED, after JobFinished SKIPPED -> FAILED',
+    'RUNNING while paused': 'Finished: AttemptEnded FAILED, JobFinished FAILED, after JobFinished SKIPPED -> FAILED',
     otherwise: 'Stale',
   },
   lose: {
     // Nothing ran: the offer goes elsewhere, and no retry is spent.
     OFFERED: 'Done: AttemptEnded EXPIRED, JobQueued -> QUEUED',
-    RUNNING: 'Done: AttemptEnded LOST, JobWaiting -> WAITING',
+    RUNNING: 'Done: AttemptEnded LOST, JobWaiting BACKOFF -> WAITING',
     'RUNNING too long': 'Done: AttemptEnded TIMED_OUT, JobFinished FAILED, after JobFinished SKIPPED -> FAILED',
     'RUNNING too long, to be killed':
       'Done: AttemptEnded TIMED_OUT, JobFinished FAILED, after JobFinished SKIPPED -> FAILED',
     CANCELLING: 'Done: AttemptEnded LOST, JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
     'CANCELLING, to be killed':
       'Done: AttemptEnded LOST, JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
+    'RUNNING, held': 'Done: AttemptEnded LOST, JobWaiting HELD -> WAITING',
+    'RUNNING while paused': 'Done: AttemptEnded LOST, JobWaiting PAUSED -> WAITING',
     otherwise: 'Stale',
   },
   'lose as invalid': {
@@ -182,6 +211,8 @@ const TABLE: Readonly<Record<CommandName, Partial<Record<Situation, string>> & {
     CANCELLING: 'Done: AttemptEnded FAILED, JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
     'CANCELLING, to be killed':
       'Done: AttemptEnded FAILED, JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
+    'RUNNING, held': 'Done: AttemptEnded FAILED, JobFinished FAILED, after JobFinished SKIPPED -> FAILED',
+    'RUNNING while paused': 'Done: AttemptEnded FAILED, JobFinished FAILED, after JobFinished SKIPPED -> FAILED',
     otherwise: 'Stale',
   },
   'cancel the job': {
@@ -196,6 +227,13 @@ const TABLE: Readonly<Record<CommandName, Partial<Record<Situation, string>> & {
     SUCCEEDED: 'ALREADY_FINISHED',
     FAILED: 'ALREADY_FINISHED',
     SKIPPED: 'ALREADY_FINISHED',
+    'BLOCKED, held': 'Done: JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
+    'BLOCKED while paused': 'Done: JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
+    'WAITING, held': 'Done: JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
+    'WAITING while paused': 'Done: JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
+    'WAITING for a retry, held': 'Done: JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
+    'RUNNING, held': 'Done: JobCancelRequested -> CANCELLING',
+    'RUNNING while paused': 'Done: JobCancelRequested -> CANCELLING',
     otherwise: 'Done',
   },
   'cancel the run': {
@@ -214,6 +252,18 @@ const TABLE: Readonly<Record<CommandName, Partial<Record<Situation, string>> & {
     SUCCEEDED: 'Done: RunCancelRequested, after JobFinished CANCELLED -> SUCCEEDED',
     FAILED: 'Done: RunCancelRequested -> FAILED',
     SKIPPED: 'Done: RunCancelRequested -> SKIPPED',
+    'BLOCKED, held':
+      'Done: RunCancelRequested, first JobFinished CANCELLED, JobFinished CANCELLED, after JobFinished CANCELLED -> CANCELLED',
+    'BLOCKED while paused':
+      'Done: RunCancelRequested, aside JobQueued, first JobFinished CANCELLED, JobFinished CANCELLED, after JobFinished CANCELLED -> CANCELLED',
+    'WAITING, held': 'Done: RunCancelRequested, JobFinished CANCELLED, after JobFinished CANCELLED -> CANCELLED',
+    'WAITING while paused':
+      'Done: RunCancelRequested, aside JobQueued, JobFinished CANCELLED, after JobFinished CANCELLED -> CANCELLED',
+    'WAITING for a retry, held':
+      'Done: RunCancelRequested, JobFinished CANCELLED, after JobFinished CANCELLED -> CANCELLED',
+    'RUNNING, held': 'Done: RunCancelRequested, JobCancelRequested, after JobFinished CANCELLED -> CANCELLING',
+    'RUNNING while paused':
+      'Done: RunCancelRequested, aside JobQueued, JobCancelRequested, after JobFinished CANCELLED -> CANCELLING',
     otherwise: 'Done: RunCancelRequested -> CANCELLED',
   },
   'cancel the run by force': {
@@ -238,9 +288,83 @@ const TABLE: Readonly<Record<CommandName, Partial<Record<Situation, string>> & {
       'Done: RunCancelRequested, after JobFinished CANCELLED, aside JobFinished CANCELLED, RunFinished CANCELLED -> SUCCEEDED',
     FAILED: 'Done: RunCancelRequested, aside JobFinished CANCELLED, RunFinished CANCELLED -> FAILED',
     SKIPPED: 'Done: RunCancelRequested, aside JobFinished CANCELLED, RunFinished CANCELLED -> SKIPPED',
+    'BLOCKED, held':
+      'Done: RunCancelRequested, first JobFinished CANCELLED, JobFinished CANCELLED, after JobFinished CANCELLED, aside JobFinished CANCELLED, RunFinished CANCELLED -> CANCELLED',
+    'BLOCKED while paused':
+      'Done: RunCancelRequested, first JobFinished CANCELLED, JobFinished CANCELLED, after JobFinished CANCELLED, aside JobFinished CANCELLED, RunFinished CANCELLED -> CANCELLED',
+    'WAITING, held':
+      'Done: RunCancelRequested, JobFinished CANCELLED, after JobFinished CANCELLED, aside JobFinished CANCELLED, RunFinished CANCELLED -> CANCELLED',
+    'WAITING while paused':
+      'Done: RunCancelRequested, JobFinished CANCELLED, after JobFinished CANCELLED, aside JobFinished CANCELLED, RunFinished CANCELLED -> CANCELLED',
+    'WAITING for a retry, held':
+      'Done: RunCancelRequested, JobFinished CANCELLED, after JobFinished CANCELLED, aside JobFinished CANCELLED, RunFinished CANCELLED -> CANCELLED',
+    'RUNNING, held':
+      'Done: RunCancelRequested, JobCancelRequested, after JobFinished CANCELLED, aside JobFinished CANCELLED -> CANCELLING',
+    'RUNNING while paused':
+      'Done: RunCancelRequested, JobCancelRequested, after JobFinished CANCELLED, aside JobFinished CANCELLED -> CANCELLING',
     otherwise: 'Done: RunCancelRequested, aside JobFinished CANCELLED, RunFinished CANCELLED -> CANCELLED',
   },
-  'release the backoff': { WAITING: 'Done: JobQueued -> QUEUED', otherwise: 'Done' },
+  'release the backoff': {
+    WAITING: 'Done: JobQueued -> QUEUED',
+    'WAITING for a retry, held': 'Done: JobWaiting HELD -> WAITING',
+    otherwise: 'Done',
+  },
+  'pause the run': {
+    BLOCKED: 'Done: RunPaused, first JobWaiting PAUSED, aside JobWaiting PAUSED -> BLOCKED',
+    QUEUED: 'Done: RunPaused, JobWaiting PAUSED, aside JobWaiting PAUSED -> WAITING',
+    OFFERED: 'Done: RunPaused, AttemptEnded EXPIRED, JobWaiting PAUSED, aside JobWaiting PAUSED -> WAITING',
+    RUNNING: 'Done: RunPaused, aside JobWaiting PAUSED -> RUNNING',
+    'RUNNING too long': 'Done: RunPaused, aside JobWaiting PAUSED -> RUNNING',
+    'RUNNING too long, to be killed': 'Done: RunPaused, aside JobWaiting PAUSED -> RUNNING',
+    CANCELLING: 'Done: RunPaused, aside JobWaiting PAUSED -> CANCELLING',
+    'CANCELLING, to be killed': 'Done: RunPaused, aside JobWaiting PAUSED -> CANCELLING',
+    WAITING: 'Done: RunPaused, JobWaiting PAUSED, aside JobWaiting PAUSED -> WAITING',
+    'BLOCKED, held': 'Done: RunPaused, first JobWaiting PAUSED, aside JobWaiting PAUSED -> BLOCKED',
+    'WAITING, held': 'Done: RunPaused, aside JobWaiting PAUSED -> WAITING',
+    'WAITING for a retry, held': 'Done: RunPaused, aside JobWaiting PAUSED -> WAITING',
+    'RUNNING, held': 'Done: RunPaused, aside JobWaiting PAUSED -> RUNNING',
+    SUCCEEDED: 'Done: RunPaused, after JobWaiting PAUSED, aside JobWaiting PAUSED -> SUCCEEDED',
+    FAILED: 'Done: RunPaused, aside JobWaiting PAUSED -> FAILED',
+    SKIPPED: 'Done: RunPaused, aside JobWaiting PAUSED -> SKIPPED',
+    CANCELLED: 'Done: RunPaused, aside JobWaiting PAUSED -> CANCELLED',
+    otherwise: 'Done',
+  },
+  'resume the run': {
+    'BLOCKED while paused': 'Done: RunResumed, first JobQueued, aside JobQueued -> BLOCKED',
+    'WAITING while paused': 'Done: RunResumed, JobQueued, aside JobQueued -> QUEUED',
+    'RUNNING while paused': 'Done: RunResumed, aside JobQueued -> RUNNING',
+    otherwise: 'Done',
+  },
+  'hold the job': {
+    BLOCKED: 'Done: JobHeld -> BLOCKED',
+    QUEUED: 'Done: JobHeld, JobWaiting HELD -> WAITING',
+    OFFERED: 'Done: JobHeld, AttemptEnded EXPIRED, JobWaiting HELD -> WAITING',
+    RUNNING: 'Done: JobHeld -> RUNNING',
+    'RUNNING too long': 'Done: JobHeld -> RUNNING',
+    'RUNNING too long, to be killed': 'Done: JobHeld -> RUNNING',
+    CANCELLING: 'CANCEL_REQUESTED',
+    'CANCELLING, to be killed': 'CANCEL_REQUESTED',
+    WAITING: 'Done: JobHeld, JobWaiting HELD -> WAITING',
+    'BLOCKED while paused': 'Done: JobHeld -> BLOCKED',
+    'WAITING while paused': 'Done: JobHeld, JobWaiting HELD -> WAITING',
+    'RUNNING while paused': 'Done: JobHeld -> RUNNING',
+    SUCCEEDED: 'ALREADY_FINISHED',
+    FAILED: 'ALREADY_FINISHED',
+    SKIPPED: 'ALREADY_FINISHED',
+    CANCELLED: 'ALREADY_FINISHED',
+    otherwise: 'Done',
+  },
+  'release the job': {
+    'BLOCKED, held': 'Done: JobReleased -> BLOCKED',
+    'WAITING, held': 'Done: JobReleased, JobQueued -> QUEUED',
+    'WAITING for a retry, held': 'Done: JobReleased, JobWaiting BACKOFF -> WAITING',
+    'RUNNING, held': 'Done: JobReleased -> RUNNING',
+    SUCCEEDED: 'ALREADY_FINISHED',
+    FAILED: 'ALREADY_FINISHED',
+    SKIPPED: 'ALREADY_FINISHED',
+    CANCELLED: 'ALREADY_FINISHED',
+    otherwise: 'Done',
+  },
   'fire timers in time': { otherwise: 'Done' },
   'fire timers late': {
     QUEUED: 'Done: JobFinished FAILED, after JobFinished SKIPPED -> FAILED',
@@ -252,6 +376,8 @@ const TABLE: Readonly<Record<CommandName, Partial<Record<Situation, string>> & {
     CANCELLING: 'Done: JobKillRequested -> CANCELLING',
     'CANCELLING, to be killed':
       'Done: AttemptEnded CANCELLED, JobFinished CANCELLED, after JobFinished SKIPPED -> CANCELLED',
+    'RUNNING, held': 'Done: AttemptTimedOut -> RUNNING',
+    'RUNNING while paused': 'Done: AttemptTimedOut -> RUNNING',
     otherwise: 'Done',
   },
 };
@@ -281,7 +407,8 @@ function told({ decision }: Step): string {
 
 function toldEvent(event: RunEvent): string {
   const job = 'job' in event && event.job !== SUBJECT ? `${NAMES[event.job]} ` : '';
-  return `${job}${event.type}${'state' in event ? ` ${event.state}` : ''}`;
+  const how = event.type === 'JobWaiting' ? event.reason : 'state' in event ? event.state : '';
+  return `${job}${event.type} ${how}`.trimEnd();
 }
 
 const situations = Object.keys(SITUATIONS) as Situation[];

@@ -4,9 +4,10 @@ import { cancelJob, cancelRun } from './cancel.ts';
 import type { Command, Reply } from './commands.ts';
 import { accept, adopt, annotate, finish, lose, offer, reject, withdraw } from './attempt.ts';
 import type { RunEvent } from './events.ts';
+import { holdJob, pauseRun, releaseBackoff, releaseJob, resumeRun } from './hold-back.ts';
 import { type RunSlice } from './run-state.ts';
 import { beginDraft, type Draft, emit, type EventMark, settleBlocked, settleDependants, settleRun } from './settle.ts';
-import { fireTimers, releaseBackoff } from './timer.ts';
+import { fireTimers } from './timer.ts';
 
 export interface Decision {
   readonly reply: Reply;
@@ -57,6 +58,14 @@ function apply(draft: Draft, command: Command): Reply {
       return cancelJob(draft, command);
     case 'ReleaseBackoff':
       return releaseBackoff(draft, command.job);
+    case 'PauseRun':
+      return pauseRun(draft, command);
+    case 'ResumeRun':
+      return resumeRun(draft, command);
+    case 'HoldJob':
+      return holdJob(draft, command);
+    case 'ReleaseJob':
+      return releaseJob(draft, command);
     case 'Timer':
       return fireTimers(draft, command);
   }

@@ -40,6 +40,8 @@ export interface JobTimeouts {
   readonly queueMs?: number;
   readonly offerMs: number;
   readonly runMs?: number;
+  /** How long a running attempt may go without being heard of. */
+  readonly silenceMs?: number;
   readonly totalMs?: number;
   readonly cancelGraceMs: number;
 }

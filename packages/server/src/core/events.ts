@@ -1,10 +1,8 @@
 // The events of a run's ledger. Together they are the truth: evolve() rebuilds the run, its jobs and attempts from them. Ids,
 // jitter and times were decided when an event was made and are recorded in it, so evolve needs nothing else.
 import type { JsonObject } from './json.ts';
-import type { EndedAttemptState, Failure, FinishedJobState, FinishedRunState, LogState, WaitReason } from './states.ts';
-
-/** The version of the shapes below that new events are written with; older ones are upcast on read. */
-export const EVENT_VERSION = 1;
+import type { TimedWait } from './run-state.ts';
+import type { EndedAttemptState, Failure, FinishedJobState, FinishedRunState, LogState } from './states.ts';
 
 export interface Trigger {
   readonly kind: string;
@@ -39,7 +37,15 @@ export type RunEvent =
       readonly inherited?: readonly InheritedJob[];
     }
   | { readonly type: 'JobQueued'; readonly job: number }
-  | { readonly type: 'JobWaiting'; readonly job: number; readonly reason: WaitReason; readonly untilMs: number }
+  | ({ readonly type: 'JobWaiting'; readonly job: number } & TimedWait)
+  | {
+      readonly type: 'JobWaiting';
+      readonly job: number;
+      /** Until its run is resumed, or it is released. */
+      readonly reason: 'PAUSED' | 'HELD';
+      /** What is still to be waited for after that. */
+      readonly behind?: TimedWait;
+    }
   | {
       readonly type: 'AttemptOffered';
       readonly job: number;
@@ -68,7 +74,15 @@ export type RunEvent =
       readonly annotation: Annotation;
     }
   | { readonly type: 'JobCancelRequested'; readonly job: number; readonly reason: string }
-  | { readonly type: 'AttemptTimedOut'; readonly job: number; readonly attempt: number }
+  | {
+      readonly type: 'AttemptTimedOut';
+      readonly job: number;
+      readonly attempt: number;
+      /** The silence timeout, when it was that. */
+      readonly silenceMs?: number;
+    }
+  /** The silence timeout has passed, but the attempt was heard of in it: it counts from then. */
+  | { readonly type: 'AttemptHeard'; readonly job: number; readonly attempt: number; readonly heardMs: number }
   | { readonly type: 'JobKillRequested'; readonly job: number }
   | {
       readonly type: 'JobFinished';
@@ -77,7 +91,15 @@ export type RunEvent =
       readonly failure?: Failure;
       readonly failureAllowed?: boolean;
     }
+  /** Ends a pause, too. */
   | { readonly type: 'RunCancelRequested'; readonly reason: string; readonly force: boolean }
+  | { readonly type: 'RunPaused' | 'RunResumed'; readonly reason: string; readonly actor: string }
+  | {
+      readonly type: 'JobHeld' | 'JobReleased';
+      readonly job: number;
+      readonly reason: string;
+      readonly actor: string;
+    }
   | { readonly type: 'RunFinished'; readonly state: FinishedRunState };
 
 export type RunEventType = RunEvent['type'];

@@ -25,6 +25,7 @@ import {
   type RunState,
 } from './states.ts';
 import type { JobCounts } from './views.ts';
+import { queuedSince, waitOf } from './waits.ts';
 
 const NO_JOBS: JobCounts = { total: 0, open: 0, succeeded: 0, failed: 0, failureAllowed: 0, skipped: 0, cancelled: 0 };
 
@@ -50,10 +51,18 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
     case 'RunCreated':
       createJobs(slice, event, nowMs);
       return;
+    case 'RunPaused':
+      slice.run = { ...slice.run, pause: { reason: event.reason, actor: event.actor, sinceMs: nowMs } };
+      return;
+    case 'RunResumed':
+      slice.run = withoutPause(slice.run);
+      return;
     case 'RunCancelRequested':
+      slice.run = withoutPause(slice.run);
       moveRun(slice, 'CANCELLING', { cancel: { reason: event.reason, force: event.force } });
       return;
     case 'RunFinished':
+      slice.run = withoutPause(slice.run);
       moveRun(slice, event.state, { finishedMs: nowMs });
       return;
     case 'JobFinished':
@@ -63,17 +72,24 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
       setJob(slice, event.job, (job) => ({
         ...baseOf(job),
         readyMs: job.readyMs ?? nowMs,
-        queuedMs: job.queuedMs ?? nowMs,
+        queuedMs: queuedSince(job, nowMs) ?? nowMs,
         state: 'QUEUED',
       }));
       return;
     case 'JobWaiting':
+      setJob(slice, event.job, (job) => {
+        const { queuedMs: _before, ...base } = baseOf(job);
+        return { ...base, readyMs: job.readyMs ?? nowMs, state: 'WAITING', ...waitOf(job, event, nowMs) };
+      });
+      return;
+    case 'JobHeld':
       setJob(slice, event.job, (job) => ({
-        ...baseOf(job),
-        readyMs: job.readyMs ?? nowMs,
-        state: 'WAITING',
-        wait: { reason: event.reason, untilMs: event.untilMs },
+        ...job,
+        hold: { reason: event.reason, actor: event.actor, sinceMs: nowMs },
       }));
+      return;
+    case 'JobReleased':
+      setJob(slice, event.job, withoutHold);
       return;
     case 'AttemptOffered':
       setJob(slice, event.job, (job) => {
@@ -94,14 +110,18 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
       return;
     case 'AttemptTimedOut':
       setJob(slice, event.job, (job) =>
-        withStop(job, { cause: 'TIMEOUT', phase: 'SOFT', sinceMs: nowMs, reason: 'its time limit ran out' }),
+        withStop(job, { cause: 'TIMEOUT', phase: 'SOFT', sinceMs: nowMs, reason: whyTimedOut(event) }),
       );
+      return;
+    case 'AttemptHeard':
+      liveAttempt(jobOf(slice, event.job), event);
+      setJob(slice, event.job, (job) => withLive(job, { heardMs: event.heardMs }));
       return;
     case 'JobCancelRequested':
       setJob(slice, event.job, (job) => {
         const stop: StopRequest = { cause: 'CANCEL', phase: 'SOFT', sinceMs: nowMs, reason: event.reason };
         // An attempt that is being stopped already gets no more time by a cancel.
-        return { ...withStop(job, liveOf(job)?.stop ?? stop), state: 'CANCELLING' };
+        return { ...withStop(withoutHold(job), liveOf(job)?.stop ?? stop), state: 'CANCELLING' };
       });
       return;
     case 'JobKillRequested':
@@ -149,7 +169,7 @@ function createJobs(slice: Evolving, event: Extract<RunEvent, { type: 'RunCreate
 
 function finishJob(slice: Evolving, event: Extract<RunEvent, { type: 'JobFinished' }>, nowMs: number): void {
   setJob(slice, event.job, (job) => {
-    const { queuedMs: _waited, ...base } = baseOf(job);
+    const { queuedMs: _waited, hold: _held, ...base } = baseOf(job);
     return {
       ...base,
       state: event.state,
@@ -191,6 +211,18 @@ function countFinished(counts: JobCounts, state: FinishedJobState, failureAllowe
   }
 }
 
+function withoutPause({ pause: _ended, ...run }: RunHeader): RunHeader {
+  return run;
+}
+
+function withoutHold({ hold: _ended, ...job }: JobRecord): JobRecord {
+  return job;
+}
+
+function whyTimedOut({ silenceMs }: Extract<RunEvent, { type: 'AttemptTimedOut' }>): string {
+  return silenceMs === undefined ? 'its time limit ran out' : `nothing was heard of it for ${silenceMs / 1_000} s`;
+}
+
 interface AttemptEvent {
   readonly type: RunEvent['type'];
   readonly attempt: number;
@@ -228,6 +260,7 @@ function baseOf(job: JobRecord): JobBase {
     ...(job.readyMs !== undefined && { readyMs: job.readyMs }),
     ...(job.queuedMs !== undefined && { queuedMs: job.queuedMs }),
     ...(job.startedMs !== undefined && { startedMs: job.startedMs }),
+    ...(job.hold !== undefined && { hold: job.hold }),
   };
 }
 
@@ -240,8 +273,12 @@ function liveAttempt(job: JobRecord, event: AttemptEvent): LiveAttempt {
 }
 
 function withStop(job: JobRecord, stop: StopRequest): JobRecord & { live: LiveAttempt } {
-  if (!('live' in job)) throw new Error(`a job that is ${job.state} has nothing to stop`);
-  return { ...job, live: { ...job.live, stop } };
+  return withLive(job, { stop });
+}
+
+function withLive(job: JobRecord, change: Partial<LiveAttempt>): JobRecord & { live: LiveAttempt } {
+  if (!('live' in job)) throw new Error(`a job that is ${job.state} has no attempt in hand`);
+  return { ...job, live: { ...job.live, ...change } };
 }
 
 function setJob(slice: Evolving, index: number, change: (job: JobRecord) => JobRecord): void {

@@ -81,6 +81,7 @@ export interface Offer {
   readonly params: JsonObject;
   readonly offerTimeoutMs: number;
   readonly runTimeoutMs?: number;
+  readonly silenceTimeoutMs?: number;
   readonly cancelGraceMs: number;
   readonly onLeaseDoubt: LeaseDoubt;
   readonly traceparent: string;
@@ -95,6 +96,8 @@ export interface Start {
   readonly logOffset: number;
   /** Of these bytes. */
   readonly logCrc32c: number;
+  /** How many it has. */
+  readonly annotations: number;
 }
 
 export type Verdict =
@@ -109,6 +112,8 @@ export interface Orphan {
   readonly logOffset: number;
   /** Of these bytes. */
   readonly logCrc32c: number;
+  /** How many it has. */
+  readonly annotations: number;
   /** How long it has run already, by the database's clock. */
   readonly ranMs: number;
   readonly cancel?: CancelPhase;

@@ -129,6 +129,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       }
       case 'AttemptAdopted':
       case 'AttemptTimedOut':
+      case 'AttemptHeard':
         return;
     }
   }

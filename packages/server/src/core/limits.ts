@@ -24,6 +24,7 @@ export const LIMITS = {
   messageBytes: 4_096,
   labels: 64,
   batchItems: 1_000,
+  /** Unless the control plane is started with another one. */
   logBytes: 1_073_741_824,
   logFrameBytes: 524_288,
   /** Unacknowledged log bytes of one attempt, and of one session. */
@@ -38,6 +39,8 @@ export const LIMITS = {
   slots: 10_000,
   heldAttempts: 10_000,
   sessions: 20_000,
+  /** Frames of one session that wait for the database before they can be answered; beyond, it ends. */
+  pendingFrames: 40_000,
   /** Commands that wait for a flush, over all lanes; more are refused. */
   pendingCommands: 100_000,
   /** Definitions, params and labels of new runs that wait for a flush, as JSON, roughly; more are refused. */

@@ -64,6 +64,40 @@ const faults: Faults = {
     })),
   ],
 
+  // Pauses and holds.
+  'acknowledges a pause and goes on': [
+    /a run is paused once that is acknowledged/,
+    misled((command) => (command.type === 'PauseRun' ? { type: 'ReleaseBackoff', job: 0 } : command)),
+  ],
+  'acknowledges a resumption and stays paused': [
+    /a run goes on once that is acknowledged/,
+    misled((command) => (command.type === 'ResumeRun' ? { type: 'ReleaseBackoff', job: 0 } : command)),
+  ],
+  'acknowledges a hold and forgets it': [
+    /a job is held, or let go, once that is acknowledged/,
+    misled((command) => (command.type === 'HoldJob' ? { type: 'ReleaseBackoff', job: command.job } : command)),
+  ],
+  'queues a job that is held': [
+    /a job that is held is not offered/,
+    leavingJobs((job) =>
+      job.state === 'WAITING' && job.hold !== undefined ? ({ ...job, state: 'QUEUED', queuedMs: 1 } as JobRecord) : job,
+    ),
+  ],
+  'queues the jobs of a run that is paused': [
+    /no job of a paused run is offered/,
+    spoilt(({ after }, _, { run }) =>
+      run.pause === undefined && after.run.pause !== undefined
+        ? { after: { ...after, jobs: new Map([...after.jobs].map(([index, job]) => [index, queued(job)])) } }
+        : {},
+    ),
+  ],
+  'cancels a run and leaves it paused': [
+    /a cancel ends a pause and every hold/,
+    leavingRun((run, { run: before }) =>
+      run.cancel !== undefined && before.pause !== undefined ? { ...run, pause: before.pause } : run,
+    ),
+  ],
+
   // Retries.
   'retries what is invalid': [
     /only a failure that may be retried is followed by a backoff|what is invalid is never retried/,
@@ -92,7 +126,9 @@ const faults: Faults = {
   ],
   'retries too late': [
     /a backoff is not too long/,
-    recording((event) => (event.type === 'JobWaiting' ? { ...event, untilMs: event.untilMs + 100_000 } : event)),
+    recording((event) =>
+      event.type === 'JobWaiting' && 'untilMs' in event ? { ...event, untilMs: event.untilMs + 100_000 } : event,
+    ),
   ],
 
   // The rows that follow from the events.
@@ -200,6 +236,14 @@ const faults: Faults = {
     /what is not due does nothing/,
     (slice, command, nowMs) => decide(slice, command, command.type === 'Timer' ? nowMs + 1 : nowMs),
   ],
+  'does not know that an attempt was heard of': [
+    /an attempt that was heard of is not silent, and any other is/,
+    misled((command) => {
+      if (command.type !== 'Timer' || command.content === undefined) return command;
+      const { heardMs: _unheard, ...content } = command.content;
+      return { ...command, content };
+    }),
+  ],
   'fires a timer that nobody set': [
     /what is never due does nothing/,
     adding(({ events }, command, slice) => {
@@ -213,3 +257,7 @@ const faults: Faults = {
 test.each(Object.entries(faults))('a ledger that %s is caught', (_, [promise, decideWrongly]) => {
   expectCaught(promise, decideWrongly);
 });
+
+function queued(job: JobRecord): JobRecord {
+  return job.state === 'WAITING' ? ({ ...job, state: 'QUEUED', queuedMs: 1 } as JobRecord) : job;
+}

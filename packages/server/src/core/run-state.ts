@@ -2,7 +2,7 @@
 // projection of exactly this. A running job *has* an attempt in hand, a queued one cannot.
 import type { JsonObject } from './json.ts';
 import type { Plan } from './plan.ts';
-import type { CancelPhase, Failure, FailureClass, FinishedJobState, FinishedRunState, WaitReason } from './states.ts';
+import type { CancelPhase, Failure, FailureClass, FinishedJobState, FinishedRunState } from './states.ts';
 import type { JobCounts } from './views.ts';
 
 export interface RunHeader {
@@ -13,8 +13,17 @@ export interface RunHeader {
   readonly lastMs: number;
   readonly counts: JobCounts;
   readonly cancel?: { readonly reason: string; readonly force: boolean };
+  /** Set while it is paused. */
+  readonly pause?: HoldBack;
   readonly startedMs?: number;
   readonly finishedMs?: number;
+}
+
+/** Who holds a run or a job back, why and since when. */
+export interface HoldBack {
+  readonly reason: string;
+  readonly actor: string;
+  readonly sinceMs: number;
 }
 
 /** What every state of a job carries. */
@@ -29,11 +38,33 @@ export interface JobBase {
   readonly spent: Readonly<Partial<Record<FailureClass, number>>>;
   /** When its needs first allowed it to run. */
   readonly readyMs?: number;
-  /** Since when it waits for a start, over all offers; undefined before, while an attempt runs, and in the backoff after one. */
+  /**
+   * Since when it waits for a start, over all offers and without the time that it was held back; undefined before, while it is, while an
+   * attempt runs, and in the backoff after one.
+   */
   readonly queuedMs?: number;
   /** When an attempt first started. */
   readonly startedMs?: number;
+  /** Set while it is held, whatever it does. */
+  readonly hold?: HoldBack;
 }
+
+/** A wait that ends by itself. */
+export interface TimedWait {
+  readonly reason: 'BACKOFF';
+  readonly untilMs: number;
+}
+
+/** What a waiting job waits for. */
+export type JobWait =
+  | TimedWait
+  | {
+      readonly reason: 'PAUSED' | 'HELD';
+      /** What is still to be waited for after it. */
+      readonly behind?: TimedWait;
+      /** How long it had waited for a start before. */
+      readonly waitedMs?: number;
+    };
 
 /** An attempt in hand. */
 export interface LiveAttempt {
@@ -41,6 +72,8 @@ export interface LiveAttempt {
   readonly instance: number;
   /** When it started; undefined while it is only offered. */
   readonly attemptStartedMs?: number;
+  /** When it was last heard of, as far as that has moved its silence timeout. */
+  readonly heardMs?: number;
   /** How it is being stopped. */
   readonly stop?: StopRequest;
 }
@@ -55,7 +88,7 @@ export interface StopRequest {
 export type JobRecord = JobBase &
   (
     | { readonly state: 'BLOCKED' }
-    | { readonly state: 'WAITING'; readonly wait: { readonly reason: WaitReason; readonly untilMs: number } }
+    | { readonly state: 'WAITING'; readonly wait: JobWait }
     | { readonly state: 'QUEUED' }
     | { readonly state: 'OFFERED'; readonly live: LiveAttempt }
     | { readonly state: 'RUNNING'; readonly live: LiveAttempt }

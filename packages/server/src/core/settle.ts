@@ -3,7 +3,7 @@
 import type { RunEvent } from './events.ts';
 import { evolve, type Evolving } from './evolve.ts';
 import { plannedJob, type Plan } from './plan.ts';
-import { type JobRecord, jobOf, type RunSlice } from './run-state.ts';
+import { type JobRecord, jobOf, type RunHeader, type RunSlice, type TimedWait } from './run-state.ts';
 import { type Failure, isRunFinished, type JobState, type RunState } from './states.ts';
 
 /** The states of the run, and of the job that the event is about, right after an event. */
@@ -66,7 +66,7 @@ export function settleDependants(draft: Draft, finished: number): void {
 }
 
 /** Decides on one job: nothing unless it is BLOCKED with no need open. */
-export function settleBlocked(draft: Draft, index: number): 'finished' | 'queued' | 'unchanged' {
+export function settleBlocked(draft: Draft, index: number): 'finished' | 'ready' | 'unchanged' {
   const job = jobOf(draft, index);
   if (job.state !== 'BLOCKED' || job.unmet > 0) return 'unchanged';
   const { when } = plannedJob(draft.plan, index).definition;
@@ -79,8 +79,23 @@ export function settleBlocked(draft: Draft, index: number): 'finished' | 'queued
     emit(draft, { type: 'JobFinished', job: index, state: 'SKIPPED' });
     return 'finished';
   }
-  emit(draft, { type: 'JobQueued', job: index });
-  return 'queued';
+  makeReady(draft, index);
+  return 'ready';
+}
+
+/** Queues a job that may start, or lets it wait: for whoever holds it back, and then for what is left of a wait of its own. */
+export function makeReady(draft: Draft, job: number, wait?: TimedWait): void {
+  const reason = heldBackBy(draft.run, jobOf(draft, job));
+  if (reason !== undefined)
+    emit(draft, { type: 'JobWaiting', job, reason, ...(wait !== undefined && { behind: wait }) });
+  else if (wait !== undefined && wait.untilMs > draft.nowMs) emit(draft, { type: 'JobWaiting', job, ...wait });
+  else emit(draft, { type: 'JobQueued', job });
+}
+
+/** What keeps a job from starting although its needs allow it. */
+export function heldBackBy(run: RunHeader, job: JobRecord): 'PAUSED' | 'HELD' | undefined {
+  if (job.hold !== undefined) return 'HELD';
+  return run.pause === undefined ? undefined : 'PAUSED';
 }
 
 /** Ends the run when no job is open. To be called last in every decision. */
@@ -94,7 +109,7 @@ export function settleRun(draft: Draft): void {
 /** What time alone will make of a job, and when. */
 export interface Alarm {
   readonly atMs: number;
-  readonly kind: 'TOTAL_TIMEOUT' | 'QUEUE_TIMEOUT' | 'BACKOFF_END' | 'ATTEMPT_TIMEOUT' | 'GRACE_END';
+  readonly kind: 'TOTAL_TIMEOUT' | 'QUEUE_TIMEOUT' | 'BACKOFF_END' | 'ATTEMPT_TIMEOUT' | 'SILENCE' | 'GRACE_END';
 }
 
 /** Every alarm of a job as it is now; of those that are due the first one counts. */
@@ -108,15 +123,16 @@ export function alarmsOf(plan: Plan, index: number, job: JobRecord): readonly Al
       return [
         ...alarm('TOTAL_TIMEOUT', job.readyMs, timeouts.totalMs),
         ...alarm('QUEUE_TIMEOUT', job.queuedMs, timeouts.queueMs),
-        ...(job.state === 'WAITING' ? alarm('BACKOFF_END', job.wait.untilMs, 0) : []),
+        ...(job.state === 'WAITING' && 'untilMs' in job.wait ? alarm('BACKOFF_END', job.wait.untilMs, 0) : []),
       ];
     case 'RUNNING':
     case 'CANCELLING': {
-      const { stop, attemptStartedMs } = job.live;
+      const { stop, attemptStartedMs, heardMs } = job.live;
       if (stop !== undefined) return alarm('GRACE_END', stop.sinceMs, timeouts.cancelGraceMs);
       return [
         ...alarm('ATTEMPT_TIMEOUT', attemptStartedMs, timeouts.runMs),
         ...alarm('ATTEMPT_TIMEOUT', job.readyMs, timeouts.totalMs),
+        ...alarm('SILENCE', heardMs ?? attemptStartedMs, timeouts.silenceMs),
       ];
     }
     case 'OFFERED':

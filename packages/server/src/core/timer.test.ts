@@ -3,8 +3,8 @@ import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type JobTimeouts, type RetryPolicy } f
 import { jobOf, liveOf } from './run-state.ts';
 import { dueOf } from './settle.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
-import { create, finish, newest, offer, pass, reject, start } from './testing/driver.ts';
-import { openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
+import { create, finish, newest, offer, pass, reject, start, timerOf } from './testing/driver.ts';
+import { attemptKey, openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
 
 function runOf(timeouts: Partial<JobTimeouts>, retry: Partial<RetryPolicy> = {}): SimulatedLedger {
   const job = jobNamed('only', {
@@ -104,6 +104,84 @@ describe('the run timeout', () => {
       content: undefined,
     });
     expect(jobOf(ledger.slice, 0)).toMatchObject({ state: 'FAILED', failure: { class: 'TIMEOUT' } });
+  });
+});
+
+describe('the silence timeout', () => {
+  /** As the log writer does when it has stored something of the attempt. */
+  function hear(ledger: SimulatedLedger): void {
+    const key = attemptKey(0, jobOf(ledger.slice, 0).attempt);
+    const content = ledger.attempts.get(key);
+    if (content !== undefined) ledger.attempts.set(key, { ...content, heardMs: ledger.nowMs });
+  }
+
+  const kinds = (ledger: SimulatedLedger): string[] => ledger.entries.slice(3).map(({ event }) => event.type);
+
+  test('stops an attempt that was never heard of, and says why', () => {
+    const ledger = runOf({ silenceMs: 3_000, cancelGraceMs: 500 });
+    start(ledger, 0);
+    expect(dueIn(ledger)).toBe(3_000);
+    pass(ledger, 3_000, 0);
+    expect(liveOf(jobOf(ledger.slice, 0))?.stop).toMatchObject({ cause: 'TIMEOUT', phase: 'SOFT' });
+    pass(ledger, 500, 0);
+    pass(ledger, 500, 0);
+    const failure = { class: 'TIMEOUT', message: 'nothing was heard of it for 3 s' };
+    expect(jobOf(ledger.slice, 0)).toMatchObject({ state: 'FAILED', failure });
+    expect(ledger.attempts.get('0.1')?.state).toBe('TIMED_OUT');
+  });
+
+  test('counts from when the attempt was last heard of, and writes that down once a timeout', () => {
+    const ledger = runOf({ silenceMs: 3_000 });
+    start(ledger, 0);
+    for (let time = 0; time < 29; time++) {
+      ledger.nowMs += 100;
+      hear(ledger);
+    }
+    pass(ledger, 100, 0);
+    expect(kinds(ledger)).toEqual(['AttemptHeard']);
+    expect(dueIn(ledger)).toBe(2_900);
+    pass(ledger, 2_899, 0);
+    expect(kinds(ledger)).toEqual(['AttemptHeard']);
+    pass(ledger, 1, 0);
+    expect(kinds(ledger)).toEqual(['AttemptHeard', 'AttemptTimedOut']);
+  });
+
+  test('hears an annotation, which goes by the ledger', () => {
+    const ledger = runOf({ silenceMs: 3_000 });
+    start(ledger, 0);
+    ledger.nowMs += 2_000;
+    const annotation = { level: 'INFO', text: 'still here', link: '' } as const;
+    submit(ledger, { type: 'Annotate', ...newest(ledger, 0), number: 1, annotation, content: undefined });
+    pass(ledger, 1_000, 0);
+    expect(jobOf(ledger.slice, 0)).toMatchObject({ live: { heardMs: ledger.nowMs - 1_000 } });
+  });
+
+  test('counts anew in each attempt', () => {
+    const ledger = runOf({ silenceMs: 3_000 }, { ...retryAll, initialBackoffMs: 0 });
+    start(ledger, 0);
+    ledger.nowMs += 2_000;
+    hear(ledger);
+    pass(ledger, 1_000, 0);
+    finish(ledger, 0, { outcome: 'FAILED' });
+    start(ledger, 0);
+    expect(dueIn(ledger)).toBe(3_000);
+  });
+
+  test('gives an attempt that is being stopped no more time', () => {
+    const ledger = runOf({ silenceMs: 3_000, cancelGraceMs: 10_000 });
+    start(ledger, 0);
+    submit(ledger, { type: 'CancelJob', job: 0, reason: 'no' });
+    expect(dueIn(ledger)).toBe(10_000);
+  });
+
+  test('waits while a replica serves that would not know what it writes', () => {
+    const ledger = runOf({ silenceMs: 3_000 });
+    start(ledger, 0);
+    ledger.nowMs += 60_000;
+    submit(ledger, { ...timerOf(0), eventVersion: 1 });
+    expect(kinds(ledger)).toEqual([]);
+    pass(ledger, 0, 0);
+    expect(kinds(ledger)).toEqual(['AttemptTimedOut']);
   });
 });
 

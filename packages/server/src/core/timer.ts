@@ -2,17 +2,13 @@
 // and the clock again when it fires, so a timer that comes early, late or twice does no harm.
 import { endStarted, limitOutcome } from './attempt.ts';
 import type { Command, Reply } from './commands.ts';
+import { HOLD_VERSION } from './event-versions.ts';
+import { plannedJob } from './plan.ts';
+import { DONE } from './replies.ts';
 import { jobOf, liveOf } from './run-state.ts';
-import { alarmsOf, concludeJob, type Draft, emit } from './settle.ts';
+import { alarmsOf, concludeJob, type Draft, emit, makeReady } from './settle.ts';
 
 type TimerCommand = Extract<Command, { type: 'Timer' }>;
-
-const DONE: Reply = { type: 'Done' };
-
-export function releaseBackoff(draft: Draft, index: number): Reply {
-  if (jobOf(draft, index).state === 'WAITING') emit(draft, { type: 'JobQueued', job: index });
-  return DONE;
-}
 
 export function fireTimers(draft: Draft, command: TimerCommand): Reply {
   const { job: index } = command;
@@ -28,16 +24,31 @@ export function fireTimers(draft: Draft, command: TimerCommand): Reply {
       fail(draft, index, 'the queue timeout ran out before any driver started it');
       break;
     case 'BACKOFF_END':
-      emit(draft, { type: 'JobQueued', job: index });
+      makeReady(draft, index);
       break;
     case 'ATTEMPT_TIMEOUT':
       emit(draft, { type: 'AttemptTimedOut', job: index, attempt: job.attempt });
+      break;
+    case 'SILENCE':
+      endSilence(draft, command);
       break;
     case 'GRACE_END':
       endGrace(draft, command);
       break;
   }
   return DONE;
+}
+
+/** The silence timeout has passed since the attempt was last known to be heard of: it may have been heard of since. */
+function endSilence(draft: Draft, { job: index, content, eventVersion }: TimerCommand): void {
+  const { attempt } = jobOf(draft, index);
+  const { silenceMs } = plannedJob(draft.plan, index).definition.timeouts;
+  // Whichever it is, older replicas would not understand it. The alarm stays due until the last of them is gone.
+  if (silenceMs === undefined || eventVersion < HOLD_VERSION) return;
+  // The log writer reads the clock by itself, and may be a moment ahead.
+  const heardMs = Math.min(content?.heardMs ?? 0, draft.nowMs);
+  if (heardMs + silenceMs > draft.nowMs) emit(draft, { type: 'AttemptHeard', job: index, attempt, heardMs });
+  else emit(draft, { type: 'AttemptTimedOut', job: index, attempt, silenceMs });
 }
 
 /** The grace period ran out: first the driver is told to kill, then the server decrees the end. */

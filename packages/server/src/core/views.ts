@@ -4,7 +4,8 @@ import type { Definition, JobDefinition } from './definition.ts';
 import type { Annotation, RunEvent, Trigger } from './events.ts';
 import type { RunId } from './ids.ts';
 import type { JsonObject, JsonValue } from './json.ts';
-import type { AttemptState, Failure, JobState, RunState, ShownLogState, WaitReason } from './states.ts';
+import type { HoldBack, JobWait, StopRequest } from './run-state.ts';
+import type { AttemptState, Failure, JobState, RunState, ShownLogState } from './states.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 /** Outputs of an attempt, by key. */
@@ -58,6 +59,7 @@ export interface RunView {
   readonly seq: number;
   readonly rerunOf?: string;
   readonly cancelReason?: string;
+  readonly pause?: HoldBack;
   readonly createdMs: number;
   readonly startedMs?: number;
   readonly finishedMs?: number;
@@ -77,7 +79,9 @@ export interface JobView {
   readonly name: string;
   readonly driver: string;
   readonly state: JobState;
-  readonly wait?: { readonly reason: WaitReason; readonly untilMs: number };
+  readonly wait?: JobWait;
+  readonly hold?: HoldBack;
+  readonly stop?: StopRequest;
   readonly needs: readonly string[];
   readonly attempt: number;
   readonly failure?: Failure;

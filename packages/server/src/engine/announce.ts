@@ -61,6 +61,11 @@ export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers }
         case 'AttemptTimedOut':
         case 'JobCancelRequested':
         case 'JobKillRequested':
+        case 'AttemptHeard':
+        case 'RunPaused':
+        case 'RunResumed':
+        case 'JobHeld':
+        case 'JobReleased':
           break;
       }
     }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
-import { setDraining } from '../store/instance-rows.ts';
+import { drainMatching } from '../store/instance-rows.ts';
 import { withConnection } from '../store/pool.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createDriverQueries } from './driver-queries.ts';
@@ -47,8 +47,40 @@ test('an instance whose lease ran out is gone, by the clock of the database', as
 });
 
 test('a draining instance says so while its lease lives', async () => {
-  await withConnection(ledger.pool, (tx) => setDraining(tx, 'builder', 'z', true));
+  await withConnection(ledger.pool, (tx) => drainMatching(tx, 'builder', 'z', true));
   expect(await drivers.get('builder', 'z')).toMatchObject({ state: 'DRAINING' });
+});
+
+test('instances are drained by patterns, those that are connected and no other; one that is named, whether it is or not', async () => {
+  const drained = async (name: string, instance: string) =>
+    await withConnection(ledger.pool, async (tx) => {
+      await tx.query('update instances set draining = false');
+      await drainMatching(tx, name, instance, true);
+      const { rows } = await tx.query('select instance from instances where draining order by instance');
+      await tx.query('update instances set draining = false');
+      return rows.map((row) => row.instance).join(' ');
+    });
+  await ledger.connect('shell-x', 'a_1');
+  await ledger.connect('shell-x', 'ab1');
+  expect(await drained('*', '*')).toBe('a_1 ab1 b z');
+  expect(await drained('shell', '*')).toBe('b');
+  expect(await drained('shell*', 'a*')).toBe('a_1 ab1');
+  expect(await drained('shell-x', 'a_*')).toBe('a_1');
+  expect(await drained('*l', '*')).toBe('b');
+  expect(await drained('shell', 'a')).toBe('a');
+  expect(await drained('nobody*', '*')).toBe('');
+  await withConnection(ledger.pool, (tx) => tx.query("delete from instances where driver = 'shell-x'"));
+});
+
+test('an offer to an instance that drains does not commit, whoever makes it', async () => {
+  const instance = await ledger.connect('drained', 'd');
+  const runId = await ledger.create(definitionOf(jobNamed('one', { driver: 'drained' })));
+  const offer = { type: 'Offer', job: 0, instance, instanceId: 'd' } as const;
+  await withConnection(ledger.pool, (tx) => drainMatching(tx, 'drained', '*', true));
+  expect(await ledger.submit(runId, offer, { instance, epoch: 1 })).toEqual({ type: 'Superseded' });
+  await withConnection(ledger.pool, (tx) => drainMatching(tx, 'drained', '*', false));
+  expect(await ledger.submit(runId, offer, { instance, epoch: 1 })).toEqual({ type: 'Done' });
+  await withConnection(ledger.pool, (tx) => tx.query("delete from instances where driver = 'drained'"));
 });
 
 test('instances are listed by name and instance; those that are gone only when asked for', async () => {

@@ -1,5 +1,6 @@
 // The engine as api sees it: every operation of the control plane on plain values. Operations reject with RefusedError for
 // expected refusals; anything else that they throw is a defect or an outage.
+import type { Asker } from '../core/commands.ts';
 import type { Definition } from '../core/definition.ts';
 import type { Trigger } from '../core/events.ts';
 import type { DriverFrame, Hello, ServerFrame } from '../core/frames.ts';
@@ -52,6 +53,9 @@ export interface NewRun extends RunSource {
   readonly traceparent?: string;
 }
 
+/** Which jobs run again: all, those that did not succeed, or those named; and all that depend on them. */
+export type RerunSource = 'ALL' | 'FAILED' | { readonly from: readonly string[] };
+
 export interface RunFilter {
   readonly pipeline?: string;
   readonly states: readonly RunState[];
@@ -84,11 +88,13 @@ export interface RunOperations {
   get(project: string, runId: RunId): Promise<RunView>;
   list(project: string, filter: RunFilter, page: PageRequest): Promise<Page<RunView>>;
   cancel(project: string, runId: RunId, reason: string, force: boolean): Promise<RunView>;
+  pause(project: string, runId: RunId, asker: Asker): Promise<RunView>;
+  resume(project: string, runId: RunId, asker: Asker): Promise<RunView>;
   /** Deletes a finished run: nobody reads anything of it from now on. */
   delete(project: string, runId: RunId): Promise<void>;
   /** Compares the rows of a run with its ledger, and its stored logs with what their attempts count. */
   verify(project: string, runId: RunId, skipLogs: boolean, signal: AbortSignal): Promise<Verification>;
-  rerun(project: string, runId: RunId, scope: 'ALL' | 'FAILED', trigger: Trigger, requestId?: string): Promise<RunView>;
+  rerun(project: string, runId: RunId, scope: RerunSource, trigger: Trigger, requestId?: string): Promise<RunView>;
   /** Yields batches of events with seq > afterSeq; an empty batch at once and then at least every 20 s; ends after the last event. */
   watch(project: string, runId: RunId, afterSeq: number, signal: AbortSignal): AsyncIterable<readonly EventView[]>;
   /** Never ends by itself; yields at least every 20 s. */
@@ -110,6 +116,8 @@ export interface JobOperations {
     page: PageRequest,
   ): Promise<Page<JobView>>;
   cancel(project: string, job: JobKey, reason: string): Promise<JobView>;
+  hold(project: string, job: JobKey, asker: Asker): Promise<JobView>;
+  release(project: string, job: JobKey, asker: Asker): Promise<JobView>;
   retry(project: string, job: JobKey, trigger: Trigger, requestId?: string): Promise<JobView>;
   listAttempts(project: string, job: JobKey, page: PageRequest): Promise<Page<AttemptView>>;
   readLog(
@@ -133,17 +141,25 @@ export interface DriverOperations {
   list(filter: { readonly name?: string; readonly includeGone: boolean }, page: PageRequest): Promise<Page<DriverView>>;
   get(name: string, instance: string): Promise<DriverView>;
   drain(
-    name: string,
-    instance: string | undefined,
-    undo: boolean,
-    waitMs: number | undefined,
+    request: DrainRequest,
     signal: AbortSignal,
-  ): Promise<{ drivers: readonly DriverView[]; idle: boolean }>;
+  ): Promise<{ drivers: readonly DriverView[]; idle: boolean; evicted: number }>;
   /**
    * Opens a session. Frames for the driver are handed to `link.send` (first the Welcome); api coalesces them into messages.
    * Rejects with RefusedError when the hello is refused.
    */
   openSession(principal: Principal, hello: Hello, link: SessionLink): Promise<DriverSession>;
+}
+
+/** Which instances to drain: in both patterns `*` stands for any characters. */
+export interface DrainRequest {
+  readonly name: string;
+  readonly instance: string;
+  readonly undo: boolean;
+  /** How long to wait for them to hold nothing. Default: not at all. */
+  readonly waitMs?: number;
+  /** Whether what they still hold then is taken away. */
+  readonly evict: boolean;
 }
 
 /** The way from the engine to one driver's stream. */
@@ -172,6 +188,8 @@ export interface Engine {
   /** The id of this replica; new with each start. */
   readonly replica: string;
   readonly timing: Timing;
+  /** The largest log of an attempt, in bytes. */
+  readonly maxLogBytes: number;
   /** Finds who holds a bearer token; undefined when nobody does. Cached for a few seconds. */
   authenticateToken(token: string): Promise<Principal | undefined>;
   /** True while the database answers and the engine is not stopping. */

@@ -4,7 +4,7 @@ import type { RunId } from '../core/ids.ts';
 import type { JobRecord } from '../core/run-state.ts';
 import { dueOf } from '../core/settle.ts';
 import { changeAttempts, enqueue, insertAttempts } from '../store/attempt-rows.ts';
-import { shareInstances } from '../store/instance-rows.ts';
+import { type SharedInstance, shareInstances } from '../store/instance-rows.ts';
 import {
   existingRuns,
   insertEvents,
@@ -67,7 +67,7 @@ export async function flushSubmissions(
   alongside?: (outcome: FlushOutcome) => Promise<void>,
 ): Promise<FlushOutcome> {
   const byRun = Map.groupBy(submissions, (submission) => submission.runId);
-  const [seqs, epochs, nowMs] = await Promise.all([
+  const [seqs, instances, nowMs] = await Promise.all([
     lockRuns(tx, [...byRun.keys()], wait),
     shareWriters(tx, submissions),
     // Statements run in the order in which they are sent, so this is the time after the locks were granted.
@@ -76,7 +76,7 @@ export async function flushSubmissions(
   ]);
   const runs = await loadLocked(tx, seqs, plans, cache);
   const works = runs.map(({ context, header }) => beginWork(context, header, byRun.get(context.runId) ?? []));
-  answerOutsiders(works, epochs);
+  answerOutsiders(works, instances);
   const jobsWanted = (work: RunWork): readonly number[] =>
     work.submissions.flatMap(({ command }) => jobsNeeded(work.context.plan, command));
   const [{ refused, missed }] = await Promise.all([
@@ -142,18 +142,23 @@ async function sortAbsent(
   return { refused, missed };
 }
 
-async function shareWriters(tx: Tx, submissions: readonly Submission[]): Promise<ReadonlyMap<number, number>> {
+async function shareWriters(tx: Tx, submissions: readonly Submission[]): Promise<ReadonlyMap<number, SharedInstance>> {
   const instances = new Set<number>();
   for (const { writer } of submissions) if (writer !== undefined) instances.add(writer.instance);
   return instances.size === 0 ? new Map() : await shareInstances(tx, instances);
 }
 
-/** Answers those who may not speak about the run: sessions of an old epoch, callers of another project. */
-function answerOutsiders(works: readonly RunWork[], epochs: ReadonlyMap<number, number>): void {
+/**
+ * Answers those who may not speak about the run: sessions of an old epoch, callers of another project. What drains takes no more offers,
+ * even if its replica has not heard of it.
+ */
+function answerOutsiders(works: readonly RunWork[], instances: ReadonlyMap<number, SharedInstance>): void {
   for (const work of works) {
     for (const submission of work.submissions) {
-      const { writer, project } = submission;
-      if (writer !== undefined && epochs.get(writer.instance) !== writer.epoch) {
+      const { writer, project, command } = submission;
+      const instance = writer && instances.get(writer.instance);
+      const drains = command.type === 'Offer' && instance?.draining === true;
+      if (writer !== undefined && (instance?.epoch !== writer.epoch || drains)) {
         work.answers.set(submission, { reply: { type: 'Superseded' } });
       } else if (project !== undefined && project !== work.context.project) {
         const { refusal } = noSuchRun(work.context.runId);
@@ -296,5 +301,10 @@ export function keepCommitted({ works }: FlushOutcome, cache: RunCache): void {
 
 /** Whether what a list of runs shows has changed. */
 export function changesFeed({ before, run }: RunWork): boolean {
-  return before.state !== run.state || before.counts !== run.counts || before.cancel !== run.cancel;
+  return (
+    before.state !== run.state ||
+    before.counts !== run.counts ||
+    before.cancel !== run.cancel ||
+    before.pause !== run.pause
+  );
 }

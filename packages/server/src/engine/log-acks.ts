@@ -2,7 +2,6 @@
 // turn of the event loop are sent together.
 import type { ServerFrame } from '../core/frames.ts';
 import { type AttemptKey, formatAttemptId } from '../core/ids.ts';
-import { LIMITS } from '../core/limits.ts';
 
 type LogAck = Extract<ServerFrame, { type: 'LogAck' }>;
 
@@ -13,7 +12,7 @@ export interface LogAcks {
 }
 
 /** @param windowBytes How far a window may reopen now. */
-export function createLogAcks(send: (ack: LogAck) => void, windowBytes: () => number): LogAcks {
+export function createLogAcks(send: (ack: LogAck) => void, windowBytes: () => number, maxLogBytes: number): LogAcks {
   const waiting = new Map<string, LogAck>();
 
   function flush(): void {
@@ -24,7 +23,7 @@ export function createLogAcks(send: (ack: LogAck) => void, windowBytes: () => nu
   return {
     add(key, offset, gap) {
       if (waiting.size === 0) setImmediate(flush);
-      const windowEnd = Math.min(offset + windowBytes(), LIMITS.logBytes);
+      const windowEnd = Math.min(offset + windowBytes(), maxLogBytes);
       waiting.set(formatAttemptId(key), { type: 'LogAck', key, offset, windowEnd, gap });
     },
     forget(key) {

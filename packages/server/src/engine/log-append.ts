@@ -1,5 +1,5 @@
-// What the frames of one flush make of one attempt's log and notes. Bytes that overlap what is stored are trimmed, consecutive frames
-// become one chunk, and the running CRC32C covers exactly the bytes that are stored.
+// What the frames of one flush make of one attempt's log and notes. Bytes that overlap what is stored are trimmed, those beyond the
+// largest log dropped, consecutive frames become one chunk, and the running CRC32C covers exactly the bytes that are stored.
 import { crc32c } from '@node-rs/crc32';
 import type { JsonValue } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -9,6 +9,8 @@ import type { LogEntry, LogResult } from './log-writer.ts';
 
 export interface Appending {
   readonly head: LogHead;
+  /** The largest log, in bytes. */
+  readonly maxLogBytes: number;
   changed: boolean;
   logSize: number;
   logCrc32c: number;
@@ -33,9 +35,10 @@ interface GrowingChunk extends ChunkWrite {
   readonly spans: LogSpan[];
 }
 
-export function beginAppending(head: LogHead): Appending {
+export function beginAppending(head: LogHead, maxLogBytes: number): Appending {
   return {
     head,
+    maxLogBytes,
     changed: false,
     logSize: head.logSize,
     logCrc32c: head.logCrc32c,
@@ -74,12 +77,11 @@ function stored(log: Appending): LogResult {
 }
 
 function appendBytes(log: Appending, offset: number, data: Uint8Array, channel: LogChannel, unixMs: number): LogResult {
+  // A log that is full drops what comes, wherever that begins: asked for again, it would come for ever.
+  if (log.logSize >= log.maxLogBytes) return { type: 'Stored', offset: log.logSize };
   if (offset > log.logSize) return { type: 'Gap', offset: log.logSize };
-  const fresh = data.subarray(log.logSize - offset);
+  const fresh = data.subarray(log.logSize - offset, log.maxLogBytes - offset);
   if (fresh.length === 0) return { type: 'Stored', offset: log.logSize };
-  if (log.logSize + fresh.length > LIMITS.logBytes) {
-    return { type: 'Invalid', problem: `its log is longer than max_log_bytes, ${LIMITS.logBytes}` };
-  }
   log.logCrc32c = crc32c(fresh, log.logCrc32c);
   for (let at = 0; at < fresh.length; at += MAX_CHUNK_BYTES) {
     addPiece(log, fresh.subarray(at, at + MAX_CHUNK_BYTES), channel, unixMs);

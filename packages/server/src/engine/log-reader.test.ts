@@ -153,7 +153,7 @@ test('a tail of an ended attempt gives all of it, however long', async () => {
   await logs.finish(key, log);
   const { bytes, parts, last } = await tail(key).done;
   expect(bytes === log.toString('latin1')).toBe(true);
-  expect(Math.max(...parts.map((part) => part.chunks.reduce((sum, { data }) => sum + data.length, 0)))).toBe(262_144);
+  expect(Math.max(...parts.map((part) => part.chunks.reduce((sum, { data }) => sum + data.length, 0)))).toBe(131_072);
   expect(last?.logState).toBe('SEALED');
 });
 

@@ -16,7 +16,7 @@ import { loadRun } from './stored-run.ts';
 import type { WakeUps } from './wake-ups.ts';
 
 /** Of one part: what a reader that stops reading leaves in memory. */
-const TAIL_BYTES = 262_144;
+const TAIL_BYTES = 131_072;
 /** A log that grows with every flush is read together, so that its readers do not outweigh its writer. */
 const TAIL_REST_MS = 10;
 

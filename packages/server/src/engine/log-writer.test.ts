@@ -7,7 +7,7 @@ import type { JsonValue } from '../core/json.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { type PostgresProxy, startPostgresProxy } from '../store/testing/postgres-proxy.ts';
 import type { LogEntry, LogResult } from './log-writer.ts';
-import { type LogFixture, logFrame, openLogFixture, readAll } from './testing/log-fixture.ts';
+import { type LogFixture, logFrame, MAX_LOG_BYTES, openLogFixture, readAll } from './testing/log-fixture.ts';
 
 let database: TestDatabase;
 let proxy: PostgresProxy;
@@ -307,14 +307,23 @@ test('outputs of an attempt are bounded together, as JSON', async () => {
   });
 });
 
-test('a log is bounded', async () => {
+test('what is beyond the largest log is dropped, and never asked for', async () => {
   const key = await begin();
-  await logs.pools.pool.query('update attempts set log_size = $2 where run_id = $1', [key.runId, LIMITS.logBytes - 2]);
-  expect(await logs.write(logFrame(key, LIMITS.logBytes - 2, 'abc'))).toMatchObject({ type: 'Invalid' });
-  expect(await logs.write(logFrame(key, LIMITS.logBytes - 2, 'ab'))).toEqual({
-    type: 'Stored',
-    offset: LIMITS.logBytes,
-  });
+  const nearEnd = MAX_LOG_BYTES - 2;
+  await logs.pools.pool.query('update attempts set log_size = $2 where run_id = $1', [key.runId, nearEnd]);
+  expect(await logs.write(logFrame(key, nearEnd + 1, 'bc'))).toEqual({ type: 'Gap', offset: nearEnd });
+  const full: LogResult = { type: 'Stored', offset: MAX_LOG_BYTES };
+  expect(await logs.write(logFrame(key, nearEnd, 'abc'))).toEqual(full);
+  expect(await chunksOf(key)).toEqual([{ start_offset: nearEnd, length: 2 }]);
+  expect(await rowOf(key)).toMatchObject({ log_size: MAX_LOG_BYTES, log_crc32c: crc32c('ab') });
+  // Behind the end, far behind it, over it, and before it.
+  const late = [
+    logFrame(key, MAX_LOG_BYTES, 'd'),
+    logFrame(key, MAX_LOG_BYTES + 9, 'e'),
+    logFrame(key, nearEnd, 'xyz'),
+  ];
+  expect(await writeTogether(late)).toEqual([full, full, full]);
+  expect(await rowOf(key)).toMatchObject({ log_size: MAX_LOG_BYTES, log_crc32c: crc32c('ab') });
 });
 
 test('sections are kept once, and what is more than their bound is left out', async () => {

@@ -30,7 +30,7 @@ const PRESSED_WINDOW = 65_536;
 export type LogEntry = Extract<DriverFrame, { type: 'Log' | 'Section' | 'Output' | 'Progress' | 'Checkpoint' }>;
 
 export type LogResult =
-  /** Committed: the log is stored up to `offset`. */
+  /** Committed: the log is stored up to `offset`; what the frame had beyond is dropped for good. */
   | { readonly type: 'Stored'; readonly offset: number }
   /** The frame begins behind what is stored: nothing of it was taken. */
   | { readonly type: 'Gap'; readonly offset: number }
@@ -55,6 +55,8 @@ export interface LogWriter extends AsyncDisposable {
 
 export interface LogWriterOptions {
   readonly lane: Lane;
+  /** The largest log of an attempt: what comes beyond is dropped. */
+  readonly maxLogBytes: number;
   /** Hears of each log that grew, after the commit. */
   readonly onGrown: (key: AttemptKey) => void;
 }
@@ -73,7 +75,7 @@ interface Pending {
   readonly empty: PromiseWithResolvers<void>;
 }
 
-export function createLogWriter({ lane, onGrown }: LogWriterOptions): LogWriter {
+export function createLogWriter({ lane, maxLogBytes, onGrown }: LogWriterOptions): LogWriter {
   const pending = new Map<string, Pending>();
   let waitingBytes = 0;
 
@@ -91,7 +93,8 @@ export function createLogWriter({ lane, onGrown }: LogWriterOptions): LogWriter 
     maxItems: LOOK_AHEAD,
     async flush(items, signal) {
       const { now, later } = inTurn(items);
-      const { results, grown } = await inTransaction(lane, (tx, begun) => store(tx, begun, now), signal);
+      const storeNow = (tx: Tx, begun: Promise<unknown>) => store(tx, begun, now, maxLogBytes);
+      const { results, grown } = await inTransaction(lane, storeNow, signal);
       for (const key of grown) onGrown(key);
       now.forEach((item, i) => settle(item, results[i] ?? { type: 'Stale' }));
       return later;
@@ -147,15 +150,16 @@ async function store(
   tx: Tx,
   begun: Promise<unknown>,
   items: readonly Item[],
+  maxLogBytes: number,
 ): Promise<{ results: readonly LogResult[]; grown: readonly AttemptKey[] }> {
-  const [epochs, heads] = await Promise.all([
+  const [instances, heads] = await Promise.all([
     shareInstances(tx, new Set(items.map(({ writer }) => writer.instance))),
     lockLogHeads(tx, headsNeeded(items)),
     begun,
   ]);
-  const logs = new Map(heads.map((head) => [formatAttemptId(head.key), beginAppending(head)]));
+  const logs = new Map(heads.map((head) => [formatAttemptId(head.key), beginAppending(head, maxLogBytes)]));
   const results = items.map((item): LogResult => {
-    if (epochs.get(item.writer.instance) !== item.writer.epoch) return { type: 'Superseded' };
+    if (instances.get(item.writer.instance)?.epoch !== item.writer.epoch) return { type: 'Superseded' };
     const log = logs.get(item.id);
     if (log === undefined) return { type: 'Stale' };
     const { head } = log;

@@ -24,7 +24,7 @@ export class CannotStart extends Error {}
 
 export function composeOffer(run: RunContext, key: AttemptKey): Offer {
   const { definition } = plannedJob(run.plan, key.job);
-  const { offerMs, runMs, cancelGraceMs } = definition.timeouts;
+  const { offerMs, runMs, silenceMs, cancelGraceMs } = definition.timeouts;
   return {
     key,
     project: run.project,
@@ -34,6 +34,7 @@ export function composeOffer(run: RunContext, key: AttemptKey): Offer {
     params: run.params,
     offerTimeoutMs: offerMs,
     ...(runMs !== undefined && { runTimeoutMs: runMs }),
+    ...(silenceMs !== undefined && { silenceTimeoutMs: silenceMs }),
     cancelGraceMs,
     onLeaseDoubt: definition.onLeaseDoubt,
     traceparent: run.traceparent,
@@ -46,16 +47,17 @@ export interface StartPoint {
   readonly resumed: boolean;
   readonly logOffset: number;
   readonly logCrc32c: number;
+  readonly annotations: number;
 }
 
 /** Of an attempt that has not run. */
-export const BEGINNING: StartPoint = { ranMs: 0, resumed: false, logOffset: 0, logCrc32c: 0 };
+export const BEGINNING: StartPoint = { ranMs: 0, resumed: false, logOffset: 0, logCrc32c: 0, annotations: 0 };
 
 export type ComposeStart = (run: RunContext, key: AttemptKey, point: StartPoint) => Promise<Start>;
 
 /** @throws CannotStart when its secrets or the outputs of its needs cannot be had. */
 export function createComposeStart(pool: Pool, resolveSecrets: ResolveSecrets | undefined): ComposeStart {
-  return async (run, key, { ranMs, resumed, logOffset, logCrc32c }) => {
+  return async (run, key, { ranMs, ...before }) => {
     const { definition, needs } = plannedJob(run.plan, key.job);
     const { runMs } = definition.timeouts;
     return {
@@ -63,9 +65,7 @@ export function createComposeStart(pool: Pool, resolveSecrets: ResolveSecrets | 
       needs: needs.length === 0 ? {} : await needsOf(pool, run, key, needs),
       secrets: definition.secrets.length === 0 ? {} : await secretsOf(run, key, resolveSecrets),
       ...(runMs !== undefined && { timeLeftMs: Math.max(0, runMs - ranMs) }),
-      resumed,
-      logOffset,
-      logCrc32c,
+      ...before,
     };
   };
 }

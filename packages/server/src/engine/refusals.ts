@@ -2,6 +2,7 @@
 import { type JobKey, formatJobId, type RunId } from '../core/ids.ts';
 import { RefusedError } from '../core/refusal.ts';
 import type { RunState } from '../core/states.ts';
+import type { OlderReplica } from '../store/replica-rows.ts';
 
 export function noSuchRun(runId: RunId): RefusedError {
   const message = `run ${runId} does not exist: list the runs that do with ListRuns`;
@@ -28,11 +29,24 @@ export function noSuchRevision(name: string, revision: number, newest: number): 
   return new RefusedError({ refused: 'PIPELINE_NOT_FOUND', message, metadata: { newest_revision: String(newest) } });
 }
 
-/** @param instance Undefined: any. */
-export function noSuchDriver(name: string, instance: string | undefined): RefusedError {
-  const which = instance === undefined ? 'no instance' : `no instance ${instance}`;
-  const message = `driver ${name} has ${which}: list the drivers that connected with ListDrivers`;
+/** @param instance A pattern, like the name. */
+export function nobodyMatches(name: string, instance: string): RefusedError {
+  const message = `no instance ${instance} of driver ${name} is connected: list those that are with ListDrivers`;
   return new RefusedError({ refused: 'DRIVER_NOT_FOUND', message });
+}
+
+export function noSuchDriver(name: string, instance: string): RefusedError {
+  const message = `driver ${name} has no instance ${instance}: list the drivers that connected with ListDrivers`;
+  return new RefusedError({ refused: 'DRIVER_NOT_FOUND', message });
+}
+
+/** Refuses what a replica of an older build, which still serves, would not understand. */
+export function replicaTooOld({ replica, version, eventVersion }: OlderReplica): RefusedError {
+  const message =
+    `replica ${replica} runs the older version ${version}, which does not know pauses and holds: upgrade or stop it first; ` +
+    'one that died is forgotten after half a minute';
+  const metadata = { replica, version, event_version: String(eventVersion) };
+  return new RefusedError({ refused: 'REPLICA_TOO_OLD', message, metadata });
 }
 
 export function invalidCursor(message: string): RefusedError {

@@ -1,14 +1,17 @@
 // Reruns: a new run of a finished run's definition and params, which takes over the jobs that are not run again as they finished.
+import { addViolation, type Found, quote } from '../core/check-fields.ts';
 import type { InheritedJob, Trigger } from '../core/events.ts';
 import { formatJobId, type JobKey, type RunId } from '../core/ids.ts';
+import { nearestName } from '../core/nearest-name.ts';
 import type { Plan } from '../core/plan.ts';
-import { isRefusal, type Refusal, RefusedError } from '../core/refusal.ts';
+import { invalidFields, isRefusal, type Refusal, RefusedError } from '../core/refusal.ts';
 import { isJobFinished, isRunFinished } from '../core/states.ts';
 import { type JobOutcome, jobOutcomes } from '../store/outcome-rows.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { digestOf } from '../store/definition-rows.ts';
 import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun, Creates } from './creates.ts';
+import type { RerunSource } from './engine.ts';
 import type { Plans } from './plans.ts';
 import { noSuchJob, noSuchRun, notFinished } from './refusals.ts';
 import { bodyDigest, createOnce } from './request-ids.ts';
@@ -18,7 +21,7 @@ export interface Reruns {
   rerun(
     project: string,
     runId: RunId,
-    scope: 'ALL' | 'FAILED',
+    scope: RerunSource,
     trigger: Trigger,
     requestId: string | undefined,
   ): Promise<RunId>;
@@ -94,12 +97,7 @@ export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
       once(project, requestId, { runId, scope, trigger }, async (request) => {
         const finished = await load(project, runId);
         if (finished === undefined) throw noSuchRun(runId);
-        const { plan } = finished.run;
-        const failed = finished.outcomes.filter(({ state }) => state !== 'SUCCEEDED').map(({ job }) => job);
-        const all = plan.jobs.map(({ index }) => index);
-        // What did not fail in a run without a failure is run again as a whole: asking for nothing helps nobody.
-        const again = scope === 'ALL' || failed.length === 0 ? new Set(all) : withDependants(plan, failed);
-        return await create(finished, again, trigger, request);
+        return await create(finished, jobsAgain(finished.run.plan, finished.outcomes, scope), trigger, request);
       }),
     async rerunFrom(project, key, trigger, requestId) {
       const runId = await once(project, requestId, retryOf(key, trigger), async (request) => {
@@ -115,6 +113,28 @@ export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
 /** What a retry of a job asks for, whether it makes a new run or releases a backoff. */
 export function retryOf(key: JobKey, trigger: Trigger): object {
   return { job: formatJobId(key), trigger };
+}
+
+function jobsAgain(plan: Plan, outcomes: readonly JobOutcome[], scope: RerunSource): ReadonlySet<number> {
+  const failed = outcomes.filter(({ state }) => state !== 'SUCCEEDED').map(({ job }) => job);
+  if (typeof scope === 'object') return withDependants(plan, jobsNamed(plan, scope.from));
+  // What did not fail in a run without a failure is run again as a whole: asking for nothing helps nobody.
+  const isWhole = scope === 'ALL' || failed.length === 0;
+  return isWhole ? new Set(plan.jobs.map(({ index }) => index)) : withDependants(plan, failed);
+}
+
+/** @throws RefusedError INVALID_FIELD naming those that the run does not have. */
+function jobsNamed(plan: Plan, names: readonly string[]): readonly number[] {
+  const indexes = new Map(plan.jobs.map(({ index, definition }) => [definition.name, index]));
+  const found: Found = [];
+  for (const [position, name] of names.entries()) {
+    if (indexes.has(name)) continue;
+    const near = nearestName(name, indexes.keys());
+    const hint = near === undefined ? '' : `; did you mean ${quote(near)}?`;
+    addViolation(found, `from_jobs[${position}]`, `the run has no job ${quote(name)}${hint}`);
+  }
+  if (found.length > 0) throw new RefusedError(invalidFields(found));
+  return names.flatMap((name) => indexes.get(name) ?? []);
 }
 
 /** These jobs and all that need them, directly or not. */

@@ -3,6 +3,7 @@ import type { RunId } from '../core/ids.ts';
 import { RefusedError } from '../core/refusal.ts';
 import type { RunView } from '../core/views.ts';
 import type { RunOperations } from './engine.ts';
+import type { HoldBacks } from './hold-backs.ts';
 import type { Ledger } from './ledger.ts';
 import type { Reruns } from './reruns.ts';
 import type { RunCreation } from './run-creation.ts';
@@ -16,10 +17,11 @@ export interface RunOperationsOptions {
   readonly creation: RunCreation;
   readonly reruns: Reruns;
   readonly ledger: Ledger;
+  readonly holdBacks: HoldBacks;
 }
 
 export function createRunOperations(options: RunOperationsOptions): RunOperations {
-  const { queries, watch, feed, deletion, verification, creation, reruns, ledger } = options;
+  const { queries, watch, feed, deletion, verification, creation, reruns, ledger, holdBacks } = options;
 
   /** The run that a request made, perhaps long ago. */
   async function readMade(project: string, runId: RunId): Promise<RunView> {
@@ -46,6 +48,14 @@ export function createRunOperations(options: RunOperationsOptions): RunOperation
     async cancel(project, runId, reason, force) {
       const { reply } = await ledger.submit(runId, { type: 'CancelRun', reason, force }, { project });
       if (reply.type === 'Refused') throw new RefusedError(reply.refusal);
+      return await queries.get(project, runId);
+    },
+    async pause(project, runId, asker) {
+      await holdBacks.submit(project, runId, { type: 'PauseRun', ...asker });
+      return await queries.get(project, runId);
+    },
+    async resume(project, runId, asker) {
+      await holdBacks.submit(project, runId, { type: 'ResumeRun', ...asker });
       return await queries.get(project, runId);
     },
     rerun: async (project, runId, scope, trigger, requestId) =>

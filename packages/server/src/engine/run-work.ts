@@ -91,12 +91,16 @@ export function jobsNeeded(plan: Plan, command: Command): readonly number[] {
     case 'Create':
       return [];
     case 'CancelRun':
+    case 'PauseRun':
+    case 'ResumeRun':
       return plan.jobs.map((job) => job.index);
     case 'Offer':
     case 'Accept':
     case 'Adopt':
     case 'Annotate':
     case 'ReleaseBackoff':
+    case 'HoldJob':
+    case 'ReleaseJob':
       return plan.jobs[command.job] === undefined ? [] : [command.job];
     case 'Reject':
     case 'Withdraw':
@@ -130,6 +134,10 @@ export function attemptNeeded(work: RunWork, command: Command): { job: number; a
     case 'Reject':
     case 'Withdraw':
     case 'CancelJob':
+    case 'PauseRun':
+    case 'ResumeRun':
+    case 'HoldJob':
+    case 'ReleaseJob':
       return undefined;
   }
 }
@@ -215,7 +223,10 @@ function noteAttempt(work: RunWork, command: Command, event: RunEvent, nowMs: nu
       break;
     case 'AttemptAnnotated':
       change.annotations = [...(change.annotations ?? []), event.annotation];
-      if (content !== undefined) work.contents.set(id, { ...content, annotations: content.annotations + 1 });
+      change.heardMs = nowMs;
+      if (content !== undefined) {
+        work.contents.set(id, { ...content, annotations: content.annotations + 1, heardMs: nowMs });
+      }
       break;
     case 'AttemptEnded': {
       const result = command.type === 'Finish' ? resultOf(command) : undefined;
@@ -228,6 +239,7 @@ function noteAttempt(work: RunWork, command: Command, event: RunEvent, nowMs: nu
     }
     case 'AttemptAdopted':
     case 'AttemptTimedOut':
+    case 'AttemptHeard':
       return;
   }
   work.attempts.set(id, change);

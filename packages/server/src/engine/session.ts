@@ -44,6 +44,8 @@ export interface SessionOptions {
   readonly link: SessionLink;
   readonly ledger: Ledger;
   readonly logWriter: LogWriter;
+  /** The largest log of an attempt, in bytes. */
+  readonly maxLogBytes: number;
   readonly composeStart: ComposeStart;
   readonly background: Background;
   readonly log: Log;
@@ -102,6 +104,7 @@ export function createSession(options: SessionOptions): Session {
   const acks = createLogAcks(
     (ack) => link.send(ack),
     () => logWriter.windowBytes(),
+    options.maxLogBytes,
   );
   let ended = false;
   let slots = facts.slots;
@@ -109,6 +112,7 @@ export function createSession(options: SessionOptions): Session {
   let leaving = false;
   let left = false;
   let pendingLogBytes = 0;
+  let pendingFrames = 0;
   const losing = new Set<string>();
   const lines = createFrameLines(LIMITS.sessionPendingBytes);
   const settings = createSettingsStore(async (change) => {
@@ -186,12 +190,20 @@ export function createSession(options: SessionOptions): Session {
 
   /** Runs work that answers the driver. When it fails, only a new Hello can tell what is true. */
   function work(task: () => Promise<void>): void {
+    if (pendingFrames >= LIMITS.pendingFrames) {
+      const message = `${pendingFrames} frames wait for the database: connect again with what is held`;
+      session.end({ refused: 'DATABASE_UNAVAILABLE', message });
+      return;
+    }
+    pendingFrames++;
     background.run(() =>
-      task().catch((error: unknown) => {
-        options.log.error({ err: error, session: facts.sessionId }, 'a frame could not be handled');
-        const message = 'a frame could not be handled: connect again with what is held';
-        session.end({ refused: 'DATABASE_UNAVAILABLE', message });
-      }),
+      task()
+        .catch((error: unknown) => {
+          options.log.error({ err: error, session: facts.sessionId }, 'a frame could not be handled');
+          const message = 'a frame could not be handled: connect again with what is held';
+          session.end({ refused: 'DATABASE_UNAVAILABLE', message });
+        })
+        .finally(() => pendingFrames--),
     );
   }
 
@@ -302,8 +314,8 @@ export function createSession(options: SessionOptions): Session {
     if (reply.type !== 'Done' || run === undefined) return stale(key, reply, 'it is no longer yours');
     const live = job !== undefined && 'live' in job ? job.live : undefined;
     if (live?.stop !== undefined) hold.stop = live.stop;
-    const { ranMs, logOffset, logCrc32c } = orphan;
-    await start(hold, run, { ranMs, resumed: true, logOffset, logCrc32c });
+    const { ranMs, logOffset, logCrc32c, annotations } = orphan;
+    await start(hold, run, { ranMs, resumed: true, logOffset, logCrc32c, annotations });
   }
 
   async function start(hold: Hold, run: RunContext, point: StartPoint): Promise<void> {
@@ -382,9 +394,11 @@ export function createSession(options: SessionOptions): Session {
 
   async function finishAsked(frame: Extract<DriverFrame, { type: 'Finish' }>, hold: Hold | undefined): Promise<void> {
     const { key, ...result } = frame;
+    // What is beyond the largest log was dropped, whether the driver says so or not.
+    const logLost = result.logLost || result.logSize > options.maxLogBytes;
     const settled = logWriter.settled(key);
     if (settled !== undefined) await settled;
-    const { reply } = await submit(key, { ...result, random: Math.random() });
+    const { reply } = await submit(key, { ...result, logLost, random: Math.random() });
     if (reply.type === 'Finished') {
       link.send({ type: 'FinishAck', key, logState: reply.logState });
       acks.forget(key);

@@ -141,6 +141,11 @@ function holderOf(work: RunWork, event: RunEvent): number | undefined {
     case 'AttemptStarted':
     case 'AttemptAdopted':
     case 'AttemptAnnotated':
+    case 'AttemptHeard':
+    case 'RunPaused':
+    case 'RunResumed':
+    case 'JobHeld':
+    case 'JobReleased':
       return undefined;
   }
 }

@@ -2,7 +2,7 @@
 // the caller's.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Timing } from '../core/limits.ts';
+import { LIMITS, type Timing } from '../core/limits.ts';
 import { RefusedError } from '../core/refusal.ts';
 import type { Retention } from '../core/retention.ts';
 import type { Pools } from '../store/connect.ts';
@@ -12,12 +12,14 @@ import { type Announcer, createAnnouncer } from './announce.ts';
 import { createBackground } from './background.ts';
 import { createCreates } from './creates.ts';
 import { createDispatcher } from './dispatcher.ts';
+import { createDrain } from './drain.ts';
 import { createDriverQueries } from './driver-queries.ts';
 import { createDriverSessions, STOPPING } from './driver-sessions.ts';
 import type { Engine } from './engine.ts';
 import { createFeedWatch } from './feed-watch.ts';
 import { createFit } from './fit.ts';
 import { openHints } from './hints.ts';
+import { createHoldBacks } from './hold-backs.ts';
 import { createJobOperations } from './job-operations.ts';
 import { createLeases } from './leases.ts';
 import { createLedger } from './ledger.ts';
@@ -64,6 +66,8 @@ export interface EngineOptions {
   readonly schema: string;
   readonly version: string;
   readonly timing: Timing;
+  /** The largest log of an attempt, in bytes. Default: 1 GiB. */
+  readonly maxLogBytes?: number;
   /** Default: everything is kept. */
   readonly retention?: Retention;
   readonly resolveSecrets?: ResolveSecrets | undefined;
@@ -79,7 +83,7 @@ export function startEngine(options: EngineOptions): Promise<RunningEngine> {
 
 async function build(
   stack: Teardown,
-  { pools, schema, version, timing, retention = {}, resolveSecrets, log }: EngineOptions,
+  { pools, schema, version, timing, maxLogBytes = LIMITS.logBytes, retention = {}, resolveSecrets, log }: EngineOptions,
 ): Promise<RunningEngine> {
   const { pool } = pools;
   const { leaseMs } = timing;
@@ -117,12 +121,13 @@ async function build(
   const logWriter = stack.use(
     createLogWriter({
       lane: pools.openLane('logs'),
+      maxLogBytes,
       onGrown: ({ runId, job }) => late.announcer?.logGrown(`log:${runId}.${job}`),
     }),
   );
   const leases = stack.use(createLeases(pools.openLane('leases', { statementTimeoutMs: RENEWAL_MS }), timing));
   const background = stack.use(createBackground(log));
-  const timers = createTimers(pool, ledger, log);
+  const timers = createTimers({ pool, ledger, eventVersion: () => replica.eventVersion(), log });
   const dispatcher = createDispatcher({
     lane: pools.openLane('claims'),
     flushing,
@@ -146,7 +151,6 @@ async function build(
   late.announcer = createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers });
 
   const composeStart = createComposeStart(pool, resolveSecrets);
-  const driverQueries = createDriverQueries({ pool });
   const driverSessions = createDriverSessions({
     pool,
     plans,
@@ -155,6 +159,7 @@ async function build(
     schemas: createSpecSchemas(),
     replica: replica.id,
     timing,
+    maxLogBytes,
     sessions,
     leases,
     logWriter,
@@ -162,10 +167,10 @@ async function build(
     fit,
     hints,
     log,
-    queries: driverQueries,
     wake: (driver) => dispatcher.wake(driver),
     stopping: () => stopping.signal.aborted,
   });
+  const holdBacks = createHoldBacks(ledger, replica);
   const reruns = createReruns({ pool, plans, creates });
   const tokens = createTokenReader({ pool });
   const deletion = createRunDeletion({ pool, onDeleted: (runIds) => late.announcer?.deleted(runIds) });
@@ -189,6 +194,7 @@ async function build(
   return {
     replica: replica.id,
     timing,
+    maxLogBytes,
     pipelines: createPipelines({ pool, checkSpecs }),
     runs: createRunOperations({
       queries: createRunQueries({ pool, plans }),
@@ -199,9 +205,17 @@ async function build(
       creation: createRunCreation({ pool, creates, checkSpecs }),
       reruns,
       ledger,
+      holdBacks,
     }),
-    jobs: createJobOperations({ pool, plans, ledger, reruns, logs: createLogReader({ pool, plans, wakeUps }) }),
-    drivers: { ...driverQueries, ...driverSessions },
+    jobs: createJobOperations({
+      pool,
+      plans,
+      ledger,
+      holdBacks,
+      reruns,
+      logs: createLogReader({ pool, plans, wakeUps }),
+    }),
+    drivers: { ...createDriverQueries({ pool }), ...driverSessions, ...createDrain({ pool, ledger, sessions, hints }) },
     authenticateToken: (token) => tokens.authenticateToken(token),
     ready: () => replica.isConnected() && !stopping.signal.aborted,
     async drainSessions(abort) {

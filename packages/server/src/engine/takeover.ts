@@ -13,7 +13,7 @@ import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Principal } from './engine.ts';
 import type { Ledger } from './ledger.ts';
-import { BEGINNING, CannotStart, type ComposeStart, composeOffer } from './offers.ts';
+import { BEGINNING, CannotStart, type ComposeStart, composeOffer, type StartPoint } from './offers.ts';
 import type { Plans } from './plans.ts';
 import { loadContexts } from './run-context.ts';
 import type { Writer } from './run-work.ts';
@@ -28,6 +28,8 @@ export interface TakeoverOptions {
   readonly schemas: SpecSchemas;
   readonly replica: string;
   readonly timing: Timing;
+  /** The largest log of an attempt, in bytes. */
+  readonly maxLogBytes: number;
 }
 
 export interface Takeover {
@@ -93,7 +95,7 @@ export async function takeOverInstance(
       attemptLogWindow: LIMITS.attemptLogWindow,
       sessionLogWindow: LIMITS.sessionLogWindow,
       maxMessageBytes: LIMITS.requestBytes,
-      maxLogBytes: LIMITS.logBytes,
+      maxLogBytes: options.maxLogBytes,
       verdicts,
       orphans,
     },
@@ -164,8 +166,7 @@ async function judge(
   );
   if (reply.type !== 'Done' || run === undefined) return { kind: 'STOP', key };
   try {
-    const ranMs = live.startedMs === undefined ? 0 : nowMs - live.startedMs;
-    const start = await options.composeStart(run, key, { ...BEGINNING, ranMs });
+    const start = await options.composeStart(run, key, startPointOf(live, nowMs));
     return { kind: 'START', key, start };
   } catch (error) {
     if (!(error instanceof CannotStart)) throw error;
@@ -175,15 +176,25 @@ async function judge(
   }
 }
 
+/**
+ * Where an attempt starts whose Start this process never got. The process has said nothing of it then, so whatever is noted of it is
+ * an earlier one's: it is an orphan that was adopted.
+ */
+function startPointOf(live: LiveAttemptRow, nowMs: number): StartPoint {
+  const { startedMs, logSize, logCrc32c, checkpoint, annotations } = live;
+  const ranMs = startedMs === undefined ? 0 : nowMs - startedMs;
+  if (logSize === 0 && checkpoint.length === 0 && annotations === 0) return { ...BEGINNING, ranMs };
+  return { ranMs, resumed: true, logOffset: logSize, logCrc32c, annotations };
+}
+
 /** The command that ends an attempt whose driver is gone, or that cannot go on. */
 export function loseCommand(
   key: AttemptKey,
-  writer: Writer,
+  { instance }: Pick<Writer, 'instance'>,
   failureClass: 'INFRASTRUCTURE' | 'INVALID',
   message: string,
 ): Command {
   const { job, attempt } = key;
-  const { instance } = writer;
   return { type: 'Lose', job, attempt, instance, failureClass, message, random: Math.random(), content: undefined };
 }
 
@@ -209,6 +220,7 @@ async function orphansOf(
         checkpoint: row.checkpoint,
         logOffset: row.logSize,
         logCrc32c: row.logCrc32c,
+        annotations: row.annotations,
         ranMs: row.startedMs === undefined ? 0 : nowMs - row.startedMs,
         ...(row.stop !== undefined && { cancel: row.stop.phase }),
       },

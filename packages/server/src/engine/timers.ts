@@ -1,5 +1,6 @@
 // What time alone changes: backoffs that end, timeouts, the phases of a stop. Any replica may fire any timer: the decision looks at
 // the state and the clock again, so one that fires twice or late does no harm.
+import type { Command } from '../core/commands.ts';
 import { dueJobs } from '../store/due-jobs.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import type { Ledger } from './ledger.ts';
@@ -16,24 +17,39 @@ export interface Timers {
   run(signal: AbortSignal): Promise<void>;
 }
 
-export function createTimers(pool: Pool, ledger: Ledger, log: Log): Timers {
+export interface TimersOptions {
+  readonly pool: Pool;
+  readonly ledger: Ledger;
+  /** The newest version of events that every live replica knows. */
+  readonly eventVersion: () => number;
+  readonly log: Log;
+}
+
+export function createTimers({ pool, ledger, eventVersion, log }: TimersOptions): Timers {
   let nextMs = Number.POSITIVE_INFINITY;
   let clockAheadMs = 0;
   let ring = Promise.withResolvers<void>();
 
   /** Fires what is due. Returns how long nothing will be. */
-  async function fire(): Promise<number> {
+  async function fire(signal: AbortSignal): Promise<number> {
     nextMs = Number.POSITIVE_INFINITY;
-    const { nowMs, due, laterMs } = await withConnection(pool, (tx) => dueJobs(tx, MAX_BATCH));
-    clockAheadMs = nowMs - Date.now();
-    await Promise.all(
-      due.map(({ runId, job }) =>
-        ledger.submit(runId, { type: 'Timer', job, random: Math.random(), content: undefined }),
-      ),
-    );
-    if (due.length === MAX_BATCH) return SHORTEST_MS;
-    const nearest = Math.min(nextMs, laterMs ?? Number.POSITIVE_INFINITY);
-    return Math.min(POLL_MS, Math.max(SHORTEST_MS, nearest - Date.now() - clockAheadMs));
+    for (let fromMs = 0; !signal.aborted; ) {
+      const { nowMs, due, laterMs } = await withConnection(pool, (tx) => dueJobs(tx, MAX_BATCH, fromMs));
+      clockAheadMs = nowMs - Date.now();
+      await Promise.all(due.map(({ runId, job }) => ledger.submit(runId, timerOf(job))));
+      const last = due[MAX_BATCH - 1];
+      if (last === undefined) {
+        const nearest = Math.min(nextMs, laterMs ?? Number.POSITIVE_INFINITY);
+        return Math.min(POLL_MS, Math.max(SHORTEST_MS, nearest - Date.now() - clockAheadMs));
+      }
+      // Not from the first one on again: those that stay due must not keep all others waiting.
+      fromMs = Math.max(last.dueMs, fromMs + 1);
+    }
+    return 0;
+  }
+
+  function timerOf(job: number): Command {
+    return { type: 'Timer', job, eventVersion: eventVersion(), random: Math.random(), content: undefined };
   }
 
   return {
@@ -58,7 +74,7 @@ export function createTimers(pool: Pool, ledger: Ledger, log: Log): Timers {
           continue;
         }
         try {
-          waitMs = await fire();
+          waitMs = await fire(signal);
           failing = false;
         } catch (error) {
           if (!failing) log.warn({ err: error }, 'timers could not be read, trying again');

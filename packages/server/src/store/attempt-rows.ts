@@ -34,6 +34,8 @@ export interface AttemptChange {
   startedMs?: number;
   ended?: Extract<RunEvent, { type: 'AttemptEnded' }> & { readonly finishedMs: number; readonly result?: string };
   annotations?: Annotation[];
+  /** When it was annotated last. */
+  heardMs?: number;
 }
 
 const START_ATTEMPTS = statement(
@@ -55,8 +57,9 @@ const END_ATTEMPTS = statement(
 
 const ANNOTATE_ATTEMPTS = statement(
   'annotate_attempts',
-  `update attempts a set annotations = (coalesce(a.annotations, '[]')::jsonb || u.annotations)::json
-   from unnest($1::uuid[], $2::int[], $3::int[], $4::jsonb[]) u (run_id, job, attempt, annotations)
+  `update attempts a set annotations = (coalesce(a.annotations, '[]')::jsonb || u.annotations)::json,
+     heard_ms = greatest(a.heard_ms, u.heard_ms)
+   from unnest($1::uuid[], $2::int[], $3::int[], $4::jsonb[], $5::bigint[]) u (run_id, job, attempt, annotations, heard_ms)
    where a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt and a.state = 'RUNNING'`,
 );
 
@@ -80,7 +83,11 @@ async function startAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise
 }
 
 async function annotateAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise<void> {
-  const columns = [...keyColumns(changes), jsons(changes, (change) => change.annotations)];
+  const columns = [
+    ...keyColumns(changes),
+    jsons(changes, (change) => change.annotations),
+    plain(changes, (change) => change.heardMs),
+  ];
   expectTouched('annotated attempts', await execute(tx, ANNOTATE_ATTEMPTS, columns), changes.length);
 }
 
@@ -152,7 +159,8 @@ export async function dequeue(tx: Tx, keys: readonly JobKey[]): Promise<void> {
 
 const LIVE_ATTEMPTS = statement(
   'live_attempts',
-  `select a.run_id, a.job, a.attempt, a.instance_no, a.state, a.started_ms, a.log_size, a.log_crc32c, a.checkpoint, j.stop
+  `select a.run_id, a.job, a.attempt, a.instance_no, a.state, a.started_ms, a.log_size, a.log_crc32c, a.checkpoint, j.stop,
+     coalesce(json_array_length(a.annotations), 0) as annotations
    from attempts a join jobs j on j.run_id = a.run_id and j.job = a.job
    where a.instance_no = any($1::bigint[]) and a.finished_ms is null order by a.run_id, a.job`,
 );
@@ -165,6 +173,8 @@ export interface LiveAttemptRow {
   readonly logSize: number;
   readonly logCrc32c: number;
   readonly checkpoint: Uint8Array;
+  /** How many it has. */
+  readonly annotations: number;
   /** How it is being stopped. */
   readonly stop: StopRequest | undefined;
 }
@@ -182,6 +192,7 @@ export async function liveAttempts(tx: Tx, instances: readonly number[]): Promis
     log_crc32c: number;
     checkpoint: Uint8Array | null;
     stop: StopRequest | null;
+    annotations: number;
   }>(tx, LIVE_ATTEMPTS, [plain(instances, (no) => no)]);
   return rows.map((row) => ({
     key: { runId: row.run_id, job: row.job, attempt: row.attempt },
@@ -191,8 +202,19 @@ export async function liveAttempts(tx: Tx, instances: readonly number[]): Promis
     logSize: row.log_size,
     logCrc32c: row.log_crc32c,
     checkpoint: row.checkpoint ?? new Uint8Array(),
+    annotations: row.annotations,
     stop: row.stop ?? undefined,
   }));
+}
+
+const HOLDS_ANYTHING = statement(
+  'holds_anything',
+  'select 1 from attempts where instance_no = any($1::bigint[]) and finished_ms is null limit 1',
+);
+
+/** Whether any of these instances holds an attempt by the ledger. */
+export async function holdsAnything(tx: Tx, instances: readonly number[]): Promise<boolean> {
+  return (await rowsOf(tx, HOLDS_ANYTHING, [plain(instances, (no) => no)])).length > 0;
 }
 
 const ATTEMPT_STATES = statement(

@@ -56,6 +56,8 @@ export async function createPools(config: DatabaseConfig, log?: ConnectionLog): 
       if (isSilence(error)) doubtAll();
     });
     connected.set(client, queries);
+    // The pool listens to idle connections only, and one that breaks unheard ends the process. Its next query fails anyway.
+    client.on('error', () => undefined);
     client.once('end', () => {
       connected.delete(client);
       idle.delete(client);

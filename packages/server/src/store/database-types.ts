@@ -4,7 +4,8 @@ import type { Definition } from '../core/definition.ts';
 import type { Annotation, Trigger } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
-import type { AttemptState, Failure, JobState, LogState, RunState, WaitReason } from '../core/states.ts';
+import type { HoldBack, JobWait, StopRequest } from '../core/run-state.ts';
+import type { AttemptState, Failure, JobState, LogState, RunState } from '../core/states.ts';
 import type { Labels, Outputs, ProgressView } from '../core/views.ts';
 
 export interface Tables {
@@ -65,6 +66,7 @@ interface RunsTable {
   labels: Read<Labels>;
   trigger: Read<Trigger>;
   cancel: Read<{ reason: string } | null>;
+  pause: Read<HoldBack | null>;
   rerun_of: Read<RunId | null>;
   created_ms: Read<number>;
   started_ms: Read<number | null>;
@@ -78,7 +80,9 @@ interface JobsTable {
   attempt: Read<number>;
   started_ms: Read<number | null>;
   finished_ms: Read<number | null>;
-  wait: Read<{ reason: WaitReason; untilMs: number } | null>;
+  wait: Read<JobWait | null>;
+  hold: Read<HoldBack | null>;
+  stop: Read<StopRequest | null>;
   failure: Read<Failure | null>;
   failure_allowed: Read<boolean>;
   inherited_from: Read<string | null>;

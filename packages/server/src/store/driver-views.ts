@@ -50,6 +50,21 @@ export async function listDrivers(tx: Tx, filter: DriversQuery): Promise<Page<Dr
   );
 }
 
+/** The first of these instances by name and instance, without spec schemas. */
+export async function driversByNumber(
+  tx: Tx,
+  numbers: readonly number[],
+  size: number,
+): Promise<readonly DriverView[]> {
+  const query = selectDrivers()
+    .where(sql<boolean>`i.no = any(${numbers}::bigint[])`)
+    .orderBy('i.driver')
+    .orderBy('i.instance')
+    .limit(size + 1);
+  const { rows } = await fetchPage(tx, query, sql`driver, instance`, size);
+  return rows.map(driverView);
+}
+
 /** Whether the joined lease `l` is live. */
 export const isLive = sql<boolean>`coalesce(l.expires_ms > extract(epoch from clock_timestamp()) * 1000, false)`;
 

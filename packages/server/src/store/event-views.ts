@@ -12,7 +12,7 @@ const MAX_EVENTS = 1_000;
 
 const READ_EVENTS = statement(
   'read_events',
-  `select b.seq, time_ms, type, run_state, job, job_state, data from (select from runs where run_id = $1) r left join (
+  `select b.seq, time_ms, version, type, run_state, job, job_state, data from (select from runs where run_id = $1) r left join (
      select *, sum(octet_length(data::text)) over (order by seq rows unbounded preceding) as bytes_so_far,
        row_number() over (order by seq) as place
      from (select * from events where run_id = $1 and seq > $2 order by seq limit ${MAX_EVENTS}) e
@@ -33,6 +33,7 @@ export async function readEvents(tx: Tx, runId: RunId, afterSeq: number): Promis
   const rows = await rowsOf<{
     seq: number | null;
     time_ms: number;
+    version: number;
     type: string;
     run_state: RunState;
     job: number | null;
@@ -40,10 +41,11 @@ export async function readEvents(tx: Tx, runId: RunId, afterSeq: number): Promis
     data: object;
   }>(tx, READ_EVENTS, [runId, afterSeq]);
   if (rows.length === 0) return undefined;
-  return rows.flatMap(({ seq, ...row }) => {
+  return rows.flatMap(({ seq, version, ...row }) => {
     if (seq === null) return [];
     const { time_ms: timeMs, run_state: runState, job_state: jobState } = row;
-    return [{ seq, timeMs, runState, jobState: jobState ?? undefined, event: eventOf(row.type, row.job, row.data) }];
+    const event = eventOf(version, row.type, row.job, row.data);
+    return [{ seq, timeMs, runState, jobState: jobState ?? undefined, event }];
   });
 }
 

@@ -13,6 +13,8 @@ const exempt: Readonly<Record<string, string>> = {
   expired_leases:
     'once a second; a lease is one narrow row a session, and an index on its end would be written by each heartbeat',
   touch_replica: 'once a second; a replica is one row',
+  oldest_replica: 'once a second; a replica is one row',
+  drain_matching: 'when somebody drains drivers by a pattern',
   forget_replicas: 'once a stop; a replica is one row',
   forget_commit_marks: 'every minute; a lane is one narrow row',
   claim_deleted_runs: 'a partial index of the deleted runs that still have rows; empty at rest',

@@ -6,13 +6,18 @@ import { execute, plain, rowsOf, statement, type Tx } from './sql.ts';
 
 const SHARE_INSTANCES = statement(
   'share_instances',
-  'select no, epoch from instances where no = any($1::bigint[]) order by no for share',
+  'select no, epoch, draining from instances where no = any($1::bigint[]) order by no for share',
 );
 
-/** Keeps the epochs of instances from changing until the transaction ends, and returns them by number. */
-export async function shareInstances(tx: Tx, numbers: Iterable<number>): Promise<Map<number, number>> {
-  const rows = await rowsOf<{ no: number; epoch: number }>(tx, SHARE_INSTANCES, [plain([...numbers], (no) => no)]);
-  return new Map(rows.map((row) => [row.no, row.epoch]));
+export interface SharedInstance {
+  readonly epoch: number;
+  readonly draining: boolean;
+}
+
+/** Keeps instances from changing until the transaction ends, and returns what they are by number. */
+export async function shareInstances(tx: Tx, numbers: Iterable<number>): Promise<ReadonlyMap<number, SharedInstance>> {
+  const rows = await rowsOf<SharedInstance & { no: number }>(tx, SHARE_INSTANCES, [plain([...numbers], (no) => no)]);
+  return new Map(rows.map((row) => [row.no, row]));
 }
 
 export interface InstanceRow {
@@ -213,20 +218,35 @@ export async function setSlots(tx: Tx, lease: LeaseRef, slots: number): Promise<
   await execute(tx, SET_SLOTS, [lease.instance, lease.epoch, slots]);
 }
 
-const SET_DRAINING = statement(
-  'set_draining',
-  `update instances set draining = $3 where driver = $1 and ($2::text is null or instance = $2) returning no`,
+const SET_DRAINING = statement('set_draining', 'update instances set draining = true where no = $1 and epoch = $2');
+
+/** Marks the instance of a session as draining. */
+export async function setDraining(tx: Tx, lease: LeaseRef): Promise<void> {
+  await execute(tx, SET_DRAINING, [lease.instance, lease.epoch]);
+}
+
+// Locked in the order in which flushes share them.
+const DRAIN_MATCHING = statement(
+  'drain_matching',
+  `with matching as materialized (select i.no from instances i left join leases l on l.instance_no = i.no
+     where i.driver like $1 and i.instance like $2
+       and ($4 or coalesce(l.expires_ms > extract(epoch from clock_timestamp()) * 1000, false))
+     order by i.no for no key update of i)
+   update instances i set draining = $3 from matching m where i.no = m.no returning i.no`,
 );
 
-/** Marks instances as draining, or takes it back. Returns their numbers. */
-export async function setDraining(
-  tx: Tx,
-  driver: string,
-  instance: string | undefined,
-  draining: boolean,
-): Promise<number[]> {
-  const rows = await rowsOf<{ no: number }>(tx, SET_DRAINING, [driver, instance, draining]);
+/**
+ * Marks instances as draining, or takes it back; returns their numbers. In driver and instance `*` stands for any characters. Instances
+ * without a live lease count only when neither has one.
+ */
+export async function drainMatching(tx: Tx, driver: string, instance: string, draining: boolean): Promise<number[]> {
+  const isOne = !`${driver}${instance}`.includes('*');
+  const rows = await rowsOf<{ no: number }>(tx, DRAIN_MATCHING, [likeOf(driver), likeOf(instance), draining, isOne]);
   return rows.map((row) => row.no);
+}
+
+function likeOf(pattern: string): string {
+  return pattern.replaceAll(/[\\%_]/g, '\\$&').replaceAll('*', '%');
 }
 
 const DRAINING = statement('draining', 'select no from instances where no = any($1::bigint[]) and draining');

@@ -58,6 +58,8 @@ function selectJobs(runId: RunId) {
       'j.state',
       'j.attempt',
       'j.wait',
+      'j.hold',
+      'j.stop',
       'j.failure',
       'j.failure_allowed',
       'j.started_ms',
@@ -67,7 +69,8 @@ function selectJobs(runId: RunId) {
     .select(['a.state as attempt_state', 'a.outputs', 'a.progress'])
     .select(
       sql<number>`512 + coalesce(octet_length(j.failure::text), 0) + coalesce(octet_length(j.inherited_outputs::text), 0)
-        + coalesce(octet_length(a.outputs::text), 0) + coalesce(octet_length(a.progress::text), 0)`.as('bytes'),
+        + coalesce(octet_length(a.outputs::text), 0) + coalesce(octet_length(a.progress::text), 0)
+        + coalesce(octet_length(j.hold::text), 0) + coalesce(octet_length(j.stop::text), 0)`.as('bytes'),
     )
     .where('j.run_id', '=', runId);
 }
@@ -89,6 +92,8 @@ function jobView({ runId, project, plan }: JobsRun, row: JobRow): JobView {
     attempt: row.attempt,
     failureAllowed: row.failure_allowed,
     ...(row.wait !== null && { wait: row.wait }),
+    ...(row.hold !== null && { hold: row.hold }),
+    ...(row.stop !== null && { stop: row.stop }),
     ...(row.failure !== null && { failure: row.failure }),
     ...(outputs !== null && { outputs }),
     ...(row.progress !== null && row.attempt_state === 'RUNNING' && { progress: row.progress }),

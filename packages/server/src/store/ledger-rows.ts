@@ -1,11 +1,12 @@
 // The rows of the ledger and of its projection: locked, loaded and written for one flush. Lock order: runs, instances, attempts.
 // Rows are loaded in a statement of its own after the lock, because a join under FOR UPDATE reads what was before the lock.
 import type { AttemptContent } from '../core/commands.ts';
-import { EVENT_VERSION, type RunEvent } from '../core/events.ts';
+import { upcast, versionOf } from '../core/event-versions.ts';
+import type { RunEvent } from '../core/events.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
-import type { JobRecord, RunHeader, StopRequest } from '../core/run-state.ts';
-import type { AttemptState, Failure, JobState, LogState, RunState, WaitReason } from '../core/states.ts';
+import type { HoldBack, JobRecord, JobWait, RunHeader, StopRequest } from '../core/run-state.ts';
+import type { AttemptState, Failure, JobState, LogState, RunState } from '../core/states.ts';
 import { execute, jsons, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
 
 export interface RunRow {
@@ -37,6 +38,7 @@ interface RunColumns {
   skipped: number;
   cancelled: number;
   cancel: { reason: string; force: boolean } | null;
+  pause: HoldBack | null;
   started_ms: number | null;
   finished_ms: number | null;
 }
@@ -64,7 +66,7 @@ export async function lockRuns(tx: Tx, runIds: readonly RunId[], wait: boolean):
 const LOAD_RUNS = statement(
   'load_runs',
   `select run_id, project, encode(digest, 'hex') as digest, pipeline, params, traceparent, state, seq, last_ms, total, open,
-     succeeded, failed, failure_allowed, skipped, cancelled, cancel, started_ms, finished_ms
+     succeeded, failed, failure_allowed, skipped, cancelled, cancel, pause, started_ms, finished_ms
    from runs where run_id = any($1::uuid[])`,
 );
 
@@ -92,6 +94,7 @@ export async function loadRuns(tx: Tx, runIds: readonly RunId[]): Promise<RunRow
         cancelled: row.cancelled,
       },
       ...(row.cancel !== null && { cancel: row.cancel }),
+      ...(row.pause !== null && { pause: row.pause }),
       ...(row.started_ms !== null && { startedMs: row.started_ms }),
       ...(row.finished_ms !== null && { finishedMs: row.finished_ms }),
     },
@@ -151,9 +154,11 @@ interface JobColumns {
   queued_ms: number | null;
   started_ms: number | null;
   finished_ms: number | null;
-  wait: { reason: WaitReason; untilMs: number } | null;
+  wait: JobWait | null;
+  hold: HoldBack | null;
   instance_no: number | null;
   attempt_started_ms: number | null;
+  heard_ms: number | null;
   stop: StopRequest | null;
   failure: Failure | null;
   failure_allowed: boolean;
@@ -162,7 +167,7 @@ interface JobColumns {
 }
 
 const JOB_COLUMNS = `j.run_id, j.job, j.state, j.attempt, j.unmet, j.bad_needs, j.spent, j.ready_ms, j.queued_ms, j.started_ms,
-  j.finished_ms, j.wait, j.instance_no, j.attempt_started_ms, j.stop, j.failure, j.failure_allowed, j.inherited_from, j.inherited_outputs`;
+  j.finished_ms, j.wait, j.hold, j.instance_no, j.attempt_started_ms, j.heard_ms, j.stop, j.failure, j.failure_allowed, j.inherited_from, j.inherited_outputs`;
 
 const LOAD_JOBS = statement(
   'load_jobs',
@@ -203,6 +208,7 @@ function toJobRecord(row: JobColumns): JobRecord {
     ...(row.ready_ms !== null && { readyMs: row.ready_ms }),
     ...(row.queued_ms !== null && { queuedMs: row.queued_ms }),
     ...(row.started_ms !== null && { startedMs: row.started_ms }),
+    ...(row.hold !== null && { hold: row.hold }),
   };
   switch (row.state) {
     case 'BLOCKED':
@@ -219,6 +225,7 @@ function toJobRecord(row: JobColumns): JobRecord {
         live: {
           instance: present(row.instance_no),
           ...(row.attempt_started_ms !== null && { attemptStartedMs: row.attempt_started_ms }),
+          ...(row.heard_ms !== null && { heardMs: row.heard_ms }),
           ...(row.stop !== null && { stop: row.stop }),
         },
       };
@@ -246,7 +253,7 @@ function present<T>(value: T | null): T {
 
 const LOCK_ATTEMPTS = statement(
   'lock_attempts',
-  `select a.run_id, a.job, a.attempt, a.state, a.log_size, a.log_crc32c, a.log_state, a.outputs, a.result,
+  `select a.run_id, a.job, a.attempt, a.state, a.log_size, a.log_crc32c, a.log_state, a.outputs, a.result, a.heard_ms,
      coalesce(json_array_length(a.annotations), 0) as annotations
    from attempts a
    where (a.run_id, a.job, a.attempt) in (select * from unnest($1::uuid[], $2::int[], $3::int[]))
@@ -275,6 +282,7 @@ export async function lockAttempts(
     log_state: LogState;
     outputs: JsonObject | null;
     result: string | null;
+    heard_ms: number | null;
     annotations: number;
   }>(tx, LOCK_ATTEMPTS, [
     plain(keys, (key) => key.runId),
@@ -293,6 +301,7 @@ export async function lockAttempts(
       annotations: row.annotations,
       ...(row.outputs !== null && { outputs: row.outputs }),
       ...(row.result !== null && { result: row.result }),
+      ...(row.heard_ms !== null && { heardMs: row.heard_ms }),
     },
   }));
 }
@@ -301,10 +310,10 @@ const UPDATE_RUNS = statement(
   'update_runs',
   `update runs r set state = u.state, seq = u.seq, last_ms = u.last_ms, open = u.open, succeeded = u.succeeded, failed = u.failed,
      failure_allowed = u.failure_allowed, skipped = u.skipped, cancelled = u.cancelled, cancel = u.cancel, started_ms = u.started_ms,
-     finished_ms = u.finished_ms
+     finished_ms = u.finished_ms, pause = u.pause
    from unnest($1::uuid[], $2::text[], $3::int[], $4::bigint[], $5::int[], $6::int[], $7::int[], $8::int[], $9::int[], $10::int[],
-     $11::json[], $12::bigint[], $13::bigint[]) u (run_id, state, seq, last_ms, open, succeeded, failed, failure_allowed, skipped,
-     cancelled, cancel, started_ms, finished_ms)
+     $11::json[], $12::bigint[], $13::bigint[], $14::json[]) u (run_id, state, seq, last_ms, open, succeeded, failed, failure_allowed,
+     skipped, cancelled, cancel, started_ms, finished_ms, pause)
    where r.run_id = u.run_id`,
 );
 
@@ -326,6 +335,7 @@ export async function updateRuns(
     jsons(rows, (row) => row.header.cancel),
     plain(rows, (row) => row.header.startedMs),
     plain(rows, (row) => row.header.finishedMs),
+    jsons(rows, (row) => row.header.pause),
   ]);
   expectTouched('runs', touched, rows.length);
 }
@@ -338,24 +348,25 @@ export interface JobWrite {
 }
 
 const JOB_ARRAYS = `$1::uuid[], $2::int[], $3::text[], $4::int[], $5::int[], $6::int[], $7::json[], $8::bigint[], $9::bigint[],
-  $10::bigint[], $11::bigint[], $12::json[], $13::bigint[], $14::bigint[], $15::json[], $16::json[], $17::boolean[], $18::bigint[]`;
+  $10::bigint[], $11::bigint[], $12::json[], $13::bigint[], $14::bigint[], $15::json[], $16::json[], $17::boolean[], $18::bigint[],
+  $19::json[], $20::bigint[]`;
 
 const UPDATE_JOBS = statement(
   'update_jobs',
   `update jobs j set state = u.state, attempt = u.attempt, unmet = u.unmet, bad_needs = u.bad_needs, spent = u.spent,
      ready_ms = u.ready_ms, queued_ms = u.queued_ms, started_ms = u.started_ms, finished_ms = u.finished_ms, wait = u.wait,
      instance_no = u.instance_no, attempt_started_ms = u.attempt_started_ms, stop = u.stop, failure = u.failure,
-     failure_allowed = u.failure_allowed, due_ms = u.due_ms
+     failure_allowed = u.failure_allowed, due_ms = u.due_ms, hold = u.hold, heard_ms = u.heard_ms
    from unnest(${JOB_ARRAYS}) u (run_id, job, state, attempt, unmet, bad_needs, spent, ready_ms, queued_ms, started_ms, finished_ms,
-     wait, instance_no, attempt_started_ms, stop, failure, failure_allowed, due_ms)
+     wait, instance_no, attempt_started_ms, stop, failure, failure_allowed, due_ms, hold, heard_ms)
    where j.run_id = u.run_id and j.job = u.job`,
 );
 
 const INSERT_JOBS = statement(
   'insert_jobs',
   `insert into jobs (run_id, job, state, attempt, unmet, bad_needs, spent, ready_ms, queued_ms, started_ms, finished_ms, wait,
-     instance_no, attempt_started_ms, stop, failure, failure_allowed, due_ms, project, inherited_from, inherited_outputs)
-   select * from unnest(${JOB_ARRAYS}, $19::text[], $20::text[], $21::json[])`,
+     instance_no, attempt_started_ms, stop, failure, failure_allowed, due_ms, hold, heard_ms, project, inherited_from, inherited_outputs)
+   select * from unnest(${JOB_ARRAYS}, $21::text[], $22::text[], $23::json[])`,
 );
 
 function jobColumns(rows: readonly JobWrite[]): string[] {
@@ -378,6 +389,8 @@ function jobColumns(rows: readonly JobWrite[]): string[] {
     jsons(rows, (row) => ('failure' in row.record ? row.record.failure : undefined)),
     plain(rows, (row) => 'failureAllowed' in row.record && row.record.failureAllowed === true),
     plain(rows, (row) => row.dueMs),
+    jsons(rows, (row) => row.record.hold),
+    plain(rows, (row) => ('live' in row.record ? row.record.live.heardMs : undefined)),
   ];
 }
 
@@ -414,10 +427,10 @@ export interface EventWrite {
 const INSERT_EVENTS = statement(
   'insert_events',
   `insert into events (run_id, project, seq, time_ms, version, type, run_state, job, job_state, data, feed_xid)
-   select u.run_id, u.project, u.seq, u.time_ms, ${EVENT_VERSION}, u.type, u.run_state, u.job, u.job_state, u.data,
+   select u.run_id, u.project, u.seq, u.time_ms, u.version, u.type, u.run_state, u.job, u.job_state, u.data,
      case when u.feed then pg_current_xact_id() end
    from unnest($1::uuid[], $2::text[], $3::int[], $4::bigint[], $5::text[], $6::text[], $7::int[], $8::text[], $9::json[],
-     $10::boolean[]) u (run_id, project, seq, time_ms, type, run_state, job, job_state, data, feed)`,
+     $10::boolean[], $11::smallint[]) u (run_id, project, seq, time_ms, type, run_state, job, job_state, data, feed, version)`,
 );
 
 export async function insertEvents(tx: Tx, rows: readonly EventWrite[]): Promise<void> {
@@ -432,6 +445,7 @@ export async function insertEvents(tx: Tx, rows: readonly EventWrite[]): Promise
     plain(rows, (row) => row.jobState),
     jsons(rows, (row) => eventData(row.event)),
     plain(rows, (row) => row.feed),
+    plain(rows, (row) => versionOf(row.event)),
   ]);
 }
 
@@ -441,9 +455,9 @@ function eventData(event: RunEvent): object {
   return { ...event, type: undefined, job: undefined };
 }
 
-/** The event that a row holds. */
-export function eventOf(type: string, job: number | null, data: object): RunEvent {
-  return { type, ...(job !== null && { job }), ...data } as RunEvent;
+/** The event that a row holds, whatever build wrote it. */
+export function eventOf(version: number, type: string, job: number | null, data: object): RunEvent {
+  return upcast(version, { type, ...(job !== null && { job }), ...data } as RunEvent);
 }
 
 /** A compare-and-set that missed means that a lock did not hold what it promised. */

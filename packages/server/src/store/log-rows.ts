@@ -1,5 +1,5 @@
 // Writes the rows of logs: chunks of bytes by offset, sections, and the head of each log on its attempt. A chunk is written only in
-// the transaction that moves its head, with the attempt locked, so offsets have no gap and no overlap.
+// the transaction that moves its head, with the attempt locked, so offsets have no gap and no overlap. Whoever writes was heard of.
 import type { AttemptKey, RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { AttemptState } from '../core/states.ts';
@@ -84,7 +84,8 @@ export interface LogHeadWrite {
 const MOVE_HEADS = statement(
   'move_log_heads',
   `update attempts a set log_size = u.log_size, log_crc32c = u.log_crc32c, outputs = coalesce(u.outputs, a.outputs),
-     checkpoint = coalesce(u.checkpoint, a.checkpoint), progress = coalesce(u.progress, a.progress)
+     checkpoint = coalesce(u.checkpoint, a.checkpoint), progress = coalesce(u.progress, a.progress),
+     heard_ms = floor(extract(epoch from clock_timestamp()) * 1000)::bigint
    from unnest($1::uuid[], $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::json[], $7::bytea[], $8::json[])
      u (run_id, job, attempt, log_size, log_crc32c, outputs, checkpoint, progress)
    where a.run_id = u.run_id and a.job = u.job and a.attempt = u.attempt and a.state = 'RUNNING'`,

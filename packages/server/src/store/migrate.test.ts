@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -146,6 +147,41 @@ describe('refused, and nothing is changed:', () => {
       await expect(migrate(pools.pool, 'misnamed', { directory })).rejects.toThrow(`found ${name}`);
     },
   );
+});
+
+describe('a role without the rights', () => {
+  const role = `limited_${randomBytes(6).toString('hex')}`;
+  let limited: Pools;
+
+  beforeAll(async () => {
+    const url = new URL(database.config.connection);
+    await pools.pool.query(`CREATE ROLE ${role} LOGIN PASSWORD '${role}'`);
+    url.username = url.password = role;
+    limited = await createPools({ ...database.config, connection: url.href });
+  });
+  afterAll(async () => {
+    await limited[Symbol.asyncDispose]();
+    await pools.pool.query(`DROP OWNED BY ${role} CASCADE`);
+    await pools.pool.query(`DROP ROLE ${role}`);
+  });
+
+  test.each([
+    ['to make the schema', 'absent', 'SELECT', 'permission denied for database'],
+    ['to use the schema', 'unusable', 'CREATE SCHEMA unusable', 'no schema has been selected to create in'],
+    [
+      'to make tables in it',
+      'readable',
+      `CREATE SCHEMA readable; GRANT USAGE ON SCHEMA readable TO ${role}`,
+      'permission denied for schema readable',
+    ],
+  ])('%s is told what to grant, and starts once that is done', async (_, schema, prepare, cause) => {
+    await pools.pool.query(prepare);
+    const refusal = await migrate(limited.pool, schema).catch((error: unknown) => error);
+    expect(refusal).toMatchObject({ reason: 'DATABASE_FORBIDS', message: expect.stringContaining(cause) });
+    const [, grants = ''] = /, run (CREATE SCHEMA .*; ALTER SCHEMA .*;) or /.exec((refusal as Error).message) ?? [];
+    await pools.pool.query(grants);
+    expect((await migrate(limited.pool, schema)).length).toBeGreaterThan(0);
+  });
 });
 
 test('other line ends in a checkout are no change', async () => {

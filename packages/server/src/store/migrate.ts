@@ -34,8 +34,8 @@ interface Applied {
 /**
  * Brings `schema` to the version of this package, creating it if needed; returns the versions that it applied.
  * Safe to call from many processes at once. Each file runs in a transaction of its own, with the schema as search path.
- * Throws DatabaseStartError: DATABASE_TOO_OLD (the server), DATABASE_TOO_NEW (the schema), MIGRATION_CHANGED,
- * MIGRATION_FAILED or SCHEMA_NAME_INVALID.
+ * Throws DatabaseStartError: DATABASE_TOO_OLD (the server), DATABASE_TOO_NEW (the schema), DATABASE_FORBIDS (what the role
+ * may not), MIGRATION_CHANGED, MIGRATION_FAILED or SCHEMA_NAME_INVALID.
  */
 export async function migrate(pool: Pool, schema: string, options: MigrateOptions = {}): Promise<number[]> {
   assertSchemaName(schema);
@@ -106,16 +106,38 @@ async function applyMissing(client: PoolClient, schema: string, migrations: Migr
 }
 
 async function createLedger(client: PoolClient, schema: string): Promise<void> {
-  // Even IF NOT EXISTS asks for the right to create, which an administrator who made the schema need not grant.
-  const { rowCount } = await client.query('SELECT FROM pg_namespace WHERE nspname = $1', [schema]);
-  if (rowCount === 0) await client.query(`CREATE SCHEMA ${schema}`);
-  await client.query(`
-    CREATE TABLE IF NOT EXISTS migrations (
-      version    integer     PRIMARY KEY,
-      name       text        NOT NULL,
-      digest     text        NOT NULL,
-      applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
-    )`);
+  try {
+    // Even IF NOT EXISTS asks for the right to create, which an administrator who made the schema need not grant.
+    const { rowCount } = await client.query('SELECT FROM pg_namespace WHERE nspname = $1', [schema]);
+    if (rowCount === 0) await client.query(`CREATE SCHEMA ${schema}`);
+    await client.query(`
+      CREATE TABLE IF NOT EXISTS migrations (
+        version    integer     PRIMARY KEY,
+        name       text        NOT NULL,
+        digest     text        NOT NULL,
+        applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+      )`);
+  } catch (cause) {
+    if (!(cause instanceof DatabaseError) || !lackOfRights.has(cause.code ?? '')) throw cause;
+    throw await forbidden(client, schema, cause);
+  }
+}
+
+/** insufficient_privilege; and invalid_schema_name, since a schema that may not be used counts as none. */
+const lackOfRights: ReadonlySet<string> = new Set(['42501', '3F000']);
+
+async function forbidden(client: PoolClient, schema: string, cause: DatabaseError): Promise<DatabaseStartError> {
+  const { rows } = await client.query<{ role: string; database: string }>(
+    'SELECT quote_ident(current_user) AS role, quote_ident(current_database()) AS database',
+  );
+  const { role = '', database = '' } = rows[0] ?? {};
+  return new DatabaseStartError(
+    'DATABASE_FORBIDS',
+    `role ${role} may not make schema ${schema} in database ${database}, or tables in it: ${cause.message}. As an ` +
+      `administrator of that database, run CREATE SCHEMA IF NOT EXISTS ${schema}; ALTER SCHEMA ${schema} OWNER TO ${role}; ` +
+      `or GRANT CREATE ON DATABASE ${database} TO ${role}; if the schema is not there yet`,
+    { cause },
+  );
 }
 
 function assertKnown(row: Applied, schema: string, migrations: readonly Migration[]): void {

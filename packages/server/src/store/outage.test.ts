@@ -115,6 +115,25 @@ test('a statement that takes too long is told as the trouble that it is', async 
   await expect(slow).rejects.toThrow('in time');
 });
 
+test('a server that has no connection left is told as such, and is used again when it has', async () => {
+  const url = new URL(process.env[serverVariable] ?? '');
+  await asAdministrator(url.href, (client) =>
+    client.query(`create role crowded login password 'crowded' connection limit 1`),
+  );
+  const connection = { ...proxy.connection, user: 'crowded', password: 'crowded' };
+  const crowded = await createPools({ ...database.config, connection });
+  try {
+    const lane = crowded.openLane('test');
+    await lane.use(one);
+    await expect(withConnection(crowded.pool, one)).rejects.toMatchObject(unavailable);
+    await lane[Symbol.asyncDispose]();
+    await expect.poll(() => withConnection(crowded.pool, one).then(() => 'served', String)).toBe('served');
+  } finally {
+    await crowded[Symbol.asyncDispose]();
+    await asAdministrator(url.href, (client) => client.query('drop role crowded'));
+  }
+});
+
 test('connections that lead nowhere are closed in time', async () => {
   const lane = pools.openLane('test');
   await lane.use(one);
@@ -136,6 +155,19 @@ test('severed, whoever waits for an answer or a connection is told at once', asy
   expect(await timed(outcomes)).toBeLessThan(3_000);
   expect((await outcomes).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
   for (const client of held) client.release(true);
+});
+
+test('a connection that breaks while it is looked at first harms nobody', async () => {
+  // Bytes go through for as long as the password takes, and no further.
+  let broken = 0;
+  for (let delayMs = 0; delayMs < 60; delayMs += 3) {
+    const asked = withConnection(pools.pool, one).catch(() => undefined);
+    await delay(delayMs);
+    broken += proxy.sever();
+    await asked;
+  }
+  expect(broken).toBeGreaterThan(10);
+  await expect.poll(() => withConnection(pools.pool, one).then(() => 'served', String)).toBe('served');
 });
 
 test('what waits for a connection is bounded', async () => {

@@ -45,9 +45,6 @@ export async function withSnapshot<T>(pool: Pool, work: (tx: Tx) => Promise<T>):
 async function lend<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
   if (pool.waitingCount >= LIMITS.pendingQueries) throw overloaded(`${LIMITS.pendingQueries} queries`);
   const client = await borrow(pool);
-  // The pool listens to idle connections only, and one that breaks unheard ends the process. The next query fails anyway.
-  const ignore = () => undefined;
-  client.on('error', ignore);
   let usable = true;
   try {
     return await work(client);
@@ -58,7 +55,6 @@ async function lend<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
       });
     }
     client.release(!usable);
-    client.off('error', ignore);
   }
 }
 

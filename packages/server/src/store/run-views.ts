@@ -103,13 +103,12 @@ function isOfOrigin({ pipeline, labels }: RunOrigin): Expression<boolean> {
 function selectRuns(project: string, source: RunRows = sql`runs`) {
   return tables
     .selectFrom(source.as('runs'))
-    .select(['run_id', 'pipeline', 'revision', 'state', 'labels', 'trigger', 'seq', 'rerun_of', 'cancel'])
+    .select(['run_id', 'pipeline', 'revision', 'state', 'labels', 'trigger', 'seq', 'rerun_of', 'cancel', 'pause'])
     .select(['total', 'open', 'succeeded', 'failed', 'failure_allowed', 'skipped', 'cancelled'])
     .select(['created_ms', 'started_ms', 'finished_ms'])
     .select(
-      sql<number>`512 + octet_length(labels::text) + octet_length(trigger::text) + coalesce(octet_length(cancel::text), 0)`.as(
-        'bytes',
-      ),
+      sql<number>`512 + octet_length(labels::text) + octet_length(trigger::text) + coalesce(octet_length(cancel::text), 0)
+        + coalesce(octet_length(pause::text), 0)`.as('bytes'),
     )
     .where('project', '=', project);
 }
@@ -138,6 +137,7 @@ function runView(project: string, row: RunRow): RunView {
     ...(row.revision !== null && { revision: row.revision }),
     ...(row.rerun_of !== null && { rerunOf: row.rerun_of }),
     ...(row.cancel !== null && { cancelReason: row.cancel.reason }),
+    ...(row.pause !== null && { pause: row.pause }),
     ...(row.started_ms !== null && { startedMs: row.started_ms }),
     ...(row.finished_ms !== null && { finishedMs: row.finished_ms }),
   };

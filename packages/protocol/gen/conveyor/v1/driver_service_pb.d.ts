@@ -2,7 +2,7 @@
 // @generated from file conveyor/v1/driver_service.proto (package conveyor.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Driver } from "./driver_pb.js";
 import type { Duration } from "@bufbuild/protobuf/wkt";
@@ -135,14 +135,15 @@ export declare const GetDriverResponseSchema: GenMessage<GetDriverResponse>;
  */
 export declare type DrainDriversRequest = Message<"conveyor.v1.DrainDriversRequest"> & {
   /**
-   * Required. The driver name.
+   * Required. The driver name, where each `*` stands for any characters, or none.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * Optional. One instance. Default: every instance of the name that is connected now.
+   * Optional. The instance's id, where each `*` stands for any characters, or none. Without any `*` in it and in `name` it names one
+   * instance, connected or not. Default: `*`.
    *
    * @generated from field: string instance = 2;
    */
@@ -161,6 +162,13 @@ export declare type DrainDriversRequest = Message<"conveyor.v1.DrainDriversReque
    * @generated from field: google.protobuf.Duration wait_timeout = 4;
    */
   waitTimeout?: Duration | undefined;
+
+  /**
+   * Optional. What becomes of attempts that are still held when `wait_timeout` has passed. Not with `undo`. Default: RETURN.
+   *
+   * @generated from field: conveyor.v1.DrainDeadline on_deadline = 5;
+   */
+  onDeadline: DrainDeadline;
 };
 
 /**
@@ -176,18 +184,25 @@ export declare const DrainDriversRequestSchema: GenMessage<DrainDriversRequest>;
  */
 export declare type DrainDriversResponse = Message<"conveyor.v1.DrainDriversResponse"> & {
   /**
-   * The instances, as they are now.
+   * The first 1,000 of the instances by name and id, as they are now.
    *
    * @generated from field: repeated conveyor.v1.Driver drivers = 1;
    */
   drivers: Driver[];
 
   /**
-   * Whether none of them holds an attempt.
+   * Whether none of the instances holds an attempt.
    *
    * @generated from field: bool idle = 2;
    */
   idle: boolean;
+
+  /**
+   * How many attempts were taken away at the deadline.
+   *
+   * @generated from field: int32 evicted = 3;
+   */
+  evicted: number;
 };
 
 /**
@@ -195,6 +210,40 @@ export declare type DrainDriversResponse = Message<"conveyor.v1.DrainDriversResp
  * Use `create(DrainDriversResponseSchema)` to create a new message.
  */
 export declare const DrainDriversResponseSchema: GenMessage<DrainDriversResponse>;
+
+/**
+ * What becomes of attempts that drained instances still hold at the deadline.
+ *
+ * @generated from enum conveyor.v1.DrainDeadline
+ */
+export enum DrainDeadline {
+  /**
+   * Not set: RETURN.
+   *
+   * @generated from enum value: DRAIN_DEADLINE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * They go on: the call answers that the instances are not idle.
+   *
+   * @generated from enum value: DRAIN_DEADLINE_RETURN = 1;
+   */
+  RETURN = 1,
+
+  /**
+   * They are taken away: offers are withdrawn, running attempts end as LOST, which spends a retry of class INFRASTRUCTURE, and their
+   * driver is told to stop them by Revoke. The jobs are tried again as after any such loss, or fail when no retry is left.
+   *
+   * @generated from enum value: DRAIN_DEADLINE_EVICT = 2;
+   */
+  EVICT = 2,
+}
+
+/**
+ * Describes the enum conveyor.v1.DrainDeadline.
+ */
+export declare const DrainDeadlineSchema: GenEnum<DrainDeadline>;
 
 /**
  * Drivers. Session needs a driver token (or an operator token); the other methods need an operator token. Besides the
@@ -244,9 +293,10 @@ export declare const DriverService: GenService<{
     output: typeof GetDriverResponseSchema;
   },
   /**
-   * Stops offers to driver instances, until they connect with a new process; or takes offers up again. What they hold goes on.
-   * Answers when the change is durable, or, with `wait_timeout`, when nothing is held any more.
-   * Errors: NOT_FOUND (DRIVER_NOT_FOUND).
+   * Stops offers to driver instances, until they connect with a new process; or takes offers up again. What they hold goes on, unless
+   * `on_deadline` says otherwise. Answers when the change is durable, and no offer to them commits after that; or, with `wait_timeout`,
+   * when nothing is held any more or that has passed. It is for the instances that are connected now: those that match and connect later
+   * get offers. Errors: NOT_FOUND (DRIVER_NOT_FOUND: nobody who matches is connected).
    *
    * @generated from rpc conveyor.v1.DriverService.DrainDrivers
    */

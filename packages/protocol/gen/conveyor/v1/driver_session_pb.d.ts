@@ -516,7 +516,8 @@ export declare type Welcome = Message<"conveyor.v1.Welcome"> & {
   orphans: Orphan[];
 
   /**
-   * The largest log of one attempt, in bytes. What is sent beyond is dropped; Finish then says so by `log_lost`.
+   * The largest log of one attempt, in bytes. What is sent beyond is dropped and the log ends TRUNCATED; Finish says so by
+   * `log_lost`, and a Finish that counts more counts as if it did.
    *
    * @generated from field: int64 max_log_bytes = 11;
    */
@@ -790,6 +791,14 @@ export declare type Offer = Message<"conveyor.v1.Offer"> & {
    * @generated from field: string traceparent = 14;
    */
   traceparent: string;
+
+  /**
+   * How long it may run without a Log, Section, Output, Progress, Annotation or Checkpoint; not set when there is no limit. The control
+   * plane enforces it.
+   *
+   * @generated from field: google.protobuf.Duration silence_timeout = 15;
+   */
+  silenceTimeout?: Duration | undefined;
 };
 
 /**
@@ -934,6 +943,13 @@ export declare type Start = Message<"conveyor.v1.Start"> & {
    * @generated from field: fixed32 log_crc32c = 8;
    */
   logCrc32c: number;
+
+  /**
+   * How many annotations it has: the next one has the number after. 0 unless `resumed`.
+   *
+   * @generated from field: int32 annotations = 9;
+   */
+  annotations: number;
 };
 
 /**
@@ -1120,7 +1136,7 @@ export declare type LogAck = Message<"conveyor.v1.LogAck"> & {
   offset: bigint;
 
   /**
-   * Bytes up to this offset may be sent.
+   * Bytes up to this offset may be sent; never beyond `max_log_bytes`, at which both offsets stay.
    *
    * @generated from field: int64 window_end = 4;
    */
@@ -1277,7 +1293,7 @@ export declare type Annotation = Message<"conveyor.v1.Annotation"> & {
   annotation?: AttemptAnnotation | undefined;
 
   /**
-   * Required. From 1 for each attempt: a repeated number has no second effect.
+   * Required. From 1 for each attempt, in whatever process, without gaps: a repeated number has no second effect.
    *
    * @generated from field: int32 number = 4;
    */
@@ -1660,7 +1676,7 @@ export enum VerdictKind {
   UNSPECIFIED = 0,
 
   /**
-   * Its accept is committed: run it now, if it does not run yet.
+   * Its accept or adoption is committed: run it now, as `start` says, if it does not run yet.
    *
    * @generated from enum value: VERDICT_KIND_START = 1;
    */

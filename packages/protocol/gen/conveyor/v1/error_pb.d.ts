@@ -184,6 +184,21 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_CALL_CANCELLED = 23;
    */
   CALL_CANCELLED = 23,
+
+  /**
+   * FAILED_PRECONDITION: the run or job is being cancelled, which wins over a pause or hold.
+   *
+   * @generated from enum value: ERROR_REASON_CANCEL_REQUESTED = 24;
+   */
+  CANCEL_REQUESTED = 24,
+
+  /**
+   * FAILED_PRECONDITION: another replica of an older version, which would not understand what the call writes, still serves; the
+   * metadata names it.
+   *
+   * @generated from enum value: ERROR_REASON_REPLICA_TOO_OLD = 25;
+   */
+  REPLICA_TOO_OLD = 25,
 }
 
 /**

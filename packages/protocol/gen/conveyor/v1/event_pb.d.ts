@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Timestamp, Value } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import type { RunState, Trigger } from "./run_pb.js";
 import type { AttemptAnnotation, AttemptState, Failure, JobState, JobWait, LogState } from "./job_pb.js";
 
@@ -186,12 +186,52 @@ export declare type Event = Message<"conveyor.v1.Event"> & {
     case: "runFinished";
   } | {
     /**
-     * The run timeout of the attempt ran out; the driver was told to stop.
+     * A time limit of the attempt ran out; the driver was told to stop.
      *
      * @generated from field: conveyor.v1.AttemptTimedOut attempt_timed_out = 23;
      */
     value: AttemptTimedOut;
     case: "attemptTimedOut";
+  } | {
+    /**
+     * The run was paused.
+     *
+     * @generated from field: conveyor.v1.RunPaused run_paused = 24;
+     */
+    value: RunPaused;
+    case: "runPaused";
+  } | {
+    /**
+     * The run goes on.
+     *
+     * @generated from field: conveyor.v1.RunResumed run_resumed = 25;
+     */
+    value: RunResumed;
+    case: "runResumed";
+  } | {
+    /**
+     * The job is held.
+     *
+     * @generated from field: conveyor.v1.JobHeld job_held = 26;
+     */
+    value: JobHeld;
+    case: "jobHeld";
+  } | {
+    /**
+     * The job is held no more.
+     *
+     * @generated from field: conveyor.v1.JobReleased job_released = 27;
+     */
+    value: JobReleased;
+    case: "jobReleased";
+  } | {
+    /**
+     * The attempt was heard of since its silence timeout began to count, which counts anew.
+     *
+     * @generated from field: conveyor.v1.AttemptHeard attempt_heard = 28;
+     */
+    value: AttemptHeard;
+    case: "attemptHeard";
   } | { case: undefined; value?: undefined };
 };
 
@@ -420,11 +460,17 @@ export declare type JobCancelRequested = Message<"conveyor.v1.JobCancelRequested
 export declare const JobCancelRequestedSchema: GenMessage<JobCancelRequested>;
 
 /**
- * The run timeout of the attempt ran out; the driver was told to stop.
+ * A time limit of the attempt ran out; the driver was told to stop.
  *
  * @generated from message conveyor.v1.AttemptTimedOut
  */
 export declare type AttemptTimedOut = Message<"conveyor.v1.AttemptTimedOut"> & {
+  /**
+   * The silence timeout, when it was that: nothing was heard of the attempt for so long.
+   *
+   * @generated from field: google.protobuf.Duration silence = 1;
+   */
+  silence?: Duration | undefined;
 };
 
 /**
@@ -468,7 +514,7 @@ export declare type JobFinished = Message<"conveyor.v1.JobFinished"> & {
 export declare const JobFinishedSchema: GenMessage<JobFinished>;
 
 /**
- * A cancel of the run was accepted.
+ * A cancel of the run was accepted. It ends a pause.
  *
  * @generated from message conveyor.v1.RunCancelRequested
  */
@@ -507,4 +553,132 @@ export declare type RunFinished = Message<"conveyor.v1.RunFinished"> & {
  * Use `create(RunFinishedSchema)` to create a new message.
  */
 export declare const RunFinishedSchema: GenMessage<RunFinished>;
+
+/**
+ * The run was paused: nothing of it that has not started starts.
+ *
+ * @generated from message conveyor.v1.RunPaused
+ */
+export declare type RunPaused = Message<"conveyor.v1.RunPaused"> & {
+  /**
+   * Why, in the words of who asked.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Who asked.
+   *
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message conveyor.v1.RunPaused.
+ * Use `create(RunPausedSchema)` to create a new message.
+ */
+export declare const RunPausedSchema: GenMessage<RunPaused>;
+
+/**
+ * The run goes on.
+ *
+ * @generated from message conveyor.v1.RunResumed
+ */
+export declare type RunResumed = Message<"conveyor.v1.RunResumed"> & {
+  /**
+   * Why, in the words of who asked.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Who asked.
+   *
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message conveyor.v1.RunResumed.
+ * Use `create(RunResumedSchema)` to create a new message.
+ */
+export declare const RunResumedSchema: GenMessage<RunResumed>;
+
+/**
+ * The job is held: no attempt of it starts.
+ *
+ * @generated from message conveyor.v1.JobHeld
+ */
+export declare type JobHeld = Message<"conveyor.v1.JobHeld"> & {
+  /**
+   * Why, in the words of who asked.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Who asked.
+   *
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message conveyor.v1.JobHeld.
+ * Use `create(JobHeldSchema)` to create a new message.
+ */
+export declare const JobHeldSchema: GenMessage<JobHeld>;
+
+/**
+ * The job is held no more, by ReleaseJob or by the cancel of its run.
+ *
+ * @generated from message conveyor.v1.JobReleased
+ */
+export declare type JobReleased = Message<"conveyor.v1.JobReleased"> & {
+  /**
+   * Why, in the words of who asked.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Who asked.
+   *
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message conveyor.v1.JobReleased.
+ * Use `create(JobReleasedSchema)` to create a new message.
+ */
+export declare const JobReleasedSchema: GenMessage<JobReleased>;
+
+/**
+ * The attempt was heard of since its silence timeout began to count. There is at most one of these in each silence timeout.
+ *
+ * @generated from message conveyor.v1.AttemptHeard
+ */
+export declare type AttemptHeard = Message<"conveyor.v1.AttemptHeard"> & {
+  /**
+   * When it was last heard of.
+   *
+   * @generated from field: google.protobuf.Timestamp heard_time = 1;
+   */
+  heardTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.AttemptHeard.
+ * Use `create(AttemptHeardSchema)` to create a new message.
+ */
+export declare const AttemptHeardSchema: GenMessage<AttemptHeard>;
 

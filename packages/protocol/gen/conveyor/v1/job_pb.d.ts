@@ -136,6 +136,20 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
    * @generated from field: string inherited_from = 17;
    */
   inheritedFrom: string;
+
+  /**
+   * Output only. How its attempt is being stopped; set only while it is.
+   *
+   * @generated from field: conveyor.v1.JobStop stop = 18;
+   */
+  stop?: JobStop | undefined;
+
+  /**
+   * Output only. Set while the job is held by HoldJob.
+   *
+   * @generated from field: conveyor.v1.JobHold hold = 19;
+   */
+  hold?: JobHold | undefined;
 };
 
 /**
@@ -170,6 +184,81 @@ export declare type JobWait = Message<"conveyor.v1.JobWait"> & {
  * Use `create(JobWaitSchema)` to create a new message.
  */
 export declare const JobWaitSchema: GenMessage<JobWait>;
+
+/**
+ * Why a job is held.
+ *
+ * @generated from message conveyor.v1.JobHold
+ */
+export declare type JobHold = Message<"conveyor.v1.JobHold"> & {
+  /**
+   * Why, in the words of who asked; may be empty.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Who asked, in the platform's own words; may be empty.
+   *
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * Since when.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 3;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.JobHold.
+ * Use `create(JobHoldSchema)` to create a new message.
+ */
+export declare const JobHoldSchema: GenMessage<JobHold>;
+
+/**
+ * How an attempt is being stopped.
+ *
+ * @generated from message conveyor.v1.JobStop
+ */
+export declare type JobStop = Message<"conveyor.v1.JobStop"> & {
+  /**
+   * What for.
+   *
+   * @generated from field: conveyor.v1.StopCause cause = 1;
+   */
+  cause: StopCause;
+
+  /**
+   * How hard.
+   *
+   * @generated from field: conveyor.v1.StopPhase phase = 2;
+   */
+  phase: StopPhase;
+
+  /**
+   * Why, for people to read; may be empty.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * When this phase began.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 4;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.JobStop.
+ * Use `create(JobStopSchema)` to create a new message.
+ */
+export declare const JobStopSchema: GenMessage<JobStop>;
 
 /**
  * One try of a job by one driver instance.
@@ -506,12 +595,92 @@ export enum WaitReason {
    * @generated from enum value: WAIT_REASON_BACKOFF = 1;
    */
   BACKOFF = 1,
+
+  /**
+   * Its run is paused. ResumeRun ends it; what is left of a delay is then waited out.
+   *
+   * @generated from enum value: WAIT_REASON_PAUSED = 2;
+   */
+  PAUSED = 2,
+
+  /**
+   * The job is held. ReleaseJob ends it; what is left of a delay is then waited out.
+   *
+   * @generated from enum value: WAIT_REASON_HELD = 3;
+   */
+  HELD = 3,
 }
 
 /**
  * Describes the enum conveyor.v1.WaitReason.
  */
 export declare const WaitReasonSchema: GenEnum<WaitReason>;
+
+/**
+ * Why an attempt is being stopped.
+ *
+ * @generated from enum conveyor.v1.StopCause
+ */
+export enum StopCause {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: STOP_CAUSE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Its job or run was cancelled.
+   *
+   * @generated from enum value: STOP_CAUSE_CANCEL = 1;
+   */
+  CANCEL = 1,
+
+  /**
+   * A time limit ran out.
+   *
+   * @generated from enum value: STOP_CAUSE_TIMEOUT = 2;
+   */
+  TIMEOUT = 2,
+}
+
+/**
+ * Describes the enum conveyor.v1.StopCause.
+ */
+export declare const StopCauseSchema: GenEnum<StopCause>;
+
+/**
+ * How hard an attempt is being stopped.
+ *
+ * @generated from enum conveyor.v1.StopPhase
+ */
+export enum StopPhase {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: STOP_PHASE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Its driver was asked to end it, and has the grace period for it.
+   *
+   * @generated from enum value: STOP_PHASE_SOFT = 1;
+   */
+  SOFT = 1,
+
+  /**
+   * Its driver was told to end it at once. After another grace period the control plane ends the attempt without it.
+   *
+   * @generated from enum value: STOP_PHASE_KILL = 2;
+   */
+  KILL = 2,
+}
+
+/**
+ * Describes the enum conveyor.v1.StopPhase.
+ */
+export declare const StopPhaseSchema: GenEnum<StopPhase>;
 
 /**
  * Where an attempt stands.
@@ -562,7 +731,7 @@ export enum AttemptState {
   CANCELLED = 5,
 
   /**
-   * Stopped by its run timeout.
+   * Stopped by its run, silence or total timeout.
    *
    * @generated from enum value: ATTEMPT_STATE_TIMED_OUT = 6;
    */
@@ -684,7 +853,7 @@ export enum LogState {
   SEALED = 2,
 
   /**
-   * Ended, but bytes were lost: the attempt was lost, or its driver says that it dropped some.
+   * Ended, but bytes were lost: the attempt was lost, its driver dropped some, or it would have been larger than `max_log_bytes`.
    *
    * @generated from enum value: LOG_STATE_TRUNCATED = 3;
    */

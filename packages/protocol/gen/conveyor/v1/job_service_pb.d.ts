@@ -273,6 +273,128 @@ export declare type CancelJobResponse = Message<"conveyor.v1.CancelJobResponse">
 export declare const CancelJobResponseSchema: GenMessage<CancelJobResponse>;
 
 /**
+ * Request of HoldJob.
+ *
+ * @generated from message conveyor.v1.HoldJobRequest
+ */
+export declare type HoldJobRequest = Message<"conveyor.v1.HoldJobRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The job's id.
+   *
+   * @generated from field: string job_id = 2;
+   */
+  jobId: string;
+
+  /**
+   * Optional. Why, for people to read, at most 1 KiB.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Optional. Who asks, in the platform's own words. At most 256 characters.
+   *
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message conveyor.v1.HoldJobRequest.
+ * Use `create(HoldJobRequestSchema)` to create a new message.
+ */
+export declare const HoldJobRequestSchema: GenMessage<HoldJobRequest>;
+
+/**
+ * Response of HoldJob.
+ *
+ * @generated from message conveyor.v1.HoldJobResponse
+ */
+export declare type HoldJobResponse = Message<"conveyor.v1.HoldJobResponse"> & {
+  /**
+   * The job, held.
+   *
+   * @generated from field: conveyor.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.HoldJobResponse.
+ * Use `create(HoldJobResponseSchema)` to create a new message.
+ */
+export declare const HoldJobResponseSchema: GenMessage<HoldJobResponse>;
+
+/**
+ * Request of ReleaseJob.
+ *
+ * @generated from message conveyor.v1.ReleaseJobRequest
+ */
+export declare type ReleaseJobRequest = Message<"conveyor.v1.ReleaseJobRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The job's id.
+   *
+   * @generated from field: string job_id = 2;
+   */
+  jobId: string;
+
+  /**
+   * Optional. Why, for people to read, at most 1 KiB.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Optional. Who asks, in the platform's own words. At most 256 characters.
+   *
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ReleaseJobRequest.
+ * Use `create(ReleaseJobRequestSchema)` to create a new message.
+ */
+export declare const ReleaseJobRequestSchema: GenMessage<ReleaseJobRequest>;
+
+/**
+ * Response of ReleaseJob.
+ *
+ * @generated from message conveyor.v1.ReleaseJobResponse
+ */
+export declare type ReleaseJobResponse = Message<"conveyor.v1.ReleaseJobResponse"> & {
+  /**
+   * The job after it was released.
+   *
+   * @generated from field: conveyor.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.ReleaseJobResponse.
+ * Use `create(ReleaseJobResponseSchema)` to create a new message.
+ */
+export declare const ReleaseJobResponseSchema: GenMessage<ReleaseJobResponse>;
+
+/**
  * Request of RetryJob.
  *
  * @generated from message conveyor.v1.RetryJobRequest
@@ -637,8 +759,33 @@ export declare const JobService: GenService<{
     output: typeof CancelJobResponseSchema;
   },
   /**
-   * Runs a job again. While it waits for a retry, that retry is released at once. When its run has finished, a new run is made that
-   * runs the job and all that depend on it again and inherits the rest.
+   * Holds one job back: once it answers, no attempt of it starts, until it is released. An attempt that runs goes on; an offer that is
+   * under way is withdrawn without spending a retry; the job is WAITING with reason HELD as soon as it is ready. Its queue timeout
+   * stands still, its total timeout goes on. Holding it again changes nothing. A cancel of the job or its run ends the hold.
+   * Errors: NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (ALREADY_FINISHED, CANCEL_REQUESTED, REPLICA_TOO_OLD).
+   *
+   * @generated from rpc conveyor.v1.JobService.HoldJob
+   */
+  holdJob: {
+    methodKind: "unary";
+    input: typeof HoldJobRequestSchema;
+    output: typeof HoldJobResponseSchema;
+  },
+  /**
+   * Lets a held job go on, unless its run is paused. Releasing a job that is not held changes nothing.
+   * Errors: NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (ALREADY_FINISHED, REPLICA_TOO_OLD).
+   *
+   * @generated from rpc conveyor.v1.JobService.ReleaseJob
+   */
+  releaseJob: {
+    methodKind: "unary";
+    input: typeof ReleaseJobRequestSchema;
+    output: typeof ReleaseJobResponseSchema;
+  },
+  /**
+   * Runs a job again. While it waits for a retry, that retry is released at once, unless its run is paused or it is held: then it goes on
+   * waiting for that alone. When its run has finished, a new run is made that runs the job and all that depend on it again and inherits
+   * the rest.
    * Errors: NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (NOT_FINISHED: its run still goes on), ALREADY_EXISTS (REQUEST_ID_REUSED).
    *
    * @generated from rpc conveyor.v1.JobService.RetryJob

@@ -268,7 +268,7 @@ export declare type RetryPolicy = Message<"conveyor.v1.RetryPolicy"> & {
   infrastructure?: number | undefined;
 
   /**
-   * Optional. Retries after the run timeout, 0 to 100. Default: 0.
+   * Optional. Retries after the run or silence timeout, 0 to 100. Default: 0.
    *
    * @generated from field: optional int32 timeout = 4;
    */
@@ -323,7 +323,8 @@ export declare const RetryPolicySchema: GenMessage<RetryPolicy>;
  */
 export declare type JobTimeouts = Message<"conveyor.v1.JobTimeouts"> & {
   /**
-   * Optional. From queued to started, over all offers; then the job fails with class TIMEOUT.
+   * Optional. From queued to started, over all offers; then the job fails with class TIMEOUT. It stands still while the run is paused
+   * or the job is held.
    *
    * @generated from field: google.protobuf.Duration queue_timeout = 1;
    */
@@ -357,6 +358,15 @@ export declare type JobTimeouts = Message<"conveyor.v1.JobTimeouts"> & {
    * @generated from field: google.protobuf.Duration cancel_grace_period = 5;
    */
   cancelGracePeriod?: Duration | undefined;
+
+  /**
+   * Optional. How long a running attempt may go without being heard of: no log bytes, section, output, progress, annotation or
+   * checkpoint of it accepted. Then it is cancelled and its outcome is TIMED_OUT. Heartbeats do not count: they are the session's.
+   * 1 s or more.
+   *
+   * @generated from field: google.protobuf.Duration silence_timeout = 6;
+   */
+  silenceTimeout?: Duration | undefined;
 };
 
 /**

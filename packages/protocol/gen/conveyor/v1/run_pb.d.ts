@@ -129,6 +129,13 @@ export declare type Run = Message<"conveyor.v1.Run"> & {
    * @generated from field: conveyor.v1.PipelineDefinition definition = 16;
    */
   definition?: PipelineDefinition | undefined;
+
+  /**
+   * Output only. Set while the run is paused.
+   *
+   * @generated from field: conveyor.v1.RunPause pause = 17;
+   */
+  pause?: RunPause | undefined;
 };
 
 /**
@@ -136,6 +143,40 @@ export declare type Run = Message<"conveyor.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export declare const RunSchema: GenMessage<Run>;
+
+/**
+ * Why a run is paused.
+ *
+ * @generated from message conveyor.v1.RunPause
+ */
+export declare type RunPause = Message<"conveyor.v1.RunPause"> & {
+  /**
+   * Why, in the words of who asked; may be empty.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Who asked, in the platform's own words; may be empty.
+   *
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * Since when.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 3;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.RunPause.
+ * Use `create(RunPauseSchema)` to create a new message.
+ */
+export declare const RunPauseSchema: GenMessage<RunPause>;
 
 /**
  * Who or what started a run.

@@ -515,6 +515,128 @@ export declare type CancelRunResponse = Message<"conveyor.v1.CancelRunResponse">
 export declare const CancelRunResponseSchema: GenMessage<CancelRunResponse>;
 
 /**
+ * Request of PauseRun.
+ *
+ * @generated from message conveyor.v1.PauseRunRequest
+ */
+export declare type PauseRunRequest = Message<"conveyor.v1.PauseRunRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The run's id.
+   *
+   * @generated from field: string run_id = 2;
+   */
+  runId: string;
+
+  /**
+   * Optional. Why, for people to read, at most 1 KiB.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Optional. Who asks, in the platform's own words. At most 256 characters.
+   *
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message conveyor.v1.PauseRunRequest.
+ * Use `create(PauseRunRequestSchema)` to create a new message.
+ */
+export declare const PauseRunRequestSchema: GenMessage<PauseRunRequest>;
+
+/**
+ * Response of PauseRun.
+ *
+ * @generated from message conveyor.v1.PauseRunResponse
+ */
+export declare type PauseRunResponse = Message<"conveyor.v1.PauseRunResponse"> & {
+  /**
+   * The run, paused.
+   *
+   * @generated from field: conveyor.v1.Run run = 1;
+   */
+  run?: Run | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.PauseRunResponse.
+ * Use `create(PauseRunResponseSchema)` to create a new message.
+ */
+export declare const PauseRunResponseSchema: GenMessage<PauseRunResponse>;
+
+/**
+ * Request of ResumeRun.
+ *
+ * @generated from message conveyor.v1.ResumeRunRequest
+ */
+export declare type ResumeRunRequest = Message<"conveyor.v1.ResumeRunRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The run's id.
+   *
+   * @generated from field: string run_id = 2;
+   */
+  runId: string;
+
+  /**
+   * Optional. Why, for people to read, at most 1 KiB.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Optional. Who asks, in the platform's own words. At most 256 characters.
+   *
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ResumeRunRequest.
+ * Use `create(ResumeRunRequestSchema)` to create a new message.
+ */
+export declare const ResumeRunRequestSchema: GenMessage<ResumeRunRequest>;
+
+/**
+ * Response of ResumeRun.
+ *
+ * @generated from message conveyor.v1.ResumeRunResponse
+ */
+export declare type ResumeRunResponse = Message<"conveyor.v1.ResumeRunResponse"> & {
+  /**
+   * The run after it was resumed.
+   *
+   * @generated from field: conveyor.v1.Run run = 1;
+   */
+  run?: Run | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.ResumeRunResponse.
+ * Use `create(ResumeRunResponseSchema)` to create a new message.
+ */
+export declare const ResumeRunResponseSchema: GenMessage<ResumeRunResponse>;
+
+/**
  * Request of RerunRun.
  *
  * @generated from message conveyor.v1.RerunRunRequest
@@ -554,6 +676,13 @@ export declare type RerunRunRequest = Message<"conveyor.v1.RerunRunRequest"> & {
    * @generated from field: conveyor.v1.Trigger trigger = 5;
    */
   trigger?: Trigger | undefined;
+
+  /**
+   * Required with scope FROM, otherwise empty: 1 to 100 names of jobs of the run.
+   *
+   * @generated from field: repeated string from_jobs = 6;
+   */
+  fromJobs: string[];
 };
 
 /**
@@ -963,6 +1092,13 @@ export enum RerunScope {
    * @generated from enum value: RERUN_SCOPE_FAILED = 2;
    */
   FAILED = 2,
+
+  /**
+   * The jobs that `from_jobs` names, and all that depend on them.
+   *
+   * @generated from enum value: RERUN_SCOPE_FROM = 3;
+   */
+  FROM = 3,
 }
 
 /**
@@ -1102,7 +1238,31 @@ export declare const RunService: GenService<{
     output: typeof CancelRunResponseSchema;
   },
   /**
-   * Makes a new run of a finished run's definition and params.
+   * Pauses a run: once it answers, nothing of the run that has not started starts, until it is resumed. What runs goes on; an offer
+   * that is under way is withdrawn without spending a retry; jobs that are or become ready are WAITING with reason PAUSED. Queue
+   * timeouts stand still, total timeouts go on. Pausing again changes nothing. A cancel ends the pause.
+   * Errors: NOT_FOUND (RUN_NOT_FOUND), FAILED_PRECONDITION (ALREADY_FINISHED, CANCEL_REQUESTED, REPLICA_TOO_OLD).
+   *
+   * @generated from rpc conveyor.v1.RunService.PauseRun
+   */
+  pauseRun: {
+    methodKind: "unary";
+    input: typeof PauseRunRequestSchema;
+    output: typeof PauseRunResponseSchema;
+  },
+  /**
+   * Lets a paused run go on, but for jobs that are held. Resuming a run that is not paused changes nothing.
+   * Errors: NOT_FOUND (RUN_NOT_FOUND), FAILED_PRECONDITION (ALREADY_FINISHED, REPLICA_TOO_OLD).
+   *
+   * @generated from rpc conveyor.v1.RunService.ResumeRun
+   */
+  resumeRun: {
+    methodKind: "unary";
+    input: typeof ResumeRunRequestSchema;
+    output: typeof ResumeRunResponseSchema;
+  },
+  /**
+   * Makes a new run of a finished run's definition and params. What is not run again keeps its outcome and outputs.
    * Errors: NOT_FOUND (RUN_NOT_FOUND), FAILED_PRECONDITION (NOT_FINISHED), ALREADY_EXISTS (REQUEST_ID_REUSED).
    *
    * @generated from rpc conveyor.v1.RunService.RerunRun

@@ -115,7 +115,7 @@ export declare type ServerLimits = Message<"conveyor.v1.ServerLimits"> & {
   maxOutputBytes: number;
 
   /**
-   * Bytes of one attempt's log; what comes after is refused and the log ends TRUNCATED.
+   * Bytes of one attempt's log; what comes after is dropped and the log ends TRUNCATED.
    *
    * @generated from field: int64 max_log_bytes = 7;
    */

@@ -35,12 +35,33 @@ const frames: Readonly<Record<string, fc.Arbitrary<ServerFrame>>> = {
     logState: fc.constantFrom('SEALED' as const, 'TRUNCATED' as const, 'CORRUPT' as const),
   }),
   Start: fc.tuple(key, maybe('timeLeftMs')).map(([of, timeLeft]): ServerFrame => {
-    return { type: 'Start', key: of, needs: {}, secrets: {}, resumed: false, logOffset: 0, logCrc32c: 0, ...timeLeft };
+    const none = { needs: {}, secrets: {}, resumed: false, logOffset: 0, logCrc32c: 0, annotations: 0 };
+    return { type: 'Start', key: of, ...none, ...timeLeft };
   }),
   Offer: fc
-    .tuple(key, fc.array(text, { minLength: 4, maxLength: 4 }), json, json, ms, ms, maybe('runTimeoutMs'), fc.boolean())
+    .tuple(
+      key,
+      fc.array(text, { minLength: 4, maxLength: 4 }),
+      json,
+      json,
+      ms,
+      ms,
+      maybe('runTimeoutMs'),
+      maybe('silenceTimeoutMs'),
+      fc.boolean(),
+    )
     .map(
-      ([of, [project = '', jobName = '', pipeline = '', traceparent = ''], spec, params, offer, grace, run, stop]) => ({
+      ([
+        of,
+        [project = '', jobName = '', pipeline = '', traceparent = ''],
+        spec,
+        params,
+        offer,
+        grace,
+        run,
+        silence,
+        stop,
+      ]) => ({
         type: 'Offer' as const,
         key: of,
         project,
@@ -53,6 +74,7 @@ const frames: Readonly<Record<string, fc.Arbitrary<ServerFrame>>> = {
         cancelGraceMs: grace,
         onLeaseDoubt: stop ? ('STOP' as const) : ('CONTINUE' as const),
         ...run,
+        ...silence,
       }),
     ),
 };

@@ -118,7 +118,7 @@ function initOrphan({ offer, checkpoint, logOffset, cancel }: Orphan): MessageIn
 }
 
 function initOffer(offer: Offer): MessageInitShape<typeof OfferSchema> {
-  const { key, runTimeoutMs } = offer;
+  const { key, runTimeoutMs, silenceTimeoutMs } = offer;
   return {
     ...addressOf(key),
     project: offer.project,
@@ -133,11 +133,12 @@ function initOffer(offer: Offer): MessageInitShape<typeof OfferSchema> {
     cancelGracePeriod: durationFromMs(offer.cancelGraceMs),
     onLeaseDoubt: LeaseDoubt[offer.onLeaseDoubt],
     traceparent: offer.traceparent,
+    silenceTimeout: silenceTimeoutMs === undefined ? undefined : durationFromMs(silenceTimeoutMs),
   };
 }
 
 function initStart(start: Start): MessageInitShape<typeof StartSchema> {
-  const { key, needs, secrets, timeLeftMs, resumed, logOffset, logCrc32c } = start;
+  const { key, needs, secrets, timeLeftMs, resumed, logOffset, logCrc32c, annotations } = start;
   return {
     ...addressOf(key),
     needs: Object.fromEntries(
@@ -151,5 +152,6 @@ function initStart(start: Start): MessageInitShape<typeof StartSchema> {
     resumed,
     logOffset: BigInt(logOffset),
     logCrc32c,
+    annotations,
   };
 }

@@ -65,7 +65,7 @@ function writeStart({ key, timeLeftMs }: Start): void {
 }
 
 function writeOffer(offer: Offer): void {
-  const { key, runTimeoutMs } = offer;
+  const { key, runTimeoutMs, silenceTimeoutMs } = offer;
   writeAddress(key);
   writer.text(3, offer.project);
   writer.text(4, key.runId);
@@ -79,4 +79,5 @@ function writeOffer(offer: Offer): void {
   writer.duration(12, offer.cancelGraceMs);
   writer.integer(13, LeaseDoubt[offer.onLeaseDoubt]);
   writer.text(14, offer.traceparent);
+  if (silenceTimeoutMs !== undefined) writer.duration(15, silenceTimeoutMs);
 }

@@ -523,6 +523,7 @@ describe('a frame of the control plane', () => {
     resumed: true,
     logOffset: 12,
     logCrc32c: 0xdeadbeef,
+    annotations: 3,
   };
   const addressed = { attemptId: ATTEMPT_ID, fence: 1 };
   const offered = {
@@ -548,6 +549,7 @@ describe('a frame of the control plane', () => {
     resumed: true,
     logOffset: 12n,
     logCrc32c: 0xdeadbeef,
+    annotations: 3,
   };
   const frames: [ServerFrame, object][] = [
     [
@@ -597,7 +599,7 @@ describe('a frame of the control plane', () => {
           { kind: 'STOP', key },
           { kind: 'FINISHED', key, logState: 'SEALED' },
         ],
-        orphans: [{ offer, checkpoint: Buffer.from('pod'), logOffset: 6, logCrc32c: 1, ranMs: 0 }],
+        orphans: [{ offer, checkpoint: Buffer.from('pod'), logOffset: 6, logCrc32c: 1, annotations: 0, ranMs: 0 }],
       },
       {
         case: 'welcome',
@@ -660,6 +662,7 @@ describe('a frame of the control plane', () => {
       checkpoint: new Uint8Array(),
       logOffset: 0,
       logCrc32c: 0,
+      annotations: 0,
       ranMs: 0,
     }));
     await open(async (principal, said, link) =>

@@ -2,7 +2,8 @@
 // single operations.
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type JobDefinition } from '../../core/definition.ts';
 import { makeRunId } from '../../core/ids.ts';
-import { DEFAULT_TIMING } from '../../core/limits.ts';
+import { DEFAULT_TIMING, LIMITS } from '../../core/limits.ts';
+import type { HoldBack } from '../../core/run-state.ts';
 import type { AttemptView, DriverView, EventView, JobView, LogPart, PipelineView, RunView } from '../../core/views.ts';
 import type { Engine, Principal } from '../../engine/engine.ts';
 
@@ -76,6 +77,21 @@ export const JOB: JobView = {
   startedMs: 1_700_000_002_000,
 };
 
+export const HOLD: HoldBack = { reason: 'maintenance', actor: 'ada', sinceMs: 1_700_000_006_000 };
+
+export const STOPPING_JOB: JobView = {
+  project: 'default',
+  runId: RUN_ID,
+  job: 0,
+  name: 'build',
+  driver: 'shell',
+  state: 'CANCELLING',
+  stop: { cause: 'CANCEL', phase: 'KILL', sinceMs: 1_700_000_007_000, reason: 'enough' },
+  needs: ['clone'],
+  attempt: 1,
+  failureAllowed: false,
+};
+
 export const ATTEMPT: AttemptView = {
   project: 'default',
   runId: RUN_ID,
@@ -131,6 +147,40 @@ export const EVENTS: readonly EventView[] = [
       logSize: 11,
       logState: 'SEALED',
     },
+  },
+  {
+    runId: RUN_ID,
+    seq: 3,
+    timeMs: 1_700_000_000_000,
+    runState: 'RUNNING',
+    jobName: 'build',
+    jobState: 'RUNNING',
+    event: { type: 'AttemptTimedOut', job: 0, attempt: 2, silenceMs: 1_500 },
+  },
+  {
+    runId: RUN_ID,
+    seq: 4,
+    timeMs: 1_700_000_000_000,
+    runState: 'RUNNING',
+    jobName: 'build',
+    jobState: 'RUNNING',
+    event: { type: 'AttemptHeard', job: 0, attempt: 2, heardMs: 1_700_000_000_000 },
+  },
+  {
+    runId: RUN_ID,
+    seq: 5,
+    timeMs: 1_700_000_000_000,
+    runState: 'RUNNING',
+    event: { type: 'RunPaused', reason: 'maintenance', actor: 'ada' },
+  },
+  {
+    runId: RUN_ID,
+    seq: 6,
+    timeMs: 1_700_000_000_000,
+    runState: 'RUNNING',
+    jobName: 'build',
+    jobState: 'WAITING',
+    event: { type: 'JobWaiting', job: 0, reason: 'PAUSED', behind: { reason: 'BACKOFF', untilMs: 1 } },
   },
 ];
 
@@ -191,6 +241,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
     asked,
     replica: 'replica-1',
     timing: DEFAULT_TIMING,
+    maxLogBytes: LIMITS.logBytes,
     authenticateToken: replacements.authenticateToken ?? (async (token) => PRINCIPALS[token]),
     ready: replacements.ready ?? (() => true),
     drainSessions: async () => {},
@@ -225,6 +276,8 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         get: async () => ({ ...RUN, definition: DEFINITION }),
         list: async () => ({ items: [{ ...RUN, definition: DEFINITION }], next: '7' }),
         cancel: async () => ({ ...RUN, state: 'CANCELLING' as const, cancelReason: 'enough' }),
+        pause: async () => ({ ...RUN, pause: HOLD }),
+        resume: async () => RUN,
         rerun: async () => ({ ...RUN, rerunOf: RUN_ID }),
         delete: async () => {},
         verify: async () => ({
@@ -247,8 +300,10 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
       'jobs',
       {
         get: async () => ({ ...JOB, definition: JOB_DEFINITION }),
-        list: async () => ({ items: [JOB], next: '0' }),
+        list: async () => ({ items: [STOPPING_JOB], next: '0' }),
         cancel: async () => ({ ...JOB, state: 'CANCELLED' as const, finishedMs: 1_700_000_009_000 }),
+        hold: async () => ({ ...JOB, hold: HOLD, wait: { reason: 'HELD' as const } }),
+        release: async () => ({ ...JOB, state: 'QUEUED' as const }),
         retry: async () => ({ ...JOB, state: 'QUEUED' as const }),
         listAttempts: async () => ({ items: [ATTEMPT], next: '1' }),
         readLog: async () => LOG_PART,
@@ -264,7 +319,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
       {
         list: async () => ({ items: [DRIVER], next: 'shell-1' }),
         get: async () => ({ ...DRIVER, specSchema: { type: 'object' } }),
-        drain: async () => ({ drivers: [{ ...DRIVER, state: 'DRAINING' as const }], idle: false }),
+        drain: async () => ({ drivers: [{ ...DRIVER, state: 'DRAINING' as const }], idle: false, evicted: 3 }),
         openSession: async () => {
           throw new Error('a test of sessions brings its own');
         },

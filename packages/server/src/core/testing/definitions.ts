@@ -46,12 +46,13 @@ const retryPolicies: fc.Arbitrary<RetryPolicy> = fc.record({
 const limits = fc.option(fc.constantFrom(1, 40, 1_000), { nil: undefined });
 
 const timeouts = fc
-  .record({ queueMs: limits, runMs: limits, totalMs: limits, cancelGraceMs: fc.constantFrom(1, 30) })
-  .map(({ queueMs, runMs, totalMs, cancelGraceMs }) => ({
+  .record({ queueMs: limits, runMs: limits, silenceMs: limits, totalMs: limits, cancelGraceMs: fc.constantFrom(1, 30) })
+  .map(({ queueMs, runMs, silenceMs, totalMs, cancelGraceMs }) => ({
     offerMs: 20,
     cancelGraceMs,
     ...(queueMs !== undefined && { queueMs }),
     ...(runMs !== undefined && { runMs }),
+    ...(silenceMs !== undefined && { silenceMs }),
     ...(totalMs !== undefined && { totalMs }),
   }));
 

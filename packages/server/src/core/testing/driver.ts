@@ -1,5 +1,6 @@
 // Owns the commands of one driver instance that works on a simulated ledger.
 import type { AttemptRef, Command, Reply } from '../commands.ts';
+import { EVENT_VERSION } from '../event-versions.ts';
 import { jobOf } from '../run-state.ts';
 import { attemptKey, type SimulatedLedger, submit } from './simulated-ledger.ts';
 
@@ -57,8 +58,13 @@ export function work(ledger: SimulatedLedger, job: number, outcome: 'SUCCEEDED' 
   finish(ledger, job, { outcome });
 }
 
+/** The timers of a job, as they fire while every replica is of this build. */
+export function timerOf(job: number): CommandOf<'Timer'> {
+  return { type: 'Timer', job, eventVersion: EVENT_VERSION, random: 0, content: undefined };
+}
+
 /** Lets time pass and fires the timers of a job. */
 export function pass(ledger: SimulatedLedger, ms: number, job: number): void {
   ledger.nowMs += ms;
-  submit(ledger, { type: 'Timer', job, random: 0, content: undefined });
+  submit(ledger, timerOf(job));
 }

@@ -53,6 +53,8 @@ export function checkStep(ledger: SimulatedLedger, attemptsBefore: SimulatedLedg
   checkAttempts(ledger, attemptsBefore, step);
   checkStarts(step);
   checkCancels(step);
+  checkHoldBacks(step);
+  checkSilence(attemptsBefore, step);
   checkRetries(ledger, step);
   checkState(step.decision.after);
   checkSlices(ledger.decideWith, step);
@@ -168,6 +170,8 @@ function checkStarts({ before, decision }: Step): void {
       'a job runs only when its needs allow it',
     );
     claim(before.jobs.get(event.job)?.state !== 'CANCELLING', 'a job does not run after its cancel');
+    claim(before.run.pause === undefined && run.pause === undefined, 'a paused run starts no job');
+    claim(before.jobs.get(event.job)?.hold === undefined, 'a job that is held does not start');
     const { cancel } = run;
     claim(cancel === undefined || (definition.when === 'ALWAYS' && !cancel.force), 'a cancelled run starts no job');
   }
@@ -195,12 +199,46 @@ function checkCancels({ command, decision }: Step): void {
   }
 }
 
+/** Who was told that something is held back, or goes on, finds it so. */
+function checkHoldBacks({ command, decision }: Step): void {
+  if (decision.reply.type !== 'Done') return;
+  const { after } = decision;
+  if (command.type === 'PauseRun') claim(after.run.pause !== undefined, 'a run is paused once that is acknowledged');
+  if (command.type === 'ResumeRun') claim(after.run.pause === undefined, 'a run goes on once that is acknowledged');
+  if (command.type !== 'HoldJob' && command.type !== 'ReleaseJob') return;
+  const isHeld = jobOf(after, command.job).hold !== undefined;
+  claim(isHeld === (command.type === 'HoldJob'), 'a job is held, or let go, once that is acknowledged');
+}
+
+/** Silence ends an attempt that was not heard of, and no other; hearing of it is noted once in a silence timeout. */
+function checkSilence(attempts: SimulatedLedger['attempts'], { before, command, decision }: Step): void {
+  for (const event of decision.events) {
+    const isSilence = event.type === 'AttemptTimedOut' && event.silenceMs !== undefined;
+    if (event.type !== 'AttemptHeard' && !isSilence) continue;
+    const { silenceMs } = plannedJob(decision.after.plan, event.job).definition.timeouts;
+    const live = liveOf(jobOf(before, event.job));
+    claim(silenceMs !== undefined && live?.attemptStartedMs !== undefined, 'only a started attempt falls silent');
+    claim(command.type === 'Timer' && command.eventVersion >= 2, 'older replicas do not see what they do not know');
+    const nowMs = decision.after.run.lastMs;
+    claim(nowMs >= (live.heardMs ?? live.attemptStartedMs) + silenceMs, 'silence is not looked at before its time');
+    const notedMs = attempts.get(attemptKey(event.job, event.attempt))?.heardMs ?? live.attemptStartedMs;
+    const heardMs = Math.min(notedMs, nowMs);
+    claim(isSilence === nowMs >= heardMs + silenceMs, 'an attempt that was heard of is not silent, and any other is');
+    if (event.type === 'AttemptHeard') claim(event.heardMs === heardMs, 'it was heard of when it was');
+  }
+}
+
 function checkRetries(ledger: SimulatedLedger, { command, decision }: Step): void {
   const after = decision.after;
   for (const [i, event] of decision.events.entries()) {
     const ended = decision.events[i - 1];
     const retried = ended?.type === 'AttemptEnded' && ended.failure !== undefined;
     if (!retried || (event.type !== 'JobWaiting' && event.type !== 'JobQueued')) continue;
+    const untilMs = (waiting: typeof event): number => {
+      const { lastMs } = after.run;
+      if (waiting.type === 'JobQueued') return lastMs;
+      return ('untilMs' in waiting ? waiting.untilMs : waiting.behind?.untilMs) ?? lastMs;
+    };
     const failures = failuresOf(ledger, event.job);
     const failure = failures.at(-1);
     claim(
@@ -212,7 +250,7 @@ function checkRetries(ledger: SimulatedLedger, { command, decision }: Step): voi
     claim(nth <= retry.budgets[failure], 'a class of failures is retried within its budget');
     const full = Math.min(retry.maxBackoffMs, retry.initialBackoffMs * retry.backoffFactor ** (nth - 1));
     const asked = 'retryAfterMs' in command ? (command.retryAfterMs ?? 0) : 0;
-    const delayMs = event.type === 'JobWaiting' ? event.untilMs - after.run.lastMs : 0;
+    const delayMs = untilMs(event) - after.run.lastMs;
     claim(delayMs >= Math.max(asked, Math.floor(full * (1 - retry.jitter))), 'a backoff is not too short');
     claim(delayMs <= Math.max(asked, Math.ceil(full)), 'a backoff is not too long');
   }

@@ -3,6 +3,7 @@
 // they were told alone.
 import type { AttemptRef, Command, Reply } from '../commands.ts';
 import type { Definition } from '../definition.ts';
+import { EVENT_VERSION } from '../event-versions.ts';
 import type { RunEvent } from '../events.ts';
 import { type JobRecord, jobOf, liveOf } from '../run-state.ts';
 import { dueOf } from '../settle.ts';
@@ -155,7 +156,8 @@ export function openNetwork(definition: Definition, random: () => number, decide
     const record = jobOf(ledger.slice, job);
     if (content?.state !== 'RUNNING' || record.attempt !== attempt || liveOf(record)?.instance !== instance) return;
     const logSize = content.logSize + 1 + below(9);
-    ledger.attempts.set(key, { ...content, logSize, logCrc32c: logSize * 31, outputs: { size: logSize } });
+    const outputs = { size: logSize };
+    ledger.attempts.set(key, { ...content, logSize, logCrc32c: logSize * 31, outputs, heardMs: ledger.nowMs });
   }
 
   function finishOf({ ref, stopped }: Belief): Extract<Command, { type: 'Finish' }> {
@@ -229,7 +231,7 @@ export function openNetwork(definition: Definition, random: () => number, decide
     const dueMs = dueOf(ledger.slice, job, jobOf(ledger.slice, job));
     const atMs = dueMs === undefined ? ledger.nowMs : dueMs + (chance(0.25) ? -1 : chance(0.3) ? 50 : 0);
     ledger.nowMs = Math.max(ledger.nowMs, atMs);
-    const timer: Command = { type: 'Timer', job, random: random(), content: undefined };
+    const timer: Command = { type: 'Timer', job, eventVersion: EVENT_VERSION, random: random(), content: undefined };
     decideOn(timer, Math.max(atMs, ledger.slice.run.lastMs));
     if (chance(0.2)) decideSoon(timer);
   }
@@ -244,22 +246,26 @@ export function openNetwork(definition: Definition, random: () => number, decide
 
   function ask(): void {
     const job = below(definition.jobs.length);
-    if (chance(0.1)) decideOn({ type: 'CancelRun', reason: 'enough', force: chance(0.3) });
-    else if (chance(0.4)) decideOn({ type: 'CancelJob', job, reason: 'not this one' });
-    else decideOn({ type: 'ReleaseBackoff', job });
+    const by = { reason: 'asked', actor: 'somebody' };
+    if (chance(0.1)) return decideOn({ type: 'CancelRun', reason: 'enough', force: chance(0.3) });
+    if (chance(0.2)) return decideOn({ type: 'CancelJob', job, reason: 'not this one' });
+    if (chance(0.2)) return decideOn({ type: 'ReleaseBackoff', job });
+    // What is held back is let go more often than not, or nothing else would happen.
+    if (chance(0.5)) return decideOn({ type: chance(0.4) ? 'PauseRun' : 'ResumeRun', ...by });
+    decideOn({ type: chance(0.4) ? 'HoldJob' : 'ReleaseJob', job, ...by });
   }
 
   /** Each thing that may happen, by how often. */
   const happenings: readonly (readonly [share: number, happen: () => void])[] = [
     [0.3, () => deliver(upward, decideOn)],
-    [0.25, () => deliver(downward, hear)],
+    [0.24, () => deliver(downward, hear)],
     [0.2, work],
     [0.15, dispatch],
     [0.05, fireTimer],
     [0.015, withdraw],
     [0.01, crash],
     [0.01, rescue],
-    [0.01, ask],
+    [0.02, ask],
     [0.005, () => void upward.splice(below(upward.length + 1), 3)],
   ];
 

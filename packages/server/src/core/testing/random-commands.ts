@@ -2,6 +2,7 @@
 // found in the state that it meets, mostly so that it has an effect, and sometimes so that it is late, wrong or repeated.
 import fc from 'fast-check';
 import type { AttemptRef, Command } from '../commands.ts';
+import { EVENT_VERSION } from '../event-versions.ts';
 import { jobOf, liveOf } from '../run-state.ts';
 import { dueOf } from '../settle.ts';
 import type { JobState } from '../states.ts';
@@ -32,7 +33,7 @@ const KINDS: Readonly<Record<Kind, { readonly weight: number; readonly fits: rea
   Finish: { weight: 8, fits: STARTED },
   Timer: { weight: 6, fits: ['WAITING', 'QUEUED', ...STARTED] },
   Again: { weight: 5, fits: [] },
-  Store: { weight: 3, fits: STARTED },
+  Store: { weight: 6, fits: STARTED },
   Reject: { weight: 2, fits: ['OFFERED'] },
   Withdraw: { weight: 2, fits: ['OFFERED'] },
   Lose: { weight: 3, fits: LIVE },
@@ -41,6 +42,10 @@ const KINDS: Readonly<Record<Kind, { readonly weight: number; readonly fits: rea
   CancelJob: { weight: 1, fits: ['BLOCKED', 'WAITING', 'QUEUED', ...LIVE] },
   CancelRun: { weight: 1, fits: [] },
   ReleaseBackoff: { weight: 1, fits: ['WAITING'] },
+  PauseRun: { weight: 1, fits: [] },
+  ResumeRun: { weight: 2, fits: [] },
+  HoldJob: { weight: 1, fits: ['BLOCKED', 'WAITING', 'QUEUED', ...LIVE] },
+  ReleaseJob: { weight: 2, fits: ['BLOCKED', 'WAITING', 'RUNNING'] },
 };
 
 const mostly = <T>(usual: T, ...others: T[]): fc.Arbitrary<T> =>
@@ -76,7 +81,7 @@ export function commandFor(
   const job = pickJob(ledger, step);
   if (job === undefined) return undefined;
   if (step.kind === 'Store') {
-    storeContent(ledger, job, step.variant);
+    storeContent(ledger, job, step);
     return undefined;
   }
   const command = build(ledger, step, step.kind, job);
@@ -92,8 +97,8 @@ function pickJob(ledger: SimulatedLedger, { kind, pick, aimed }: RandomStep): nu
   return fitting[pick % fitting.length]?.[0];
 }
 
-/** As the log writer and the frames Output do. */
-function storeContent(ledger: SimulatedLedger, job: number, variant: number): void {
+/** As the log writer and the frames Output do. They read the clock by themselves, and may be ahead of the ledger. */
+function storeContent(ledger: SimulatedLedger, job: number, { variant, advanceMs }: RandomStep): void {
   const key = attemptKey(job, jobOf(ledger.slice, job).attempt);
   const content = ledger.attempts.get(key);
   if (content?.state !== 'RUNNING') return;
@@ -103,6 +108,7 @@ function storeContent(ledger: SimulatedLedger, job: number, variant: number): vo
     logSize,
     logCrc32c: logSize * 31,
     outputs: { [`key${variant % 3}`]: variant },
+    heardMs: ledger.nowMs + Math.max(0, advanceMs),
   });
 }
 
@@ -157,7 +163,13 @@ function build(
       return { type, job, reason: 'not this one' };
     case 'ReleaseBackoff':
       return { type, job };
+    case 'PauseRun':
+    case 'ResumeRun':
+      return { type, reason: 'wait', actor: 'ada' };
+    case 'HoldJob':
+    case 'ReleaseJob':
+      return { type, job, reason: 'wait', actor: 'ada' };
     case 'Timer':
-      return { type, job, random, content };
+      return { type, job, random, content, eventVersion: variant % 4 === 0 ? 1 : EVENT_VERSION };
   }
 }

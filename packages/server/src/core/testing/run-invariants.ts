@@ -1,6 +1,7 @@
 // Owns what holds of a run at any moment: what its rows say follows from its definition and its jobs, and its timers fire when they
 // are due.
 import { expect } from 'vitest';
+import { EVENT_VERSION } from '../event-versions.ts';
 import type { RunEvent } from '../events.ts';
 import { plannedJob } from '../plan.ts';
 import { type JobRecord, jobOf, type RunHeader, type RunSlice } from '../run-state.ts';
@@ -39,10 +40,24 @@ function checkJobs(slice: RunSlice): void {
       claim((job.state === 'BLOCKED') === open.length > 0, 'a job is blocked exactly while a need is open');
       claim((job.readyMs !== undefined) === (job.state !== 'BLOCKED'), 'a job is ready once its needs allow it');
     }
+    checkHold(run, job);
     const waits = job.state === 'QUEUED' || job.state === 'OFFERED';
     claim(!waits || job.queuedMs !== undefined, 'a job that waits for a driver says since when');
     claim(job.state !== 'RUNNING' || job.queuedMs === undefined, 'a job that runs does not wait for a driver');
   }
+}
+
+/** What holds a job back, and nothing else, is what keeps it from the queue. */
+function checkHold(run: RunHeader, job: JobRecord): void {
+  const isHeld = job.hold !== undefined;
+  const isPaused = run.pause !== undefined;
+  claim(run.cancel === undefined || (!isHeld && !isPaused), 'a cancel ends a pause and every hold');
+  claim(!isHeld || ['BLOCKED', 'WAITING', 'RUNNING'].includes(job.state), 'a job that is held is not offered');
+  claim(!isPaused || (job.state !== 'QUEUED' && job.state !== 'OFFERED'), 'no job of a paused run is offered');
+  if (job.state !== 'WAITING') return;
+  if ('untilMs' in job.wait) return claim(!isHeld && !isPaused, 'what is held back waits for nothing else first');
+  claim(job.wait.reason === (isHeld ? 'HELD' : 'PAUSED') && (isHeld || isPaused), 'a job waits for what holds it back');
+  claim(job.queuedMs === undefined, 'the queue timeout stands still for a job that is held back');
 }
 
 function checkRun({ run, jobs }: RunSlice): void {
@@ -63,6 +78,7 @@ function checkRun({ run, jobs }: RunSlice): void {
   claim(FINISHED.includes(run.state) === (counts.open === 0), 'a run ends when its jobs have ended, and not before');
   claim((run.finishedMs !== undefined) === FINISHED.includes(run.state), 'a finished run says when');
   claim(run.state !== 'CANCELLING' || run.cancel !== undefined, 'a run that is being cancelled says why');
+  claim(run.pause === undefined || !FINISHED.includes(run.state), 'a finished run is not paused');
   claim((run.startedMs !== undefined) === all.some((job) => job.startedMs !== undefined), 'a run starts with a job');
   if (counts.open > 0) return;
   const outcome = counts.failed + counts.cancelled > 0 ? 'FAILED' : 'SUCCEEDED';
@@ -76,7 +92,8 @@ export function checkAlarms({ slice, decideWith, attempts }: SimulatedLedger): v
   for (const [index, job] of slice.jobs) {
     const fire = (nowMs: number): readonly RunEvent[] => {
       const content = attempts.get(attemptKey(index, job.attempt));
-      return decideWith(slice, { type: 'Timer', job: index, random: 0.5, content }, nowMs).events;
+      const timer = { type: 'Timer', job: index, eventVersion: EVENT_VERSION, random: 0.5, content } as const;
+      return decideWith(slice, timer, nowMs).events;
     };
     const dueMs = dueOf(slice, index, job);
     if (dueMs === undefined) claim(fire(NEVER_MS).length === 0, 'what is never due does nothing');

@@ -79,6 +79,10 @@ function withContent(ledger: SimulatedLedger, command: Command): Command {
     case 'CancelRun':
     case 'CancelJob':
     case 'ReleaseBackoff':
+    case 'PauseRun':
+    case 'ResumeRun':
+    case 'HoldJob':
+    case 'ReleaseJob':
       return command;
   }
 }
@@ -97,7 +101,11 @@ function project(ledger: SimulatedLedger, command: Command, event: RunEvent): vo
       ledger.attempts.set(key, { ...content, state: 'RUNNING' });
       return;
     case 'AttemptAnnotated':
-      ledger.attempts.set(key, { ...content, annotations: content.annotations + 1 });
+      ledger.attempts.set(key, {
+        ...content,
+        annotations: content.annotations + 1,
+        heardMs: ledger.slice.run.lastMs,
+      });
       return;
     case 'AttemptEnded': {
       const { state, logState } = event;
@@ -107,6 +115,7 @@ function project(ledger: SimulatedLedger, command: Command, event: RunEvent): vo
     }
     case 'AttemptAdopted':
     case 'AttemptTimedOut':
+    case 'AttemptHeard':
       return;
   }
 }

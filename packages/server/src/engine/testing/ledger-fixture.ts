@@ -15,9 +15,9 @@ import type { Tx } from '../../store/sql.ts';
 import type { TestDatabase } from '../../store/testing/database.ts';
 import { createCreates } from '../creates.ts';
 import { flushSubmissions } from '../flush.ts';
-import { createLedger } from '../ledger.ts';
+import { createLedger, type Ledger } from '../ledger.ts';
 import { createPlans, type Plans } from '../plans.ts';
-import type { LedgerReply } from '../run-work.ts';
+import type { LedgerReply, Writer } from '../run-work.ts';
 import { createRunCache } from '../run-cache.ts';
 import { createWakeUps, type WakeUps } from '../wake-ups.ts';
 
@@ -39,8 +39,10 @@ export interface LedgerFixture extends AsyncDisposable {
   readonly pool: Pool;
   readonly plans: Plans;
   readonly wakeUps: WakeUps;
+  readonly ledger: Ledger;
   create(definition: Definition, run?: RunInput): Promise<RunId>;
-  submit(runId: RunId, command: Command): Promise<LedgerReply>;
+  /** @param writer In whose name; default: nobody's. */
+  submit(runId: RunId, command: Command, writer?: Writer): Promise<LedgerReply>;
   /** Decides on a command in a transaction that the test commits or leaves open. */
   submitIn(tx: Tx, runId: RunId, command: Command): Promise<LedgerReply>;
   /** Offers a job, accepts it and finishes it well. */
@@ -70,12 +72,14 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
     onCreated: () => wakeUps.ring('feed'),
   });
 
-  const submit = async (runId: RunId, command: Command) => (await ledger.submit(runId, command)).reply;
+  const submit: LedgerFixture['submit'] = async (runId, command, writer) =>
+    (await ledger.submit(runId, command, writer === undefined ? {} : { writer })).reply;
 
   return {
     pool: pools.pool,
     plans,
     wakeUps,
+    ledger,
     submit,
     async create(definition, { project = 'default', pipeline, labels = {}, params = {} } = {}) {
       const created = await creates.create({

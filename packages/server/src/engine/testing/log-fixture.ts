@@ -17,6 +17,9 @@ import type { LedgerReply, Writer } from '../run-work.ts';
 import { createWakeUps } from '../wake-ups.ts';
 import { finishWell, type LedgerFixture, openLedgerFixture } from './ledger-fixture.ts';
 
+/** Room for what tests write, and little enough to fill. */
+export const MAX_LOG_BYTES = 16 * 2 ** 20;
+
 export interface LogFixture extends AsyncDisposable {
   readonly ledger: LedgerFixture;
   readonly pools: Pools;
@@ -50,6 +53,7 @@ export async function openLogFixture(
   const { plans, wakeUps } = ledger;
   const logWriter = createLogWriter({
     lane: writerPools.openLane('logs'),
+    maxLogBytes: MAX_LOG_BYTES,
     onGrown: ({ runId, job }) => wakeUps.ring(`log:${runId}.${job}`),
   });
   const instance = randomUUID();

@@ -3,7 +3,7 @@
 import type { Hello } from '../../core/frames.ts';
 import type { RunId } from '../../core/ids.ts';
 import type { Command } from '../../core/commands.ts';
-import { DEFAULT_TIMING } from '../../core/limits.ts';
+import { DEFAULT_TIMING, LIMITS } from '../../core/limits.ts';
 import { isRefusal } from '../../core/refusal.ts';
 import { createPools } from '../../store/connect.ts';
 import { type LeaseRef, seizeLeases } from '../../store/instance-rows.ts';
@@ -40,7 +40,11 @@ export async function openRacingReplica({ config }: TestDatabase, rewrites: Rewr
     flushing: { plans, cache: createRunCache() },
     onCommitted: () => undefined,
   });
-  const logWriter = createLogWriter({ lane: openLane('logs'), onGrown: () => undefined });
+  const logWriter = createLogWriter({
+    lane: openLane('logs'),
+    maxLogBytes: LIMITS.logBytes,
+    onGrown: () => undefined,
+  });
   const takeover = {
     pool: pools.pool,
     plans,
@@ -49,6 +53,7 @@ export async function openRacingReplica({ config }: TestDatabase, rewrites: Rewr
     schemas: createSpecSchemas(),
     replica: 'test',
     timing: DEFAULT_TIMING,
+    maxLogBytes: LIMITS.logBytes,
   };
 
   return {

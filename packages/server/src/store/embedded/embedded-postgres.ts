@@ -16,7 +16,8 @@ const connectPollMs = 15;
 // A server that is stopped by a signal, or hangs, takes connections and never answers.
 const connectTimeoutMs = 5_000;
 const superviseMs = 1000;
-const maxRestartDelayMs = 30_000;
+// A server that does not start, mostly for want of room, is tried again in time for who waits for it.
+const maxRestartDelayMs = 5_000;
 // A server that is being killed may still be found, and then its sessions need a moment to notice; until they have, a new
 // one refuses to start.
 const startAttempts = 40;

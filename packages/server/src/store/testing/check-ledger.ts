@@ -27,6 +27,8 @@ const CONTRADICTIONS = {
   'jobs without a run': leftBehind('jobs'),
   'attempts without a run': leftBehind('attempts'),
   'sections without a run': leftBehind('log_sections'),
+  'an attempt that its job heard of later than it was': `select j.run_id::text as id from jobs j join attempts a using (run_id, job, attempt)
+    where j.heard_ms > coalesce(a.heard_ms, 0)`,
   'a lease of another epoch than its instance':
     'select instance_no::text as id from leases l join instances i on i.no = l.instance_no where l.epoch <> i.epoch',
 };

@@ -87,8 +87,9 @@ export async function startProxy(target: Target, { tap }: ProxyOptions = {}): Pr
     }
   }
 
-  const server = createServer((near) => {
-    const far = createConnection(leadsTo);
+  // Small pieces are not kept for company: that would cost 40 ms a round trip.
+  const server = createServer({ noDelay: true }, (near) => {
+    const far = createConnection({ ...leadsTo, noDelay: true });
     const link: Link = { near, far, dangling: false };
     links.add(link);
     near.on('error', ignore).once('close', () => links.delete(link));

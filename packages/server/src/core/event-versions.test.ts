@@ -1,0 +1,27 @@
+import { expect, test } from 'vitest';
+import type { RunEvent } from './events.ts';
+import { EVENT_VERSION, upcast, versionOf } from './event-versions.ts';
+
+const asker = { reason: '', actor: '' };
+
+test.each<[number, RunEvent]>([
+  [1, { type: 'JobQueued', job: 0 }],
+  [1, { type: 'JobWaiting', job: 0, reason: 'BACKOFF', untilMs: 1 }],
+  [2, { type: 'JobWaiting', job: 0, reason: 'PAUSED' }],
+  [2, { type: 'JobWaiting', job: 0, reason: 'HELD' }],
+  [1, { type: 'AttemptTimedOut', job: 0, attempt: 1 }],
+  [2, { type: 'AttemptTimedOut', job: 0, attempt: 1, silenceMs: 1_000 }],
+  [2, { type: 'AttemptHeard', job: 0, attempt: 1, heardMs: 1 }],
+  [2, { type: 'RunPaused', ...asker }],
+  [2, { type: 'RunResumed', ...asker }],
+  [2, { type: 'JobHeld', job: 0, ...asker }],
+  [2, { type: 'JobReleased', job: 0, ...asker }],
+])('version %i is the lowest that describes %j', (version, event) => {
+  expect(versionOf(event)).toBe(version);
+  expect(upcast(version, event)).toBe(event);
+});
+
+test('an event of a newer build is not guessed at', () => {
+  const event = { type: 'JobQueued', job: 0 } as const;
+  expect(() => upcast(EVENT_VERSION + 1, event)).toThrow('event JobQueued has version 3, newer than 2');
+});

@@ -1,0 +1,25 @@
+// What waiting does to the clock of a job's queue timeout: a wait that somebody has to end stops it, any other lets it run.
+import type { RunEvent } from './events.ts';
+import type { JobRecord, JobWait } from './run-state.ts';
+
+/** What a job waits for after an event, and since when its queue timeout counts. */
+export function waitOf(
+  job: JobRecord,
+  event: Extract<RunEvent, { type: 'JobWaiting' }>,
+  nowMs: number,
+): { readonly wait: JobWait; readonly queuedMs?: number } {
+  const queuedMs = queuedSince(job, nowMs);
+  if ('untilMs' in event) {
+    const wait = { reason: event.reason, untilMs: event.untilMs };
+    return { wait, ...(queuedMs !== undefined && { queuedMs }) };
+  }
+  const { reason, behind } = event;
+  const waited = queuedMs !== undefined && { waitedMs: nowMs - queuedMs };
+  return { wait: { reason, ...(behind !== undefined && { behind }), ...waited } };
+}
+
+/** Since when the job waits for a start, if it goes on to now; what it had waited before it was held back counts. */
+export function queuedSince(job: JobRecord, nowMs: number): number | undefined {
+  if (job.state !== 'WAITING' || 'untilMs' in job.wait) return job.queuedMs;
+  return job.wait.waitedMs === undefined ? undefined : nowMs - job.wait.waitedMs;
+}

@@ -1,0 +1,331 @@
+// The scene of one scenario: replicas at their places over one database, driver processes, clients that keep them busy and watchers
+// that look on, all writing down what they are told. When it is over everything has stopped, and the checker has seen it.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Timing } from '@conveyor/server';
+import type { TestDatabase } from '../../packages/server/src/store/testing/database.ts';
+import { monotonicMs } from '../bench/monotonic-clock.ts';
+import { residentBytes } from '../bench/process-usage.ts';
+import { openOwnDatabase } from '../e2e/own-database.ts';
+import { openRawSession, type RawSession } from '../e2e/raw-driver.ts';
+import { type DriverOptions, type DriverProcess, type RawOptions, startSystem, type System } from '../e2e/system.ts';
+import { checkAll, type Violation } from './checker/check.ts';
+import { type Evidence, type MemoryUse, type Planted, readRows } from './checker/evidence.ts';
+import { type JournalEntry, openJournal, readJournals } from './drivers/journal.ts';
+import { tapSessions } from './drivers/session-tap.ts';
+import { eventually, untilTrue } from './eventually.ts';
+import { runLoad } from './load/clients.ts';
+import { type History, record, sightOf } from './load/history.ts';
+import { type Observers, startObservers } from './load/observers.ts';
+import { type Definition, driverName, probe, secretName } from './load/shapes.ts';
+import { openPlace, type Place } from './place.ts';
+import { newSecret, plantForeignRun } from './planted.ts';
+import type { SourceMutation } from './preload/mutated-sources.ts';
+import { journalVariable, meddleVariable, mutationVariable, skewVariable } from './preload/variables.ts';
+import type { Random } from './random.ts';
+
+export interface StageOptions {
+  readonly random: Random;
+  /** How many. Default: 2. */
+  readonly replicas: number;
+  /** How many processes. Default: 2, of 4 slots each. */
+  readonly drivers: number;
+  /** Default: leases that outlast a busy machine, with heartbeats that soon miss a replica. */
+  readonly timing: Timing;
+  /** How many clients call at once, and how long each rests in between. Default: 3, 60 ms. */
+  readonly workers: number;
+  readonly pauseMs: number;
+  /** A PostgreSQL of its own, to be killed. Default: a database of the one that all scenarios share. */
+  readonly ownDatabase: boolean;
+  /** Another database, made below a directory of the stage. Default: as `ownDatabase` says. */
+  readonly openDatabase: ((directory: string) => Promise<TestDatabase>) | undefined;
+  /** By how much wall clocks are wrong: of each place by turns, and of the drivers. Default: none. */
+  readonly skewsMs: readonly number[];
+  readonly driverSkewMs: number;
+  /** Whether drivers repeat and reorder their frames. Default: false. */
+  readonly meddle: boolean;
+  /** Done to the sources of every replica. Default: nothing. */
+  readonly mutation: SourceMutation | undefined;
+  /** How long runs and watchers may take to come to their end. Default: 30 s. */
+  readonly settleMs: number;
+}
+
+export interface Outcome {
+  readonly operations: number;
+  readonly violations: readonly Violation[];
+}
+
+export interface Stage extends AsyncDisposable {
+  readonly random: Random;
+  readonly system: System;
+  readonly places: readonly Place[];
+  readonly drivers: readonly DriverProcess[];
+  readonly history: History;
+  startDriver(options?: Partial<DriverOptions>): Promise<DriverProcess>;
+  openSession(place: Place, options: Omit<RawOptions, 'at'>): Promise<RawSession>;
+  journal(): Promise<JournalEntry[]>;
+  /** Creates a run at a place and answers with its id once that is acknowledged; asks again while the answer is unknown. */
+  createRun(place: Place, definition: Definition): Promise<string>;
+  /** Waits for the end of a run. */
+  finished(runId: string, withinMs?: number): Promise<void>;
+  /** Waits until every given place takes a run and sees it through. Returns how long that took from the given time on. */
+  recovery(sinceMs: number, places?: readonly Place[]): Promise<number>;
+  /** Waits until the load has brought some more runs to their end. */
+  flow(runs?: number): Promise<void>;
+  /** Ends the load, lets everything come to its end, stops all processes in order and checks what is left. */
+  close(): Promise<Outcome>;
+}
+
+const preload = (name: string): URL => new URL(`./preload/${name}.ts`, import.meta.url);
+const MEMORY_MS = 250;
+/** Every fifth run is watched more closely. */
+const WATCHED = 5;
+/** So many open runs keep the drivers busy; more would only take longer to end. */
+const BACKLOG = 12;
+const BACKLOG_MS = 100;
+
+export async function openStage(given: Partial<StageOptions> & Pick<StageOptions, 'random'>): Promise<Stage> {
+  const options: StageOptions = {
+    replicas: 2,
+    drivers: 2,
+    timing: { leaseMs: 15_000, heartbeatMs: 500 },
+    workers: 3,
+    pauseMs: 60,
+    ownDatabase: false,
+    openDatabase: undefined,
+    skewsMs: [],
+    driverSkewMs: 0,
+    meddle: false,
+    mutation: undefined,
+    settleMs: 30_000,
+    ...given,
+  };
+  const { random, openDatabase = options.ownDatabase ? openOwnDatabase : undefined } = options;
+  await using stack = new AsyncDisposableStack();
+  const directory = await mkdtemp(join(tmpdir(), 'conveyor-faults-'));
+  stack.defer(() => rm(directory, { recursive: true, force: true, maxRetries: 20 }));
+  const history: History = { operations: [], observations: [] };
+  const memory: MemoryUse[] = [];
+  const secret = newSecret();
+  let planted: Planted | undefined;
+  let violations: readonly Violation[] = [];
+  // The ways outlive who goes by them.
+  const ways = stack.use(new AsyncDisposableStack());
+
+  const system = stack.use(
+    await startSystem({
+      replicas: 0,
+      timing: options.timing,
+      ...(openDatabase !== undefined && { openDatabase: () => openDatabase(join(directory, 'database')) }),
+      async verify(database) {
+        if (planted === undefined) return;
+        const journal = await readJournals(directory);
+        const printed = (await Promise.all(system.replicas.map(({ errors }) => errors))).join('');
+        const rows = await readRows(database);
+        const evidence: Evidence = { history, journal, rows, planted, printed, memory, database };
+        violations = await checkAll(evidence);
+      },
+    }),
+  );
+  const places = await openPlaces(ways, system, options, secret);
+  stack.use(watchMemory(system, memory));
+  stack.use(tapSessions({ write: openJournal(join(directory, 'raw.journal')) }));
+  const drivers: DriverProcess[] = [];
+
+  async function startDriver(more: Partial<DriverOptions> = {}): Promise<DriverProcess> {
+    const number = drivers.length;
+    const started = await system.startDriver({
+      name: driverName,
+      addresses: places.map(({ door }) => door.address),
+      preload: [preload('tapped-sessions'), ...(options.driverSkewMs === 0 ? [] : [preload('skewed-clock')])],
+      env: {
+        [journalVariable]: join(directory, `driver-${number}.journal`),
+        [skewVariable]: String(options.driverSkewMs),
+        ...(options.meddle && { [meddleVariable]: String(random.below(2 ** 31)) }),
+      },
+      ...more,
+    });
+    drivers.push(started);
+    return started;
+  }
+
+  await Promise.all(Array.from({ length: options.drivers }, () => startDriver()));
+  const clients = places.map(({ client }) => client);
+  const observers: Observers = stack.use(startObservers(history, clients));
+  const loading = new AbortController();
+  const backlog = stack.use(watchBacklog(system));
+  let runs = 0;
+  let load = Promise.resolve();
+  const token = await system.token('driver');
+  let asked = 0;
+
+  const stage: Stage = {
+    random,
+    system,
+    places,
+    drivers,
+    history,
+    startDriver,
+    openSession: (place, { hello, silent = false }) =>
+      openRawSession({
+        address: place.door.address,
+        token,
+        hello: { instanceId: hello.driver, ...hello },
+        silent,
+      }),
+    journal: () => readJournals(directory),
+    async createRun(place, definition) {
+      const requestId = `stage-${++asked}`;
+      const request = { requestId, body: '' };
+      const input = { requestId, definition, labels: { request: requestId, body: '' } };
+      for (;;) {
+        const told = await record(history, 'stage', { call: 'create', ...request }, async () => [
+          sightOf(await place.client.runs.create(input)),
+        ]);
+        if (told.kind === 'refused') throw new Error(`a run was refused: ${told.reason}`);
+        const runId = told.kind === 'done' ? told.runs[0]?.runId : undefined;
+        if (runId !== undefined) return runId;
+      }
+    },
+    async finished(runId, withinMs = 30_000) {
+      const isOver = async () => {
+        const [row] = await system.query<{ over: boolean }>(
+          'select finished_ms is not null as over from runs where run_id = $1',
+          [runId],
+        );
+        return row?.over === true;
+      };
+      await untilTrue(`the end of run ${runId}`, isOver, withinMs);
+    },
+    async recovery(sinceMs, at = places) {
+      await Promise.all(at.map(async (place) => stage.finished(await stage.createRun(place, probe))));
+      return monotonicMs() - sinceMs;
+    },
+    async flow(more = 8) {
+      const before = await countEnded(system);
+      await untilTrue('the flow of runs', async () => (await countEnded(system)) >= before + more, 30_000);
+    },
+    async close() {
+      loading.abort();
+      await load;
+      await settle();
+      const operations = history.operations.length + history.observations.length;
+      await stage[Symbol.asyncDispose]();
+      return { operations, violations };
+    },
+    [Symbol.asyncDispose]: () => moved.disposeAsync(),
+  };
+
+  /** Everything comes to its end, and a client looks for what is not its own. */
+  async function settle(): Promise<void> {
+    const open = async () =>
+      (await system.query<{ run_id: string }>('select run_id from runs where finished_ms is null limit 1')).length;
+    await eventually(async () => (await open()) === 0, options.settleMs);
+    const { client } = places[0]!;
+    const foreignRunId = planted?.foreignRunId ?? '';
+    await record(history, 'stranger', { call: 'get', runId: foreignRunId }, async () => [
+      sightOf(await client.runs.get(foreignRunId)),
+    ]);
+    await record(history, 'stranger', { call: 'cancel', runId: foreignRunId, force: true }, async () => [
+      sightOf(await client.runs.cancel(foreignRunId, { force: true })),
+    ]);
+    const last = await system.query<{ run_id: string; seq: number }>(
+      `select run_id, seq from runs where project = 'default'`,
+    );
+    await observers.finish(new Map(last.map(({ run_id: runId, seq }) => [runId, seq])), options.settleMs / 2);
+  }
+
+  const first = await stage.createRun(places[0]!, probe);
+  await stage.finished(first);
+  planted = await plantForeignRun(system, first, secret);
+  load = runLoad(
+    {
+      history,
+      random: random.fork('load'),
+      clients,
+      workers: options.workers,
+      pauseMs: options.pauseMs,
+      isFull: () => backlog.runs() >= BACKLOG,
+      onRun({ runId }) {
+        if (runs++ % WATCHED === 0) observers.watch(runId, clients[runs % clients.length]!, clients[0]!);
+      },
+    },
+    loading.signal,
+  );
+  stack.defer(async () => {
+    loading.abort();
+    await load;
+  });
+  const moved = stack.move();
+  return stage;
+}
+
+async function openPlaces(
+  ways: AsyncDisposableStack,
+  system: System,
+  { replicas, mutation, skewsMs }: StageOptions,
+  secret: string,
+): Promise<Place[]> {
+  const places = await Promise.all(
+    Array.from({ length: replicas }, (_, index) => {
+      const skewMs = skewsMs[index % Math.max(1, skewsMs.length)] ?? 0;
+      return openPlace(`replica-${index}`, system, {
+        secrets: { [secretName]: secret },
+        preload: [
+          ...(mutation === undefined ? [] : [preload('mutated-sources')]),
+          ...(skewMs === 0 ? [] : [preload('skewed-clock')]),
+        ],
+        env: {
+          [skewVariable]: String(skewMs),
+          ...(mutation !== undefined && { [mutationVariable]: JSON.stringify(mutation) }),
+        },
+      });
+    }),
+  );
+  for (const place of places) ways.use(place);
+  return places;
+}
+
+async function countEnded(system: System): Promise<number> {
+  const [row] = await system.query<{ ended: number }>(
+    'select count(*) as ended from runs where finished_ms is not null',
+  );
+  return row?.ended ?? 0;
+}
+
+/** Knows about how many runs are open. */
+function watchBacklog(system: System): Disposable & { runs(): number } {
+  let runs = 0;
+  const timer = setInterval(() => {
+    const open = system.query<{ open: number }>('select count(*) as open from runs where finished_ms is null');
+    void open.then(
+      ([row]) => (runs = row?.open ?? 0),
+      // The database may be what is broken.
+      () => undefined,
+    );
+  }, BACKLOG_MS);
+  return { runs: () => runs, [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** Notes the memory of every server process from its first moment to its last. */
+function watchMemory({ replicas }: System, memory: MemoryUse[]): Disposable {
+  const uses = new Map<number, { server: string; firstBytes: number; mostBytes: number }>();
+  const look = (): void => {
+    for (const { pid, isRunning } of replicas) {
+      if (!isRunning()) continue;
+      void residentBytes(pid).then(
+        (bytes) => {
+          const use = uses.get(pid) ?? { server: `server process ${pid}`, firstBytes: bytes, mostBytes: 0 };
+          if (!uses.has(pid)) memory.push(use);
+          uses.set(pid, use);
+          use.mostBytes = Math.max(use.mostBytes, bytes);
+        },
+        // It ended meanwhile.
+        () => undefined,
+      );
+    }
+  };
+  const timer = setInterval(look, MEMORY_MS);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
