@@ -1,7 +1,7 @@
 // One scenario from its first process to its last: the fault strikes in the middle of the load, and the checker has the last word.
 import { monotonicMs } from '../bench/monotonic-clock.ts';
 import type { Violation } from './checker/check.ts';
-import type { Fault } from './fault.ts';
+import type { Fault, Struck } from './fault.ts';
 import type { SourceMutation } from './preload/mutated-sources.ts';
 import type { Random } from './random.ts';
 import { openStage } from './stage.ts';
@@ -32,8 +32,15 @@ export async function runFault({ fault, random, mutation }: FaultRun): Promise<F
     ...fault.scene,
     ...(mutation !== undefined && { mutation: mutation.source, settleMs: mutation.settleMs }),
   });
-  await stage.flow();
-  const { fired, recoveryMs, complaints = [], notRun } = await fault.strike(stage);
+  const {
+    fired,
+    recoveryMs,
+    complaints = [],
+    notRun,
+  } = await stage
+    .flow()
+    .then(() => fault.strike(stage))
+    .catch((error: unknown): Struck => ({ fired: 0, complaints: [`it broke off: ${String(error)}`] }));
   const { operations, violations } = await stage.close();
   const tookMs = monotonicMs() - startedMs;
   return { fault: fault.name, fired, operations, violations, complaints, recoveryMs, tookMs, notRun };

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Timing } from '@conveyor/server';
+import { postmasterPid } from '../bench/ledger-recount.ts';
 import { monotonicMs } from '../bench/monotonic-clock.ts';
 import { residentBytes } from '../bench/process-usage.ts';
 import { openOwnDatabase } from '../e2e/own-database.ts';
@@ -62,6 +63,8 @@ export interface Stage extends AsyncDisposable {
   startDriver(options?: Partial<DriverOptions>): Promise<DriverProcess>;
   openSession(place: Place, options: Omit<RawOptions, 'at'>): Promise<RawSession>;
   journal(): Promise<JournalEntry[]>;
+  /** The process of the PostgreSQL of its own. */
+  postmaster(): Promise<number>;
   /** Creates a run at a place and answers with its id once that is acknowledged; asks again while the answer is unknown. */
   createRun(place: Place, definition: Definition): Promise<string>;
   /** Waits for the end of a run. */
@@ -76,6 +79,8 @@ export interface Stage extends AsyncDisposable {
 
 const preload = (name: string): URL => new URL(`./preload/${name}.ts`, import.meta.url);
 const MEMORY_MS = 250;
+/** How long a run may be asked for. */
+const CREATE_MS = 30_000;
 /** Every fifth run is watched more closely. */
 const WATCHED = 5;
 /** So many open runs keep the drivers busy; more would only take longer to end. */
@@ -171,11 +176,13 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
         silent,
       }),
     journal: () => readJournals(directory),
+    postmaster: () => postmasterPid(join(directory, 'database')),
     async createRun(place, definition) {
       const requestId = `stage-${++asked}`;
       const request = { requestId, body: '' };
       const input = { requestId, definition, labels: { request: requestId, body: '' } };
-      for (;;) {
+      const untilMs = monotonicMs() + CREATE_MS;
+      while (monotonicMs() < untilMs) {
         const told = await record(history, 'stage', { call: 'create', ...request }, async () => [
           sightOf(await place.client.runs.create(input)),
         ]);
@@ -183,6 +190,7 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
         const runId = told.kind === 'done' ? told.runs[0]?.runId : undefined;
         if (runId !== undefined) return runId;
       }
+      throw new Error(`${place.name} took no run within ${CREATE_MS} ms`);
     },
     async finished(runId, withinMs = 30_000) {
       const isOver = async () => {
