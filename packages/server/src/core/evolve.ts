@@ -136,6 +136,10 @@ function createJobs(slice: Evolving, event: Extract<RunEvent, { type: 'RunCreate
         ...(from.failure !== undefined && { failure: from.failure }),
         ...(failureAllowed && { failureAllowed }),
       });
+    } else if (needs.length === 0 && event.startMs !== undefined) {
+      const wait = { reason: 'DELAY', untilMs: event.startMs } as const;
+      // Its total timeout counts from then.
+      slice.jobs.set(index, { ...fresh, readyMs: event.startMs, state: 'WAITING', wait });
     } else if (needs.length === 0) {
       slice.jobs.set(index, { ...fresh, readyMs: nowMs, queuedMs: nowMs, state: 'QUEUED' });
     } else {

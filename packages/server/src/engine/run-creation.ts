@@ -104,8 +104,12 @@ function checkRun(project: string, run: NewRun, resolved: Resolved): CheckedRun 
     const description = `with those of the definition there are ${Object.keys(labels).length}, at most ${LIMITS.labels} are allowed`;
     found.push({ field: 'run.labels', description });
   }
+  const { trigger, requestId, traceparent, startMs } = run;
+  if (startMs !== undefined && startMs > Date.now() + LIMITS.delayMs) {
+    const description = `must be at most 365 days ahead; got ${new Date(startMs).toISOString()}`;
+    found.push({ field: 'run.start_time', description });
+  }
   if (found.length > 0) return invalidFields(found);
-  const { trigger, requestId, traceparent } = run;
   return {
     project,
     digest,
@@ -114,6 +118,7 @@ function checkRun(project: string, run: NewRun, resolved: Resolved): CheckedRun 
       type: 'Create',
       ...(pipeline !== undefined && { pipeline: pipeline.name, revision: pipeline.revision }),
       trigger,
+      ...(startMs !== undefined && { startMs }),
     },
     params,
     labels,

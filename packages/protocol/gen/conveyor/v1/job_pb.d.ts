@@ -506,6 +506,13 @@ export enum WaitReason {
    * @generated from enum value: WAIT_REASON_BACKOFF = 1;
    */
   BACKOFF = 1,
+
+  /**
+   * The run is to start later: see `start_time` of RunSpec.
+   *
+   * @generated from enum value: WAIT_REASON_DELAY = 4;
+   */
+  DELAY = 4,
 }
 
 /**

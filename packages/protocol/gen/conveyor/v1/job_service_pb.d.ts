@@ -293,7 +293,7 @@ export declare type RetryJobRequest = Message<"conveyor.v1.RetryJobRequest"> & {
   jobId: string;
 
   /**
-   * Optional, recommended. As in CreateRunRequest; not used when a backoff is released.
+   * Optional, recommended. As in CreateRunRequest; not used when a wait is ended.
    *
    * @generated from field: string request_id = 3;
    */
@@ -637,7 +637,7 @@ export declare const JobService: GenService<{
     output: typeof CancelJobResponseSchema;
   },
   /**
-   * Runs a job again. While it waits for a retry, that retry is released at once. When its run has finished, a new run is made that
+   * Runs a job again. While it waits for a retry, or for the start of a delayed run, it goes on at once. When its run has finished, a new run is made that
    * runs the job and all that depend on it again and inherits the rest.
    * Errors: NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (NOT_FINISHED: its run still goes on), ALREADY_EXISTS (REQUEST_ID_REUSED).
    *
