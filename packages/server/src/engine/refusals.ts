@@ -29,6 +29,11 @@ export function noSuchDriver(name: string, instance: string | undefined): Refuse
   return new RefusedError({ refused: 'DRIVER_NOT_FOUND', message });
 }
 
+export function noSuchSchedule(name: string): RefusedError {
+  const message = `schedule ${name} does not exist: apply it first, or list the schedules that do with ListSchedules`;
+  return new RefusedError({ refused: 'SCHEDULE_NOT_FOUND', message });
+}
+
 export function invalidCursor(message: string): RefusedError {
   return new RefusedError({ refused: 'INVALID_CURSOR', message });
 }
@@ -37,6 +42,13 @@ export function invalidCursor(message: string): RefusedError {
 export function numberCursor(after: string | undefined): number | undefined {
   if (after === undefined) return undefined;
   if (!/^(0|[1-9][0-9]{0,8})$/.test(after)) throw malformedCursor();
+  return Number(after);
+}
+
+/** Reads the place of a page that begins before a time. */
+export function timeCursor(after: string | undefined): number | undefined {
+  if (after === undefined) return undefined;
+  if (!/^[0-9]{1,15}$/.test(after)) throw malformedCursor();
   return Number(after);
 }
 

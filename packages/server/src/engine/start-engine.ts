@@ -6,8 +6,10 @@ import type { Timing } from '../core/limits.ts';
 import { RefusedError } from '../core/refusal.ts';
 import type { Pools } from '../store/connect.ts';
 import { ensureLogPartitions } from '../store/log-partitions.ts';
+import { forgetOccurrences } from '../store/occurrence-rows.ts';
 import { withConnection } from '../store/pool.ts';
 import { forgetRequestIds } from '../store/run-rows.ts';
+import { forgetScheduleRequests } from '../store/schedule-requests.ts';
 import { forgetCommitMarks } from '../store/transaction.ts';
 import { type Announcer, createAnnouncer } from './announce.ts';
 import { createBackground } from './background.ts';
@@ -37,6 +39,8 @@ import { createRunCreation } from './run-creation.ts';
 import { createRunOperations } from './run-operations.ts';
 import { createRunQueries } from './run-queries.ts';
 import { createRunWatch } from './run-watch.ts';
+import { createScheduler } from './scheduler.ts';
+import { createSchedules } from './schedules.ts';
 import { createSessions } from './sessions.ts';
 import { createSpecCheck } from './spec-check.ts';
 import { createSpecSchemas } from './spec-schemas.ts';
@@ -52,6 +56,8 @@ const UPKEEP_MS = 600_000;
 const REQUEST_ID_KEEP_MS = 24 * 3_600_000;
 const COMMIT_MARK_KEEP_MS = 24 * 3_600_000;
 const REQUEST_IDS_A_ROUND = 10_000;
+const OCCURRENCE_KEEP_MS = 90 * 24 * 3_600_000;
+const OCCURRENCES_A_ROUND = 10_000;
 
 export interface EngineOptions {
   readonly pools: Pools;
@@ -152,12 +158,16 @@ async function build(
     stopping: () => stopping.signal.aborted,
   });
   const reruns = createReruns({ pool, plans, creates });
+  const creation = createRunCreation({ pool, creates, checkSpecs });
+  const scheduler = createScheduler({ pool, ledger, creation, log });
   const tokens = createTokenReader({ pool });
 
   async function upkeep(): Promise<void> {
     await withConnection(pool, async (tx) => {
       await ensureLogPartitions(tx);
       await forgetRequestIds(tx, Date.now() - REQUEST_ID_KEEP_MS, REQUEST_IDS_A_ROUND);
+      await forgetScheduleRequests(tx, Date.now() - REQUEST_ID_KEEP_MS, REQUEST_IDS_A_ROUND);
+      await forgetOccurrences(tx, Date.now() - OCCURRENCE_KEEP_MS, OCCURRENCES_A_ROUND);
       await forgetCommitMarks(tx, Date.now() - COMMIT_MARK_KEEP_MS);
     });
   }
@@ -166,6 +176,7 @@ async function build(
   loops.push(
     dispatcher.run(signal),
     timers.run(signal),
+    scheduler.run(signal),
     sessions.run(signal),
     hints.run(signal),
     replica.run(signal),
@@ -186,12 +197,13 @@ async function build(
       queries: createRunQueries({ pool, plans }),
       watch: createRunWatch({ pool, plans, wakeUps }),
       feed: createFeedWatch({ pool, wakeUps }),
-      creation: createRunCreation({ pool, creates, checkSpecs }),
+      creation,
       reruns,
       ledger,
     }),
     jobs: createJobOperations({ pool, plans, ledger, reruns, logs: createLogReader({ pool, plans, wakeUps }) }),
     drivers: { ...driverQueries, ...driverSessions },
+    schedules: createSchedules({ pool, creation, scheduler }),
     authenticateToken: (token) => tokens.authenticateToken(token),
     ready: () => replica.isConnected() && !stopping.signal.aborted,
     async drainSessions(abort) {

@@ -16,6 +16,7 @@ const exempt: Readonly<Record<string, string>> = {
   forget_replicas: 'once a stop; a replica is one row',
   give_grace: 'after an outage; the table has one row',
   forget_request_ids: 'every ten minutes, bounded',
+  forget_schedule_requests: 'every ten minutes, bounded',
   forget_commit_marks: 'every ten minutes; a lane is one narrow row',
 };
 

@@ -184,6 +184,13 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_CALL_CANCELLED = 23;
    */
   CALL_CANCELLED = 23,
+
+  /**
+   * NOT_FOUND: no such schedule.
+   *
+   * @generated from enum value: ERROR_REASON_SCHEDULE_NOT_FOUND = 24;
+   */
+  SCHEDULE_NOT_FOUND = 24,
 }
 
 /**
