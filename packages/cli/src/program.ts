@@ -11,6 +11,7 @@ import { addGet } from './commands/get.ts';
 import { addLogs } from './commands/logs.ts';
 import { addRerun } from './commands/rerun.ts';
 import { addRun } from './commands/run.ts';
+import { addSchedule } from './commands/schedule.ts';
 import { addUp } from './commands/up.ts';
 import { addVersion } from './commands/version.ts';
 import { addWatch } from './commands/watch.ts';
@@ -59,6 +60,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addGet,
     addDescribe,
     addDrain,
+    addSchedule,
     addVersion,
   ];
   for (const add of commands) add(program, cli);

@@ -27,6 +27,7 @@ export type { AppliedPipeline, PipelineInput, Pipelines } from './pipelines.ts';
 export type { WatchOptions } from './resume.ts';
 export { type RunFilterInput, type RunInput, type RunSource, type TriggerInput, isFinishedRun } from './run-input.ts';
 export type { RerunInput, Runs } from './runs.ts';
+export type { AppliedSchedule, BackfillInput, ScheduleInput, Schedules } from './schedules.ts';
 export type { RunsUpdate } from './watch.ts';
 
 export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
@@ -52,4 +53,14 @@ export {
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 export { type Run, RunState, type Trigger } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 export type { BatchCreateRunsResult, RunChange } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+export {
+  type Schedule,
+  ScheduleMissedPolicy,
+  type ScheduleOccurrence,
+  ScheduleOccurrenceOrigin,
+  ScheduleOccurrenceState,
+  ScheduleOverlapPolicy,
+  ScheduleSkipReason,
+  type ScheduleSpec,
+} from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
 export type { GetServerInfoResponse, ServerLimits } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
