@@ -4,6 +4,5 @@ import { databaseFaults } from './scenarios/database-trouble.ts';
 import { crowdFaults } from './scenarios/crowds.ts';
 import { failoverFaults } from './scenarios/failover.ts';
 import { processFaults } from './scenarios/processes.ts';
-import { upgradeFaults } from './scenarios/upgrade.ts';
 
 export const catalogue: readonly Fault[] = [...processFaults, ...databaseFaults, ...failoverFaults, ...crowdFaults];

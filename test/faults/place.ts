@@ -23,22 +23,12 @@ export interface Place extends AsyncDisposable {
   start(options?: ReplicaOptions): Promise<Replica>;
 }
 
-/**
- * Starts a replica behind ways of its own.
- * @param always How every process there is started.
- * @param first What is special about the first one.
- */
-export async function openPlace(
-  name: string,
-  system: System,
-  always: ReplicaOptions,
-  first: ReplicaOptions,
-): Promise<Place> {
+export async function openPlace(name: string, system: System, defaults: ReplicaOptions): Promise<Place> {
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await startPostgresProxy(system.database.connection));
   const launch = (options: ReplicaOptions = {}): Promise<Replica> =>
-    system.startReplica({ databaseUrl: database.url, ...always, ...options });
-  let server = await launch(first);
+    system.startReplica({ databaseUrl: database.url, ...defaults, ...options });
+  let server = await launch();
   const door = stack.use(await startProxy(targetOf(server)));
   const token = await system.token('operator');
   const client = createNodeClient({ address: door.address, token, timeoutMs: CALL_MS, retries: 0 });

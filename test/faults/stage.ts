@@ -9,19 +9,11 @@ import { monotonicMs } from '../bench/monotonic-clock.ts';
 import { residentBytes } from '../bench/process-usage.ts';
 import { openOwnDatabase } from '../e2e/own-database.ts';
 import { openRawSession, type RawSession } from '../e2e/raw-driver.ts';
-import {
-  type DriverOptions,
-  type DriverProcess,
-  type RawOptions,
-  type ReplicaOptions,
-  startSystem,
-  type System,
-} from '../e2e/system.ts';
+import { type DriverOptions, type DriverProcess, type RawOptions, startSystem, type System } from '../e2e/system.ts';
 import { checkAll, type Violation } from './checker/check.ts';
 import { type Evidence, type MemoryUse, type Planted, readRows } from './checker/evidence.ts';
 import { type JournalEntry, openJournal, readJournals } from './drivers/journal.ts';
 import { tapSessions } from './drivers/session-tap.ts';
-import { layOutEarlier } from './earlier-build.ts';
 import { eventually, untilTrue } from './eventually.ts';
 import { runLoad } from './load/clients.ts';
 import { type History, record, sightOf } from './load/history.ts';
@@ -53,8 +45,6 @@ export interface StageOptions {
   readonly driverSkewMs: number;
   /** Whether drivers repeat and reorder their frames. Default: false. */
   readonly meddle: boolean;
-  /** The commit whose build the replicas are of at first. Default: this one. */
-  readonly earlier: string | undefined;
   /** Done to the sources of every replica. Default: nothing. */
   readonly mutation: SourceMutation | undefined;
   /** How long runs and watchers may take to come to their end. Default: 30 s. */
@@ -72,8 +62,6 @@ export interface Stage extends AsyncDisposable {
   readonly places: readonly Place[];
   readonly drivers: readonly DriverProcess[];
   readonly history: History;
-  /** Whether the replicas were those of the earlier commit at first. */
-  readonly isEarlier: boolean;
   startDriver(options?: Partial<DriverOptions>): Promise<DriverProcess>;
   openSession(place: Place, options: Omit<RawOptions, 'at'>): Promise<RawSession>;
   journal(): Promise<JournalEntry[]>;
@@ -109,7 +97,6 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
     skewsMs: [],
     driverSkewMs: 0,
     meddle: false,
-    earlier: undefined,
     mutation: undefined,
     settleMs: 30_000,
     ...given,
@@ -141,9 +128,7 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
       },
     }),
   );
-  const earlier = options.earlier && (await layOutEarlier(options.earlier, join(directory, 'earlier')));
-  const first: ReplicaOptions = earlier ? { program: earlier } : {};
-  const places = await openPlaces(ways, system, options, secret, first);
+  const places = await openPlaces(ways, system, options, secret);
   stack.use(watchMemory(system, memory));
   stack.use(tapSessions({ write: openJournal(join(directory, 'raw.journal')) }));
   const drivers: DriverProcess[] = [];
@@ -181,7 +166,6 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
     places,
     drivers,
     history,
-    isEarlier: 'program' in first,
     startDriver,
     openSession: (place, { hello, silent = false }) =>
       openRawSession({
@@ -252,9 +236,9 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
     await observers.finish(new Map(last.map(({ run_id: runId, seq }) => [runId, seq])), options.settleMs / 2);
   }
 
-  const probeId = await stage.createRun(places[0]!, probe);
-  await stage.finished(probeId);
-  planted = await plantForeignRun(system, probeId, secret);
+  const first = await stage.createRun(places[0]!, probe);
+  await stage.finished(first);
+  planted = await plantForeignRun(system, first, secret);
   load = runLoad(
     {
       history,
@@ -282,12 +266,11 @@ async function openPlaces(
   system: System,
   { replicas, mutation, skewsMs }: StageOptions,
   secret: string,
-  first: ReplicaOptions,
 ): Promise<Place[]> {
   const places = await Promise.all(
     Array.from({ length: replicas }, (_, index) => {
       const skewMs = skewsMs[index % Math.max(1, skewsMs.length)] ?? 0;
-      const always: ReplicaOptions = {
+      return openPlace(`replica-${index}`, system, {
         secrets: { [secretName]: secret },
         preload: [
           ...(mutation === undefined ? [] : [preload('mutated-sources')]),
@@ -297,8 +280,7 @@ async function openPlaces(
           [skewVariable]: String(skewMs),
           ...(mutation !== undefined && { [mutationVariable]: JSON.stringify(mutation) }),
         },
-      };
-      return openPlace(`replica-${index}`, system, always, first);
+      });
     }),
   );
   for (const place of places) ways.use(place);
