@@ -169,8 +169,12 @@ async function insertAll(
   items: readonly Item[],
   stored: ReadonlyMap<DefinitionDigest, number>,
 ): Promise<Outcome> {
-  const [nowMs] = await Promise.all([readClock(tx), begun]);
-  const answers = await settleRequestIds(tx, items, nowMs);
+  const [answers, nowMs] = await Promise.all([
+    settleRequestIds(tx, items),
+    // Statements run in the order in which they are sent, so this is the time after the ids were claimed.
+    readClock(tx),
+    begun,
+  ]);
   const fresh = items.filter((item) => !answers.has(item));
   const definitions = new Map<DefinitionDigest, Definition>();
   for (const { run } of fresh) {
@@ -203,11 +207,7 @@ async function insertAll(
 }
 
 /** Answers the items whose request id was used before, here or by an earlier request. */
-async function settleRequestIds(
-  tx: Tx,
-  items: readonly Item[],
-  nowMs: number,
-): Promise<Map<Item, CreatedRun | Refusal>> {
+async function settleRequestIds(tx: Tx, items: readonly Item[]): Promise<Map<Item, CreatedRun | Refusal>> {
   const answers = new Map<Item, CreatedRun | Refusal>();
   const asked = items.flatMap((item) => {
     const { request, project } = item.run;
@@ -216,7 +216,7 @@ async function settleRequestIds(
   });
   if (asked.length === 0) return answers;
   for (let open = asked; open.length > 0; ) {
-    const claimed = await claimRequestIds(tx, open, nowMs);
+    const claimed = await claimRequestIds(tx, open);
     const repeated = open.filter((row) => !claimed.has(row.runId));
     if (repeated.length === 0) break;
     const earlier = await findRequestIds(tx, repeated);

@@ -4,7 +4,6 @@ import { createHash } from 'node:crypto';
 import type { RunId } from '../core/ids.ts';
 import { canonicalJson } from '../core/json.ts';
 import { isRefusal, type Refusal, RefusedError } from '../core/refusal.ts';
-import { readClock } from '../store/ledger-rows.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { claimRequestIds, findRequestIds, type RequestIdRow } from '../store/run-rows.ts';
 import type { CreatedRun } from './created-run.ts';
@@ -52,7 +51,7 @@ export async function createOnce(
 export async function takeRequestId(pool: Pool, asked: Asked, runId: RunId): Promise<boolean> {
   return await withConnection(pool, async (tx) => {
     for (;;) {
-      const claimed = await claimRequestIds(tx, [{ ...asked, runId }], await readClock(tx));
+      const claimed = await claimRequestIds(tx, [{ ...asked, runId }]);
       if (claimed.size > 0) return true;
       const [earlier] = await findRequestIds(tx, [asked]);
       // One that was forgotten in between is free.

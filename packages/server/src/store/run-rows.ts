@@ -72,24 +72,19 @@ export interface RequestIdRow {
 const CLAIM_REQUEST_IDS = statement(
   'claim_request_ids',
   `insert into request_ids (project, request_id, body_digest, run_id, created_ms)
-   select u.project, u.request_id, u.body_digest, u.run_id, $5
+   select u.project, u.request_id, u.body_digest, u.run_id, floor(extract(epoch from clock_timestamp()) * 1000)::bigint
    from unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[]) u (project, request_id, body_digest, run_id)
    order by u.project, u.request_id
    on conflict (project, request_id) do nothing returning run_id`,
 );
 
 /** Takes request ids for new runs. Returns the runs whose id was free; the others were taken before. */
-export async function claimRequestIds(
-  tx: Tx,
-  rows: readonly RequestIdRow[],
-  nowMs: number,
-): Promise<ReadonlySet<RunId>> {
+export async function claimRequestIds(tx: Tx, rows: readonly RequestIdRow[]): Promise<ReadonlySet<RunId>> {
   const claimed = await rowsOf<{ run_id: RunId }>(tx, CLAIM_REQUEST_IDS, [
     texts(rows, (row) => row.project),
     texts(rows, (row) => row.requestId),
     hexes(rows, (row) => row.bodyDigest),
     plain(rows, (row) => row.runId),
-    nowMs,
   ]);
   return new Set(claimed.map((row) => row.run_id));
 }
