@@ -139,12 +139,12 @@ test('a read-only database is told as such, serves nothing old, and is used agai
 test('a driver that goes on talking while the database is silent is heard up to a bound', async () => {
   const session = await system.openSession({ at: a, hello: { driver: 'talker' } });
   await createJob(b.client, jobOf('talker', { steps: [] }));
-  const finish = finishFrame(await session.startNext());
+  const finish = finishFrame(await session.startNext(), new Uint8Array(), { message: 'x'.repeat(1_000) });
   database.proxy.freeze();
-  for (let message = 0; message < 5; message++) session.say(...Array.from({ length: 9_000 }, () => finish));
+  for (let message = 0; message < 36; message++) session.say(...Array.from({ length: 900 }, () => finish));
   const { code, details } = await session.ended;
   database.proxy.thaw();
-  expect([code, details]).toEqual([status.UNAVAILABLE, expect.stringContaining('frames wait for the database')]);
+  expect([code, details]).toEqual([status.RESOURCE_EXHAUSTED, expect.stringContaining('wait for an answer')]);
   await expectService(b, RESUMES_WITHIN_MS);
 });
 

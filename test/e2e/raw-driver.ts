@@ -20,9 +20,12 @@ export type DriverFrameInit = NonNullable<MessageInitShape<typeof DriverFrameSch
 type FrameCase = NonNullable<ServerFrame['frame']['case']>;
 type FrameValue<Case extends FrameCase> = Extract<ServerFrame['frame'], { case: Case }>['value'];
 
-export interface RawSessionOptions {
+export interface RawStreamOptions {
   readonly address: string;
   readonly token: string;
+}
+
+export interface RawSessionOptions extends RawStreamOptions {
   readonly hello: MessageInitShape<typeof HelloSchema> & { readonly driver: string };
   /** Sends no heartbeats. Default: false. */
   readonly silent?: boolean;
@@ -34,39 +37,43 @@ export interface Address {
   readonly fence: number;
 }
 
-/** An open session. Disposing it breaks the connection without a word. */
-export interface RawSession extends Disposable {
-  readonly welcome: Welcome;
+/** An open stream, on which nothing was said. Disposing it breaks the connection without a word. */
+export interface RawStream extends Disposable {
   /** Sends frames in one message. */
   say(...frames: DriverFrameInit[]): void;
+  /** Sends a message of these bytes. */
+  sayBytes(bytes: Uint8Array): void;
+  /** Resolves once more may be said without piling up here. */
+  drained(): Promise<void>;
+  /** Closes the driver's side. */
+  halfClose(): void;
+  /** Reads nothing any more. */
+  stopReading(): void;
   /** Takes the next frame of a kind, waiting for it; frames of other kinds stay. Rejects when the session ends before. */
   next<Case extends FrameCase>(kind: Case): Promise<FrameValue<Case>>;
   /** What has come of a kind and was not taken. */
   arrived<Case extends FrameCase>(kind: Case): readonly FrameValue<Case>[];
-  /** Takes the next offer, accepts it and waits for its start. */
-  startNext(): Promise<Offer>;
   /** How the stream ended. */
   readonly ended: Promise<StatusObject>;
 }
 
+/** An open session. */
+export interface RawSession extends RawStream {
+  readonly welcome: Welcome;
+  /** Takes the next offer, accepts it and waits for its start. */
+  startNext(): Promise<Offer>;
+}
+
 const PATIENCE_MS = 15_000;
 
-/** Opens a session. Rejects with the status when it is refused. */
-export async function openRawSession({
-  address,
-  token,
-  hello,
-  silent = false,
-}: RawSessionOptions): Promise<RawSession> {
+/** Opens a stream and says nothing. */
+export function openRawStream({ address, token }: RawStreamOptions): RawStream {
   const metadata = new Metadata();
   metadata.set('authorization', `Bearer ${token}`);
   const client = new Client(address, credentials.createInsecure());
   const stream = client.makeBidiStreamRequest(
     `/${DriverService.typeName}/${DriverService.method.session.name}`,
-    (frames: DriverFrameInit[]) => {
-      const request = { frames: frames.map((frame) => ({ frame })) };
-      return Buffer.from(toBinary(SessionRequestSchema, create(SessionRequestSchema, request)));
-    },
+    (bytes: Uint8Array) => Buffer.from(bytes),
     (bytes) => fromBinary(SessionResponseSchema, bytes),
     metadata,
   );
@@ -74,7 +81,6 @@ export async function openRawSession({
   const end = Promise.withResolvers<StatusObject>();
   let arrival = Promise.withResolvers<void>();
   let over: StatusObject | undefined;
-  let beat: NodeJS.Timeout | undefined;
 
   const wake = (): void => {
     arrival.resolve();
@@ -88,7 +94,6 @@ export async function openRawSession({
   stream.on('error', () => undefined);
   stream.on('status', (status) => {
     over = status;
-    clearInterval(beat);
     client.close();
     end.resolve(status);
     wake();
@@ -118,31 +123,55 @@ export async function openRawSession({
     return found.map((frame) => frame.value as FrameValue<Case>);
   }
 
-  const say = (...frames: DriverFrameInit[]): void => {
-    if (over === undefined) stream.write(frames);
+  const sayBytes = (bytes: Uint8Array): void => {
+    if (over === undefined) stream.write(bytes);
   };
 
-  say({ case: 'hello', value: { protocolVersion: 1, incarnation: randomBytes(16), slots: 1, ...hello } });
-  const welcome = await next('welcome');
-  if (!silent) {
-    let seq = 0n;
-    const everyMs = durationMs(welcome.heartbeatInterval!);
-    beat = setInterval(() => say({ case: 'heartbeat', value: { seq: ++seq } }), everyMs);
-  }
   return {
-    welcome,
-    say,
+    say: (...frames) => sayBytes(messageOf(frames)),
+    sayBytes,
+    async drained() {
+      if (over !== undefined || !stream.writableNeedDrain) return;
+      const drain = Promise.withResolvers<void>();
+      stream.once('drain', drain.resolve);
+      await Promise.race([drain.promise, end.promise]);
+    },
+    halfClose: () => stream.end(),
+    stopReading: () => stream.pause(),
     next,
     arrived: (kind) => take(kind, Number.POSITIVE_INFINITY),
-    async startNext() {
-      const offer = await next('offer');
-      say({ case: 'accept', value: addressOf(offer) });
-      await next('start');
-      return offer;
-    },
     ended: end.promise,
     [Symbol.dispose]: () => stream.cancel(),
   };
+}
+
+/** Opens a session. Rejects with the status when it is refused. */
+export async function openRawSession({ hello, silent = false, ...options }: RawSessionOptions): Promise<RawSession> {
+  const stream = openRawStream(options);
+  stream.say({ case: 'hello', value: { protocolVersion: 1, incarnation: randomBytes(16), slots: 1, ...hello } });
+  const welcome = await stream.next('welcome');
+  if (!silent) {
+    let seq = 0n;
+    const everyMs = durationMs(welcome.heartbeatInterval!);
+    const beat = setInterval(() => stream.say({ case: 'heartbeat', value: { seq: ++seq } }), everyMs);
+    void stream.ended.then(() => clearInterval(beat));
+  }
+  return {
+    ...stream,
+    welcome,
+    async startNext() {
+      const offer = await stream.next('offer');
+      stream.say({ case: 'accept', value: addressOf(offer) });
+      await stream.next('start');
+      return offer;
+    },
+  };
+}
+
+/** A message of frames, as bytes. */
+export function messageOf(frames: readonly DriverFrameInit[]): Uint8Array {
+  const request = { frames: frames.map((frame) => ({ frame })) };
+  return toBinary(SessionRequestSchema, create(SessionRequestSchema, request));
 }
 
 export function addressOf({ attemptId, fence }: Address): Address {

@@ -13,7 +13,13 @@ import { checkLedger } from '../../packages/server/src/store/testing/check-ledge
 import { createTestDatabase, type TestDatabase } from '../../packages/server/src/store/testing/database.ts';
 import type { DriverSettings } from './driver-process.ts';
 import { type Process, type ProcessOptions, startProcess } from './processes.ts';
-import { openRawSession, type RawSession, type RawSessionOptions } from './raw-driver.ts';
+import {
+  openRawSession,
+  openRawStream,
+  type RawSession,
+  type RawSessionOptions,
+  type RawStream,
+} from './raw-driver.ts';
 import type { ServerAddresses, ServerSettings } from './server-process.ts';
 
 /** Leases that do not run out by themselves in a test, with heartbeats that soon tell a replica that is gone. */
@@ -60,6 +66,8 @@ export interface System extends AsyncDisposable {
   startDriver(options: DriverOptions): Promise<DriverProcess>;
   /** Opens the session of a raw driver: one slot, a new incarnation, and an instance of the driver's own name, unless Hello says otherwise. */
   openSession(options: RawOptions): Promise<RawSession>;
+  /** Opens a stream of a raw driver, on which nothing was said. */
+  openStream(at: Replica): Promise<RawStream>;
   newGate(): Gate;
   /** A token that all replicas know, once one has started. */
   token(role: 'operator' | 'driver'): Promise<string>;
@@ -156,6 +164,9 @@ export async function startSystem({
       const filled = { instanceId: hello.driver, ...hello };
       const token = await readToken('driver');
       return guests.use(await openRawSession({ address: at.ready.grpcAddress, token, hello: filled, silent }));
+    },
+    async openStream(at) {
+      return guests.use(openRawStream({ address: at.ready.grpcAddress, token: await readToken('driver') }));
     },
     newGate() {
       const file = join(directory, `gate-${randomBytes(4).toString('hex')}`);

@@ -38,7 +38,7 @@ describe('a session', () => {
     const server = await startServer();
     startDriver([server], { run: async () => {} });
     const session = await server.session();
-    session.welcome({ heartbeatInterval: duration(0.005) });
+    session.welcome({ heartbeatInterval: duration(0.1) });
     for (const seq of [1n, 2n, 3n]) expect(await session.next('heartbeat')).toMatchObject({ seq });
   });
 

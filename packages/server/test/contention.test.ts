@@ -11,6 +11,7 @@ import { type AttemptKey, formatAttemptId } from '../src/core/ids.ts';
 import { DEFAULT_TIMING } from '../src/core/limits.ts';
 import { RefusedError } from '../src/core/refusal.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
+import { randomFrom } from '../src/core/testing/random-from.ts';
 import type { DriverSession } from '../src/engine/engine.ts';
 import { type RunningEngine, startEngine } from '../src/engine/start-engine.ts';
 import { createPools, type Pools } from '../src/store/connect.ts';
@@ -40,15 +41,6 @@ afterAll(async () => {
   for (const one of pools) await one[Symbol.asyncDispose]();
   await database[Symbol.asyncDispose]();
 });
-
-/** Numbers from 0 to 1 that are the same in every run of the test. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 /** A graph in which jobs wait for each other, fail, are retried and run always. */
 function contendedJobs(): readonly JobDefinition[] {
@@ -210,9 +202,11 @@ async function unlessFinished(call: Promise<unknown>): Promise<void> {
 }
 
 test('whatever two replicas do to the same runs at once, each ledger is gapless and rebuilds its rows', async () => {
-  const random = seeded(7);
+  const random = randomFrom(7);
   const definition = definitionOf(...contendedJobs());
-  const drivers = ['d-1', 'd-2', 'd-3', 'd-4'].map((instance, index) => openErraticDriver(instance, seeded(index + 1)));
+  const drivers = ['d-1', 'd-2', 'd-3', 'd-4'].map((instance, index) =>
+    openErraticDriver(instance, randomFrom(index + 1)),
+  );
   const created = await Promise.all(
     Array.from({ length: RUNS }, (_, index) =>
       engines[index % 2]!.runs.create('default', {

@@ -3,11 +3,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Command } from './commands.ts';
-import { decide, type Decision } from './decide.ts';
-import type { Definition, JobDefinition } from './definition.ts';
+import { decide } from './decide.ts';
+import type { Definition } from './definition.ts';
 import { EVENT_VERSION } from './event-versions.ts';
-import { compilePlan } from './plan.ts';
-import { type JobRecord, JobsNotLoaded, liveOf, type RunHeader, type RunSlice } from './run-state.ts';
+import { type JobRecord, JobsNotLoaded, liveOf, type RunHeader } from './run-state.ts';
 import { dueOf } from './settle.ts';
 import { type FinishedJobState, isJobFinished } from './states.ts';
 import { definitions } from './testing/definitions.ts';
@@ -15,6 +14,7 @@ import { timerOf } from './testing/driver.ts';
 import { checkReplay, checkStep } from './testing/invariants.ts';
 import { commandFor, type RandomStep, randomSteps } from './testing/random-commands.ts';
 import { attemptKey, type Decide, openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
+import { misled, spoilt, withJobs } from './testing/wrong-decisions.ts';
 
 /** What a rerun inherits: some of the first jobs. */
 const inheritances = fc.oneof(
@@ -157,22 +157,6 @@ function waitOut(ledger: SimulatedLedger): void {
 }
 
 describe('the checkers catch a decision that', () => {
-  /** Decides rightly and then spoils what came out. */
-  const spoilt =
-    (spoil: (decision: Decision, command: Command) => Partial<Decision>): Decide =>
-    (slice, command, nowMs) => {
-      const decision = decide(slice, command, nowMs);
-      return decision.events.length === 0 ? decision : { ...decision, ...spoil(decision, command) };
-    };
-
-  /** Decides rightly on a command or a run that is not the one asked about. */
-  const misled =
-    (mislead: (command: Command, slice: RunSlice) => Command, misread = (slice: RunSlice) => slice): Decide =>
-    (slice, command, nowMs) => {
-      const decision = decide(misread(slice), mislead(command, slice), nowMs);
-      return { ...decision, after: { ...decision.after, plan: slice.plan } };
-    };
-
   const faults: Readonly<Record<string, Decide>> = {
     'ignores the fence': misled((command, { jobs }) => {
       if (!('attempt' in command) || 'content' in command) return command;
@@ -283,11 +267,4 @@ function letGo({ hold: _ended, ...job }: JobRecord): JobRecord {
 
 function unpaused({ pause: _ended, ...run }: RunHeader): RunHeader {
   return run;
-}
-
-function withJobs(change: (job: JobDefinition) => JobDefinition): (slice: RunSlice) => RunSlice {
-  return (slice) => {
-    const { definition } = slice.plan;
-    return { ...slice, plan: compilePlan({ ...definition, jobs: definition.jobs.map(change) }) };
-  };
 }

@@ -3,6 +3,8 @@
 export const LIMITS = {
   /** Largest message taken, in bytes. */
   requestBytes: 1_048_576,
+  /** Frames in one message of a driver. */
+  messageFrames: 20_000,
   /** Largest message sent, in bytes. */
   responseBytes: 3_145_728,
   /** Largest page of a list, in bytes, roughly. */
@@ -28,6 +30,8 @@ export const LIMITS = {
   /** Unacknowledged log bytes of one attempt, and of one session. */
   attemptLogWindow: 1_048_576,
   sessionLogWindow: 8_388_608,
+  /** What one driver said and that has no answer yet, in memory; beyond, its session ends. */
+  sessionPendingBytes: 33_554_432,
   /** What drivers said of running attempts and that waits for a flush, of all sessions; beyond, sessions end. */
   pendingLogBytes: 268_435_456,
   annotations: 100,
@@ -35,8 +39,6 @@ export const LIMITS = {
   slots: 10_000,
   heldAttempts: 10_000,
   sessions: 20_000,
-  /** Frames of one session that wait for the database before they can be answered; beyond, it ends. */
-  pendingFrames: 40_000,
   /** Commands that wait for a flush, over all lanes; more are refused. */
   pendingCommands: 100_000,
   /** Definitions, params and labels of new runs that wait for a flush, as JSON, roughly; more are refused. */

@@ -6,25 +6,16 @@ import { liveOf } from './run-state.ts';
 import type { JobState } from './states.ts';
 import { definitions } from './testing/definitions.ts';
 import { liveThrough } from './testing/network.ts';
+import { randomFrom } from './testing/random-from.ts';
 import type { Decide } from './testing/simulated-ledger.ts';
 
 const STEPS = 100_000;
-const STEPS_OF_RUN = 400;
-
-/** Mulberry32, by Tommy Ettinger: small, fast, and the same everywhere. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+/** How much happens to a run at most. A life that fails is shrunk to the shortest that still does; its seed is printed. */
+const lengths = fc.noBias(fc.integer({ min: 1, max: 400 }));
 
 function lives(decideWith?: Decide) {
-  return fc.property(definitions, fc.integer(), (definition, seed) => {
-    liveThrough(definition, randomFrom(seed), STEPS_OF_RUN, decideWith);
+  return fc.property(definitions, fc.integer(), lengths, (definition, seed, steps) => {
+    liveThrough(definition, randomFrom(seed), steps, decideWith);
   });
 }
 
@@ -35,8 +26,8 @@ test(`no promise is broken in ${STEPS.toLocaleString('en')} decisions on what a 
   const reached = new Set<JobState>();
   while (decided < STEPS) {
     fc.assert(
-      fc.property(definitions, fc.integer(), (definition, seed) => {
-        const lived = liveThrough(definition, randomFrom(seed), STEPS_OF_RUN);
+      fc.property(definitions, fc.integer(), lengths, (definition, seed, steps) => {
+        const lived = liveThrough(definition, randomFrom(seed), steps);
         decided += lived.decided;
         for (const state of lived.states) reached.add(state);
       }),

@@ -51,8 +51,8 @@ export function createDriverSessions(options: DriverSessionsOptions): Pick<Drive
         renew: (beating, seq) => options.leases.renew(beating, seq),
         store: (change) =>
           withConnection(pool, async (tx) => {
-            if ('slots' in change) await setSlots(tx, writer, change.slots);
-            else await setDraining(tx, writer);
+            if (change.slots !== undefined) await setSlots(tx, writer, change.slots);
+            if (change.draining === true) await setDraining(tx, writer);
           }),
         onRoom: () => options.wake(driver),
         onReturned: (key) => fit.returned(session, key),

@@ -131,10 +131,13 @@ async function sortAbsent(
   const absent = [...byRun.keys()].filter((runId) => !locked.has(runId));
   const existing = await existingRuns(tx, absent);
   for (const runId of absent) {
-    for (const submission of byRun.get(runId) ?? []) {
-      if (existing.has(runId)) missed.push(submission);
-      else refused.set(submission, { reply: { type: 'Refused', refusal: noSuchRun(runId).refusal } });
+    const asked = byRun.get(runId) ?? [];
+    if (existing.has(runId)) {
+      missed.push(...asked);
+      continue;
     }
+    const { refusal } = noSuchRun(runId);
+    for (const submission of asked) refused.set(submission, { reply: { type: 'Refused', refusal } });
   }
   return { refused, missed };
 }

@@ -34,6 +34,8 @@ export interface Holds {
   overdueOffers(): readonly Hold[];
   /** Orphans that nobody answered in time; they count as answered from now on. */
   takeOverdueOrphans(): readonly Orphan[];
+  /** All of them; they count as answered from now on. */
+  takeOrphans(): readonly Orphan[];
 }
 
 export function createHolds(): Holds {
@@ -50,7 +52,9 @@ export function createHolds(): Holds {
       return hold;
     },
     drop(key) {
-      holds.delete(formatAttemptId(key));
+      const id = formatAttemptId(key);
+      holds.delete(id);
+      orphans.delete(id);
     },
     all: () => [...holds.values()],
     addOrphan(orphan) {
@@ -72,6 +76,11 @@ export function createHolds(): Holds {
       const overdue = [...orphans].filter(([, waiting]) => waiting.deadlineMs <= nowMs);
       for (const [id] of overdue) orphans.delete(id);
       return overdue.map(([, waiting]) => waiting.orphan);
+    },
+    takeOrphans() {
+      const all = [...orphans.values()];
+      orphans.clear();
+      return all.map((waiting) => waiting.orphan);
     },
   };
 }

@@ -11,6 +11,7 @@ import type { Lane } from '../store/lane.ts';
 import { insertChunks, insertSections, type LogHeadRead, lockLogHeads, moveLogHeads } from '../store/log-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { frameBytes } from './frame-bytes.ts';
 import { createGroupCommit } from './group-commit.ts';
 import { type Appending, append, beginAppending } from './log-append.ts';
 import type { Writer } from './run-work.ts';
@@ -25,8 +26,6 @@ const LOOK_AHEAD = 10_000;
 /** When so much waits, windows reopen by a little only. */
 const PRESSED_BYTES = 67_108_864;
 const PRESSED_WINDOW = 65_536;
-/** What a frame keeps in memory beside its content. */
-const FRAME_BYTES = 256;
 
 export type LogEntry = Extract<DriverFrame, { type: 'Log' | 'Section' | 'Output' | 'Progress' | 'Checkpoint' }>;
 
@@ -105,7 +104,7 @@ export function createLogWriter({ lane, maxLogBytes, onGrown }: LogWriterOptions
 
   return {
     write(writer, entry, done) {
-      const bytes = bytesOf(entry);
+      const bytes = frameBytes(entry);
       if (waitingBytes + bytes > LIMITS.pendingLogBytes) {
         done({ type: 'Failed', error: overloaded(`${LIMITS.pendingLogBytes} bytes of logs`) });
         return;
@@ -121,20 +120,6 @@ export function createLogWriter({ lane, maxLogBytes, onGrown }: LogWriterOptions
     windowBytes: () => (waitingBytes > PRESSED_BYTES ? PRESSED_WINDOW : LIMITS.attemptLogWindow),
     [Symbol.asyncDispose]: () => group[Symbol.asyncDispose](),
   };
-}
-
-function bytesOf(entry: LogEntry): number {
-  switch (entry.type) {
-    case 'Log':
-      return FRAME_BYTES + entry.data.length;
-    case 'Output':
-      return FRAME_BYTES + JSON.stringify(entry.value).length;
-    case 'Checkpoint':
-      return FRAME_BYTES + entry.handle.length;
-    case 'Section':
-    case 'Progress':
-      return FRAME_BYTES;
-  }
 }
 
 /** What goes into one flush: of each instance a share, then what else fits. Those of one instance keep their order. */

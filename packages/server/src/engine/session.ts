@@ -8,6 +8,7 @@ import type { Refusal } from '../core/refusal.ts';
 import type { AttemptState, CancelPhase } from '../core/states.ts';
 import type { Background } from './background.ts';
 import type { DriverSession, SessionLink } from './engine.ts';
+import { type Answered, createFrameLines } from './frame-lines.ts';
 import { createHolds, type Hold } from './holds.ts';
 import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
@@ -16,6 +17,7 @@ import type { LogEntry, LogResult, LogWriter } from './log-writer.ts';
 import { BEGINNING, CannotStart, type ComposeStart, type StartPoint } from './offers.ts';
 import type { RunContext } from './run-context.ts';
 import type { LedgerReply, Writer } from './run-work.ts';
+import { createSettingsStore, type SettingsChange } from './settings-store.ts';
 import type { AcceptsSpec } from './spec-schemas.ts';
 
 /** Above this, a slow driver gets no offers. */
@@ -50,7 +52,7 @@ export interface SessionOptions {
   /** Asks for a renewal; its Pulse is sent once that is committed. */
   readonly renew: (session: Session, seq: number) => void;
   /** Stores a changed number of slots, or that the instance drains. */
-  readonly store: (change: { readonly slots: number } | { readonly draining: true }) => Promise<void>;
+  readonly store: (change: SettingsChange) => Promise<void>;
   /** A slot may have become free. */
   readonly onRoom: () => void;
   /** An offer to this instance came back. */
@@ -87,6 +89,9 @@ export const SUPERSEDED: Refusal = {
   message: 'this instance has opened another session, or its lease ran out: say Hello again',
 };
 
+const NO_ORPHAN = 'it is not an orphan of yours, or no longer';
+const BEFORE_START = 'the driver wrote to it before it was started';
+
 /** A command about an attempt without what every one of them carries. */
 type Unaddressed<C extends Command = Command> = C extends { readonly attempt: number }
   ? Omit<C, 'job' | 'attempt' | 'instance' | 'content'>
@@ -105,8 +110,15 @@ export function createSession(options: SessionOptions): Session {
   let slots = facts.slots;
   let draining = facts.draining;
   let leaving = false;
+  let left = false;
   let pendingLogBytes = 0;
-  let pendingFrames = 0;
+  const losing = new Set<string>();
+  const lines = createFrameLines(LIMITS.sessionPendingBytes);
+  const settings = createSettingsStore(async (change) => {
+    await options.store(change);
+    // A comparison with the ledger as it was before may have come between.
+    if (change.draining === true) draining = true;
+  });
   for (const key of facts.held) holds.add(key, 'RUNNING', 0);
   for (const orphan of facts.orphans) holds.addOrphan(orphan);
 
@@ -114,13 +126,13 @@ export function createSession(options: SessionOptions): Session {
     facts,
     sessionId: facts.sessionId,
     room() {
-      if (ended || draining || leaving || link.queuedBytes() > MAX_QUEUED_BYTES) return 0;
+      if (ended || draining || leaving || left || link.queuedBytes() > MAX_QUEUED_BYTES) return 0;
       return Math.max(0, slots - holds.taken());
     },
     offer(offer) {
       const hold = holds.add(offer.key, 'OFFERED', offer.offerTimeoutMs);
       // A driver that was never told cannot have begun.
-      if (ended) work(() => withdraw(hold, false));
+      if (ended || left) work(() => withdraw(hold, false));
       else link.send({ type: 'Offer', ...offer });
     },
     stop(key, phase, reason) {
@@ -170,82 +182,122 @@ export function createSession(options: SessionOptions): Session {
   function close(): void {
     if (ended) return;
     ended = true;
+    // What waits is said again in the next session, if it was honest.
+    lines.clear();
     options.onEnd(session);
   }
 
   /** Runs work that answers the driver. When it fails, only a new Hello can tell what is true. */
   function work(task: () => Promise<void>): void {
-    if (pendingFrames >= LIMITS.pendingFrames) {
-      const message = `${pendingFrames} frames wait for the database: connect again with what is held`;
-      session.end({ refused: 'DATABASE_UNAVAILABLE', message });
-      return;
-    }
-    pendingFrames++;
     background.run(() =>
-      task()
-        .catch((error: unknown) => {
-          options.log.error({ err: error, session: facts.sessionId }, 'a frame could not be handled');
-          const message = 'a frame could not be handled: connect again with what is held';
-          session.end({ refused: 'DATABASE_UNAVAILABLE', message });
-        })
-        .finally(() => pendingFrames--),
+      task().catch((error: unknown) => {
+        options.log.error({ err: error, session: facts.sessionId }, 'a frame could not be handled');
+        const message = 'a frame could not be handled: connect again with what is held';
+        session.end({ refused: 'DATABASE_UNAVAILABLE', message });
+      }),
     );
   }
 
   function handle(frame: DriverFrame): void {
+    // Goodbye is the last word.
+    if (left) return;
     switch (frame.type) {
       case 'Accept':
-        return work(() => accept(frame.key));
+        return accept(frame);
       case 'Finish':
-        return work(() => finish(frame));
+        return finish(frame);
       case 'Log':
         return writeLog(frame);
       case 'Section':
       case 'Output':
       case 'Progress':
       case 'Checkpoint':
-        return logWriter.write(writer, frame, (result) => written(frame, result));
+        return write(frame, (result) => written(frame, result));
       case 'Heartbeat':
         return options.renew(session, frame.seq);
       case 'Annotation':
-        return work(() => annotate(frame));
+        return ask(frame, () => annotate(frame));
       case 'Reject':
-        return work(() => reject(frame));
+        markAsked(frame.key);
+        return ask(frame, () => reject(frame));
       case 'Malformed':
-        return work(() => lose(frame.key, 'INVALID', `the driver sent what cannot be taken: ${frame.problem}`));
+        return ask(frame, () => lose(frame.key, 'INVALID', `the driver sent what cannot be taken: ${frame.problem}`));
       case 'Misaddressed': {
         const { attemptId, fence } = frame;
         return link.send({ type: 'Revoke', attemptId, fence, reason: 'no attempt has this id and fence' });
       }
       case 'Adopt':
-        return work(() => adopt(frame.key));
+        return ask(frame, () => adopt(frame.key));
       case 'Disown':
-        return work(() => disown(frame.key));
+        return ask(frame, () => disown(frame.key));
       case 'Slots':
         slots = frame.total;
         options.onRoom();
-        return work(() => options.store({ slots: frame.total }));
+        return store({ slots: frame.total });
       case 'Drain':
-        return work(drainSelf);
+        draining = true;
+        return store({ draining: true });
       case 'Goodbye':
-        return work(leave);
+        left = true;
+        return admitted(lines.askBehindWrites(frame, begun(leave)));
     }
   }
 
-  async function accept(key: AttemptKey): Promise<void> {
-    const hold = holds.find(key) ?? holds.add(key, 'ASKED', 0);
+  function store(change: SettingsChange): void {
+    const stored = settings.change(change);
+    if (stored !== undefined) work(() => stored);
+  }
+
+  /** Runs what a frame asks for when its turn has come. */
+  function ask(frame: DriverFrame, task: () => Promise<void>): void {
+    admitted(lines.ask(frame, begun(task)));
+  }
+
+  function write(frame: LogEntry, done: (result: LogResult) => void): void {
+    admitted(
+      lines.write(frame, (answered) =>
+        logWriter.write(writer, frame, (result) => {
+          done(result);
+          answered();
+        }),
+      ),
+    );
+  }
+
+  function begun(task: () => Promise<void>): (answered: Answered) => void {
+    return (answered) => work(() => task().finally(answered));
+  }
+
+  function admitted(isAdmitted: boolean): void {
+    if (isAdmitted) return;
+    const max = LIMITS.sessionPendingBytes;
+    session.end({
+      refused: 'LIMIT_REACHED',
+      message: `frames of ${max} bytes wait for an answer, as many as one session may have: say less at a time`,
+      metadata: { limit: 'session_pending_bytes', max: String(max) },
+    });
+  }
+
+  function accept(frame: Extract<DriverFrame, { type: 'Accept' }>): void {
+    const { key } = frame;
+    const hold = holds.find(key) ?? holds.add(key, 'OFFERED', Number.POSITIVE_INFINITY);
+    // Said again, it is about to be answered.
+    if (hold.phase === 'ASKED') return;
     hold.phase = 'ASKED';
-    const { reply, run } = await submit(key, { type: 'Accept' });
-    if (reply.type === 'Done' && run !== undefined) {
-      await start(hold, run, BEGINNING);
-    } else stale(key, reply, 'the offer is no longer yours');
+    ask(frame, async () => {
+      const { reply, run } = await submit(key, { type: 'Accept' });
+      if (reply.type === 'Done' && run !== undefined) await start(hold, run, BEGINNING);
+      else stale(key, reply, 'the offer is no longer yours');
+    });
   }
 
   async function adopt(key: AttemptKey): Promise<void> {
     const orphan = holds.takeOrphan(key);
     if (orphan === undefined) {
+      const hold = holds.find(key);
+      if (hold?.phase === 'OFFERED') return lose(key, 'INVALID', 'the driver adopted an offer instead of accepting it');
       // Said again, it is answered already, or about to be.
-      if (holds.find(key) === undefined) sendRevoke(key, 'it is not an orphan of yours, or no longer');
+      if (hold === undefined) sendRevoke(key, NO_ORPHAN);
       return;
     }
     const hold = holds.add(key, 'ASKED', 0);
@@ -261,6 +313,8 @@ export function createSession(options: SessionOptions): Session {
     const { key } = hold;
     try {
       const composed = await options.composeStart(run, key, point);
+      // It ended meanwhile, and the driver was told.
+      if (holds.find(key) !== hold) return;
       hold.phase = 'RUNNING';
       link.send({ type: 'Start', ...composed });
     } catch (error) {
@@ -273,9 +327,10 @@ export function createSession(options: SessionOptions): Session {
   async function reject(frame: Extract<DriverFrame, { type: 'Reject' }>): Promise<void> {
     const { type, key, reason, retryAfterMs, invalid } = frame;
     const retry = retryAfterMs === undefined ? {} : { retryAfterMs };
-    markAsked(key);
     const { reply } = await submit(key, { type, reason, ...retry, invalid, random: Math.random() });
-    if (reply.type !== 'Done') return stale(key, reply, 'the offer is no longer yours');
+    if (reply.type !== 'Done') {
+      return outOfTurn(key, reply, 'the offer is no longer yours', 'it was declined after it was accepted');
+    }
     options.onReturned(key);
     drop(key);
   }
@@ -290,28 +345,48 @@ export function createSession(options: SessionOptions): Session {
   }
 
   async function disown(key: AttemptKey): Promise<void> {
-    if (holds.takeOrphan(key) === undefined) return sendRevoke(key, 'it is not an orphan of yours, or no longer');
-    await lose(key, 'INFRASTRUCTURE', 'the driver restarted and gave it up');
+    if (holds.takeOrphan(key) !== undefined) {
+      return lose(key, 'INFRASTRUCTURE', 'the driver restarted and gave it up');
+    }
+    if (holds.find(key) !== undefined) return lose(key, 'INVALID', 'the driver disowned what is no orphan');
+    sendRevoke(key, NO_ORPHAN);
   }
 
   async function lose(key: AttemptKey, failureClass: 'INFRASTRUCTURE' | 'INVALID', message: string): Promise<void> {
-    markAsked(key);
-    await logWriter.settled(key);
-    const { reply } = await submit(key, { type: 'Lose', failureClass, message, random: Math.random() });
-    stale(key, reply, message);
+    const id = formatAttemptId(key);
+    // However often the driver breaks the rules meanwhile, one Revoke answers it all.
+    if (losing.has(id)) return;
+    losing.add(id);
+    try {
+      markAsked(key);
+      await logWriter.settled(key);
+      const { reply } = await submit(key, { type: 'Lose', failureClass, message, random: Math.random() });
+      stale(key, reply, message);
+    } finally {
+      losing.delete(id);
+    }
   }
 
   async function annotate(frame: Extract<DriverFrame, { type: 'Annotation' }>): Promise<void> {
     const { key, number, annotation } = frame;
     const { reply } = await submit(key, { type: 'Annotate', number, annotation });
-    if (reply.type !== 'Done') stale(key, reply, 'it is no longer yours');
+    if (reply.type !== 'Done') return outOfTurn(key, reply, 'it is no longer yours', BEFORE_START);
   }
 
-  async function finish(frame: Extract<DriverFrame, { type: 'Finish' }>): Promise<void> {
+  function finish(frame: Extract<DriverFrame, { type: 'Finish' }>): void {
+    const hold = markAsked(frame.key);
+    admitted(
+      lines.askBehindWrites(
+        frame,
+        begun(() => finishAsked(frame, hold)),
+      ),
+    );
+  }
+
+  async function finishAsked(frame: Extract<DriverFrame, { type: 'Finish' }>, hold: Hold | undefined): Promise<void> {
     const { key, ...result } = frame;
     // What is beyond the largest log was dropped, whether the driver says so or not.
     const logLost = result.logLost || result.logSize > options.maxLogBytes;
-    const hold = markAsked(key);
     const settled = logWriter.settled(key);
     if (settled !== undefined) await settled;
     const { reply } = await submit(key, { ...result, logLost, random: Math.random() });
@@ -322,21 +397,13 @@ export function createSession(options: SessionOptions): Session {
     } else if (reply.type === 'LogMissing') {
       if (hold !== undefined) hold.phase = 'RUNNING';
       link.send({ type: 'LogMissing', key, offset: reply.offset });
-    } else stale(key, reply, 'it is no longer yours');
-  }
-
-  async function drainSelf(): Promise<void> {
-    draining = true;
-    await options.store({ draining: true });
-    // A comparison with the ledger as it was before may have come between.
-    draining = true;
+    } else return outOfTurn(key, reply, 'it is no longer yours', BEFORE_START);
   }
 
   async function leave(): Promise<void> {
-    leaving = true;
-    const left = holds.all();
+    const orphans = holds.takeOrphans().map(({ offer: { key } }) => ({ key, phase: 'RUNNING' as const }));
     await Promise.all(
-      left.map(({ key, phase }) =>
+      [...holds.all(), ...orphans].map(({ key, phase }) =>
         phase === 'OFFERED'
           ? submit(key, { type: 'Withdraw', expired: false, random: 0 })
           : submit(key, {
@@ -359,7 +426,7 @@ export function createSession(options: SessionOptions): Session {
       session.end({ refused: 'PROTOCOL_VIOLATION', message });
       return;
     }
-    logWriter.write(writer, frame, (result) => {
+    write(frame, (result) => {
       pendingLogBytes -= length;
       written(frame, result);
     });
@@ -374,7 +441,7 @@ export function createSession(options: SessionOptions): Session {
       case 'Gap':
         return acks.add(key, result.offset, true);
       case 'Stale':
-        return sendRevoke(key, 'it is no longer yours', result.state);
+        return work(() => outOfTurn(key, result, 'it is no longer yours', BEFORE_START));
       case 'Superseded':
         return session.end(SUPERSEDED);
       case 'Invalid':
@@ -399,6 +466,22 @@ export function createSession(options: SessionOptions): Session {
   function stale(key: AttemptKey, reply: LedgerReply, reason: string): void {
     if (reply.type === 'Superseded') session.end(SUPERSEDED);
     else sendRevoke(key, reason, reply.type === 'Stale' ? reply.state : undefined);
+  }
+
+  /**
+   * The ledger took no part in what the driver said of an attempt. If it is in the driver's hand all the same, the driver breaks the
+   * rules, and must not be told to forget what the ledger would go on to count as its.
+   */
+  async function outOfTurn(
+    key: AttemptKey,
+    reply: LedgerReply | Extract<LogResult, { type: 'Stale' }>,
+    reason: string,
+    problem: string,
+  ): Promise<void> {
+    const state = reply.type === 'Stale' ? reply.state : undefined;
+    const mayBeOurs = state === undefined ? holds.find(key) !== undefined : state === 'OFFERED';
+    if (reply.type !== 'Superseded' && mayBeOurs) await lose(key, 'INVALID', problem);
+    else stale(key, reply, reason);
   }
 
   function sendRevoke(key: AttemptKey, reason: string, state?: AttemptState): void {

@@ -257,9 +257,11 @@ export declare const DriverService: GenService<{
    * The stream by which a driver instance receives work and reports on it. Only over native gRPC. See driver_session.proto
    * for its rules. The server ends it with:
    * ABORTED (SESSION_SUPERSEDED) when the instance opened another session;
-   * INVALID_ARGUMENT (PROTOCOL_VIOLATION) when the stream itself cannot go on: no or a second Hello, a malformed Hello;
+   * INVALID_ARGUMENT (PROTOCOL_VIOLATION) when the stream itself cannot go on: no or a second Hello, a malformed Hello,
+   * a message that is too large or none, log bytes beyond the window of the session;
    * PERMISSION_DENIED (TOKEN_FORBIDS) when the token may not serve the driver name, or the instance belongs to another token;
-   * RESOURCE_EXHAUSTED (LIMIT_REACHED) when this replica has no room for another session;
+   * RESOURCE_EXHAUSTED (LIMIT_REACHED) when this replica has no room for another session, or the driver leaves too much unread, or
+   * says more than can be answered;
    * UNAVAILABLE (SERVER_STOPPING, DATABASE_UNAVAILABLE) when the driver shall go on at another replica, or later;
    * OK after Goodbye.
    *

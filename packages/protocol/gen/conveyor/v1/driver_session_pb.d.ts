@@ -376,7 +376,7 @@ export declare type Hello = Message<"conveyor.v1.Hello"> & {
   specSchema?: JsonObject | undefined;
 
   /**
-   * Optional. Every attempt that this process still holds. At most 10,000.
+   * Optional. Every attempt that this process still holds, each once. At most 10,000.
    *
    * @generated from field: repeated conveyor.v1.HeldAttempt held = 9;
    */

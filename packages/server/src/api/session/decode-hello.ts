@@ -46,6 +46,7 @@ export function decodeHello(hello: HelloMessage): Hello {
   checkText(found, 'hello.version', version, 128);
   checkCount(found, 'hello.held', hello.held.length, LIMITS.heldAttempts);
   const held = hello.held.flatMap((attempt, index) => decodeHeld(found, `hello.held[${index}]`, attempt));
+  checkNamedOnce(found, hello.held);
   if (found.length > 0) {
     const [first] = found;
     throw protocolViolation(`the Hello is malformed: ${first?.field} ${first?.description}`, found);
@@ -71,6 +72,15 @@ function decodeHeld(found: Found, field: string, { attemptId, fence, phase, logO
   else if (key.attempt !== fence) addViolation(found, `${field}.fence`, `must be ${key.attempt}; got ${fence}`);
   if (name === undefined) addViolation(found, `${field}.phase`, `must be ACCEPTED, RUNNING or FINISHED; got ${phase}`);
   return key === undefined || name === undefined ? [] : [{ key, phase: name, logOffset: offset }];
+}
+
+/** The verdict on an attempt may be large: it is not given as often as a driver likes. */
+function checkNamedOnce(found: Found, held: readonly HeldMessage[]): void {
+  const named = new Set<string>();
+  for (const [index, { attemptId }] of held.entries()) {
+    if (named.has(attemptId)) addViolation(found, `hello.held[${index}].attempt_id`, 'names an attempt a second time');
+    named.add(attemptId);
+  }
 }
 
 const PHASES: Readonly<Record<number, HeldAttempt['phase']>> = {

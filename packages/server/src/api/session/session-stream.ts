@@ -1,6 +1,7 @@
 // One driver's stream, from Hello to its status, on bytes and plain events: this is the hot path. That a stream closes says nothing
 // about the attempts on it; only the engine ends a session well.
 import { fromBinary } from '@bufbuild/protobuf';
+import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { type SessionRequest, SessionRequestSchema } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { DriverFrame, Hello, ServerFrame } from '../../core/frames.ts';
@@ -24,6 +25,10 @@ export interface StreamOptions {
 
 /** How long an admitted stream may stay without Hello. */
 const HELLO_TIMEOUT_MS = 10_000;
+/** A message that takes longer to handle is followed by a rest of its stream, so that a driver that floods takes a part of this process only. */
+const LONG_MESSAGE_MS = 4;
+const REST_FACTOR = 3;
+const LONGEST_REST_MS = 250;
 /** What a driver that does not read may leave in memory; then its session ends. */
 const MAX_SENT_BYTES = 67_108_864;
 
@@ -36,6 +41,7 @@ export function serveSession(stream: SessionStream, { principal, drivers, explai
   const helloTimer = setTimeout(() => {
     fail(protocolViolation(`no Hello came within ${HELLO_TIMEOUT_MS / 1_000} s`));
   }, HELLO_TIMEOUT_MS);
+  let restTimer: NodeJS.Timeout | undefined;
   const queue = createFrameQueue({ write, oversize, failed: fail });
 
   /** Ends the stream with a status; undefined is OK. What was said before still goes out. */
@@ -59,6 +65,7 @@ export function serveSession(stream: SessionStream, { principal, drivers, explai
     isOver = true;
     session = undefined;
     clearTimeout(helloTimer);
+    clearTimeout(restTimer);
   }
 
   function write(message: Buffer, taken: () => void): void {
@@ -95,11 +102,21 @@ export function serveSession(stream: SessionStream, { principal, drivers, explai
 
   function onMessage(bytes: Buffer): void {
     if (isOver) return;
+    const beganMs = performance.now();
     try {
       take(bytes);
     } catch (error) {
       fail(error);
     }
+    // Before there is a session, the takeover says when to read on.
+    if (session !== undefined) rest(performance.now() - beganMs);
+  }
+
+  /** Others have their turn first. What comes meanwhile is held back by the transport. */
+  function rest(tookMs: number): void {
+    if (tookMs < LONG_MESSAGE_MS || isOver) return;
+    stream.pause();
+    restTimer = setTimeout(() => stream.resume(), Math.min(REST_FACTOR * tookMs, LONGEST_REST_MS));
   }
 
   function take(bytes: Buffer): void {
@@ -163,10 +180,27 @@ function parse(bytes: Buffer): SessionRequest {
     throw protocolViolation(`a message has ${bytes.length} bytes; at most ${LIMITS.requestBytes} are taken`);
   }
   try {
+    if (hasTooManyFrames(bytes)) {
+      throw protocolViolation(`a message has more than ${LIMITS.messageFrames} frames: send them in several messages`);
+    }
     return fromBinary(SessionRequestSchema, bytes);
   } catch (error) {
+    if (error instanceof RefusedError) throw error;
     throw protocolViolation(
       `a message is no SessionRequest: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
+}
+
+/** Told before they are decoded: frames without content would take a hundred times the memory of their message, and their time. */
+function hasTooManyFrames(bytes: Buffer): boolean {
+  // The shortest frame has two bytes.
+  if (bytes.length <= 2 * LIMITS.messageFrames) return false;
+  const reader = new BinaryReader(bytes);
+  for (let count = 0; reader.pos < reader.len; count++) {
+    if (count === LIMITS.messageFrames) return true;
+    const [field, wireType] = reader.tag();
+    reader.skip(wireType, field);
+  }
+  return false;
 }

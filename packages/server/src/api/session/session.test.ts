@@ -124,6 +124,16 @@ describe('a Hello', () => {
     ['a held attempt without an id', { held: [{ fence: 1, phase: 1 }] }, 'hello.held[0].attempt_id'],
     ['a held attempt with another fence', { held: [{ ...about, fence: 2, phase: 1 }] }, 'hello.held[0].fence'],
     ['a held attempt without a phase', { held: [about] }, 'hello.held[0].phase'],
+    [
+      'a held attempt that is named twice',
+      {
+        held: [
+          { ...about, phase: 1 },
+          { ...about, phase: 2 },
+        ],
+      },
+      'hello.held[1].attempt_id',
+    ],
   ];
   it.each(wrong)('with %s is refused by the path of the field', async (_, change, field) => {
     const before = opened.length;
@@ -359,6 +369,23 @@ describe('a frame of a driver', () => {
       expect(JSON.parse(JSON.stringify(received, bytesAsText))).toEqual(JSON.parse(JSON.stringify(value, bytesAsText)));
     },
   );
+
+  it('that takes long is followed by a rest of its stream, so that others have their turn', async () => {
+    const sessions = createTestSessions();
+    const spans: { readonly from: number; readonly to: number }[] = [];
+    await open(async (...args) => ({
+      ...(await sessions.openSession(...args)),
+      receive() {
+        const from = performance.now();
+        while (performance.now() < from + 60);
+        spans.push({ from, to: performance.now() });
+      },
+    }));
+    const { driver } = await welcomed();
+    for (const seq of [1n, 2n]) driver.say({ case: 'heartbeat', value: { seq } });
+    await eventually(() => expect(spans).toHaveLength(2));
+    expect(spans[1]!.from - spans[0]!.to).toBeGreaterThan(120);
+  });
 
   it('that is not known is ignored', async () => {
     const { driver, session } = await welcomed();

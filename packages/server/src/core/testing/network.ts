@@ -72,6 +72,12 @@ export function openNetwork(definition: Definition, random: () => number, decide
     tell(command, step.decision.reply, step.decision.events, step.before.jobs);
   }
 
+  /** Of what the control plane itself decides on, some is decided late: another replica holds the run, or stands still. */
+  function decideSoon(command: Command): void {
+    if (chance(0.3)) send(upward, command);
+    else decideOn(command);
+  }
+
   /** Tells drivers what a decision means for them, as sessions do. */
   function tell(
     command: Command,
@@ -150,7 +156,8 @@ export function openNetwork(definition: Definition, random: () => number, decide
     const record = jobOf(ledger.slice, job);
     if (content?.state !== 'RUNNING' || record.attempt !== attempt || liveOf(record)?.instance !== instance) return;
     const logSize = content.logSize + 1 + below(9);
-    ledger.attempts.set(key, { ...content, logSize, logCrc32c: logSize * 31, outputs: { size: logSize } });
+    const outputs = { size: logSize };
+    ledger.attempts.set(key, { ...content, logSize, logCrc32c: logSize * 31, outputs, heardMs: ledger.nowMs });
   }
 
   function finishOf({ ref, stopped }: Belief): Extract<Command, { type: 'Finish' }> {
@@ -188,7 +195,14 @@ export function openNetwork(definition: Definition, random: () => number, decide
       if (liveOf(record)?.instance !== instance) continue;
       const ref = { job, attempt: record.attempt, instance };
       const message = 'its lease ran out';
-      decideOn({ type: 'Lose', ...ref, failureClass: 'INFRASTRUCTURE', message, random: random(), content: undefined });
+      decideSoon({
+        type: 'Lose',
+        ...ref,
+        failureClass: 'INFRASTRUCTURE',
+        message,
+        random: random(),
+        content: undefined,
+      });
     }
   }
 
@@ -219,7 +233,7 @@ export function openNetwork(definition: Definition, random: () => number, decide
     ledger.nowMs = Math.max(ledger.nowMs, atMs);
     const timer: Command = { type: 'Timer', job, eventVersion: EVENT_VERSION, random: random(), content: undefined };
     decideOn(timer, Math.max(atMs, ledger.slice.run.lastMs));
-    if (chance(0.2)) decideOn(timer);
+    if (chance(0.2)) decideSoon(timer);
   }
 
   function withdraw(): void {
@@ -227,27 +241,31 @@ export function openNetwork(definition: Definition, random: () => number, decide
     const [job, record] = open[below(open.length)] ?? [];
     const instance = record && liveOf(record)?.instance;
     if (job === undefined || record === undefined || instance === undefined) return;
-    decideOn({ type: 'Withdraw', job, attempt: record.attempt, instance, expired: chance(0.7), random: random() });
+    decideSoon({ type: 'Withdraw', job, attempt: record.attempt, instance, expired: chance(0.7), random: random() });
   }
 
   function ask(): void {
     const job = below(definition.jobs.length);
-    if (chance(0.1)) decideOn({ type: 'CancelRun', reason: 'enough', force: chance(0.3) });
-    else if (chance(0.4)) decideOn({ type: 'CancelJob', job, reason: 'not this one' });
-    else decideOn({ type: 'ReleaseBackoff', job });
+    const by = { reason: 'asked', actor: 'somebody' };
+    if (chance(0.1)) return decideOn({ type: 'CancelRun', reason: 'enough', force: chance(0.3) });
+    if (chance(0.2)) return decideOn({ type: 'CancelJob', job, reason: 'not this one' });
+    if (chance(0.2)) return decideOn({ type: 'ReleaseBackoff', job });
+    // What is held back is let go more often than not, or nothing else would happen.
+    if (chance(0.5)) return decideOn({ type: chance(0.4) ? 'PauseRun' : 'ResumeRun', ...by });
+    decideOn({ type: chance(0.4) ? 'HoldJob' : 'ReleaseJob', job, ...by });
   }
 
   /** Each thing that may happen, by how often. */
   const happenings: readonly (readonly [share: number, happen: () => void])[] = [
     [0.3, () => deliver(upward, decideOn)],
-    [0.25, () => deliver(downward, hear)],
+    [0.24, () => deliver(downward, hear)],
     [0.2, work],
     [0.15, dispatch],
     [0.05, fireTimer],
     [0.015, withdraw],
     [0.01, crash],
     [0.01, rescue],
-    [0.01, ask],
+    [0.02, ask],
     [0.005, () => void upward.splice(below(upward.length + 1), 3)],
   ];
 
