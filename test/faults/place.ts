@@ -23,12 +23,22 @@ export interface Place extends AsyncDisposable {
   start(options?: ReplicaOptions): Promise<Replica>;
 }
 
-export async function openPlace(name: string, system: System, defaults: ReplicaOptions): Promise<Place> {
+/**
+ * Starts a replica behind ways of its own.
+ * @param always How every process there is started.
+ * @param first What is special about the first one.
+ */
+export async function openPlace(
+  name: string,
+  system: System,
+  always: ReplicaOptions,
+  first: ReplicaOptions,
+): Promise<Place> {
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await startPostgresProxy(system.database.connection));
   const launch = (options: ReplicaOptions = {}): Promise<Replica> =>
-    system.startReplica({ databaseUrl: database.url, ...defaults, ...options });
-  let server = await launch();
+    system.startReplica({ databaseUrl: database.url, ...always, ...options });
+  let server = await launch(first);
   const door = stack.use(await startProxy(targetOf(server)));
   const token = await system.token('operator');
   const client = createNodeClient({ address: door.address, token, timeoutMs: CALL_MS, retries: 0 });

@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { describeMachine } from '../bench/machine.ts';
 import { type FaultResult, hasPassed } from './run-fault.ts';
+import type { MutationResult } from './run-mutation.ts';
 
 const SHOWN = 10;
 
@@ -15,6 +16,17 @@ export function renderFaults(results: readonly FaultResult[]): string {
     verdictOf(result),
   ]);
   return renderTable(['fault', 'fired', 'operations', 'violations', 'recovery', ''], rows);
+}
+
+export function renderMutations(results: readonly MutationResult[]): string {
+  const rows = results.map(({ invariant, says, fault, noticed, example }) => [
+    String(invariant),
+    says,
+    fault,
+    String(noticed),
+    noticed > 0 ? 'ok' : `FAILED: ${example}`,
+  ]);
+  return renderTable(['invariant', 'defect', 'fault', 'violations', ''], rows);
 }
 
 export function verdictOf(result: FaultResult): string {

@@ -1,7 +1,7 @@
 // One scenario from its first process to its last: the fault strikes in the middle of the load, and the checker has the last word.
 import { monotonicMs } from '../bench/monotonic-clock.ts';
 import type { Violation } from './checker/check.ts';
-import type { Fault } from './fault.ts';
+import type { Fault, Struck } from './fault.ts';
 import type { SourceMutation } from './preload/mutated-sources.ts';
 import type { Random } from './random.ts';
 import { openStage } from './stage.ts';
@@ -21,22 +21,39 @@ export interface FaultResult {
 export interface FaultRun {
   readonly fault: Fault;
   readonly random: Random;
+  /** How often what kills everything does so. Default: 2. */
+  readonly kills?: number;
   /** Default: the servers as they are. */
   readonly mutation?: { readonly source: SourceMutation; readonly settleMs: number };
 }
 
-export async function runFault({ fault, random, mutation }: FaultRun): Promise<FaultResult> {
+export async function runFault(run: FaultRun): Promise<FaultResult> {
   const startedMs = monotonicMs();
+  const played = await play(run).catch((error: unknown) => ({
+    ...brokenOff(error),
+    operations: 0,
+    violations: [],
+  }));
+  return { fault: run.fault.name, ...played, tookMs: monotonicMs() - startedMs };
+}
+
+async function play({ fault, random, kills = 2, mutation }: FaultRun): Promise<Omit<FaultResult, 'fault' | 'tookMs'>> {
   await using stage = await openStage({
     random,
+    kills,
     ...fault.scene,
     ...(mutation !== undefined && { mutation: mutation.source, settleMs: mutation.settleMs }),
   });
-  await stage.flow();
-  const { fired, recoveryMs, complaints = [], notRun } = await fault.strike(stage);
-  const { operations, violations } = await stage.close();
-  const tookMs = monotonicMs() - startedMs;
-  return { fault: fault.name, fired, operations, violations, complaints, recoveryMs, tookMs, notRun };
+  const struck = await stage
+    .flow()
+    .then(() => fault.strike(stage))
+    // What it left behind may say why.
+    .catch(brokenOff);
+  return { complaints: [], ...struck, ...(await stage.close()) };
+}
+
+function brokenOff(error: unknown): Struck & { readonly complaints: readonly string[] } {
+  return { fired: 0, complaints: [`it broke off: ${String(error)}`] };
 }
 
 /** Whether the fault happened and nothing was broken that was promised. */

@@ -5,15 +5,23 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Timing } from '@conveyor/server';
 import type { TestDatabase } from '../../packages/server/src/store/testing/database.ts';
+import { postmasterPid } from '../bench/ledger-recount.ts';
 import { monotonicMs } from '../bench/monotonic-clock.ts';
-import { residentBytes } from '../bench/process-usage.ts';
 import { openOwnDatabase } from '../e2e/own-database.ts';
 import { openRawSession, type RawSession } from '../e2e/raw-driver.ts';
-import { type DriverOptions, type DriverProcess, type RawOptions, startSystem, type System } from '../e2e/system.ts';
+import {
+  type DriverOptions,
+  type DriverProcess,
+  type RawOptions,
+  type ReplicaOptions,
+  startSystem,
+  type System,
+} from '../e2e/system.ts';
 import { checkAll, type Violation } from './checker/check.ts';
 import { type Evidence, type MemoryUse, type Planted, readRows } from './checker/evidence.ts';
 import { type JournalEntry, openJournal, readJournals } from './drivers/journal.ts';
 import { tapSessions } from './drivers/session-tap.ts';
+import { layOutEarlier } from './earlier-build.ts';
 import { eventually, untilTrue } from './eventually.ts';
 import { runLoad } from './load/clients.ts';
 import { type History, record, sightOf } from './load/history.ts';
@@ -24,9 +32,12 @@ import { newSecret, plantForeignRun } from './planted.ts';
 import type { SourceMutation } from './preload/mutated-sources.ts';
 import { journalVariable, meddleVariable, mutationVariable, skewVariable } from './preload/variables.ts';
 import type { Random } from './random.ts';
+import { watchBacklog, watchMemory } from './watches.ts';
 
 export interface StageOptions {
   readonly random: Random;
+  /** How often what kills everything does so. */
+  readonly kills: number;
   /** How many. Default: 2. */
   readonly replicas: number;
   /** How many processes. Default: 2, of 4 slots each. */
@@ -45,6 +56,8 @@ export interface StageOptions {
   readonly driverSkewMs: number;
   /** Whether drivers repeat and reorder their frames. Default: false. */
   readonly meddle: boolean;
+  /** The subject of the commit whose build the replicas are of at first. Default: they are of this one. */
+  readonly earlier: string | undefined;
   /** Done to the sources of every replica. Default: nothing. */
   readonly mutation: SourceMutation | undefined;
   /** How long runs and watchers may take to come to their end. Default: 30 s. */
@@ -58,13 +71,18 @@ export interface Outcome {
 
 export interface Stage extends AsyncDisposable {
   readonly random: Random;
+  readonly kills: number;
   readonly system: System;
   readonly places: readonly Place[];
   readonly drivers: readonly DriverProcess[];
   readonly history: History;
+  /** Whether the replicas were those of the earlier commit at first. */
+  readonly isEarlier: boolean;
   startDriver(options?: Partial<DriverOptions>): Promise<DriverProcess>;
   openSession(place: Place, options: Omit<RawOptions, 'at'>): Promise<RawSession>;
   journal(): Promise<JournalEntry[]>;
+  /** The process of the PostgreSQL of its own. */
+  postmaster(): Promise<number>;
   /** Creates a run at a place and answers with its id once that is acknowledged; asks again while the answer is unknown. */
   createRun(place: Place, definition: Definition): Promise<string>;
   /** Waits for the end of a run. */
@@ -78,14 +96,14 @@ export interface Stage extends AsyncDisposable {
 }
 
 const preload = (name: string): URL => new URL(`./preload/${name}.ts`, import.meta.url);
-const MEMORY_MS = 250;
+/** How long a run may be asked for. */
+const CREATE_MS = 30_000;
 /** Every fifth run is watched more closely. */
 const WATCHED = 5;
 /** So many open runs keep the drivers busy; more would only take longer to end. */
 const BACKLOG = 12;
-const BACKLOG_MS = 100;
 
-export async function openStage(given: Partial<StageOptions> & Pick<StageOptions, 'random'>): Promise<Stage> {
+export async function openStage(given: Partial<StageOptions> & Pick<StageOptions, 'random' | 'kills'>): Promise<Stage> {
   const options: StageOptions = {
     replicas: 2,
     drivers: 2,
@@ -97,6 +115,7 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
     skewsMs: [],
     driverSkewMs: 0,
     meddle: false,
+    earlier: undefined,
     mutation: undefined,
     settleMs: 30_000,
     ...given,
@@ -128,7 +147,8 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
       },
     }),
   );
-  const places = await openPlaces(ways, system, options, secret);
+  const program = options.earlier && (await layOutEarlier(options.earlier, join(directory, 'earlier')));
+  const places = await openPlaces(ways, system, options, secret, program ? { program } : {});
   stack.use(watchMemory(system, memory));
   stack.use(tapSessions({ write: openJournal(join(directory, 'raw.journal')) }));
   const drivers: DriverProcess[] = [];
@@ -162,10 +182,12 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
 
   const stage: Stage = {
     random,
+    kills: options.kills,
     system,
     places,
     drivers,
     history,
+    isEarlier: Boolean(program),
     startDriver,
     openSession: (place, { hello, silent = false }) =>
       openRawSession({
@@ -175,11 +197,13 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
         silent,
       }),
     journal: () => readJournals(directory),
+    postmaster: () => postmasterPid(join(directory, 'database')),
     async createRun(place, definition) {
       const requestId = `stage-${++asked}`;
       const request = { requestId, body: '' };
       const input = { requestId, definition, labels: { request: requestId, body: '' } };
-      for (;;) {
+      const untilMs = monotonicMs() + CREATE_MS;
+      while (monotonicMs() < untilMs) {
         const told = await record(history, 'stage', { call: 'create', ...request }, async () => [
           sightOf(await place.client.runs.create(input)),
         ]);
@@ -187,6 +211,7 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
         const runId = told.kind === 'done' ? told.runs[0]?.runId : undefined;
         if (runId !== undefined) return runId;
       }
+      throw new Error(`${place.name} took no run within ${CREATE_MS} ms`);
     },
     async finished(runId, withinMs = 30_000) {
       const isOver = async () => {
@@ -236,9 +261,9 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
     await observers.finish(new Map(last.map(({ run_id: runId, seq }) => [runId, seq])), options.settleMs / 2);
   }
 
-  const first = await stage.createRun(places[0]!, probe);
-  await stage.finished(first);
-  planted = await plantForeignRun(system, first, secret);
+  const probeId = await stage.createRun(places[0]!, probe);
+  await stage.finished(probeId);
+  planted = await plantForeignRun(system, probeId, secret);
   load = runLoad(
     {
       history,
@@ -266,11 +291,12 @@ async function openPlaces(
   system: System,
   { replicas, mutation, skewsMs }: StageOptions,
   secret: string,
+  first: ReplicaOptions,
 ): Promise<Place[]> {
   const places = await Promise.all(
     Array.from({ length: replicas }, (_, index) => {
       const skewMs = skewsMs[index % Math.max(1, skewsMs.length)] ?? 0;
-      return openPlace(`replica-${index}`, system, {
+      const always: ReplicaOptions = {
         secrets: { [secretName]: secret },
         preload: [
           ...(mutation === undefined ? [] : [preload('mutated-sources')]),
@@ -280,7 +306,8 @@ async function openPlaces(
           [skewVariable]: String(skewMs),
           ...(mutation !== undefined && { [mutationVariable]: JSON.stringify(mutation) }),
         },
-      });
+      };
+      return openPlace(`replica-${index}`, system, always, first);
     }),
   );
   for (const place of places) ways.use(place);
@@ -292,41 +319,4 @@ async function countEnded(system: System): Promise<number> {
     'select count(*) as ended from runs where finished_ms is not null',
   );
   return row?.ended ?? 0;
-}
-
-/** Knows about how many runs are open. */
-function watchBacklog(system: System): Disposable & { runs(): number } {
-  let runs = 0;
-  const timer = setInterval(() => {
-    const open = system.query<{ open: number }>('select count(*) as open from runs where finished_ms is null');
-    void open.then(
-      ([row]) => (runs = row?.open ?? 0),
-      // The database may be what is broken.
-      () => undefined,
-    );
-  }, BACKLOG_MS);
-  return { runs: () => runs, [Symbol.dispose]: () => clearInterval(timer) };
-}
-
-/** Notes the memory of every server process from its first moment to its last. */
-function watchMemory({ replicas }: System, memory: MemoryUse[]): Disposable {
-  const uses = new Map<number, { server: string; firstBytes: number; mostBytes: number }>();
-  const look = (): void => {
-    for (const replica of replicas) {
-      if (!replica.isRunning()) continue;
-      const { pid } = replica;
-      void residentBytes(pid).then(
-        (bytes) => {
-          const use = uses.get(pid) ?? { server: `server process ${pid}`, firstBytes: bytes, mostBytes: 0 };
-          if (!uses.has(pid)) memory.push(use);
-          uses.set(pid, use);
-          use.mostBytes = Math.max(use.mostBytes, bytes);
-        },
-        // It ended meanwhile.
-        () => undefined,
-      );
-    }
-  };
-  const timer = setInterval(look, MEMORY_MS);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
 }

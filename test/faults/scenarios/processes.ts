@@ -1,7 +1,8 @@
 // Replicas and drivers that are killed, frozen and restarted.
 import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicMs } from '../../bench/monotonic-clock.ts';
-import { eventually } from '../eventually.ts';
+import { eventually, untilTrue } from '../eventually.ts';
 import type { Fault } from '../fault.ts';
 import { steadyWork } from '../load/shapes.ts';
 import { findHosting, limitPassed, lostAttempts, untilMoved } from '../sessions.ts';
@@ -10,6 +11,9 @@ import type { Stage } from '../stage.ts';
 /** How long drivers may take to another replica when theirs was killed, and when it froze. */
 const KILLED_LIMIT_MS = 5_000;
 const FROZEN_LIMIT_MS = 15_000;
+/** Until the work of a dead driver is offered again, with the lease that a server has by itself. */
+const OFFERED_AGAIN_LIMIT_MS = 35_000;
+const USUAL_LEASE = { leaseMs: 30_000, heartbeatMs: 5_000 };
 const SHORT_LEASE = { leaseMs: 2_500, heartbeatMs: 500 };
 
 export const processFaults: readonly Fault[] = [
@@ -48,18 +52,20 @@ export const processFaults: readonly Fault[] = [
   {
     name: 'killed-driver',
     says: 'a driver is killed in the middle of its work, which is offered again when its lease has run out',
-    scene: { timing: SHORT_LEASE },
+    scene: { timing: USUAL_LEASE },
     async strike(stage) {
       const runs = await steadyRuns(stage);
       const victim = stage.drivers[0]!;
-      const held = await liveAttempts(stage, victim.instanceId);
       const sinceMs = monotonicMs();
       const signal = await victim.kill();
-      await lostBy(stage, victim.instanceId, held);
-      const recoveryMs = monotonicMs() - sinceMs;
+      // What it had said before is heard.
+      await delay(SHORT_LEASE.heartbeatMs);
+      const held = await heldBy(stage, victim.instanceId);
+      const recoveryMs = await offeredAgain(stage, held, sinceMs);
       await stage.startDriver();
       await Promise.all(runs.map((runId) => stage.finished(runId)));
-      return { fired: signal === 'SIGKILL' ? held : 0, recoveryMs };
+      const complaints = limitPassed('the work of a dead driver', recoveryMs, OFFERED_AGAIN_LIMIT_MS);
+      return { fired: signal === 'SIGKILL' ? held.length : 0, recoveryMs, complaints };
     },
   },
   {
@@ -69,11 +75,12 @@ export const processFaults: readonly Fault[] = [
     async strike(stage) {
       const runs = await steadyRuns(stage);
       const zombie = stage.drivers[0]!;
-      const held = await liveAttempts(stage, zombie.instanceId);
-      zombie.freeze();
       const sinceMs = monotonicMs();
-      await lostBy(stage, zombie.instanceId, held);
-      const recoveryMs = monotonicMs() - sinceMs;
+      zombie.freeze();
+      // What it had said before is heard.
+      await delay(SHORT_LEASE.heartbeatMs);
+      const held = await heldBy(stage, zombie.instanceId);
+      const recoveryMs = await offeredAgain(stage, held, sinceMs);
       zombie.thaw();
       // It finds out by the answers to what it still says.
       const told = async () => {
@@ -84,7 +91,7 @@ export const processFaults: readonly Fault[] = [
       };
       await eventually(told, 15_000);
       await Promise.all(runs.map((runId) => stage.finished(runId)));
-      return { fired: held, recoveryMs };
+      return { fired: held.length, recoveryMs };
     },
   },
   {
@@ -128,21 +135,34 @@ async function steadyRuns(stage: Stage): Promise<string[]> {
   return runs;
 }
 
-async function liveAttempts(stage: Stage, instance: string): Promise<number> {
-  return (await attemptsOf(stage, instance, `a.state = 'RUNNING'`)).length;
+interface HeldAttempt {
+  readonly run_id: string;
+  readonly job: number;
+  readonly attempt: number;
 }
 
-/** Waits until an instance has lost as many attempts. */
-async function lostBy(stage: Stage, instance: string, attempts: number): Promise<void> {
-  const isLost = async () => (await attemptsOf(stage, instance, `a.state = 'LOST'`)).length >= attempts;
-  await eventually(isLost, 15_000);
-}
-
-async function attemptsOf(stage: Stage, instance: string, condition: string): Promise<unknown[]> {
-  return await stage.system.query(
-    `select 1 from attempts a join instances i on i.no = a.instance_no where i.instance = $1 and ${condition}`,
+/** The attempts that an instance has begun, and that none of its driver's words can end any more. */
+async function heldBy(stage: Stage, instance: string): Promise<HeldAttempt[]> {
+  return await stage.system.query<HeldAttempt>(
+    `select a.run_id, a.job, a.attempt from attempts a join instances i on i.no = a.instance_no
+     where i.instance = $1 and a.state = 'RUNNING'`,
     [instance],
   );
+}
+
+/** Waits until what an instance held was offered again. Returns how long that took from the given time on. */
+async function offeredAgain(stage: Stage, held: readonly HeldAttempt[], sinceMs: number): Promise<number> {
+  const keys = [held.map(({ run_id: runId }) => runId), held.map(({ job }) => job), held.map(({ attempt }) => attempt)];
+  const isOffered = async () => {
+    const rows = await stage.system.query(
+      `select 1 from unnest($1::uuid[], $2::int[], $3::int[]) held (run_id, job, attempt)
+       join attempts a on a.run_id = held.run_id and a.job = held.job and a.attempt = held.attempt + 1`,
+      keys,
+    );
+    return rows.length === held.length;
+  };
+  await untilTrue('the next attempts of what was held', isOffered, 45_000);
+  return monotonicMs() - sinceMs;
 }
 
 async function p4(stage: Stage, recoveryMs: number, limitMs: number): Promise<string[]> {
