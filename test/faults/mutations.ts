@@ -1,7 +1,8 @@
 // The checker of the checker: for each invariant one defect, put into the servers' sources when they are loaded, that breaks it. The
 // checker has to notice, and by that invariant.
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Fault } from './fault.ts';
-import { monotonicMs } from '../bench/monotonic-clock.ts';
+import { steadyWork } from './load/shapes.ts';
 import type { SourceMutation } from './preload/mutated-sources.ts';
 import { commitFaults } from './scenarios/commits.ts';
 import { crowdFaults } from './scenarios/crowds.ts';
@@ -16,14 +17,29 @@ export interface Mutation {
   readonly fault: Fault;
 }
 
+/** How long the load goes on: not so many runs, since a defect may keep them from their end. */
+const SPELL_MS = 2_000;
+const RUSH = 24;
+
 /** Most defects need no fault to do harm. */
 const peace: Fault = {
   name: 'no-fault',
   says: 'nothing happens but the load',
+  async strike() {
+    await delay(SPELL_MS);
+    return { fired: 1 };
+  },
+};
+
+/** More work at once than there are slots. */
+const rush: Fault = {
+  name: 'rush',
+  says: 'many runs come at once',
   async strike(stage) {
-    const sinceMs = monotonicMs();
-    await stage.flow(30);
-    return { fired: 1, recoveryMs: monotonicMs() - sinceMs };
+    const runs = Array.from({ length: RUSH }, (_, number) => ({ definition: steadyWork(`rush ${number}`, 500) }));
+    await stage.places[0]!.client.runs.createBatch(runs);
+    await delay(SPELL_MS);
+    return { fired: 1 };
   },
 };
 
@@ -108,7 +124,7 @@ export const mutations: readonly Mutation[] = [
   {
     invariant: 8,
     says: 'what an instance holds takes no slot',
-    fault: peace,
+    fault: rush,
     source: { file: server('engine/session.ts'), find: 'Math.max(0, slots - holds.taken())', replace: 'slots' },
   },
   {
@@ -143,12 +159,12 @@ export const mutations: readonly Mutation[] = [
   },
   {
     invariant: 12,
-    says: 'a stream is written to whether it is read or not',
+    says: 'what a stream is sent is kept, and sent whether it is read or not',
     fault: slowReaders,
     source: {
       file: server('api/grpc/call-adapter.ts'),
       find: 'if (!call.write(part)) await writable(call, context.signal);',
-      replace: 'call.write(part);',
+      replace: '(globalThis.kept ??= []).push(encode(method.output, part)); call.write(part);',
     },
   },
 ];

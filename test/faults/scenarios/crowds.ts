@@ -1,4 +1,5 @@
 // Many at once: readers that stop reading, a driver that writes as fast as it may, drivers that all connect again.
+import { setTimeout as delay } from 'node:timers/promises';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
   JobService,
@@ -21,6 +22,8 @@ import type { Stage } from '../stage.ts';
 const READERS = 500;
 /** What a reader that does not read may leave in the memory of a server, and what the load beside them needs. */
 const READERS_GROWTH_BYTES = 300 * 2 ** 20;
+/** How long the readers go on not reading when the log is complete. */
+const STALL_MS = 5_000;
 const HERD = 2_000;
 const HERD_LIMIT_MS = 20_000;
 /** How much longer a run of one short job may take while others flood the server, on a machine that is busy otherwise, too. */
@@ -47,6 +50,8 @@ export const crowdFaults: readonly Fault[] = [
       for await (const { chunks } of place.client.jobs.tailLog(jobId)) tailed.push(...chunks.map(({ data }) => data));
       const tookMs = monotonicMs() - sinceMs;
       await stage.finished(runId);
+      // Nothing is sent meanwhile to who does not read.
+      await delay(STALL_MS);
       const grown = (await residentBytes(place.server().pid)) - before;
       const probedMs = await stage.recovery(monotonicMs(), [place]);
       return {
