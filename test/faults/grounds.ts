@@ -1,6 +1,6 @@
 // Where the suite plays: a directory that every process of it takes for the temporary one, by which what it leaves is told from all else.
 import { execFile } from 'node:child_process';
-import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -27,7 +27,9 @@ export async function openGrounds(): Promise<Grounds> {
   async function startedHere(pid: number): Promise<boolean> {
     // It may be gone, or somebody else's.
     const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
-    return environment.split('\0').includes(`TMPDIR=${directory}`);
+    if (environment.split('\0').includes(`TMPDIR=${directory}`)) return true;
+    // A PostgreSQL has an environment of its own, and its data directory for its current one.
+    return (await readlink(`/proc/${pid}/cwd`).catch(() => '')).startsWith(`${directory}/`);
   }
 
   return {

@@ -160,7 +160,12 @@ try {
 }
 const grounds = await openGrounds();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => void grounds.clear().finally(() => process.exit(INTERRUPTED)));
+  process.once(signal, () => {
+    console.error(`faults: ${signal}: ending what was started`);
+    // Whatever was going on breaks off.
+    process.on('uncaughtException', () => undefined);
+    void grounds.clear().finally(() => process.exit(INTERRUPTED));
+  });
 }
 try {
   await run(options, grounds);
