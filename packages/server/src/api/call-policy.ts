@@ -9,6 +9,7 @@ import {
   type StreamResponse,
 } from '@connectrpc/connect';
 import type { Logger } from 'pino';
+import { LIMITS } from '../core/limits.ts';
 import { RefusedError } from '../core/refusal.ts';
 import type { Access } from './access.ts';
 import { toCallError } from './call-error.ts';
@@ -47,6 +48,15 @@ export function createCallPolicy(access: Access, log: Logger, stopping: AbortSig
     };
   }
 
+  let streams = 0;
+
+  /** Takes a place among the open streams, which is free again when the call is over. */
+  function takeStream(over: AbortSignal): void {
+    if (streams >= LIMITS.streams) throw tooManyStreams();
+    streams++;
+    over.addEventListener('abort', () => streams--, { once: true });
+  }
+
   return {
     explain,
     async admit(context) {
@@ -65,6 +75,7 @@ export function createCallPolicy(access: Access, log: Logger, stopping: AbortSig
           call.succeeded();
           return response;
         }
+        takeStream(request.signal);
         const signal = AbortSignal.any([request.signal, stopping]);
         const response = await next({ ...request, signal });
         return response.stream ? { ...response, message: guardStream(response, signal, call) } : response;
@@ -73,6 +84,14 @@ export function createCallPolicy(access: Access, log: Logger, stopping: AbortSig
       }
     },
   };
+}
+
+function tooManyStreams(): RefusedError {
+  return new RefusedError({
+    refused: 'LIMIT_REACHED',
+    message: `this replica has ${LIMITS.streams} open watches and tails, as many as it takes; connect to another one, or close some`,
+    metadata: { limit: 'max_streams', max: String(LIMITS.streams) },
+  });
 }
 
 interface OpenCall {

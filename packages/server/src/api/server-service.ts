@@ -23,6 +23,7 @@ export function createServerService(
         maxOutputBytes: LIMITS.outputBytes,
         maxLogBytes: BigInt(maxLogBytes),
         maxSessions: LIMITS.sessions,
+        maxStreams: LIMITS.streams,
         leaseDuration: durationFromMs(timing.leaseMs),
         heartbeatInterval: durationFromMs(timing.heartbeatMs),
       },

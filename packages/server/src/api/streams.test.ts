@@ -4,6 +4,7 @@ import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { describe, expect, it, vi } from 'vitest';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { LIMITS } from '../core/limits.ts';
 import type { RunOperations } from '../engine/engine.ts';
 import { refusalOf } from './testing/any-call.ts';
 import { openTestDoors, PROTOCOLS } from './testing/test-doors.ts';
@@ -70,6 +71,23 @@ describe.each(PROTOCOLS)('over %s', (protocol) => {
     expect((await inFlight).run?.runId).toBe(RUN_ID);
   });
 
+  it('one stream more than there may be is refused, and taken once another one is over', async () => {
+    const { watch } = quietWatch();
+    using _ = withStreams(2);
+    await using doors = await openTestDoors(createTestEngine({ runs: { watch } }));
+    const client = createClient(RunService, doors.transports()[protocol]);
+    const open = async () => {
+      const abort = new AbortController();
+      const stream = client.watchRun({ runId: RUN_ID }, { signal: abort.signal })[Symbol.asyncIterator]();
+      await stream.next();
+      return abort;
+    };
+    const [first] = [await open(), await open()];
+    expect(await refusalOf(open())).toMatchObject({ code: Code.ResourceExhausted, reason: 'LIMIT_REACHED' });
+    first.abort();
+    await vi.waitFor(open);
+  });
+
   it('a stream that fails later ends with the reason', async () => {
     const watch: RunOperations['watch'] = async function* () {
       yield EVENTS;
@@ -101,6 +119,14 @@ describe.each(PROTOCOLS)('over %s', (protocol) => {
     abort.abort();
   });
 });
+
+/** Has the server take so many streams, until disposed. */
+function withStreams(streams: number): Disposable {
+  const limits: { streams: number } = LIMITS;
+  const usual = limits.streams;
+  limits.streams = streams;
+  return { [Symbol.dispose]: () => void (limits.streams = usual) };
+}
 
 /** Waits until a value has stayed the same for a while. */
 async function settled(read: () => number): Promise<void> {

@@ -83,3 +83,30 @@ describe('a bad schema', () => {
     expect(found).toContainEqual({ field, description: expect.stringMatching(description) });
   });
 });
+
+describe('a pattern', () => {
+  const text = 'a'.repeat(60_000);
+  it.each(['^(a+)+$', '^(a|aa)+$', '^(a*)*b', '(x+x+)+y'])('%s takes time in proportion to the text', (pattern) => {
+    const beganMs = performance.now();
+    const { found } = check({ properties: { name: { type: 'string', pattern } } }, { name: `${text}!` });
+    expect(performance.now() - beganMs).toBeLessThan(1_000);
+    expect(found).toHaveLength(1);
+  });
+
+  it.each([
+    ['^[\\w.-]+\\/\\d{1,3}$', 'a-b/42', 'a-b/x'],
+    ['^\\p{Lu}\\p{Ll}+$', 'Österreich', 'österreich'],
+    ['^\\u0041(?<rest>b|c)$', 'Ab', 'Ad'],
+  ])('%s means what it means in JavaScript', (pattern, good, bad) => {
+    const schema: JsonObject = { properties: { name: { pattern } } };
+    expect(check(schema, { name: good }).found).toEqual([]);
+    expect(check(schema, { name: bad }).found).toHaveLength(1);
+  });
+
+  it.each(['(?=a)b', '(a)\\1', 'a{1,5000}', '('])('%s is refused, since it cannot be had in linear time', (pattern) => {
+    const { found, compiled } = compile({ properties: { name: { pattern } } });
+    expect(compiled).toBeUndefined();
+    expect(found[0]?.field).toBe('schema');
+    expect(found[0]?.description).toContain(`the pattern ${JSON.stringify(pattern)} is no regular expression`);
+  });
+});

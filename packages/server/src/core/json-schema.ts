@@ -1,11 +1,14 @@
 // JSON Schema (2020-12) of params and specs. A schema is compiled by itself: it cannot refer to anything outside, and leaves
 // nothing behind. `format` is an annotation, as the specification has it.
 import { Ajv2020, type ErrorObject, type Options } from 'ajv/dist/2020.js';
+import { RE2JS } from 're2js';
 import { addViolation, checkJson, type Found, quote } from './check-fields.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 
 export interface Schema {
+  /** Whether a check of so many bytes of JSON may take long: how often a schema is applied is not bounded by its size and the value's. */
+  isCostly(valueBytes: number): boolean;
   /**
    * Adds what is wrong with the value, with paths under `field`.
    * @returns A copy of the value with the schema's defaults filled in.
@@ -15,7 +18,30 @@ export interface Schema {
 
 const DIALECT = 'https://json-schema.org/draft/2020-12/schema';
 const MAX_ERRORS = 20;
-const OPTIONS: Options = { allErrors: true, strict: false, useDefaults: true, validateFormats: false, logger: false };
+/** Of the bytes of a schema times those of a value: a check of so many takes some milliseconds at most. */
+const COSTLY_BYTES = 16_000_000;
+/** By which a schema comes to itself again, or compares everything with everything. */
+const COSTLY_KEYWORDS = /"(?:\$ref|\$dynamicRef|uniqueItems)"/;
+
+/** Patterns take time in proportion to the text that they are matched against, whatever they are: those of JavaScript need not. */
+function regExp(pattern: string): { test(text: string): boolean } {
+  try {
+    return RE2JS.compile(RE2JS.translateRegExp(pattern));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message.replace('error parsing regexp: ', '') : String(cause);
+    const message = `the pattern ${quote(pattern)} is no regular expression as RE2 has them, without look-around and back-references: ${why}`;
+    throw new Error(message, { cause });
+  }
+}
+
+const OPTIONS: Options = {
+  allErrors: true,
+  strict: false,
+  useDefaults: true,
+  validateFormats: false,
+  logger: false,
+  code: { regExp: Object.assign(regExp, { code: 'regExp' }) },
+};
 
 const metaSchema = new Ajv2020(OPTIONS);
 
@@ -32,7 +58,10 @@ export function compileSchema(found: Found, field: string, schema: JsonObject): 
   try {
     // An instance keeps every schema that it compiled, by its $id: one of its own for each.
     const validate = new Ajv2020({ ...OPTIONS, meta: false, validateSchema: false }).compile(schema);
+    const text = JSON.stringify(schema);
+    const hasCostly = COSTLY_KEYWORDS.test(text);
     return {
+      isCostly: (valueBytes) => hasCostly || text.length * valueBytes > COSTLY_BYTES,
       check(into, valueField, value) {
         const filled = structuredClone(value);
         if (validate(filled)) return filled;

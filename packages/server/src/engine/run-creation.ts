@@ -9,6 +9,7 @@ import { type FieldViolation, invalidFields, isRefusal, RefusedError, type Refus
 import { type DefinitionDigest, digestOf } from '../store/definition-rows.ts';
 import { findPipeline } from '../store/pipelines.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
+import { checkBounded } from './bounded-check.ts';
 import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun, Creates } from './creates.ts';
 import type { NewRun, RunSource } from './engine.ts';
@@ -107,7 +108,7 @@ function checkRun(
   const found: FieldViolation[] = [];
   const { definition, digest, pipeline, paramsSchema } = resolved;
   const params: JsonObject =
-    paramsSchema === undefined ? run.params : paramsSchema.check(found, 'run.params', run.params);
+    paramsSchema === undefined ? run.params : checkBounded(paramsSchema, found, 'run.params', run.params);
   const labels = { ...definition.labels, ...run.labels };
   if (Object.keys(labels).length > LIMITS.labels) {
     const description = `with those of the definition there are ${Object.keys(labels).length}, at most ${LIMITS.labels} are allowed`;

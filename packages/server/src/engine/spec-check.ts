@@ -6,6 +6,7 @@ import type { Schema } from '../core/json-schema.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { FieldViolation, Refusal } from '../core/refusal.ts';
 import type { Pool } from '../store/pool.ts';
+import { checkBounded } from './bounded-check.ts';
 import { createDriverSchemas } from './driver-schemas.ts';
 
 export interface SpecFindings {
@@ -44,7 +45,7 @@ function whyUnfit(schemas: readonly Schema[], field: string, spec: JsonObject): 
   let first: Found | undefined;
   for (const schema of schemas) {
     const found: Found = [];
-    schema.check(found, field, spec);
+    checkBounded(schema, found, field, spec);
     if (found.length === 0) return [];
     first ??= found;
   }

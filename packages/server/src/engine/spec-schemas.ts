@@ -2,6 +2,7 @@
 import type { FieldViolation } from '../core/refusal.ts';
 import type { JsonObject } from '../core/json.ts';
 import { compileSchema } from '../core/json-schema.ts';
+import { checkBounded } from './bounded-check.ts';
 
 /** Schemas remembered; the oldest are forgotten. */
 const MAX_SCHEMAS = 1_000;
@@ -28,7 +29,7 @@ export function createSpecSchemas(): SpecSchemas {
         const before = verdicts.get(spec);
         if (before !== undefined) return before;
         const wrong: FieldViolation[] = [];
-        usable.check(wrong, 'spec', spec);
+        checkBounded(usable, wrong, 'spec', spec);
         verdicts.set(spec, wrong.length === 0);
         return wrong.length === 0;
       };

@@ -370,6 +370,7 @@ export declare type Hello = Message<"conveyor.v1.Hello"> & {
 
   /**
    * Optional. JSON Schema (2020-12) of the specs that it accepts, at most 64 KiB as JSON. Default: any object.
+   * Its patterns are regular expressions of RE2, without look-around and back-references.
    *
    * @generated from field: google.protobuf.Struct spec_schema = 8;
    */

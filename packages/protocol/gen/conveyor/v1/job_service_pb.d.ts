@@ -820,7 +820,8 @@ export declare const JobService: GenService<{
    * OK after the last byte of an ended attempt, and at once without any when its log is EXPIRED. When the job has no attempt yet,
    * waits for the first.
    * A client that loses the stream calls again with the offset behind the last byte it got.
-   * Errors: NOT_FOUND (JOB_NOT_FOUND, ATTEMPT_NOT_FOUND: also when the job finishes without any attempt, or its run is deleted).
+   * Errors: NOT_FOUND (JOB_NOT_FOUND, ATTEMPT_NOT_FOUND: also when the job finishes without any attempt, or its run is deleted),
+   * RESOURCE_EXHAUSTED (LIMIT_REACHED: too many streams at this replica).
    *
    * @generated from rpc conveyor.v1.JobService.TailLog
    */

@@ -136,6 +136,7 @@ export declare type PipelineDefinition = Message<"conveyor.v1.PipelineDefinition
 
   /**
    * Optional. JSON Schema (2020-12) of the run's params, an object schema. Defaults in it are filled in. Default: any object.
+   * Its patterns are regular expressions of RE2, without look-around and back-references.
    *
    * @generated from field: google.protobuf.Struct params_schema = 2;
    */

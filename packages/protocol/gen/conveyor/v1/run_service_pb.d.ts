@@ -1301,7 +1301,7 @@ export declare const RunService: GenService<{
   /**
    * Streams one run's ledger from a cursor: first what is stored, then what comes. Ends with OK after the run's last event.
    * A client that loses the stream calls again with the last `seq` it saw. Errors: NOT_FOUND (RUN_NOT_FOUND: also when it is deleted
-   * meanwhile).
+   * meanwhile), RESOURCE_EXHAUSTED (LIMIT_REACHED: too many streams at this replica).
    *
    * @generated from rpc conveyor.v1.RunService.WatchRun
    */
@@ -1314,7 +1314,7 @@ export declare const RunService: GenService<{
    * Streams the runs of a project that match a filter: first those that match now, then each one that changes. Never
    * ends by itself. A client that loses the stream calls again with the last cursor it got and misses nothing. A cursor is good for
    * at least 7 days; after that it is refused once a run that was deleted since it was given is forgotten: watch again without one.
-   * Errors: INVALID_ARGUMENT (INVALID_CURSOR).
+   * Errors: INVALID_ARGUMENT (INVALID_CURSOR), RESOURCE_EXHAUSTED (LIMIT_REACHED: too many streams at this replica).
    *
    * @generated from rpc conveyor.v1.RunService.WatchRuns
    */

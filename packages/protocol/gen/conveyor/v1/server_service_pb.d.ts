@@ -141,6 +141,13 @@ export declare type ServerLimits = Message<"conveyor.v1.ServerLimits"> & {
    * @generated from field: google.protobuf.Duration heartbeat_interval = 10;
    */
   heartbeatInterval?: Duration | undefined;
+
+  /**
+   * Open watches and tails at a time on this replica: WatchRun, WatchRuns and TailLog.
+   *
+   * @generated from field: int32 max_streams = 11;
+   */
+  maxStreams: number;
 };
 
 /**

@@ -1,0 +1,43 @@
+// Checks values against schemas that whoever may connect a driver or store a pipeline wrote. What may take long is cut off, since the
+// whole process waits for it.
+import { createContext, Script } from 'node:vm';
+import { addViolation, type Found } from '../core/check-fields.ts';
+import type { Schema } from '../core/json-schema.ts';
+import type { JsonObject } from '../core/json.ts';
+
+const MAX_CHECK_MS = 200;
+
+const context = createContext({ work: undefined as (() => void) | undefined });
+const script = new Script('work()');
+
+/**
+ * Adds what is wrong with the value, with paths under `field`; also when that takes too long to find out.
+ * @returns A copy of the value with the schema's defaults filled in.
+ */
+export function checkBounded(schema: Schema, found: Found, field: string, value: JsonObject): JsonObject {
+  if (!schema.isCostly(JSON.stringify(value).length)) return schema.check(found, field, value);
+  const own: Found = [];
+  let filled = value;
+  context.work = () => {
+    filled = schema.check(own, field, value);
+  };
+  try {
+    script.runInContext(context, { timeout: MAX_CHECK_MS });
+    found.push(...own);
+  } catch (error) {
+    if (!isEndless(error)) throw error;
+    addViolation(found, field, `takes longer than ${MAX_CHECK_MS} ms to check: have its schema refer to itself less`);
+  } finally {
+    context.work = undefined;
+  }
+  return filled;
+}
+
+function isEndless(error: unknown): boolean {
+  // A schema that is itself uses up the stack first.
+  if (error instanceof RangeError) return true;
+  // Made in the context, it is no Error of this realm.
+  return (
+    typeof error === 'object' && error !== null && 'code' in error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT'
+  );
+}
