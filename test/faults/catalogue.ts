@@ -1,5 +1,6 @@
 // Every fault that the suite knows, in the order in which they are brought about.
 import type { Fault } from './fault.ts';
+import { cancelFaults } from './scenarios/cancels.ts';
 import { clockFaults } from './scenarios/clocks.ts';
 import { commitFaults } from './scenarios/commits.ts';
 import { connectionFaults } from './scenarios/connections.ts';
@@ -20,6 +21,7 @@ export const catalogue: readonly Fault[] = [
   ...failoverFaults,
   ...clockFaults,
   ...frameFaults,
+  ...cancelFaults,
   ...crowdFaults,
   ...upgradeFaults,
 ];
@@ -38,6 +40,7 @@ const quick = [
   'everything-killed',
   'repeated-frames',
   'stale-writes',
+  'rolling-upgrade',
 ];
 
 /** Those that are brought about with every change. */

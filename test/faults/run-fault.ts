@@ -44,8 +44,8 @@ async function play({ fault, random, kills = 2, mutation }: FaultRun): Promise<O
     ...fault.scene,
     ...(mutation !== undefined && { mutation: mutation.source, settleMs: mutation.settleMs }),
   });
-  // A defect may keep runs from their end.
-  const flowing = mutation === undefined ? stage.flow() : Promise.resolve();
+  // A defect may keep runs from their end, and without load there are none.
+  const flowing = mutation === undefined && fault.scene?.workers !== 0 ? stage.flow() : Promise.resolve();
   const struck = flowing
     .then(() => fault.strike(stage))
     // What it left behind may say why.
