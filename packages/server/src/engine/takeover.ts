@@ -39,6 +39,9 @@ export interface Takeover {
   readonly givenUp: readonly LiveAttemptRow[];
 }
 
+/** Of the outputs and secrets that a Welcome carries; what else is in it needs less than as much again. */
+const STARTS_BYTES = LIMITS.responseBytes / 2;
+
 interface Committed {
   readonly writer: Writer;
   readonly draining: boolean;
@@ -64,12 +67,13 @@ export async function takeOverInstance(
   const { writer, live, ended, sameProcess, nowMs } = committed;
   const liveById = new Map(live.map((row) => [formatAttemptId(row.key), row]));
   const endedById = new Map(ended.map((row) => [formatAttemptId(row.key), row]));
-  const verdicts = await Promise.all(
+  const judged = await Promise.all(
     hello.held.map((attempt) => {
       const id = formatAttemptId(attempt.key);
       return judge(options, writer, attempt, nowMs, liveById.get(id), endedById.get(id));
     }),
   );
+  const verdicts = await fitStarts(options, writer, judged);
   const named = new Set(hello.held.map(({ key }) => formatAttemptId(key)));
   const unnamed = live.filter(({ key }) => !named.has(formatAttemptId(key)));
   const isOrphan = (row: LiveAttemptRow): boolean => !sameProcess && row.state === 'RUNNING';
@@ -174,6 +178,29 @@ async function judge(
     await options.ledger.submit(key.runId, loseCommand(key, writer, 'INVALID', message), { writer });
     return { kind: 'STOP', key };
   }
+}
+
+/** Stops what the one message of a Welcome has no room to start: it is tried again. */
+async function fitStarts(
+  { ledger }: TakeoverOptions,
+  writer: Writer,
+  verdicts: readonly Verdict[],
+): Promise<readonly Verdict[]> {
+  let room = STARTS_BYTES;
+  const message = 'too much is to be started at once to tell its driver';
+  return await Promise.all(
+    verdicts.map(async (verdict): Promise<Verdict> => {
+      if (verdict.kind !== 'START') return verdict;
+      const { key, start } = verdict;
+      const bytes = JSON.stringify([start.needs, start.secrets]).length;
+      if (bytes <= room) {
+        room -= bytes;
+        return verdict;
+      }
+      await ledger.submit(key.runId, loseCommand(key, writer, 'INFRASTRUCTURE', message), { writer });
+      return { kind: 'STOP', key };
+    }),
+  );
 }
 
 /**
