@@ -70,7 +70,7 @@ export const mutations: readonly Mutation[] = [
     says: 'the row of a job is not told when it was started',
     fault: peace,
     source: {
-      file: server('store/ledger-rows.ts'),
+      file: server('store/job-rows.ts'),
       find: 'started_ms = u.started_ms, finished_ms = u.finished_ms, wait = u.wait',
       replace: 'started_ms = j.started_ms, finished_ms = u.finished_ms, wait = u.wait',
     },
