@@ -163,7 +163,7 @@ export const mutations: readonly Mutation[] = [
     fault: slowReaders,
     source: {
       file: server('api/grpc/call-adapter.ts'),
-      find: 'if (!call.write(part)) await writable(call, context.signal);',
+      find: 'await send(call, part, context.signal);',
       replace: '(globalThis.kept ??= []).push(encode(method.output, part)); call.write(part);',
     },
   },
