@@ -70,7 +70,7 @@ export const mutations: readonly Mutation[] = [
     says: 'the row of a job is not told when it was started',
     fault: peace,
     source: {
-      file: server('store/ledger-rows.ts'),
+      file: server('store/job-rows.ts'),
       find: 'started_ms = u.started_ms, finished_ms = u.finished_ms, wait = u.wait',
       replace: 'started_ms = j.started_ms, finished_ms = u.finished_ms, wait = u.wait',
     },
@@ -163,7 +163,7 @@ export const mutations: readonly Mutation[] = [
     fault: slowReaders,
     source: {
       file: server('api/grpc/call-adapter.ts'),
-      find: 'if (!call.write(part)) await writable(call, context.signal);',
+      find: 'await send(call, part, context.signal);',
       replace: '(globalThis.kept ??= []).push(encode(method.output, part)); call.write(part);',
     },
   },

@@ -7,7 +7,7 @@ import { steadyWork } from '../load/shapes.ts';
 import { limitPassed } from '../sessions.ts';
 import type { Stage } from '../stage.ts';
 
-const CANCELS = 50;
+const CANCELS = 100;
 const LOADED_P99_MS = 2_000;
 const IDLE_P99_MS = 50;
 

@@ -20,8 +20,8 @@ import { limitPassed } from '../sessions.ts';
 import type { Stage } from '../stage.ts';
 
 const READERS = 500;
-/** What a reader that does not read may leave in the memory of a server, and what the load beside them needs. */
-const READERS_GROWTH_BYTES = 300 * 2 ** 20;
+/** What readers that do not read may leave in the memory of a server, 256 KiB each, and what the load beside them needs. */
+const READERS_GROWTH_BYTES = READERS * 2 ** 18 + 220 * 2 ** 20;
 /** How long the readers go on not reading when the log is complete. */
 const STALL_MS = 5_000;
 const HERD = 2_000;

@@ -39,8 +39,8 @@ export const LIMITS = {
   slots: 10_000,
   heldAttempts: 10_000,
   sessions: 20_000,
-  /** Open watches and tails of this replica, each of which may hold 128 KiB for a reader that does not read. */
-  streams: 10_000,
+  /** Open watches and tails of this replica, each of which may hold 256 KiB for a reader that does not read. */
+  streams: 5_000,
   /** Commands that wait for a flush, over all lanes; more are refused. */
   pendingCommands: 100_000,
   /** Definitions, params and labels of new runs that wait for a flush, as JSON, roughly; more are refused. */

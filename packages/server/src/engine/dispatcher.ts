@@ -1,7 +1,7 @@
 // Matches queued jobs with the free slots of the sessions of this replica: claims rows of the queue, decides on the offers under
 // the locks of their runs, and hands them over after the commit. Rows that nobody here can take stay for others.
 import type { AttemptKey, JobKey } from '../core/ids.ts';
-import { claimQueued, dequeue } from '../store/attempt-rows.ts';
+import { claimQueued, dequeue } from '../store/queue-rows.ts';
 import type { Lane } from '../store/lane.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';

@@ -1,7 +1,7 @@
 // Which session takes which job: those whose spec schema accepts it, but not an instance that just sent it back three times in a
 // row; of these the one with the most room. What nobody here can take is left in the queue.
 import { formatJobId, type JobKey } from '../core/ids.ts';
-import type { QueueRow } from '../store/attempt-rows.ts';
+import type { QueueRow } from '../store/queue-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Plans } from './plans.ts';
 import { loadContexts } from './run-context.ts';

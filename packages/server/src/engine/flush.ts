@@ -3,20 +3,11 @@
 import type { RunId } from '../core/ids.ts';
 import type { JobRecord } from '../core/run-state.ts';
 import { dueOf } from '../core/settle.ts';
-import { changeAttempts, enqueue, insertAttempts } from '../store/attempt-rows.ts';
+import { changeAttempts, insertAttempts, lockAttempts } from '../store/attempt-rows.ts';
+import { enqueue } from '../store/queue-rows.ts';
 import { type SharedInstance, shareInstances } from '../store/instance-rows.ts';
-import {
-  existingRuns,
-  insertEvents,
-  type JobWrite,
-  loadJobs,
-  lockAttempts,
-  loadRuns,
-  lockRuns,
-  readClock,
-  updateJobs,
-  updateRuns,
-} from '../store/ledger-rows.ts';
+import { type JobWrite, loadJobs, updateJobs } from '../store/job-rows.ts';
+import { existingRuns, insertEvents, loadRuns, lockRuns, readClock, updateRuns } from '../store/ledger-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Plans } from './plans.ts';
 import { noSuchRun } from './refusals.ts';

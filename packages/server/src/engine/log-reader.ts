@@ -4,7 +4,7 @@ import { formatJobId, type JobKey } from '../core/ids.ts';
 import { RefusedError } from '../core/refusal.ts';
 import { isJobFinished } from '../core/states.ts';
 import type { LogPart } from '../core/views.ts';
-import { loadJobs } from '../store/ledger-rows.ts';
+import { loadJobs } from '../store/job-rows.ts';
 import { type LogPosition, logPosition, readChunks, readSections } from '../store/log-views.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';

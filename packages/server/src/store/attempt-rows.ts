@@ -1,6 +1,8 @@
-// The rows of attempts and of the queue, as the events of a flush change them.
+// The rows of attempts, as the events of a flush change them.
+import type { AttemptContent } from '../core/commands.ts';
 import type { Annotation, RunEvent } from '../core/events.ts';
-import type { AttemptKey, JobKey } from '../core/ids.ts';
+import type { AttemptKey, RunId } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
 import type { StopRequest } from '../core/run-state.ts';
 import type { AttemptState, EndedAttemptState, LogState } from '../core/states.ts';
 import { expectTouched } from './ledger-rows.ts';
@@ -111,50 +113,59 @@ function keyColumns(rows: readonly { readonly key: AttemptKey }[]): string[] {
   ];
 }
 
-export interface QueueInsert {
-  readonly key: JobKey;
-  readonly project: string;
-  readonly driver: string;
-}
-
-const ENQUEUE = statement(
-  'enqueue',
-  `insert into queue (run_id, job, project, driver) select * from unnest($1::uuid[], $2::int[], $3::text[], $4::text[])
-   on conflict (run_id, job) do nothing`,
+const LOCK_ATTEMPTS = statement(
+  'lock_attempts',
+  `select a.run_id, a.job, a.attempt, a.state, a.log_size, a.log_crc32c, a.log_state, a.outputs, a.result, a.heard_ms,
+     coalesce(json_array_length(a.annotations), 0) as annotations
+   from attempts a
+   where (a.run_id, a.job, a.attempt) in (select * from unnest($1::uuid[], $2::int[], $3::int[]))
+   order by a.run_id, a.job, a.attempt for no key update of a`,
 );
 
-/** Queues jobs. One that is queued already keeps its place. */
-export async function enqueue(tx: Tx, rows: readonly QueueInsert[]): Promise<void> {
-  await execute(tx, ENQUEUE, [
-    plain(rows, (row) => row.key.runId),
-    plain(rows, (row) => row.key.job),
-    texts(rows, (row) => row.project),
-    texts(rows, (row) => row.driver),
+export interface LockedAttempt {
+  readonly runId: RunId;
+  readonly job: number;
+  readonly attempt: number;
+  readonly content: AttemptContent;
+}
+
+/** Locks attempts against the log writer and reads what is stored of them. */
+export async function lockAttempts(
+  tx: Tx,
+  keys: readonly { readonly runId: RunId; readonly job: number; readonly attempt: number }[],
+): Promise<LockedAttempt[]> {
+  const rows = await rowsOf<{
+    run_id: RunId;
+    job: number;
+    attempt: number;
+    state: AttemptState;
+    log_size: number;
+    log_crc32c: number;
+    log_state: LogState;
+    outputs: JsonObject | null;
+    result: string | null;
+    heard_ms: number | null;
+    annotations: number;
+  }>(tx, LOCK_ATTEMPTS, [
+    plain(keys, (key) => key.runId),
+    plain(keys, (key) => key.job),
+    plain(keys, (key) => key.attempt),
   ]);
-}
-
-const CLAIM = statement(
-  'claim',
-  `select run_id, job, no from queue where driver = $1 and no >= $2 order by no limit $3 for update skip locked`,
-);
-
-export interface QueueRow extends JobKey {
-  readonly no: number;
-}
-
-/** Takes the oldest queued jobs of a driver that nobody else holds, for the length of the transaction. */
-export async function claimQueued(tx: Tx, driver: string, from: number, limit: number): Promise<QueueRow[]> {
-  const rows = await rowsOf<{ run_id: JobKey['runId']; job: number; no: number }>(tx, CLAIM, [driver, from, limit]);
-  return rows.map((row) => ({ runId: row.run_id, job: row.job, no: row.no }));
-}
-
-const DEQUEUE = statement(
-  'dequeue',
-  `delete from queue q using unnest($1::uuid[], $2::int[]) u (run_id, job) where q.run_id = u.run_id and q.job = u.job`,
-);
-
-export async function dequeue(tx: Tx, keys: readonly JobKey[]): Promise<void> {
-  await execute(tx, DEQUEUE, [plain(keys, (key) => key.runId), plain(keys, (key) => key.job)]);
+  return rows.map((row) => ({
+    runId: row.run_id,
+    job: row.job,
+    attempt: row.attempt,
+    content: {
+      state: row.state,
+      logSize: row.log_size,
+      logCrc32c: row.log_crc32c,
+      logState: row.log_state,
+      annotations: row.annotations,
+      ...(row.outputs !== null && { outputs: row.outputs }),
+      ...(row.result !== null && { result: row.result }),
+      ...(row.heard_ms !== null && { heardMs: row.heard_ms }),
+    },
+  }));
 }
 
 const LIVE_ATTEMPTS = statement(

@@ -104,7 +104,7 @@ function streamHandler({ method, impl }: SpecOf<'server_streaming'>, { admit, gu
       const response = await invoke({ ...requestOf(context), stream: true, method, message: oneMessage(message) });
       if (!response.stream) throw new Error(`${method.name} answers a stream`);
       for await (const part of response.message) {
-        if (!call.write(part)) await writable(call, context.signal);
+        await send(call, part, context.signal);
       }
       call.end();
     } finally {
@@ -166,17 +166,19 @@ async function* oneMessage<T>(message: T) {
   yield message;
 }
 
-/** Resolves when the stream takes more; rejects when the call is over: then `drain` never comes. */
-async function writable(call: StreamCall, signal: AbortSignal): Promise<void> {
+/**
+ * Resolves when the transport has taken a message, and rejects when the call is over: the stream alone would keep 16 of them, of any
+ * size, for a reader that does not read.
+ */
+async function send(call: StreamCall, part: Message, signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const onAbort = (): void => reject(signal.reason);
-  call.once('drain', resolve);
   signal.addEventListener('abort', onAbort, { once: true });
   if (signal.aborted) onAbort();
+  else call.write(part, () => resolve());
   try {
     await promise;
   } finally {
-    call.off('drain', resolve);
     signal.removeEventListener('abort', onAbort);
   }
 }
