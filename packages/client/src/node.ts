@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node';
 import { type Client, type ClientPolicy, createClient } from './client.ts';
+import { GuardedSessions } from './guarded-sessions.ts';
 
 /** Where the surroundings are read from, such as `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -34,7 +35,8 @@ export function createNodeClient({ address, env = process.env, ...policy }: Node
   const token = policy.token ?? (env['CONVEYOR_TOKEN'] || localToken(url, env));
   const trust = ca === undefined || url.protocol === 'http:' ? {} : { nodeOptions: { ca } };
   if (door === 'grpc') {
-    const transport = createGrpcTransport({ baseUrl: url.origin, ...liveness, ...trust });
+    const sessionManager = new GuardedSessions(url.origin, liveness, trust.nodeOptions);
+    const transport = createGrpcTransport({ baseUrl: url.origin, sessionManager });
     return createClient({ ...policy, token, transport });
   }
   if (trust.nodeOptions === undefined) return createClient({ ...policy, token, address: url.href });
