@@ -1,6 +1,7 @@
 // Owns how callers say what to run and which runs they mean: plain objects, turned into messages of the contract.
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { create } from '@bufbuild/protobuf';
+import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { PipelineDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { type Run, RunState, type TriggerSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import {
@@ -26,6 +27,8 @@ export type RunInput = RunSource & {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   /** Default: of kind `api`. */
   readonly trigger?: TriggerInput | undefined;
+  /** When it may start; at most 365 days ahead. Default: at once. */
+  readonly startTime?: Date | undefined;
   /** For 24 h the same id with the same body answers with the same run. Default: a random one for each call. */
   readonly requestId?: string | undefined;
 };
@@ -58,6 +61,7 @@ export function toRunSpec(input: RunInput): RunSpec {
     ...(input.params === undefined ? {} : { params: input.params }),
     labels: { ...input.labels },
     ...(input.trigger === undefined ? {} : { trigger: input.trigger }),
+    ...(input.startTime === undefined ? {} : { startTime: timestampFromDate(input.startTime) }),
   });
 }
 

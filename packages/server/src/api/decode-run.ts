@@ -14,7 +14,7 @@ import { LIMITS } from '../core/limits.ts';
 import type { RunState as RunStateName } from '../core/states.ts';
 import type { NewRun, RunFilter, RunSource } from '../engine/engine.ts';
 import { decodeDefinition } from './definition-codec.ts';
-import { decodeNumber, decodeTrigger } from './request-fields.ts';
+import { decodeNumber, decodeTime, decodeTrigger } from './request-fields.ts';
 
 const MAX_FILTER_LABELS = 16;
 
@@ -25,6 +25,7 @@ export function decodeRunSpec(
   spec: RunSpec | undefined,
 ): Omit<NewRun, 'requestId' | 'traceparent'> {
   const { params = {}, labels = {}, trigger } = spec ?? {};
+  const startMs = decodeTime(found, `${field}.start_time`, spec?.startTime);
   checkJson(found, `${field}.params`, params, LIMITS.paramsBytes);
   checkLabels(found, `${field}.labels`, labels);
   return {
@@ -32,6 +33,7 @@ export function decodeRunSpec(
     params,
     labels,
     trigger: decodeTrigger(found, `${field}.trigger`, trigger),
+    ...(startMs !== undefined && { startMs }),
   };
 }
 

@@ -9,6 +9,7 @@ import type { RunEvent } from '../core/events.ts';
 import { formatJobId } from '../core/ids.ts';
 import type { EventView } from '../core/views.ts';
 import { encodeAnnotation, encodeFailure, encodeOutputs, encodeWait } from './encode-job.ts';
+import { encodeTime } from './encode-run.ts';
 
 type EventInit = MessageInitShape<typeof EventSchema>;
 
@@ -29,8 +30,11 @@ export function encodeEvent({ runId, seq, timeMs, runState, jobName, jobState, e
 function encodeKind(event: RunEvent): NonNullable<EventInit['kind']> {
   switch (event.type) {
     case 'RunCreated': {
-      const { jobs, pipeline = '', revision = 0, rerunOf = '', trigger } = event;
-      return { case: 'runCreated', value: { jobs, pipeline, revision, rerunOf, trigger } };
+      const { jobs, pipeline = '', revision = 0, rerunOf = '', trigger, startMs } = event;
+      return {
+        case: 'runCreated',
+        value: { jobs, pipeline, revision, rerunOf, trigger, startTime: encodeTime(startMs) },
+      };
     }
     case 'JobQueued':
       return { case: 'jobQueued', value: {} };

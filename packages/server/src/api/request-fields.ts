@@ -1,6 +1,6 @@
 // Reads the fields that requests have in common. A wrong id refuses a request at once; everything else that is wrong is collected,
 // so that a caller learns all of it.
-import { durationMs, type Duration } from '@bufbuild/protobuf/wkt';
+import { durationMs, type Duration, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { Trigger as TriggerMessage } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import { addViolation, checkText, type Found, quote } from '../core/check-fields.ts';
 import type { Asker } from '../core/commands.ts';
@@ -13,6 +13,8 @@ import { decodePageToken } from './page-token.ts';
 const DEFAULT_PROJECT = 'default';
 const MAX_REASON = 1_024;
 const MAX_ACTOR = 256;
+/** The first moment of the year 10000, which a Timestamp cannot hold. */
+const MAX_TIME_MS = 253_402_300_800_000;
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** Reads a request, then refuses it if anything was found. */
@@ -102,6 +104,15 @@ export function decodeNumber(found: Found, field: string, value: number): number
 
 export function decodeDuration(duration: Duration | undefined): number | undefined {
   return duration === undefined ? undefined : durationMs(duration);
+}
+
+/** A point in time in whole milliseconds, from 1970 to 9999. */
+export function decodeTime(found: Found, field: string, time: Timestamp | undefined): number | undefined {
+  if (time === undefined) return undefined;
+  const ms = Math.floor(timestampMs(time));
+  if (ms >= 0 && ms < MAX_TIME_MS) return ms;
+  addViolation(found, field, 'must be a time from the year 1970 to 9999');
+  return undefined;
 }
 
 /** The W3C trace context of a call, if it carries a well-formed one. */

@@ -40,6 +40,8 @@ export type Command =
       readonly revision?: number;
       readonly rerunOf?: string;
       readonly trigger: Trigger;
+      /** When jobs without needs may start; at once when it has passed. */
+      readonly startMs?: number;
       readonly inherited?: readonly InheritedJob[];
     }
   | { readonly type: 'Offer'; readonly job: number; readonly instance: number; readonly instanceId: string }

@@ -73,8 +73,9 @@ function apply(draft: Draft, command: Command): Reply {
 
 function create(draft: Draft, command: Extract<Command, { type: 'Create' }>): Reply {
   if (draft.run.seq > 0) return { type: 'Done' };
-  const { type: _, ...created } = command;
-  emit(draft, { type: 'RunCreated', jobs: draft.plan.jobs.length, ...created });
+  const { type: _, startMs = 0, ...created } = command;
+  const delay = startMs > draft.nowMs ? { startMs } : {};
+  emit(draft, { type: 'RunCreated', jobs: draft.plan.jobs.length, ...created, ...delay });
   for (const { index } of draft.plan.jobs) {
     draft.touched.add(index);
     if (settleBlocked(draft, index) === 'finished') settleDependants(draft, index);

@@ -5,11 +5,15 @@ import type { RunEvent } from './events.ts';
 /**
  * The newest version that this build knows.
  * 2: RunPaused, RunResumed, JobHeld, JobReleased, AttemptHeard; JobWaiting for PAUSED and HELD; AttemptTimedOut by silence.
+ * 3: RunCreated with a time to start at; JobWaiting for DELAY.
  */
-export const EVENT_VERSION = 2;
+export const EVENT_VERSION = 3;
 
 /** The version of what pauses, holds and the silence timeout write. */
 export const HOLD_VERSION = 2;
+
+/** The version of what runs that start later write. */
+export const DELAY_VERSION = 3;
 
 /** The lowest version that describes an event. */
 export function versionOf(event: RunEvent): number {
@@ -21,10 +25,12 @@ export function versionOf(event: RunEvent): number {
     case 'AttemptHeard':
       return 2;
     case 'JobWaiting':
-      return 'untilMs' in event ? 1 : 2;
+      if (!('untilMs' in event)) return event.behind?.reason === 'DELAY' ? 3 : 2;
+      return event.reason === 'DELAY' ? 3 : 1;
     case 'AttemptTimedOut':
       return event.silenceMs === undefined ? 1 : 2;
     case 'RunCreated':
+      return event.startMs === undefined ? 1 : 3;
     case 'JobQueued':
     case 'AttemptOffered':
     case 'AttemptStarted':
@@ -41,7 +47,7 @@ export function versionOf(event: RunEvent): number {
 }
 
 /**
- * An event that was written in some version, as this build knows it. Version 2 only adds, so what is in 1 reads as it is.
+ * An event that was written in some version, as this build knows it. Each version only adds, so what is in an older one reads as it is.
  * @throws Error when a newer build wrote it: nobody may write what a live replica does not know.
  */
 export function upcast(version: number, event: RunEvent): RunEvent {

@@ -34,6 +34,8 @@ export type RunEvent =
       readonly revision?: number;
       readonly rerunOf?: string;
       readonly trigger: Trigger;
+      /** When jobs without needs may start; undefined: at once. */
+      readonly startMs?: number;
       readonly inherited?: readonly InheritedJob[];
     }
   | { readonly type: 'JobQueued'; readonly job: number }

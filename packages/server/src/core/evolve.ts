@@ -71,7 +71,8 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
     case 'JobQueued':
       setJob(slice, event.job, (job) => ({
         ...baseOf(job),
-        readyMs: job.readyMs ?? nowMs,
+        // A delayed run that is let go early is ready then.
+        readyMs: Math.min(job.readyMs ?? nowMs, nowMs),
         queuedMs: queuedSince(job, nowMs) ?? nowMs,
         state: 'QUEUED',
       }));
@@ -156,6 +157,10 @@ function createJobs(slice: Evolving, event: Extract<RunEvent, { type: 'RunCreate
         ...(from.failure !== undefined && { failure: from.failure }),
         ...(failureAllowed && { failureAllowed }),
       });
+    } else if (needs.length === 0 && event.startMs !== undefined) {
+      const wait = { reason: 'DELAY', untilMs: event.startMs } as const;
+      // Its total timeout counts from then.
+      slice.jobs.set(index, { ...fresh, readyMs: event.startMs, state: 'WAITING', wait });
     } else if (needs.length === 0) {
       slice.jobs.set(index, { ...fresh, readyMs: nowMs, queuedMs: nowMs, state: 'QUEUED' });
     } else {

@@ -16,15 +16,16 @@ import { commandFor, type RandomStep, randomSteps } from './testing/random-comma
 import { attemptKey, type Decide, openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
 import { misled, spoilt, withJobs } from './testing/wrong-decisions.ts';
 
-/** What a rerun inherits: some of the first jobs. */
+/** What a rerun inherits: some of the first jobs. DELAYED: it is no rerun, and is to start later. */
 const inheritances = fc.oneof(
   { weight: 4, arbitrary: fc.constant([]) },
+  { weight: 1, arbitrary: fc.constant(['DELAYED' as const]) },
   { weight: 1, arbitrary: fc.array(fc.constantFrom('SUCCEEDED' as const, 'FAILED' as const, 'SKIPPED' as const)) },
 );
 
 function live(
   definition: Definition,
-  inherited: readonly FinishedJobState[],
+  inherited: readonly (FinishedJobState | 'DELAYED')[],
   steps: readonly RandomStep[],
   decideWith: Decide = decide,
 ): SimulatedLedger {
@@ -42,10 +43,16 @@ function live(
   return ledger;
 }
 
-function createInheriting(states: readonly FinishedJobState[]): Command {
+function createInheriting(states: readonly (FinishedJobState | 'DELAYED')[]): Command {
   const trigger = { kind: 'api', actor: '', reference: '' };
+  if (states.includes('DELAYED')) return { type: 'Create', trigger, startMs: 1_020 };
   if (states.length === 0) return { type: 'Create', trigger };
-  return { type: 'Create', trigger, inherited: states.map((state, job) => ({ job, from: `origin.${job}`, state })) };
+  const inherited = states.filter((state) => state !== 'DELAYED');
+  return {
+    type: 'Create',
+    trigger,
+    inherited: inherited.map((state, job) => ({ job, from: `origin.${job}`, state })),
+  };
 }
 
 function checkedSubmit(ledger: SimulatedLedger, command: Command, nowMs: number): void {

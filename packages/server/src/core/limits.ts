@@ -24,6 +24,8 @@ export const LIMITS = {
   messageBytes: 4_096,
   labels: 64,
   batchItems: 1_000,
+  /** How far ahead a run may be told to start: 365 days. */
+  delayMs: 31_536_000_000,
   /** Unless the control plane is started with another one. */
   logBytes: 1_073_741_824,
   logFrameBytes: 524_288,

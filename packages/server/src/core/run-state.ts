@@ -51,7 +51,7 @@ export interface JobBase {
 
 /** A wait that ends by itself. */
 export interface TimedWait {
-  readonly reason: 'BACKOFF';
+  readonly reason: 'BACKOFF' | 'DELAY';
   readonly untilMs: number;
 }
 

@@ -106,7 +106,7 @@ export function settleRun(draft: Draft): void {
   emit(draft, { type: 'RunFinished', state: cancel !== undefined ? 'CANCELLED' : failed ? 'FAILED' : 'SUCCEEDED' });
 }
 
-/** What time alone will make of a job, and when. */
+/** What time alone will make of a job, and when. BACKOFF_END is the end of any wait that time ends. */
 export interface Alarm {
   readonly atMs: number;
   readonly kind: 'TOTAL_TIMEOUT' | 'QUEUE_TIMEOUT' | 'BACKOFF_END' | 'ATTEMPT_TIMEOUT' | 'SILENCE' | 'GRACE_END';

@@ -48,6 +48,8 @@ export interface NewRun extends RunSource {
   readonly params: JsonObject;
   readonly labels: Labels;
   readonly trigger: Trigger;
+  /** When its first jobs may start. */
+  readonly startMs?: number;
   readonly requestId?: string;
   /** W3C traceparent of the call. */
   readonly traceparent?: string;

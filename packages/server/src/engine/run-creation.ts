@@ -1,6 +1,7 @@
 // From what a caller asks for to a run that is checked: finds the definition, checks params and specs against it, and hands the run
 // to the lane of creates. Items of one batch share what they have in common.
 import type { Definition } from '../core/definition.ts';
+import { DELAY_VERSION } from '../core/event-versions.ts';
 import type { RunId } from '../core/ids.ts';
 import { canonicalJson, type JsonObject } from '../core/json.ts';
 import { compileSchema, type Schema } from '../core/json-schema.ts';
@@ -13,7 +14,8 @@ import { checkBounded } from './bounded-check.ts';
 import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun, Creates } from './creates.ts';
 import type { NewRun, RunSource } from './engine.ts';
-import { noSuchPipeline, noSuchRevision } from './refusals.ts';
+import { noSuchPipeline, noSuchRevision, replicaTooOld } from './refusals.ts';
+import type { Replica } from './replica.ts';
 import { bodyDigest, createOnce } from './request-ids.ts';
 import { type SpecCheck, specMismatch } from './spec-check.ts';
 
@@ -28,6 +30,7 @@ export interface RunCreationOptions {
   readonly pool: Pool;
   readonly creates: Creates;
   readonly checkSpecs: SpecCheck;
+  readonly replica: Pick<Replica, 'oldest'>;
 }
 
 /** A definition that a run may be made of. */
@@ -38,7 +41,7 @@ interface Resolved {
   readonly paramsSchema: Schema | undefined;
 }
 
-export function createRunCreation({ pool, creates, checkSpecs }: RunCreationOptions): RunCreation {
+export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCreationOptions): RunCreation {
   async function resolve(project: string, source: RunSource): Promise<Resolved> {
     const { definition, digest, pipeline } = await find(project, source);
     const { violations } = await checkSpecs(definition, 'run.definition');
@@ -67,6 +70,10 @@ export function createRunCreation({ pool, creates, checkSpecs }: RunCreationOpti
     const request = requestOf(run);
     const asked = request && { project, requestId: request.id, bodyDigest: request.bodyDigest };
     return await createOnce(pool, asked, async () => {
+      const oldest = replica.oldest();
+      if (run.startMs !== undefined && oldest !== undefined && oldest.eventVersion < DELAY_VERSION) {
+        return replicaTooOld(oldest).refusal;
+      }
       const checked = checkRun(project, run, request, await resolved);
       return isRefusal(checked) ? checked : await creates.create(checked);
     });
@@ -114,8 +121,12 @@ function checkRun(
     const description = `with those of the definition there are ${Object.keys(labels).length}, at most ${LIMITS.labels} are allowed`;
     found.push({ field: 'run.labels', description });
   }
+  const { trigger, traceparent, startMs } = run;
+  if (startMs !== undefined && startMs > Date.now() + LIMITS.delayMs) {
+    const description = `must be at most 365 days ahead; got ${new Date(startMs).toISOString()}`;
+    found.push({ field: 'run.start_time', description });
+  }
   if (found.length > 0) return invalidFields(found);
-  const { trigger, traceparent } = run;
   return {
     project,
     digest,
@@ -124,6 +135,7 @@ function checkRun(
       type: 'Create',
       ...(pipeline !== undefined && { pipeline: pipeline.name, revision: pipeline.revision }),
       trigger,
+      ...(startMs !== undefined && { startMs }),
     },
     params,
     labels,

@@ -202,7 +202,7 @@ async function build(
       feed: createFeedWatch({ pool, wakeUps }),
       deletion,
       verification: createRunVerification(pool),
-      creation: createRunCreation({ pool, creates, checkSpecs }),
+      creation: createRunCreation({ pool, creates, checkSpecs, replica }),
       reruns,
       ledger,
       holdBacks,

@@ -242,7 +242,7 @@ export declare type Event = Message<"conveyor.v1.Event"> & {
 export declare const EventSchema: GenMessage<Event>;
 
 /**
- * The run was created. Jobs without needs are QUEUED, others BLOCKED, unless a rerun inherits them.
+ * The run was created. Jobs without needs are QUEUED, or WAITING until `start_time`, others BLOCKED, unless a rerun inherits them.
  *
  * @generated from message conveyor.v1.RunCreated
  */
@@ -281,6 +281,13 @@ export declare type RunCreated = Message<"conveyor.v1.RunCreated"> & {
    * @generated from field: conveyor.v1.Trigger trigger = 5;
    */
   trigger?: Trigger | undefined;
+
+  /**
+   * When its first jobs may start; not set when that was at once.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 6;
+   */
+  startTime?: Timestamp | undefined;
 };
 
 /**

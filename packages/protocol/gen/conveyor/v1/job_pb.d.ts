@@ -609,6 +609,13 @@ export enum WaitReason {
    * @generated from enum value: WAIT_REASON_HELD = 3;
    */
   HELD = 3,
+
+  /**
+   * The run is to start later: see `start_time` of RunSpec.
+   *
+   * @generated from enum value: WAIT_REASON_DELAY = 4;
+   */
+  DELAY = 4,
 }
 
 /**

@@ -415,7 +415,7 @@ export declare type RetryJobRequest = Message<"conveyor.v1.RetryJobRequest"> & {
   jobId: string;
 
   /**
-   * Optional, recommended. As in CreateRunRequest; a repetition does not release the backoff of a later attempt either.
+   * Optional, recommended. As in CreateRunRequest; a repetition does not end the wait of a later attempt either.
    *
    * @generated from field: string request_id = 3;
    */
@@ -783,7 +783,7 @@ export declare const JobService: GenService<{
     output: typeof ReleaseJobResponseSchema;
   },
   /**
-   * Runs a job again. While it waits for a retry, that retry is released at once, unless its run is paused or it is held: then it goes on
+   * Runs a job again. While it waits for a retry, or for the start of a delayed run, that wait ends at once, unless its run is paused or it is held: then it goes on
    * waiting for that alone. When its run has finished, a new run is made that runs the job and all that depend on it again and inherits
    * the rest.
    * Errors: NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (NOT_FINISHED: its run still goes on), ALREADY_EXISTS (REQUEST_ID_REUSED).

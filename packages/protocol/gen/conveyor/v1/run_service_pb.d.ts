@@ -6,6 +6,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { PipelineDefinition } from "./pipeline_pb.js";
 import type { Run, RunState, Trigger } from "./run_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ErrorReason } from "./error_pb.js";
 import type { Event } from "./event_pb.js";
 
@@ -63,6 +64,14 @@ export declare type RunSpec = Message<"conveyor.v1.RunSpec"> & {
    * @generated from field: conveyor.v1.Trigger trigger = 5;
    */
   trigger?: Trigger | undefined;
+
+  /**
+   * Optional. When it may start: until then the run is PENDING, and its jobs without needs are WAITING with reason DELAY. At most 365
+   * days ahead. A time that has passed is the same as none. Default: at once.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 6;
+   */
+  startTime?: Timestamp | undefined;
 };
 
 /**
