@@ -26,6 +26,14 @@ export const LIMITS = {
   batchItems: 1_000,
   /** How far ahead a run may be told to start: 365 days. */
   delayMs: 31_536_000_000,
+  schedules: 10_000,
+  cronExpressions: 10,
+  /** Missed occurrences that a schedule runs, and those that it records, at most. */
+  catchUp: 100,
+  /** Runs of one schedule that are open. */
+  openOccurrences: 1_000,
+  /** Occurrences of one backfill, and of one schedule that wait. */
+  queuedOccurrences: 1_000,
   /** Unless the control plane is started with another one. */
   logBytes: 1_073_741_824,
   logFrameBytes: 524_288,
