@@ -23,6 +23,7 @@ const CODES: Readonly<Record<RefusalReason, Code>> = {
   JOB_NOT_FOUND: Code.NotFound,
   ATTEMPT_NOT_FOUND: Code.NotFound,
   DRIVER_NOT_FOUND: Code.NotFound,
+  SCHEDULE_NOT_FOUND: Code.NotFound,
   REQUEST_ID_REUSED: Code.AlreadyExists,
   ALREADY_FINISHED: Code.FailedPrecondition,
   NOT_FINISHED: Code.FailedPrecondition,

@@ -8,10 +8,13 @@ import { LeaseDoubt, RunCondition } from '@conveyor/protocol/conveyor/v1/pipelin
 import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { ScheduleMissedPolicy, ScheduleOverlapPolicy } from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
+import { ScheduleService } from '@conveyor/protocol/conveyor/v1/schedule_service_pb.js';
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
+import { SERVICES } from './services.ts';
 import { call } from './testing/any-call.ts';
 import { openTestDoors, PROTOCOLS, type TestDoors } from './testing/test-doors.ts';
-import { createTestEngine, DEFINITION, JOB_ID, RUN_ID, type TestEngine } from './testing/test-engine.ts';
+import { createTestEngine, DEFINITION, JOB_ID, RUN_ID, SCHEDULE, type TestEngine } from './testing/test-engine.ts';
 
 interface Case {
   readonly method: DescMethod;
@@ -116,6 +119,20 @@ const CASES: readonly Case[] = [
     request: { run: { source: { case: 'definition', value: definition } } },
     asked: ['default', { definition: DEFINITION, params: {}, labels: {}, trigger: byApi }],
     answered: { run: { jobCounts: { total: 2, open: 1, succeeded: 1 } } },
+  },
+  {
+    method: RunService.method.createRun,
+    request: {
+      run: {
+        source: { case: 'pipeline', value: { name: 'ci' } },
+        startTime: { seconds: 1_700_000_000n, nanos: 5_999_999 },
+      },
+    },
+    asked: [
+      'default',
+      { pipeline: { name: 'ci' }, params: {}, labels: {}, trigger: byApi, startMs: 1_700_000_000_006 },
+    ],
+    answered: { run: { runId: RUN_ID } },
   },
   {
     method: RunService.method.batchCreateRuns,
@@ -345,6 +362,147 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    method: ScheduleService.method.applySchedule,
+    request: {
+      name: 'nightly',
+      spec: {
+        run: {
+          source: { case: 'pipeline', value: { name: 'ci' } },
+          params: { sha: 'HEAD' },
+          labels: { kind: 'nightly' },
+        },
+        cron: ['0 3 * * *'],
+        timeZone: 'Europe/Berlin',
+        startTime: { seconds: 1_700_000_000n },
+        overlapPolicy: ScheduleOverlapPolicy.QUEUE_ONE,
+        missedPolicy: ScheduleMissedPolicy.RUN_ALL,
+        catchUpWindow: { seconds: 90n },
+        maxCatchUp: 3,
+        pausedIsMissed: true,
+      },
+      paused: false,
+    },
+    asked: ['default', 'nightly', SCHEDULE.spec, false],
+    answered: {
+      changed: true,
+      warnings: ['no shell driver is known'],
+      schedule: {
+        name: 'nightly',
+        spec: {
+          run: { pipeline: { name: 'ci' }, params: { sha: 'HEAD' }, labels: { kind: 'nightly' } },
+          cron: ['0 3 * * *'],
+          timeZone: 'Europe/Berlin',
+          startTime: '2023-11-14T22:13:20Z',
+          overlapPolicy: 'SCHEDULE_OVERLAP_POLICY_QUEUE_ONE',
+          missedPolicy: 'SCHEDULE_MISSED_POLICY_RUN_ALL',
+          catchUpWindow: '90s',
+          maxCatchUp: 3,
+          pausedIsMissed: true,
+        },
+        nextTime: '2023-11-14T22:14:20Z',
+      },
+    },
+    without: ['schedule.pauseTime', 'schedule.spec.endTime'],
+  },
+  {
+    method: ScheduleService.method.applySchedule,
+    request: {
+      name: 'nightly',
+      spec: { run: { source: { case: 'definition', value: definition } }, cron: ['@daily'] },
+    },
+    asked: [
+      'default',
+      'nightly',
+      {
+        run: { definition: DEFINITION, params: {}, labels: {} },
+        cron: ['@daily'],
+        timeZone: 'UTC',
+        overlap: 'SKIP',
+        missed: 'RUN_ONCE',
+        catchUpMs: 86_400_000,
+        maxCatchUp: 10,
+        pausedIsMissed: false,
+      },
+      undefined,
+    ],
+    answered: { changed: true },
+  },
+  {
+    method: ScheduleService.method.getSchedule,
+    request: { name: 'nightly' },
+    asked: ['default', 'nightly'],
+    answered: { schedule: { createTime: '2023-11-14T22:13:20Z', updateTime: '2023-11-14T22:13:21.500Z' } },
+  },
+  {
+    method: ScheduleService.method.listSchedules,
+    request: { pageSize: 2 },
+    asked: ['default', { size: 2 }],
+    answered: { schedules: [{ name: 'nightly' }], nextPageToken: expect.any(String) },
+  },
+  {
+    method: ScheduleService.method.deleteSchedule,
+    request: { name: 'nightly' },
+    asked: ['default', 'nightly'],
+    answered: {},
+  },
+  {
+    method: ScheduleService.method.pauseSchedule,
+    request: { name: 'nightly', reason: 'frozen' },
+    asked: ['default', 'nightly', 'frozen'],
+    answered: { schedule: { paused: true, pauseReason: 'frozen', pauseTime: '2023-11-14T22:13:29Z' } },
+    without: ['schedule.nextTime'],
+  },
+  {
+    method: ScheduleService.method.resumeSchedule,
+    request: { name: 'nightly' },
+    asked: ['default', 'nightly'],
+    answered: { schedule: { name: 'nightly' } },
+    without: ['schedule.paused'],
+  },
+  {
+    method: ScheduleService.method.triggerSchedule,
+    request: { name: 'nightly', requestId: 'r-1' },
+    asked: ['default', 'nightly', 'r-1'],
+    answered: {
+      occurrence: {
+        time: '2023-11-14T22:13:23Z',
+        state: 'SCHEDULE_OCCURRENCE_STATE_STARTED',
+        origin: 'SCHEDULE_OCCURRENCE_ORIGIN_TRIGGER',
+        runId: RUN_ID,
+        decideTime: '2023-11-14T22:13:23.500Z',
+      },
+    },
+  },
+  {
+    method: ScheduleService.method.backfillSchedule,
+    request: { name: 'nightly', startTime: { seconds: 5n }, endTime: { seconds: 9n }, requestId: 'r-2' },
+    asked: ['default', 'nightly', { fromMs: 5_000, untilMs: 9_000, parallel: 1, requestId: 'r-2' }],
+    answered: { queued: 7 },
+  },
+  {
+    method: ScheduleService.method.listOccurrences,
+    request: { name: 'nightly' },
+    asked: ['default', 'nightly', 10, { size: 100 }],
+    answered: {
+      upcomingTimes: ['2023-11-14T22:14:20Z', '2023-11-14T22:15:20Z'],
+      occurrences: [
+        { runId: RUN_ID },
+        {
+          state: 'SCHEDULE_OCCURRENCE_STATE_SKIPPED',
+          skipReason: 'SCHEDULE_SKIP_REASON_OVERLAP',
+          message: expect.stringContaining('earlier'),
+        },
+        {
+          state: 'SCHEDULE_OCCURRENCE_STATE_FAILED',
+          origin: 'SCHEDULE_OCCURRENCE_ORIGIN_BACKFILL',
+          failureReason: 'ERROR_REASON_PIPELINE_NOT_FOUND',
+          message: 'pipeline ci does not exist',
+        },
+      ],
+      nextPageToken: expect.any(String),
+    },
+  },
+  {
     method: DriverService.method.listDrivers,
     request: { name: 'shell', includeGone: true },
     asked: [{ name: 'shell', includeGone: true }, { size: 100 }],
@@ -403,9 +561,7 @@ describe.each(CASES.map((one) => [`${one.method.parent.name}.${one.method.name}`
 });
 
 it('has a case for every method but sessions', () => {
-  const methods = [PipelineService, RunService, JobService, DriverService, ServerService].flatMap(
-    ({ methods }) => methods,
-  );
+  const methods = SERVICES.flatMap(({ methods }) => methods);
   const covered = new Set(CASES.map(({ method }) => method));
   expect(methods.filter((method) => !covered.has(method))).toEqual([DriverService.method.session]);
 });

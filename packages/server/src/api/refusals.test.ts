@@ -8,6 +8,7 @@ import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { ScheduleService } from '@conveyor/protocol/conveyor/v1/schedule_service_pb.js';
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
 import { RefusedError, type RefusalReason } from '../core/refusal.ts';
 import { codeOf } from './call-error.ts';
@@ -26,10 +27,14 @@ afterAll(() => doors[Symbol.asyncDispose]());
 const { method: pipelines } = PipelineService;
 const { method: runs } = RunService;
 const { method: jobs } = JobService;
+const { method: schedules } = ScheduleService;
 const { method: drivers } = DriverService;
 
 const byName = { case: 'pipeline', value: { name: 'ci' } } as const;
 const manyLabels = Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`k${i}`, '']));
+
+const daily = { run: { source: byName }, cron: ['@daily'] };
+const second = (seconds: bigint) => ({ seconds });
 
 type BadInput = [what: string, method: DescMethod, request: MessageInitShape<DescMessage>, field: string];
 const BAD_INPUT: readonly BadInput[] = [
@@ -104,6 +109,77 @@ const BAD_INPUT: readonly BadInput[] = [
   ['a negative number of bytes', jobs.readLog, { jobId: JOB_ID, maxBytes: -1 }, 'max_bytes'],
   ['NUL in the reason of a hold', jobs.holdJob, { jobId: JOB_ID, reason: 'a\0' }, 'reason'],
   ['a malformed job id of a release', jobs.releaseJob, { jobId: 'x' }, 'job_id'],
+  ['a start before time began', runs.createRun, { run: { source: byName, startTime: second(-1n) } }, 'run.start_time'],
+  ['no schedule name', schedules.applySchedule, { spec: daily }, 'name'],
+  ['a malformed schedule name', schedules.getSchedule, { name: 'Nightly!' }, 'name'],
+  ['no spec', schedules.applySchedule, { name: 'a' }, 'spec.cron'],
+  ['a schedule of nothing', schedules.applySchedule, { name: 'a', spec: { cron: ['@daily'] } }, 'spec.run'],
+  ['a bad expression', schedules.applySchedule, { name: 'a', spec: { ...daily, cron: ['x'] } }, 'spec.cron[0]'],
+  ['30 February', schedules.applySchedule, { name: 'a', spec: { ...daily, cron: ['0 0 30 2 *'] } }, 'spec.cron[0]'],
+  ['no such time zone', schedules.applySchedule, { name: 'a', spec: { ...daily, timeZone: 'x' } }, 'spec.time_zone'],
+  [
+    'an end before the start',
+    schedules.applySchedule,
+    { name: 'a', spec: { ...daily, startTime: second(9n), endTime: second(8n) } },
+    'spec.end_time',
+  ],
+  [
+    'an unknown overlap policy',
+    schedules.applySchedule,
+    { name: 'a', spec: { ...daily, overlapPolicy: 9 } },
+    'spec.overlap_policy',
+  ],
+  [
+    'an unknown missed policy',
+    schedules.applySchedule,
+    { name: 'a', spec: { ...daily, missedPolicy: 9 } },
+    'spec.missed_policy',
+  ],
+  [
+    'a short catch-up window',
+    schedules.applySchedule,
+    { name: 'a', spec: { ...daily, catchUpWindow: second(59n) } },
+    'spec.catch_up_window',
+  ],
+  [
+    'a large catch-up',
+    schedules.applySchedule,
+    { name: 'a', spec: { ...daily, maxCatchUp: 101 } },
+    'spec.max_catch_up',
+  ],
+  [
+    'a trigger of its own',
+    schedules.applySchedule,
+    { name: 'a', spec: { ...daily, run: { source: byName, trigger: {} } } },
+    'spec.run.trigger',
+  ],
+  [
+    'a start of its own',
+    schedules.applySchedule,
+    { name: 'a', spec: { ...daily, run: { source: byName, startTime: second(1n) } } },
+    'spec.run.start_time',
+  ],
+  ['a long reason for a pause', schedules.pauseSchedule, { name: 'a', reason: 'x'.repeat(1_025) }, 'reason'],
+  [
+    'a long request id of a trigger',
+    schedules.triggerSchedule,
+    { name: 'a', requestId: 'x'.repeat(129) },
+    'request_id',
+  ],
+  ['a backfill without a begin', schedules.backfillSchedule, { name: 'a', endTime: second(1n) }, 'start_time'],
+  [
+    'a backfill that goes back',
+    schedules.backfillSchedule,
+    { name: 'a', startTime: second(2n), endTime: second(2n) },
+    'end_time',
+  ],
+  [
+    'a backfill of too much at a time',
+    schedules.backfillSchedule,
+    { name: 'a', startTime: second(1n), endTime: second(2n), maxParallel: 101 },
+    'max_parallel',
+  ],
+  ['too many times to come', schedules.listOccurrences, { name: 'a', upcomingCount: 101 }, 'upcoming_count'],
   ['no driver name', drivers.getDriver, { instance: 'i' }, 'name'],
   ['a malformed instance', drivers.getDriver, { name: 'shell', instance: 'a b' }, 'instance'],
   ['a malformed pattern', drivers.drainDrivers, { name: 'shell-?' }, 'name'],

@@ -106,10 +106,10 @@ export function decodeDuration(duration: Duration | undefined): number | undefin
   return duration === undefined ? undefined : durationMs(duration);
 }
 
-/** A point in time in whole milliseconds, from 1970 to 9999. */
+/** A point in time in whole milliseconds, from 1970 to 9999; a fraction of one counts as one. */
 export function decodeTime(found: Found, field: string, time: Timestamp | undefined): number | undefined {
   if (time === undefined) return undefined;
-  const ms = Math.floor(timestampMs(time));
+  const ms = timestampMs(time);
   if (ms >= 0 && ms < MAX_TIME_MS) return ms;
   addViolation(found, field, 'must be a time from the year 1970 to 9999');
   return undefined;

@@ -5,15 +5,24 @@ import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { ScheduleService } from '@conveyor/protocol/conveyor/v1/schedule_service_pb.js';
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
 import type { Engine } from '../engine/engine.ts';
 import { createDriverService } from './driver-service.ts';
 import { createJobService } from './job-service.ts';
 import { createPipelineService } from './pipeline-service.ts';
 import { createRunService } from './run-service.ts';
+import { createScheduleService } from './schedule-service.ts';
 import { createServerService } from './server-service.ts';
 
-export const SERVICES: readonly DescService[] = [PipelineService, RunService, JobService, DriverService, ServerService];
+export const SERVICES: readonly DescService[] = [
+  PipelineService,
+  RunService,
+  JobService,
+  ScheduleService,
+  DriverService,
+  ServerService,
+];
 
 /** Takes one service after another. */
 export type Register = <S extends DescService>(service: S, implementation: ServiceImpl<S>) => void;
@@ -25,12 +34,14 @@ export function createServices(engine: Engine, version: string): RegisterService
   const pipelines = createPipelineService(engine);
   const runs = createRunService(engine);
   const jobs = createJobService(engine);
+  const schedules = createScheduleService(engine);
   const drivers = createDriverService(engine);
   const server = createServerService(engine, version);
   return (register) => {
     register(PipelineService, pipelines);
     register(RunService, runs);
     register(JobService, jobs);
+    register(ScheduleService, schedules);
     register(DriverService, drivers);
     register(ServerService, server);
   };

@@ -11,7 +11,9 @@ const NOON = Date.UTC(2026, 0, 1, 12);
 const hourly = compileTimetable({ cron: ['0 * * * *'], timeZone: 'UTC' });
 const minutely = compileTimetable({ cron: ['* * * * *'], timeZone: 'UTC' });
 
-function stateOf(change: Partial<Omit<ScheduleState, 'policies'>> & { policies?: Partial<SchedulePolicies> }): ScheduleState {
+function stateOf(
+  change: Partial<Omit<ScheduleState, 'policies'>> & { policies?: Partial<SchedulePolicies> },
+): ScheduleState {
   return {
     timetable: hourly,
     paused: false,

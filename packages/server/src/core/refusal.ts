@@ -12,6 +12,7 @@ export type RefusalReason =
   | 'JOB_NOT_FOUND'
   | 'ATTEMPT_NOT_FOUND'
   | 'DRIVER_NOT_FOUND'
+  | 'SCHEDULE_NOT_FOUND'
   | 'REQUEST_ID_REUSED'
   | 'ALREADY_FINISHED'
   | 'NOT_FINISHED'

@@ -33,6 +33,9 @@ export interface ScheduleSpec extends ScheduleTiming, SchedulePolicies {
   readonly run: ScheduledRun;
 }
 
+/** The label of every run of a schedule: its name. */
+export const SCHEDULE_LABEL = 'conveyor.dev/schedule';
+
 /** What an occurrence came from. */
 export type OccurrenceOrigin = 'TIME' | 'TRIGGER' | 'BACKFILL';
 export type OccurrenceState = 'QUEUED' | 'STARTING' | 'STARTED' | 'SKIPPED' | 'FAILED';

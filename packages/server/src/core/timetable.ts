@@ -53,6 +53,16 @@ export function withinBounds(timetable: Timetable, { startMs, endMs }: ScheduleT
   };
 }
 
+/** The timetable of a schedule. */
+export function timetableOf(timing: ScheduleTiming): Timetable {
+  return withinBounds(compileTimetable(timing), timing);
+}
+
+/** The timing of a schedule alone. */
+export function timingOf({ cron, timeZone, startMs, endMs }: ScheduleTiming): ScheduleTiming {
+  return { cron, timeZone, ...(startMs !== undefined && { startMs }), ...(endMs !== undefined && { endMs }) };
+}
+
 /** The next `count` times after this one. */
 export function nextTimes(timetable: Timetable, afterMs: number, count: number): number[] {
   const times: number[] = [];

@@ -9,6 +9,7 @@ import type { JsonObject } from '../core/json.ts';
 import type { Timing } from '../core/limits.ts';
 import type { Verification } from '../core/ledger-check.ts';
 import type { Refusal } from '../core/refusal.ts';
+import type { OccurrenceView, ScheduleSpec, ScheduleView } from '../core/schedule.ts';
 import type { JobState, RunState } from '../core/states.ts';
 import type {
   AttemptView,
@@ -81,6 +82,41 @@ export interface PipelineOperations {
   list(project: string, page: PageRequest): Promise<Page<PipelineView>>;
   listRevisions(project: string, name: string, page: PageRequest): Promise<Page<RevisionView>>;
   delete(project: string, name: string): Promise<void>;
+}
+
+export interface BackfillRequest {
+  /** The range, with its begin and without its end. */
+  readonly fromMs: number;
+  readonly untilMs: number;
+  /** How many of its runs are open at a time. */
+  readonly parallel: number;
+  readonly requestId?: string;
+}
+
+export interface ScheduleOperations {
+  /** @param paused Undefined: as it is. */
+  apply(
+    project: string,
+    name: string,
+    spec: ScheduleSpec,
+    paused?: boolean,
+  ): Promise<{ schedule: ScheduleView; changed: boolean; warnings: readonly string[] }>;
+  get(project: string, name: string): Promise<ScheduleView>;
+  list(project: string, page: PageRequest): Promise<Page<ScheduleView>>;
+  delete(project: string, name: string): Promise<void>;
+  pause(project: string, name: string, reason: string): Promise<ScheduleView>;
+  resume(project: string, name: string): Promise<ScheduleView>;
+  /** Makes an occurrence now, and answers when it is decided on. */
+  trigger(project: string, name: string, requestId?: string): Promise<OccurrenceView>;
+  /** Returns how many occurrences it queued. */
+  backfill(project: string, name: string, request: BackfillRequest): Promise<number>;
+  /** The next times, as many as asked for, and a page of what became of earlier ones, newest first. */
+  occurrences(
+    project: string,
+    name: string,
+    upcoming: number,
+    page: PageRequest,
+  ): Promise<{ upcoming: readonly number[]; past: Page<OccurrenceView> }>;
 }
 
 export interface RunOperations {
@@ -187,6 +223,7 @@ export interface Engine {
   readonly runs: RunOperations;
   readonly jobs: JobOperations;
   readonly drivers: DriverOperations;
+  readonly schedules: ScheduleOperations;
   /** The id of this replica; new with each start. */
   readonly replica: string;
   readonly timing: Timing;

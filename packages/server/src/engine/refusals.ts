@@ -43,10 +43,15 @@ export function noSuchDriver(name: string, instance: string): RefusedError {
 /** Refuses what a replica of an older build, which still serves, would not understand. */
 export function replicaTooOld({ replica, version, eventVersion }: OlderReplica): RefusedError {
   const message =
-    `replica ${replica} runs the older version ${version}, which does not know pauses and holds: upgrade or stop it first; ` +
+    `replica ${replica} runs the older version ${version}, which does not know what this would write: upgrade or stop it first; ` +
     'one that died is forgotten after half a minute';
   const metadata = { replica, version, event_version: String(eventVersion) };
   return new RefusedError({ refused: 'REPLICA_TOO_OLD', message, metadata });
+}
+
+export function noSuchSchedule(name: string): RefusedError {
+  const message = `schedule ${name} does not exist: apply it first, or list the schedules that do with ListSchedules`;
+  return new RefusedError({ refused: 'SCHEDULE_NOT_FOUND', message });
 }
 
 export function invalidCursor(message: string): RefusedError {
@@ -57,6 +62,13 @@ export function invalidCursor(message: string): RefusedError {
 export function numberCursor(after: string | undefined): number | undefined {
   if (after === undefined) return undefined;
   if (!/^(0|[1-9][0-9]{0,8})$/.test(after)) throw malformedCursor();
+  return Number(after);
+}
+
+/** Reads the place of a page that begins before a time. */
+export function timeCursor(after: string | undefined): number | undefined {
+  if (after === undefined) return undefined;
+  if (!/^[0-9]{1,15}$/.test(after)) throw malformedCursor();
   return Number(after);
 }
 

@@ -22,6 +22,8 @@ import { type SpecCheck, specMismatch } from './spec-check.ts';
 export interface RunCreation {
   /** @throws RefusedError */
   create(project: string, run: NewRun): Promise<CreatedRun>;
+  /** Whether a run could be created now. Returns what could not be checked, for people. @throws RefusedError */
+  check(project: string, run: NewRun): Promise<readonly string[]>;
   /** One outcome an item, in order. */
   createBatch(project: string, runs: readonly NewRun[]): Promise<readonly (RunId | Refusal)[]>;
 }
@@ -39,12 +41,14 @@ interface Resolved {
   readonly digest: DefinitionDigest;
   readonly pipeline?: { readonly name: string; readonly revision: number };
   readonly paramsSchema: Schema | undefined;
+  /** What could not be checked. */
+  readonly warnings: readonly string[];
 }
 
 export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCreationOptions): RunCreation {
   async function resolve(project: string, source: RunSource): Promise<Resolved> {
     const { definition, digest, pipeline } = await find(project, source);
-    const { violations } = await checkSpecs(definition, 'run.definition');
+    const { violations, warnings } = await checkSpecs(definition, 'run.definition');
     if (violations.length > 0) throw new RefusedError(specMismatch(violations));
     const found: FieldViolation[] = [];
     const paramsSchema =
@@ -52,10 +56,13 @@ export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCre
         ? undefined
         : compileSchema(found, 'run.definition.params_schema', definition.paramsSchema);
     if (found.length > 0) throw new RefusedError(invalidFields(found));
-    return { definition, digest, paramsSchema, ...(pipeline !== undefined && { pipeline }) };
+    return { definition, digest, paramsSchema, warnings, ...(pipeline !== undefined && { pipeline }) };
   }
 
-  async function find(project: string, { pipeline, definition }: RunSource): Promise<Omit<Resolved, 'paramsSchema'>> {
+  async function find(
+    project: string,
+    { pipeline, definition }: RunSource,
+  ): Promise<Omit<Resolved, 'paramsSchema' | 'warnings'>> {
     if (definition !== undefined) return { definition, digest: digestOf(definition) };
     if (pipeline === undefined) throw new Error('a run without a source');
     const { name, revision } = pipeline;
@@ -84,6 +91,12 @@ export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCre
       const created = await createOne(project, run, resolve(project, run));
       if (isRefusal(created)) throw new RefusedError(created);
       return created;
+    },
+    async check(project, run) {
+      const resolved = await resolve(project, run);
+      const checked = checkRun(project, run, undefined, resolved);
+      if (isRefusal(checked)) throw new RefusedError(checked);
+      return resolved.warnings;
     },
     async createBatch(project, runs) {
       const resolved = new Map<unknown, Promise<Resolved>>();

@@ -39,6 +39,8 @@ import { createRunOperations } from './run-operations.ts';
 import { createRunQueries } from './run-queries.ts';
 import { createRunVerification } from './run-verification.ts';
 import { createRunWatch } from './run-watch.ts';
+import { createScheduler } from './scheduler.ts';
+import { createSchedules } from './schedules.ts';
 import { createSessions } from './sessions.ts';
 import { createSpecCheck } from './spec-check.ts';
 import { createSpecSchemas } from './spec-schemas.ts';
@@ -172,6 +174,8 @@ async function build(
   });
   const holdBacks = createHoldBacks(ledger, replica);
   const reruns = createReruns({ pool, plans, creates });
+  const creation = createRunCreation({ pool, creates, checkSpecs, replica });
+  const scheduler = createScheduler({ pool, ledger, creation, log });
   const tokens = createTokenReader({ pool });
   const deletion = createRunDeletion({ pool, onDeleted: (runIds) => late.announcer?.deleted(runIds) });
 
@@ -179,6 +183,7 @@ async function build(
   loops.push(
     dispatcher.run(signal),
     timers.run(signal),
+    scheduler.run(signal),
     sessions.run(signal),
     hints.run(signal),
     replica.run(signal),
@@ -202,7 +207,7 @@ async function build(
       feed: createFeedWatch({ pool, wakeUps }),
       deletion,
       verification: createRunVerification(pool),
-      creation: createRunCreation({ pool, creates, checkSpecs, replica }),
+      creation,
       reruns,
       ledger,
       holdBacks,
@@ -216,6 +221,7 @@ async function build(
       logs: createLogReader({ pool, plans, wakeUps }),
     }),
     drivers: { ...createDriverQueries({ pool }), ...driverSessions, ...createDrain({ pool, ledger, sessions, hints }) },
+    schedules: createSchedules({ pool, creation, scheduler }),
     authenticateToken: (token) => tokens.authenticateToken(token),
     ready: () => replica.isConnected() && !stopping.signal.aborted,
     async drainSessions(abort) {

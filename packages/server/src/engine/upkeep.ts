@@ -5,9 +5,11 @@ import { type DefinitionDigest, removeUnusedDefinitions } from '../store/definit
 import { forgetDeletedRuns, sweepDeletedRuns } from '../store/deleted-runs.ts';
 import { readClock } from '../store/ledger-rows.ts';
 import { ensureLogPartitions } from '../store/log-partitions.ts';
+import { forgetOccurrences } from '../store/occurrence-rows.ts';
 import { prunePipelines } from '../store/pipelines.ts';
 import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
 import { forgetRequestIds } from '../store/run-rows.ts';
+import { forgetScheduleRequests } from '../store/schedule-requests.ts';
 import { forgetCommitMarks } from '../store/transaction.ts';
 import type { Log } from './log.ts';
 import { dropOldLogs } from './log-retention.ts';
@@ -32,6 +34,8 @@ const FORGOTTEN_A_PASS = 10_000;
 const DAY_MS = 24 * 3_600_000;
 const REQUEST_ID_KEEP_MS = DAY_MS;
 const COMMIT_MARK_KEEP_MS = DAY_MS;
+/** How long it is told what became of an occurrence. */
+const OCCURRENCE_KEEP_MS = 90 * DAY_MS;
 /** How long a cursor of the feed is good for at least. */
 const DELETED_RUN_KEEP_MS = 7 * DAY_MS;
 
@@ -57,14 +61,15 @@ export async function runUpkeep({ pool, retention, deletion, log }: UpkeepOption
     return await withConnection(pool, async (tx) => {
       const nowMs = await readClock(tx);
       const requests = await forgetRequestIds(tx, nowMs - REQUEST_ID_KEEP_MS, FORGOTTEN_A_PASS);
+      const asked = await forgetScheduleRequests(tx, nowMs - REQUEST_ID_KEEP_MS, FORGOTTEN_A_PASS);
+      const occurrences = await forgetOccurrences(tx, nowMs - OCCURRENCE_KEEP_MS, FORGOTTEN_A_PASS);
       const deletions = await forgetDeletedRuns(tx, nowMs - DELETED_RUN_KEEP_MS, FORGOTTEN_A_PASS);
       await forgetCommitMarks(tx, nowMs - COMMIT_MARK_KEEP_MS);
       const revisions = await prunePipelines(tx, REVISIONS_A_PASS);
       const definitions = await removeUnusedDefinitions(tx, definition, nowMs, DEFINITIONS_A_PASS);
       definition = definitions.next;
-      return (
-        requests === FORGOTTEN_A_PASS || deletions === FORGOTTEN_A_PASS || revisions > 0 || definitions.removed > 0
-      );
+      const isFull = [requests, asked, occurrences, deletions].includes(FORGOTTEN_A_PASS);
+      return isFull || revisions > 0 || definitions.removed > 0;
     });
   }
 

@@ -5,6 +5,13 @@ import type { Annotation, Trigger } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { HoldBack, JobWait, StopRequest } from '../core/run-state.ts';
+import type {
+  OccurrenceFailure,
+  OccurrenceOrigin,
+  OccurrenceState,
+  ScheduleSpec,
+  SkipReason,
+} from '../core/schedule.ts';
 import type { AttemptState, Failure, JobState, LogState, RunState } from '../core/states.ts';
 import type { Labels, Outputs, ProgressView } from '../core/views.ts';
 
@@ -19,6 +26,8 @@ export interface Tables {
   leases: LeasesTable;
   spec_schemas: SpecSchemasTable;
   tokens: TokensTable;
+  schedules: SchedulesTable;
+  occurrences: OccurrencesTable;
 }
 
 /** A column that only the hot path writes. */
@@ -138,4 +147,33 @@ interface TokensTable {
   role: 'operator' | 'driver';
   driver_names: string[] | null;
   created_ms: number;
+}
+
+/** A column that is written as JSON text. */
+type Json<T> = ColumnType<T, string, string>;
+
+interface SchedulesTable {
+  schedule_id: string;
+  project: string;
+  name: string;
+  spec: Json<ScheduleSpec>;
+  definition: ColumnType<Definition | null, string | null, string | null>;
+  paused_ms: number | null;
+  pause_reason: string;
+  cursor_ms: number;
+  due_ms: number | null;
+  created_ms: number;
+  updated_ms: number;
+}
+
+interface OccurrencesTable {
+  schedule_id: Read<string>;
+  at_ms: Read<number>;
+  state: Read<OccurrenceState>;
+  origin: Read<OccurrenceOrigin>;
+  run_id: Read<RunId | null>;
+  skip: Read<SkipReason | null>;
+  failure: Read<OccurrenceFailure | null>;
+  asked_by: Read<string | null>;
+  decided_ms: Read<number>;
 }

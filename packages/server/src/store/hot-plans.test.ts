@@ -18,6 +18,7 @@ const exempt: Readonly<Record<string, string>> = {
   forget_replicas: 'once a stop; a replica is one row',
   forget_commit_marks: 'every minute; a lane is one narrow row',
   claim_deleted_runs: 'a partial index of the deleted runs that still have rows; empty at rest',
+  forget_schedule_requests: 'every minute, bounded',
 };
 
 const statements = vi.hoisted((): sql.Statement[] => []);

@@ -199,6 +199,13 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_REPLICA_TOO_OLD = 25;
    */
   REPLICA_TOO_OLD = 25,
+
+  /**
+   * NOT_FOUND: no such schedule.
+   *
+   * @generated from enum value: ERROR_REASON_SCHEDULE_NOT_FOUND = 26;
+   */
+  SCHEDULE_NOT_FOUND = 26,
 }
 
 /**

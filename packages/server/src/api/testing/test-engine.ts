@@ -4,6 +4,7 @@ import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type JobDefinition } 
 import { makeRunId } from '../../core/ids.ts';
 import { DEFAULT_TIMING, LIMITS } from '../../core/limits.ts';
 import type { HoldBack } from '../../core/run-state.ts';
+import type { OccurrenceView, ScheduleView } from '../../core/schedule.ts';
 import type { AttemptView, DriverView, EventView, JobView, LogPart, PipelineView, RunView } from '../../core/views.ts';
 import type { Engine, Principal } from '../../engine/engine.ts';
 
@@ -121,6 +122,37 @@ export const DRIVER: DriverView = {
   connectedMs: 1_700_000_001_000,
   heartbeatMs: 1_700_000_002_000,
 };
+
+export const SCHEDULE: ScheduleView = {
+  project: 'default',
+  name: 'nightly',
+  spec: {
+    run: { pipeline: { name: 'ci' }, params: { sha: 'HEAD' }, labels: { kind: 'nightly' } },
+    cron: ['0 3 * * *'],
+    timeZone: 'Europe/Berlin',
+    startMs: 1_700_000_000_000,
+    overlap: 'QUEUE_ONE',
+    missed: 'RUN_ALL',
+    catchUpMs: 90_000,
+    maxCatchUp: 3,
+    pausedIsMissed: true,
+  },
+  nextMs: 1_700_000_060_000,
+  createdMs: 1_700_000_000_000,
+  updatedMs: 1_700_000_001_500,
+};
+
+export const OCCURRENCES: readonly OccurrenceView[] = [
+  { atMs: 1_700_000_003_000, state: 'STARTED', origin: 'TRIGGER', runId: RUN_ID, decidedMs: 1_700_000_003_500 },
+  { atMs: 1_700_000_002_000, state: 'SKIPPED', origin: 'TIME', skip: 'OVERLAP', decidedMs: 1_700_000_002_500 },
+  {
+    atMs: 1_700_000_001_000,
+    state: 'FAILED',
+    origin: 'BACKFILL',
+    failure: { reason: 'PIPELINE_NOT_FOUND', message: 'pipeline ci does not exist' },
+    decidedMs: 1_700_000_001_500,
+  },
+];
 
 export const EVENTS: readonly EventView[] = [
   {
@@ -313,6 +345,27 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         },
       },
       replacements.jobs,
+    ),
+    schedules: operations<Engine['schedules']>(
+      'schedules',
+      {
+        apply: async () => ({ schedule: SCHEDULE, changed: true, warnings: ['no shell driver is known'] }),
+        get: async () => SCHEDULE,
+        list: async () => ({ items: [SCHEDULE], next: 'nightly' }),
+        delete: async () => {},
+        pause: async () => {
+          const { nextMs: _none, ...schedule } = SCHEDULE;
+          return { ...schedule, paused: { reason: 'frozen', sinceMs: 1_700_000_009_000 } };
+        },
+        resume: async () => SCHEDULE,
+        trigger: async () => OCCURRENCES[0] as OccurrenceView,
+        backfill: async () => 7,
+        occurrences: async () => ({
+          upcoming: [1_700_000_060_000, 1_700_000_120_000],
+          past: { items: OCCURRENCES, next: '1700000001000' },
+        }),
+      },
+      replacements.schedules,
     ),
     drivers: operations<Engine['drivers']>(
       'drivers',

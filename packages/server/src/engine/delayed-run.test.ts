@@ -1,0 +1,78 @@
+// Runs that are to start later, over a real database and a running engine: the timers let them go when their time has come.
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { DEFAULT_TIMING } from '../core/limits.ts';
+import type { RunId } from '../core/ids.ts';
+import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
+import { createPools, type Pools } from '../store/connect.ts';
+import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import { type RunningEngine, startEngine } from './start-engine.ts';
+
+const project = 'default';
+const DAY_MS = 86_400_000;
+
+let database: TestDatabase;
+let pools: Pools;
+let engine: RunningEngine;
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  pools = await createPools(database.config);
+  const log = pino({ level: 'silent' });
+  const { schema } = database.config;
+  engine = await startEngine({ pools, schema, version: 'test', timing: DEFAULT_TIMING, log });
+});
+afterEach(async () => {
+  await engine[Symbol.asyncDispose]();
+  await pools[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+
+async function createAt(startMs: number, requestId?: string): Promise<RunId> {
+  const { runId } = await engine.runs.create(project, {
+    definition: definitionOf(jobNamed('first', { driver: 'nobody' }), jobNamed('then', { needs: ['first'] })),
+    params: {},
+    labels: {},
+    trigger: { kind: 'api', actor: '', reference: '' },
+    startMs,
+    ...(requestId !== undefined && { requestId }),
+  });
+  return runId;
+}
+
+const firstJob = (runId: RunId) => engine.jobs.get(project, { runId, job: 0 });
+
+test('a run waits until its time has come, and is then queued', async () => {
+  const startMs = Date.now() + 700;
+  const runId = await createAt(startMs);
+  expect(await engine.runs.get(project, runId)).toMatchObject({ state: 'PENDING' });
+  expect(await firstJob(runId)).toMatchObject({ state: 'WAITING', wait: { reason: 'DELAY', untilMs: startMs } });
+  await vi.waitFor(async () => expect(await firstJob(runId)).toMatchObject({ state: 'QUEUED' }), 10_000);
+  const events = engine.runs.watch(project, runId, 0, AbortSignal.timeout(5_000))[Symbol.asyncIterator]();
+  await events.next();
+  const { value } = await events.next();
+  await events.return?.();
+  expect(value).toMatchObject([{ event: { type: 'RunCreated', startMs } }, { event: { type: 'JobQueued', job: 0 } }]);
+  expect(value![1]!.timeMs).toBeGreaterThanOrEqual(startMs);
+});
+
+test('a run is released before its time by hand', async () => {
+  const runId = await createAt(Date.now() + 100 * DAY_MS);
+  expect(await firstJob(runId)).toMatchObject({ state: 'WAITING' });
+  const trigger = { kind: 'manual', actor: '', reference: '' };
+  expect(await engine.jobs.retry(project, { runId, job: 0 }, trigger)).toMatchObject({ state: 'QUEUED' });
+});
+
+test('a run of more than a year ahead is refused, and one of the past starts at once', async () => {
+  await expect(createAt(Date.now() + 366 * DAY_MS)).rejects.toMatchObject({
+    refusal: { refused: 'INVALID_FIELD', violations: [{ field: 'run.start_time' }] },
+  });
+  expect(await firstJob(await createAt(1_000))).toMatchObject({ state: 'QUEUED' });
+});
+
+test('the start belongs to what a request id stands for', async () => {
+  const startMs = Date.now() + DAY_MS;
+  const runId = await createAt(startMs, 'r');
+  expect(await createAt(startMs, 'r')).toBe(runId);
+  await expect(createAt(startMs + 1, 'r')).rejects.toMatchObject({ refusal: { refused: 'REQUEST_ID_REUSED' } });
+});
