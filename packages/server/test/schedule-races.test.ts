@@ -68,8 +68,21 @@ test('of two replicas whose connections are cut all the time, each occurrence ma
   for (const [index, name] of names.entries()) {
     await engines[index % 2]!.schedules.apply(project, name, specOf('* * * * * *', overlaps[index % 4]!, inline));
   }
+  /** How many times of the schedule that came least often are decided on. */
+  async function fewest(): Promise<number> {
+    const { rows } = await sql.query<{ n: number }>(
+      `select count(at_ms) as n from schedules left join occurrences using (schedule_id) group by schedule_id order by n limit 1`,
+    );
+    return rows[0]!.n;
+  }
+  /** How many runs were cancelled for the next one. */
+  async function cancelled(): Promise<number> {
+    const { rows } = await sql.query<{ n: number }>(`select count(*) as n from runs where state = 'CANCELLED'`);
+    return rows[0]!.n;
+  }
   let cut = 0;
-  for (let round = 0; round < 60; round++) {
+  for (let round = 0; round < 400; round++) {
+    if (cut >= 50 && (await fewest()) >= 6 && (await cancelled()) >= 3) break;
     const { rowCount } = await sql.query(
       `select pg_terminate_backend(pid) from (
          select pid from pg_stat_activity where datname = current_database() and application_name ~ '^conveyor (pool|creates|transitions)$'
@@ -86,7 +99,7 @@ test('of two replicas whose connections are cut all the time, each occurrence ma
     interval: 200,
   });
 
-  expect(cut).toBeGreaterThan(20);
+  expect(cut).toBeGreaterThanOrEqual(50);
   const { rows: doubled } = await sql.query(`select trigger ->> 'reference' from runs group by 1 having count(*) > 1`);
   expect(doubled).toEqual([]);
   const { rows: orphans } = await sql.query(
@@ -101,7 +114,7 @@ test('of two replicas whose connections are cut all the time, each occurrence ma
   );
   expect(kept).toHaveLength(names.length);
   expect(kept.filter(({ missing }) => missing !== 0)).toEqual([]);
-  expect(Math.min(...kept.map(({ count }) => count))).toBeGreaterThan(3);
+  expect(Math.min(...kept.map(({ count }) => count))).toBeGreaterThan(5);
   // Runs that must not overlap did not, at any time.
   const { rows: overlapping } = await sql.query<{ name: string }>(
     `with made as (select s.name, s.spec ->> 'overlap' as overlap, r.run_id, r.created_ms, r.finished_ms
@@ -117,9 +130,10 @@ test('of two replicas whose connections are cut all the time, each occurrence ma
   const count = Object.fromEntries(made.map(({ overlap, n }) => [overlap, n]));
   // Six schedules of each: one run ends only where the next one cancels it.
   expect(count).toMatchObject({ SKIP: 6, QUEUE_ONE: 6 });
-  expect(Math.min(count['ALLOW']!, count['CANCEL_RUNNING']!)).toBeGreaterThan(12);
+  expect(count['ALLOW']).toBeGreaterThan(6);
+  expect(await cancelled()).toBeGreaterThanOrEqual(3);
   await checkLedger(sql);
-}, 60_000);
+}, 90_000);
 
 /** A replica that stops right before it creates the run of an occurrence, and goes on when it is told to. */
 async function freezeBeforeCreating(name: string) {
