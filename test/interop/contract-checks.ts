@@ -9,7 +9,7 @@ import { callEveryMethod } from './every-method.ts';
 
 const limitMs = 90_000;
 
-const services = ['DriverService', 'JobService', 'PipelineService', 'RunService', 'ServerService'];
+const services = ['DriverService', 'JobService', 'PipelineService', 'RunService', 'ScheduleService', 'ServerService'];
 
 /** Everything that needs nothing but what the repository installs. */
 export async function checkWithBufCurl(checklist: Checklist, server: ServerProcess): Promise<void> {

@@ -111,6 +111,25 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   assert.ok(list(drivers, 'drivers').some((driver) => driver['instance'] === name));
   assert.equal(read(await ok('DriverService/DrainDrivers', instance), 'idle'), true);
 
+  const spec = { run: { pipeline: { name } }, cron: ['@yearly'] };
+  const scheduled = await ok('ScheduleService/ApplySchedule', { name, spec });
+  assert.ok(text(scheduled, 'schedule', 'nextTime'));
+  const schedules = list(await ok('ScheduleService/ListSchedules', {}), 'schedules');
+  assert.ok(schedules.some((schedule) => schedule['name'] === name));
+  const pausedSchedule = await ok('ScheduleService/PauseSchedule', { name, reason: 'walking' });
+  assert.equal(read(pausedSchedule, 'schedule', 'paused'), true);
+  await ok('ScheduleService/ResumeSchedule', { name });
+  const triggered = await ok('ScheduleService/TriggerSchedule', { name, requestId: name });
+  assert.equal(text(triggered, 'occurrence', 'state'), 'SCHEDULE_OCCURRENCE_STATE_STARTED');
+  const years = { startTime: '2020-06-01T00:00:00Z', endTime: '2022-06-01T00:00:00Z' };
+  assert.equal(read(await ok('ScheduleService/BackfillSchedule', { name, ...years }), 'queued'), 2);
+  const occurrences = await ok('ScheduleService/ListOccurrences', { name, upcomingCount: 3 });
+  assert.equal((read(occurrences, 'upcomingTimes') as unknown[]).length, 3);
+  assert.equal(list(occurrences, 'occurrences').length, 3);
+  assert.equal(text(await ok('ScheduleService/GetSchedule', { name }), 'schedule', 'name'), name);
+  await ok('ScheduleService/DeleteSchedule', { name });
+  await missing('ScheduleService/GetSchedule', { name }, 'SCHEDULE_NOT_FOUND');
+
   await ok('PipelineService/DeletePipeline', { name });
   await missing('PipelineService/GetPipeline', { name }, 'PIPELINE_NOT_FOUND');
 

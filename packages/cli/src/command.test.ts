@@ -91,6 +91,16 @@ describe('conveyor run', () => {
     });
   });
 
+  it('--start-time lets it start later, at a time or from now', async () => {
+    await using plane = await startScriptedPlane();
+    await run(['run', 'ci', '--start-time', '2030-01-31T12:00:00Z'], plane.env);
+    await run(['run', 'ci', '--start-time', '2h'], plane.env);
+    const starts = plane.created.map(({ run }) => Number(run?.startTime?.seconds) * 1_000);
+    expect(starts[0]).toBe(Date.UTC(2030, 0, 31, 12));
+    expect(starts[1]).toBeGreaterThan(Date.now() + 7_100_000);
+    expect(await run(['run', 'ci', '--start-time', 'soon'], plane.env)).toMatchObject({ exitCode: 2 });
+  });
+
   it('-f runs a file, also from standard input', async () => {
     await using plane = await startScriptedPlane();
     expect(await run(['run', '-f', file], plane.env)).toMatchObject({ exitCode: 0 });

@@ -67,6 +67,10 @@ const nextSteps: ReadonlyMap<string, string> = new Map<ErrorReason, string>([
   ['JOB_NOT_FOUND', "list a run's jobs with `conveyor get jobs RUN`"],
   ['ATTEMPT_NOT_FOUND', "list a job's attempts with `conveyor get attempts RUN/JOB`"],
   ['DRIVER_NOT_FOUND', 'list drivers with `conveyor get drivers --all`'],
+  [
+    'SCHEDULE_NOT_FOUND',
+    'list schedules with `conveyor schedule list`, or make one with `conveyor schedule apply -f FILE`',
+  ],
   ['NOT_FINISHED', 'wait for it with `conveyor watch RUN`, or stop it with `conveyor cancel RUN`'],
   ['REPLICA_TOO_OLD', 'upgrade or stop that replica, then try again'],
   ['SERVER_STOPPING', 'try again in a moment'],

@@ -15,6 +15,7 @@ import { addPause, addResume } from './commands/pause.ts';
 import { addRerun } from './commands/rerun.ts';
 import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
+import { addSchedule } from './commands/schedule.ts';
 import { addUp } from './commands/up.ts';
 import { addVerify } from './commands/verify.ts';
 import { addVersion } from './commands/version.ts';
@@ -71,6 +72,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addDrain,
     addDelete,
     addVerify,
+    addSchedule,
     addVersion,
   ];
   for (const add of commands) add(program, cli);

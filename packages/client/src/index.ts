@@ -34,6 +34,7 @@ export {
   isFinishedRun,
 } from './run-input.ts';
 export type { RerunInput, Runs } from './runs.ts';
+export type { AppliedSchedule, BackfillInput, ScheduleInput, Schedules } from './schedules.ts';
 export type { RunsUpdate } from './watch.ts';
 
 export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
@@ -69,4 +70,14 @@ export {
   type RunChange,
   type VerifyRunResponse,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+export {
+  type Schedule,
+  ScheduleMissedPolicy,
+  type ScheduleOccurrence,
+  ScheduleOccurrenceOrigin,
+  ScheduleOccurrenceState,
+  ScheduleOverlapPolicy,
+  ScheduleSkipReason,
+  type ScheduleSpec,
+} from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
 export type { GetServerInfoResponse, ServerLimits } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { PipelineSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { type Cli, type OutputOptions, jsonOf, outputOption, prettyJson } from '../cli.ts';
-import { readPipelineFile, withFilePlaces } from '../read-pipeline.ts';
+import { readPipelineFile, withFilePlaces } from '../read-files.ts';
 import { UsageError } from '../failure.ts';
 
 export function addApply(program: Command, cli: Cli): void {

@@ -1,22 +1,13 @@
 // `conveyor get`: lists of resources.
-import type { DescMessage, JsonValue, MessageShape } from '@bufbuild/protobuf';
 import { JobState, type RunFilterInput, RunState } from '@conveyor/client';
 import { DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { AttemptSchema, JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { PipelineSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
-import {
-  type Cli,
-  type OutputOptions,
-  findJob,
-  jsonOf,
-  outputOption,
-  parseJobTarget,
-  prettyJson,
-  repeatable,
-} from '../cli.ts';
+import { type Cli, type OutputOptions, findJob, outputOption, parseJobTarget, repeatable } from '../cli.ts';
 import { UsageError } from '../failure.ts';
+import { show, take } from '../lists.ts';
 import { parseLabels } from '../params.ts';
 import { attemptTable, driverTable, jobTable, pipelineTable, runTable } from '../tables.ts';
 
@@ -106,26 +97,6 @@ function addGetJobs(get: Command, cli: Cli): void {
       const jobs = await Array.fromAsync(cli.client().jobs.list(runId, { states }));
       await show(cli, output, JobSchema, jobs, () => jobTable(jobs, cli.terminal.colors));
     });
-}
-
-async function show<Desc extends DescMessage>(
-  { terminal }: Cli,
-  output: OutputOptions['output'],
-  desc: Desc,
-  messages: readonly MessageShape<Desc>[],
-  asTable: () => string,
-): Promise<void> {
-  const json = (): JsonValue => messages.map((message) => jsonOf(desc, message));
-  await terminal.print(output === 'json' ? prettyJson(json()) : asTable());
-}
-
-async function* take<T>(items: AsyncIterable<T>, count: number): AsyncGenerator<T> {
-  let left = count;
-  for await (const item of items) {
-    yield item;
-    left -= 1;
-    if (left === 0) return;
-  }
 }
 
 /** The states of an enum by their names in lower case. */

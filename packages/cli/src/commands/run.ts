@@ -1,13 +1,15 @@
 // `conveyor run`: starts a run, and follows it when asked to.
 import type { JsonObject } from '@bufbuild/protobuf';
-import type { Client, Run, RunSource, TriggerInput } from '@conveyor/client';
+import { durationMs } from '@bufbuild/protobuf/wkt';
+import { type Client, type Run, type RunSource, type TriggerInput, parseDuration } from '@conveyor/client';
 import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
 import { actorOf, type Cli, type OutputOptions, jsonOf, outputOption, prettyJson, repeatable } from '../cli.ts';
 import { UsageError } from '../failure.ts';
 import { followToExit } from '../follow.ts';
 import { parseLabels, parseParams } from '../params.ts';
-import { readPipelineFile, withFilePlaces } from '../read-pipeline.ts';
+import { readPipelineFile, withFilePlaces } from '../read-files.ts';
+import { parseTime } from '../text.ts';
 
 export function addRun(program: Command, cli: Cli): void {
   program
@@ -19,6 +21,11 @@ export function addRun(program: Command, cli: Cli): void {
     .option('--revision <number>', 'revision of the stored pipeline (default: the newest)', parseRevision)
     .addOption(repeatable('-p, --param <key=value>', 'a param; key:=JSON for one that is not text'))
     .addOption(repeatable('-l, --label <key=value>', 'a label of the run'))
+    .option(
+      '--start-time <time>',
+      'not before then: a time such as 2026-01-31T12:00:00Z, or from now, such as 10m',
+      parseStart,
+    )
     .option('--follow', 'show its progress and logs until it has finished')
     .addOption(outputOption())
     .addHelpText('after', help)
@@ -30,6 +37,7 @@ interface RunOptions extends OutputOptions {
   readonly revision?: number;
   readonly param: readonly string[];
   readonly label: readonly string[];
+  readonly startTime?: Date;
   readonly follow?: true;
 }
 
@@ -64,7 +72,7 @@ export function manualTrigger(cli: Cli): TriggerInput {
 
 async function create(cli: Cli, pipeline: string | undefined, options: RunOptions): Promise<Run> {
   const client = cli.client();
-  const rest = { labels: parseLabels(options.label), trigger: manualTrigger(cli) };
+  const rest = { labels: parseLabels(options.label), trigger: manualTrigger(cli), startTime: options.startTime };
   if (options.file === undefined) {
     if (pipeline === undefined) throw new UsageError('nothing to run', 'name a pipeline, or give a file with -f FILE');
     const { source, schema } = await storedSource(client, pipeline, options);
@@ -93,4 +101,12 @@ async function storedSource(
 function parseRevision(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new UsageError(`'${text}' is no revision`, 'revisions count from 1');
   return Number(text);
+}
+
+function parseStart(text: string): Date {
+  const delay = parseDuration(text);
+  const start = delay === undefined ? parseTime(text) : new Date(Date.now() + durationMs(delay));
+  if (start === undefined)
+    throw new UsageError(`'${text}' is no time`, 'write 2026-01-31T12:00:00Z, or 10m for from now');
+  return start;
 }
