@@ -65,7 +65,8 @@ export async function changeSchedule(
   const query = tables
     .updateTable('schedules')
     .set({
-      due_ms: nowMs,
+      // Never as late as the end of a hold: by that time whoever holds it would take it for untouched.
+      due_ms: sql<number>`least(${nowMs}::bigint, held_ms - 1)`,
       ...(change.spec !== undefined && specColumns(change.spec)),
       ...('pausedMs' in change && { paused_ms: change.pausedMs ?? null }),
       ...(change.pauseReason !== undefined && { pause_reason: change.pauseReason }),

@@ -52,6 +52,8 @@ export interface SimulatedScheduler {
   paused: boolean;
   cursorMs: number;
   dueMs: number | undefined;
+  /** Until when a worker does what it decided on. */
+  heldMs: number | undefined;
   /** Whether what it runs can be created. */
   creatable: boolean;
   readonly occurrences: Map<number, SimulatedOccurrence>;
@@ -81,6 +83,7 @@ export function openScheduler(policies: SchedulePolicies, faults: SimulatedFault
     paused: false,
     cursorMs: nowMs,
     dueMs: periodic.next(nowMs),
+    heldMs: undefined,
     creatable: true,
     occurrences: new Map(),
     runs: [],
@@ -93,7 +96,7 @@ export function openScheduler(policies: SchedulePolicies, faults: SimulatedFault
 
 /** A worker takes the schedule if it is due, decides, and has the rest to do. What it had to do before is lost. */
 export function look(world: SimulatedScheduler, worker: number): void {
-  if (world.dueMs === undefined || world.dueMs > world.nowMs) return;
+  if (world.dueMs === undefined || world.dueMs > world.nowMs || (world.heldMs ?? 0) > world.nowMs) return;
   const state: ScheduleState = {
     timetable: world.timetable,
     policies: world.policies,
@@ -117,7 +120,8 @@ export function look(world: SimulatedScheduler, worker: number): void {
     ...decision.start.map((atMs) => ({ kind: 'create', atMs, round: roundOf(world, atMs) }) as const),
   ];
   world.workers[worker] = actions.length === 0 ? [] : [...actions, { kind: 'release', dueMs: decision.dueMs, heldMs }];
-  world.dueMs = actions.length === 0 ? decision.dueMs : heldMs;
+  world.heldMs = actions.length === 0 ? undefined : heldMs;
+  world.dueMs = world.heldMs ?? decision.dueMs;
 }
 
 /** A worker does the next thing that it has to do. */
@@ -140,7 +144,9 @@ export function act(world: SimulatedScheduler, worker: number): void {
       record(world, action);
       return;
     case 'release':
-      if (world.dueMs === action.heldMs) world.dueMs = action.dueMs;
+      if (world.heldMs !== action.heldMs) return;
+      if (world.dueMs === world.heldMs) world.dueMs = action.dueMs;
+      world.heldMs = undefined;
   }
 }
 
@@ -152,7 +158,7 @@ export function trigger(world: SimulatedScheduler): void {
   let atMs = world.nowMs;
   while (atMs % 1_000 === 0 || world.occurrences.has(atMs)) atMs++;
   world.occurrences.set(atMs, { atMs, origin: 'TRIGGER', state: 'QUEUED', parallel: 1, round: 0 });
-  world.dueMs = world.nowMs;
+  makeDue(world);
 }
 
 export function backfill(world: SimulatedScheduler, periods: number, parallel: number): void {
@@ -163,23 +169,28 @@ export function backfill(world: SimulatedScheduler, periods: number, parallel: n
     const round = before === undefined ? 0 : before.round + 1;
     world.occurrences.set(atMs, { atMs, origin: 'BACKFILL', state: 'QUEUED', parallel, round });
   }
-  world.dueMs = world.nowMs;
+  makeDue(world);
 }
 
 export function pause(world: SimulatedScheduler): void {
   world.paused = true;
-  world.dueMs = world.nowMs;
+  makeDue(world);
 }
 
 export function resume(world: SimulatedScheduler): void {
   if (world.paused && !world.policies.pausedIsMissed) world.cursorMs = world.nowMs;
   world.paused = false;
-  world.dueMs = world.nowMs;
+  makeDue(world);
 }
 
 /** The runs that are open and were not made by a backfill. */
 export function openRuns({ runs }: SimulatedScheduler): readonly SimulatedRun[] {
   return runs.filter(({ state, origin }) => state !== 'FINISHED' && origin !== 'BACKFILL');
+}
+
+/** Never as late as the end of a hold: by that time whoever holds it would take it for untouched. */
+function makeDue(world: SimulatedScheduler): void {
+  world.dueMs = Math.min(world.nowMs, (world.heldMs ?? Number.POSITIVE_INFINITY) - 1);
 }
 
 function asOpen(world: SimulatedScheduler, one: SimulatedOccurrence): OpenOccurrence[] {
