@@ -8,6 +8,7 @@ import { pass } from './testing/driver.ts';
 import { checkReplay } from './testing/invariants.ts';
 import { openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
 
+const asker = { reason: 'not yet', actor: 'ops' };
 const trigger = { kind: 'api', actor: '', reference: '' };
 
 function delayedRun(startMs: number, timeouts: Partial<JobTimeouts> = {}): SimulatedLedger {
@@ -47,6 +48,32 @@ describe('a run that is to start later', () => {
     const ledger = delayedRun(61_000);
     submit(ledger, { type: 'ReleaseBackoff', job: 0 });
     expect(jobOf(ledger.slice, 0)).toMatchObject({ state: 'QUEUED', queuedMs: 1_000 });
+  });
+
+  test('that is released by hand has its time limits counted from then', () => {
+    const ledger = delayedRun(61_000, { totalMs: 7_000 });
+    submit(ledger, { type: 'ReleaseBackoff', job: 0 });
+    expect(dueOf(ledger.slice, 0, jobOf(ledger.slice, 0))).toBe(8_000);
+    checkReplay(ledger);
+  });
+
+  test('that is paused meanwhile waits out the rest when it is resumed', () => {
+    const ledger = delayedRun(61_000);
+    submit(ledger, { type: 'PauseRun', ...asker });
+    expect(jobOf(ledger.slice, 0)).toMatchObject({ wait: { reason: 'PAUSED', behind: { reason: 'DELAY' } } });
+    submit(ledger, { type: 'ResumeRun', ...asker });
+    expect(jobOf(ledger.slice, 0)).toMatchObject({ state: 'WAITING', wait: { reason: 'DELAY', untilMs: 61_000 } });
+    checkReplay(ledger);
+  });
+
+  test('that is held beyond its time goes on when it is released', () => {
+    const ledger = delayedRun(61_000);
+    submit(ledger, { type: 'HoldJob', job: 0, ...asker });
+    pass(ledger, 60_001, 0);
+    expect(jobOf(ledger.slice, 0)).toMatchObject({ state: 'WAITING', wait: { reason: 'HELD' } });
+    submit(ledger, { type: 'ReleaseJob', job: 0, ...asker });
+    expect(jobOf(ledger.slice, 0).state).toBe('QUEUED');
+    checkReplay(ledger);
   });
 
   test('is cancelled like any other', () => {

@@ -3,10 +3,16 @@ import type { RunEvent } from './events.ts';
 import { EVENT_VERSION, upcast, versionOf } from './event-versions.ts';
 
 const asker = { reason: '', actor: '' };
+const trigger = { kind: 'api', actor: '', reference: '' };
 
 test.each<[number, RunEvent]>([
   [1, { type: 'JobQueued', job: 0 }],
   [1, { type: 'JobWaiting', job: 0, reason: 'BACKOFF', untilMs: 1 }],
+  [3, { type: 'JobWaiting', job: 0, reason: 'DELAY', untilMs: 1 }],
+  [3, { type: 'JobWaiting', job: 0, reason: 'HELD', behind: { reason: 'DELAY', untilMs: 1 } }],
+  [2, { type: 'JobWaiting', job: 0, reason: 'HELD', behind: { reason: 'BACKOFF', untilMs: 1 } }],
+  [1, { type: 'RunCreated', jobs: 1, trigger }],
+  [3, { type: 'RunCreated', jobs: 1, trigger, startMs: 1 }],
   [2, { type: 'JobWaiting', job: 0, reason: 'PAUSED' }],
   [2, { type: 'JobWaiting', job: 0, reason: 'HELD' }],
   [1, { type: 'AttemptTimedOut', job: 0, attempt: 1 }],
@@ -23,5 +29,5 @@ test.each<[number, RunEvent]>([
 
 test('an event of a newer build is not guessed at', () => {
   const event = { type: 'JobQueued', job: 0 } as const;
-  expect(() => upcast(EVENT_VERSION + 1, event)).toThrow('event JobQueued has version 3, newer than 2');
+  expect(() => upcast(EVENT_VERSION + 1, event)).toThrow('event JobQueued has version 4, newer than 3');
 });

@@ -3,6 +3,7 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { DEFAULT_TIMING } from '../core/limits.ts';
 import type { RunId } from '../core/ids.ts';
+import type { RefusedError } from '../core/refusal.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { createPools, type Pools } from '../store/connect.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
@@ -28,13 +29,13 @@ afterEach(async () => {
   await database[Symbol.asyncDispose]();
 });
 
-async function createAt(startMs: number, requestId?: string): Promise<RunId> {
+async function createAt(startMs: number | undefined, requestId?: string): Promise<RunId> {
   const { runId } = await engine.runs.create(project, {
     definition: definitionOf(jobNamed('first', { driver: 'nobody' }), jobNamed('then', { needs: ['first'] })),
     params: {},
     labels: {},
     trigger: { kind: 'api', actor: '', reference: '' },
-    startMs,
+    ...(startMs !== undefined && { startMs }),
     ...(requestId !== undefined && { requestId }),
   });
   return runId;
@@ -75,4 +76,15 @@ test('the start belongs to what a request id stands for', async () => {
   const runId = await createAt(startMs, 'r');
   expect(await createAt(startMs, 'r')).toBe(runId);
   await expect(createAt(startMs + 1, 'r')).rejects.toMatchObject({ refusal: { refused: 'REQUEST_ID_REUSED' } });
+});
+
+test('a run that starts later is refused while a replica serves that does not know such runs', async () => {
+  await pools.pool.query(
+    `insert into replicas (replica, version, started_ms, seen_ms, event_version)
+     select 'older', '1.0.0', 0, floor(extract(epoch from clock_timestamp()) * 1000) + 60000, 2`,
+  );
+  const later = () => createAt(Date.now() + DAY_MS).then(String, (error: RefusedError) => error.refusal.refused);
+  await expect.poll(later).toBe('REPLICA_TOO_OLD');
+  // One that starts at once needs nothing new.
+  await createAt(undefined);
 });
