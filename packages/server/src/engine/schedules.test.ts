@@ -9,6 +9,7 @@ import type { RunView } from '../core/views.ts';
 import { createPools, type Pools } from '../store/connect.ts';
 import { forgetOccurrences } from '../store/occurrence-rows.ts';
 import { withConnection } from '../store/pool.ts';
+import { forgetRequestIds } from '../store/run-rows.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { type RunningEngine, startEngine } from './start-engine.ts';
 
@@ -407,4 +408,17 @@ test('a schedule that cannot be decided on keeps no other one from its time', as
   );
   await engine.schedules.apply(project, name, specOf({ cron: every.second }));
   await expect.poll(past).not.toEqual([]);
+});
+
+test('the request id of an occurrence that does not know its run yet is kept, however old', async () => {
+  await engine.schedules.apply(project, name, specOf(), undefined);
+  const { runId } = await engine.schedules.trigger(project, name, undefined);
+  // As if the replica had died between the run and its record, a long time ago.
+  await pools.pool.query(`update occurrences set state = 'STARTING', run_id = null`);
+  const forget = () => withConnection(pools.pool, (tx) => forgetRequestIds(tx, Date.now() + 1_000, 10));
+  expect(await forget()).toBe(0);
+  await sleep(0);
+  await vi.waitFor(async () => expect(await past()).toMatchObject([{ state: 'STARTED', runId }]), 15_000);
+  expect(await openRuns()).toHaveLength(1);
+  expect(await forget()).toBe(1);
 });

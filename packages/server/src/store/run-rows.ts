@@ -113,13 +113,19 @@ export async function findRequestIds(
   }));
 }
 
+// That of an occurrence whose run was created, and which does not know it yet, is what keeps it from a second one: also when every server
+// was away for longer than ids are kept.
 const FORGET_REQUEST_IDS = statement(
   'forget_request_ids',
   `delete from request_ids where (project, request_id) in
-   (select project, request_id from request_ids where created_ms < $1 order by created_ms limit $2 for update skip locked)`,
+   (select r.project, r.request_id from request_ids r where r.created_ms < $1 and (
+      select true from occurrences o where o.open and o.run_id is null
+        and o.schedule_id = case when r.request_id ~ '^schedule [0-9a-f-]{36} ' then substr(r.request_id, 10, 36)::uuid end
+        and r.request_id = concat_ws(' ', 'schedule', o.schedule_id, o.at_ms, o.round) limit 1) is null
+    order by r.created_ms limit $2 for update of r skip locked)`,
 );
 
-/** Forgets request ids that are older. Returns how many. */
+/** Forgets request ids that are older and that nothing waits for. Returns how many. */
 export async function forgetRequestIds(tx: Tx, beforeMs: number, limit: number): Promise<number> {
   return await execute(tx, FORGET_REQUEST_IDS, [beforeMs, limit]);
 }
