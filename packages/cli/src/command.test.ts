@@ -470,3 +470,26 @@ describe('a failure', () => {
     expect(await command.result).toMatchObject({ exitCode: 0, stderr: '' });
   });
 });
+
+describe('conveyor graph', () => {
+  it('draws a run with the states of its jobs, and a stored pipeline without', async () => {
+    await using plane = await startScriptedPlane({ jobs: { build: {}, test: { state: JobState.FAILED } } });
+    const { stdout } = await run(['graph', runId], plane.env);
+    expect(stdout).toContain('  j1["test<br>failed"]:::failed\n');
+    expect(await run(['graph', 'ci@3', '--format', 'dot'], plane.env)).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringContaining('  "build"\n  "test"\n'),
+    });
+  });
+
+  it('draws a file without a server', async () => {
+    const { exitCode, stdout } = await run(['graph', '-f', file], { CONVEYOR_ADDRESS: '127.0.0.1:1' });
+    expect([exitCode, stdout]).toEqual([0, 'flowchart LR\n  j0["build"]\n  j1["test"]\n  j0 --> j1\n']);
+  });
+
+  it('says what it needs', async () => {
+    expect(await run(['graph'], {})).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('nothing to draw') });
+    expect(await run(['graph', 'ci', '-f', file], {})).toMatchObject({ exitCode: 2 });
+    expect(await run(['graph', 'ci', '--format', 'png'], {})).toMatchObject({ exitCode: 2 });
+  });
+});

@@ -9,6 +9,7 @@ import { addDelete } from './commands/delete.ts';
 import { addDescribe } from './commands/describe.ts';
 import { addDrain } from './commands/drain.ts';
 import { addGet } from './commands/get.ts';
+import { addGraph } from './commands/graph.ts';
 import { addHold, addRelease } from './commands/hold.ts';
 import { addLogs } from './commands/logs.ts';
 import { addPause, addResume } from './commands/pause.ts';
@@ -68,6 +69,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addRerun,
     addRetry,
     addGet,
+    addGraph,
     addDescribe,
     addDrain,
     addDelete,
