@@ -40,7 +40,6 @@ const quick = [
   'everything-killed',
   'repeated-frames',
   'stale-writes',
-  'rolling-upgrade',
 ];
 
 /** Those that are brought about with every change. */

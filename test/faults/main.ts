@@ -19,7 +19,8 @@ import { complaintsOf, renderFaults, renderMutations, verdictOf, writeReport } f
 import { type FaultResult, hasPassed, runFault } from './run-fault.ts';
 import { type MutationResult, runMutation } from './run-mutation.ts';
 
-const usage = `usage: pnpm test:faults [--short] [--only NAME]... [--seed N] [--soak MINUTES] [--kills N] [--json FILE]
+const usage = `usage: pnpm test:faults [--short] [--only NAME]... [--seed N] [--soak MINUTES] [--kills N] [--idle MINUTES]
+                        [--json FILE]
        pnpm test:faults --mutations [--only N]... [--seed N] [--json FILE]
 
 --short      only those faults that together take about a minute
@@ -27,6 +28,7 @@ const usage = `usage: pnpm test:faults [--short] [--only NAME]... [--seed N] [--
 --seed       what the random choices follow from; a new one by default, and always told
 --soak       go on from seed to seed for as many minutes
 --kills      how often everything-killed kills everything, 2 times by default
+--idle       how many minutes longer the transactions of idle-transaction stay open, none by default
 --mutations  put a defect into the servers for each invariant, and see the checker notice
 --json       write every result to this file`;
 
@@ -40,6 +42,7 @@ interface Options {
   readonly mutations: readonly Mutation[];
   readonly soakMs: number;
   readonly kills: number;
+  readonly idleMs: number;
   readonly json: string | undefined;
 }
 
@@ -51,6 +54,7 @@ function readCommandLine(): Options {
       seed: { type: 'string', default: String(Math.floor(Math.random() * 1e6)) },
       soak: { type: 'string', default: '0' },
       kills: { type: 'string', default: '2' },
+      idle: { type: 'string', default: '0' },
       mutations: { type: 'boolean', default: false },
       json: { type: 'string' },
     },
@@ -62,6 +66,7 @@ function readCommandLine(): Options {
     mutations: values.mutations ? chosen('mutation', mutations, ({ invariant }) => String(invariant), only) : [],
     soakMs: wholeNumber('--soak', values.soak) * 60_000,
     kills: wholeNumber('--kills', values.kills),
+    idleMs: wholeNumber('--idle', values.idle) * 60_000,
     json: values.json,
   };
 }
@@ -80,14 +85,14 @@ function wholeNumber(option: string, text: string): number {
   return value;
 }
 
-async function playFaults({ seed, faults, soakMs, kills }: Options): Promise<readonly FaultResult[]> {
+async function playFaults({ seed, faults, soakMs, kills, idleMs }: Options): Promise<readonly FaultResult[]> {
   const untilMs = performance.now() + soakMs;
   const results: FaultResult[] = [];
   for (let round = seed; round === seed || performance.now() < untilMs; round++) {
     console.error(`faults: seed ${round}`);
     const random = createRandom(round);
     for (const fault of faults) {
-      const result = await runFault({ fault, random: random.fork(fault.name), kills });
+      const result = await runFault({ fault, random: random.fork(fault.name), kills, idleMs });
       results.push(result);
       console.error(`${fault.name}: ${verdictOf(result)} (${Math.round(result.tookMs)} ms)`);
       for (const line of complaintsOf(result)) console.error(`  ${line}`);

@@ -23,6 +23,8 @@ export interface FaultRun {
   readonly random: Random;
   /** How often what kills everything does so. Default: 2. */
   readonly kills?: number;
+  /** How long transactions stay idle, beyond what the load needs. Default: 0. */
+  readonly idleMs?: number;
   /** Default: the servers as they are. */
   readonly mutation?: { readonly source: SourceMutation; readonly settleMs: number };
 }
@@ -37,10 +39,17 @@ export async function runFault(run: FaultRun): Promise<FaultResult> {
   return { fault: run.fault.name, ...played, tookMs: monotonicMs() - startedMs };
 }
 
-async function play({ fault, random, kills = 2, mutation }: FaultRun): Promise<Omit<FaultResult, 'fault' | 'tookMs'>> {
+async function play({
+  fault,
+  random,
+  kills = 2,
+  idleMs = 0,
+  mutation,
+}: FaultRun): Promise<Omit<FaultResult, 'fault' | 'tookMs'>> {
   await using stage = await openStage({
     random,
     kills,
+    idleMs,
     ...fault.scene,
     ...(mutation !== undefined && { mutation: mutation.source, settleMs: mutation.settleMs }),
   });

@@ -38,6 +38,8 @@ export interface StageOptions {
   readonly random: Random;
   /** How often what kills everything does so. */
   readonly kills: number;
+  /** How long transactions stay idle, beyond what the load needs. */
+  readonly idleMs: number;
   /** How many. Default: 2. */
   readonly replicas: number;
   /** How many processes. Default: 2, of 4 slots each. */
@@ -72,6 +74,7 @@ export interface Outcome {
 export interface Stage extends AsyncDisposable {
   readonly random: Random;
   readonly kills: number;
+  readonly idleMs: number;
   readonly system: System;
   readonly places: readonly Place[];
   readonly drivers: readonly DriverProcess[];
@@ -103,7 +106,9 @@ const WATCHED = 5;
 /** So many open runs keep the drivers busy; more would only take longer to end. */
 const BACKLOG = 12;
 
-export async function openStage(given: Partial<StageOptions> & Pick<StageOptions, 'random' | 'kills'>): Promise<Stage> {
+export async function openStage(
+  given: Partial<StageOptions> & Pick<StageOptions, 'random' | 'kills' | 'idleMs'>,
+): Promise<Stage> {
   const options: StageOptions = {
     replicas: 2,
     drivers: 2,
@@ -183,6 +188,7 @@ export async function openStage(given: Partial<StageOptions> & Pick<StageOptions
   const stage: Stage = {
     random,
     kills: options.kills,
+    idleMs: options.idleMs,
     system,
     places,
     drivers,

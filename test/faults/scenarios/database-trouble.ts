@@ -156,8 +156,10 @@ export const databaseFaults: readonly Fault[] = [
         Array.from({ length: RUNS }, () => ({ definition: probe })),
         { timeoutMs: 0 },
       );
-      const recoveryMs = await stage.recovery(monotonicMs());
       await stage.flow(RUNS);
+      const untilMs = monotonicMs() + stage.idleMs;
+      while (monotonicMs() < untilMs) await stage.flow();
+      const recoveryMs = await stage.recovery(monotonicMs());
       const stillIdle = (await here.isIdle()) && (await elsewhere.isIdle());
       const complaints = limitPassed('a run among dead rows', recoveryMs, RESUMES_WITHIN_MS);
       return { fired: stillIdle ? 2 : 0, recoveryMs, complaints };

@@ -3,8 +3,8 @@ import { monotonicMs } from '../../bench/monotonic-clock.ts';
 import type { Fault } from '../fault.ts';
 import { lostAttempts } from '../sessions.ts';
 
-/** The newest commit whose database has neither deletion nor the rest of the lifecycle. */
-const EARLIER = 'Introduce the project, and say what its words mean';
+/** The newest commit whose database has neither deletion nor the rest of the lifecycle, and which keeps every promise itself. */
+const EARLIER = 'Give up what a driver no longer names before it gets new offers';
 
 export const upgradeFaults: readonly Fault[] = [
   {
