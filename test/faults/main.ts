@@ -164,14 +164,16 @@ try {
   refuse(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
 }
 const grounds = await openGrounds();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    console.error(`faults: ${signal}: ending what was started`);
-    // Whatever was going on breaks off.
-    process.on('uncaughtException', () => undefined);
-    void grounds.clear().finally(() => process.exit(INTERRUPTED));
-  });
+let ending = false;
+/** Ends whatever was started. What breaks off then is no news. */
+function endEarly(why: unknown, code: number): void {
+  if (ending) return;
+  ending = true;
+  console.error('faults: ending what was started:', why);
+  void grounds.clear().finally(() => process.exit(code));
 }
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => endEarly(signal, INTERRUPTED));
+process.on('uncaughtException', (error) => endEarly(error, 1));
 try {
   await run(options, grounds);
 } finally {
