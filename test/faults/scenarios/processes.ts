@@ -150,13 +150,14 @@ async function heldBy(stage: Stage, instance: string): Promise<HeldAttempt[]> {
   );
 }
 
-/** Waits until what an instance held was offered again. Returns how long that took from the given time on. */
+/** Waits until what an instance held was offered again, unless the load has cancelled it meanwhile. Returns how long that took from the given time on. */
 async function offeredAgain(stage: Stage, held: readonly HeldAttempt[], sinceMs: number): Promise<number> {
   const keys = [held.map(({ run_id: runId }) => runId), held.map(({ job }) => job), held.map(({ attempt }) => attempt)];
   const isOffered = async () => {
     const rows = await stage.system.query(
       `select 1 from unnest($1::uuid[], $2::int[], $3::int[]) held (run_id, job, attempt)
-       join attempts a on a.run_id = held.run_id and a.job = held.job and a.attempt = held.attempt + 1`,
+       join jobs j on j.run_id = held.run_id and j.job = held.job
+       where j.attempt > held.attempt or j.finished_ms is not null`,
       keys,
     );
     return rows.length === held.length;
