@@ -115,7 +115,8 @@ describe.each(PROTOCOLS)('over %s', (protocol) => {
     const stream = client.tailLog({ jobId: JOB_ID }, { signal: abort.signal })[Symbol.asyncIterator]();
     await stream.next();
     await settled(() => produced);
-    expect(produced).toBeLessThan(10);
+    // Over HTTP the buffers of both sockets are in between, as large as the system makes them.
+    expect(produced).toBeLessThan(protocol === 'gRPC' ? 10 : 100);
     abort.abort();
   });
 });
