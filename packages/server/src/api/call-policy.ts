@@ -52,6 +52,8 @@ export function createCallPolicy(access: Access, log: Logger, stopping: AbortSig
 
   /** Takes a place among the open streams, which is free again when the call is over. */
   function takeStream(over: AbortSignal): void {
+    // One that is over already would never give its place back.
+    over.throwIfAborted();
     if (streams >= LIMITS.streams) throw tooManyStreams();
     streams++;
     over.addEventListener('abort', () => streams--, { once: true });

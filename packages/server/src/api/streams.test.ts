@@ -88,6 +88,21 @@ describe.each(PROTOCOLS)('over %s', (protocol) => {
     await vi.waitFor(open);
   });
 
+  it.each(['ends', 'fails'])('the place of a stream that %s by itself is free again', async (how) => {
+    async function* watch() {
+      yield EVENTS;
+      if (how === 'fails') throw new Error('a defect');
+    }
+    using _ = withStreams(1);
+    await using doors = await openTestDoors(createTestEngine({ runs: { watch } }));
+    const client = createClient(RunService, doors.transports()[protocol]);
+    for (let n = 0; n < 3; n++) {
+      const outcome = await Array.fromAsync(client.watchRun({ runId: RUN_ID })).catch((error: unknown) => error);
+      const code = outcome instanceof ConnectError ? outcome.code : undefined;
+      expect(code).toBe(how === 'fails' ? Code.Internal : undefined);
+    }
+  });
+
   it('a stream that fails later ends with the reason', async () => {
     const watch: RunOperations['watch'] = async function* () {
       yield EVENTS;
