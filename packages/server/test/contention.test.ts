@@ -2,45 +2,24 @@
 // them, and everything is cancelled, repeated and reported at both. Whatever the order, the ledger must hold together.
 import { randomBytes } from 'node:crypto';
 import { crc32c } from '@node-rs/crc32';
-import { Client } from 'pg';
-import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type JobDefinition } from '../src/core/definition.ts';
 import type { DriverFrame, HeldAttempt, ServerFrame } from '../src/core/frames.ts';
 import { type AttemptKey, formatAttemptId } from '../src/core/ids.ts';
-import { DEFAULT_TIMING } from '../src/core/limits.ts';
 import { RefusedError } from '../src/core/refusal.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
 import type { DriverSession } from '../src/engine/engine.ts';
-import { type RunningEngine, startEngine } from '../src/engine/start-engine.ts';
-import { createPools, type Pools } from '../src/store/connect.ts';
-import { connectionOptions } from '../src/store/connection-options.ts';
+import { startTwoEngines, type TwoEngines } from './two-engines.ts';
 import { checkLedger } from '../src/store/testing/check-ledger.ts';
-import { createTestDatabase, type TestDatabase } from '../src/store/testing/database.ts';
 
 const RUNS = 60;
-const log = pino({ level: 'silent' });
 
-let database: TestDatabase;
-let pools: Pools[];
-let engines: RunningEngine[];
-let sql: Client;
-
+let both: TwoEngines;
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = [await createPools(database.config), await createPools(database.config)];
-  const options = { schema: database.config.schema, version: 'test', timing: DEFAULT_TIMING, log };
-  engines = await Promise.all(pools.map((one) => startEngine({ ...options, pools: one })));
-  sql = new Client(connectionOptions(database.config, 'test'));
-  await sql.connect();
+  both = await startTwoEngines();
 });
-afterAll(async () => {
-  await sql.end();
-  for (const engine of engines) await engine[Symbol.asyncDispose]();
-  for (const one of pools) await one[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => both[Symbol.asyncDispose]());
 
 /** A graph in which jobs wait for each other, fail, are retried and run always. */
 function contendedJobs(): readonly JobDefinition[] {
@@ -174,7 +153,7 @@ function openErraticDriver(instance: string, random: () => number) {
       },
     };
     const hello = { driver: 'contended', instance, incarnation, capabilities: [], labels: {}, slots: 6, version: '' };
-    session = await engines[at]!.drivers.openSession(
+    session = await both.engines[at]!.drivers.openSession(
       { role: 'driver', id: 'test' },
       { ...hello, held: [...held.values()] },
       link,
@@ -209,7 +188,7 @@ test('whatever two replicas do to the same runs at once, each ledger is gapless 
   );
   const created = await Promise.all(
     Array.from({ length: RUNS }, (_, index) =>
-      engines[index % 2]!.runs.create('default', {
+      both.engines[index % 2]!.runs.create('default', {
         definition,
         params: {},
         labels: {},
@@ -221,7 +200,7 @@ test('whatever two replicas do to the same runs at once, each ledger is gapless 
   const stop = new AbortController();
   const ends = created.map(async ({ runId }, index) => {
     let state = '';
-    for await (const events of engines[(index + 1) % 2]!.runs.watch('default', runId, 0, stop.signal)) {
+    for await (const events of both.engines[(index + 1) % 2]!.runs.watch('default', runId, 0, stop.signal)) {
       state = events.at(-1)?.runState ?? state;
     }
     open.delete(runId);
@@ -233,7 +212,7 @@ test('whatever two replicas do to the same runs at once, each ledger is gapless 
     const job = Math.floor(random() * 6);
     const whole = random() < 0.15;
     await Promise.all(
-      engines.map((engine) =>
+      both.engines.map((engine) =>
         whole
           ? unlessFinished(engine.runs.cancel('default', runId, 'contended', random() < 0.3))
           : random() < 0.5
@@ -247,10 +226,10 @@ test('whatever two replicas do to the same runs at once, each ledger is gapless 
 
   expect(open.size).toBe(0);
   expect(new Set(states)).toEqual(new Set(['SUCCEEDED', 'FAILED', 'CANCELLED']));
-  expect(await checkLedger(sql)).toBe(RUNS);
+  expect(await checkLedger(both.sql)).toBe(RUNS);
   // It was contended: sessions moved, and attempts failed, were declined and were done by several instances of one run.
   expect(drivers.reduce((moves, driver) => moves + driver.moves(), 0)).toBeGreaterThan(10);
-  const { rows } = await sql.query<{ outcomes: string[]; shared: number; live: number }>(
+  const { rows } = await both.sql.query<{ outcomes: string[]; shared: number; live: number }>(
     `select array_agg(distinct state) as outcomes, count(*) filter (where finished_ms is null) as live,
        (select count(*) from (select from attempts group by run_id having count(distinct instance_no) > 1) r) as shared
      from attempts`,

@@ -1,7 +1,6 @@
 // Everybody who may end or move one attempt does so at the same moment, from two replicas on connections of their own. One of them wins,
 // whoever does; each of the others is told that it did not.
 import { setTimeout as delay } from 'node:timers/promises';
-import { Client } from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Command } from '../src/core/commands.ts';
 import type { RunEvent } from '../src/core/events.ts';
@@ -10,41 +9,23 @@ import { timerOf } from '../src/core/testing/driver.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
 import { loseCommand } from '../src/engine/takeover.ts';
 import type { LedgerReply } from '../src/engine/run-work.ts';
-import { finishWell, type LedgerFixture, openLedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
-import { createRacedAttempts, type Raced, type RacedAttempts } from '../src/engine/testing/raced-attempts.ts';
-import { openRacingReplica, type RacingReplica } from '../src/engine/testing/racing-replica.ts';
-import { connectionOptions } from '../src/store/connection-options.ts';
+import { finishWell } from '../src/engine/testing/ledger-fixture.ts';
+import type { Raced } from '../src/engine/testing/raced-attempts.ts';
+import { openRaces, type Races } from './races.ts';
+import type { RacingReplica } from '../src/engine/testing/racing-replica.ts';
 import { eventOf } from '../src/store/ledger-rows.ts';
-import { checkLedger } from '../src/store/testing/check-ledger.ts';
-import { createTestDatabase, type TestDatabase } from '../src/store/testing/database.ts';
 
 const ROUNDS = 150;
 const LEAD_MS = 8;
 
-let database: TestDatabase;
-let ledger: LedgerFixture;
-let replicas: readonly [RacingReplica, RacingReplica];
-let sql: Client;
-let attempts: RacedAttempts;
-
+let races: Races;
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
-  replicas = [await openRacingReplica(database), await openRacingReplica(database)];
-  attempts = createRacedAttempts(ledger);
-  sql = new Client(connectionOptions(database.config, 'test'));
-  await sql.connect();
+  races = await openRaces();
 });
-afterAll(async () => {
-  await checkLedger(sql);
-  await sql.end();
-  for (const replica of replicas) await replica[Symbol.asyncDispose]();
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => races[Symbol.asyncDispose]());
 
 async function eventsOf(runId: RunId): Promise<RunEvent[]> {
-  const { rows } = await sql.query<{ version: number; type: string; job: number | null; data: object }>(
+  const { rows } = await races.sql.query<{ version: number; type: string; job: number | null; data: object }>(
     'select version, type, job, data from events where run_id = $1 order by seq',
     [runId],
   );
@@ -95,7 +76,7 @@ async function race<Name extends string>(
   random: () => number,
 ): Promise<Record<Name, LedgerReply>> {
   const drawn = (Object.entries(contestants) as [Name, Contestant][])
-    .map(([name, contestant]) => ({ name, contestant, at: random(), replica: replicas[random() < 0.5 ? 0 : 1] }))
+    .map(([name, contestant]) => ({ name, contestant, at: random(), replica: races.replicas[random() < 0.5 ? 0 : 1] }))
     .toSorted((a, b) => a.at - b.at);
   const leader = random() < 0.25 ? drawn[0] : undefined;
   const replies = await Promise.all(
@@ -125,7 +106,7 @@ test('an offer is taken, sent back, withdrawn, rescued or cancelled, and by one 
   const random = randomFrom(1);
   const won = new Map<string, number>();
   for (let round = 0; round < ROUNDS; round++) {
-    const raced = await attempts.offered();
+    const raced = await races.attempts.offered();
     const replies = await race({ accept, reject, withdraw, rescue, cancelJob }, raced, random);
     const events = await eventsOf(raced.key.runId);
     const wasStarted = events.some(({ type }) => type === 'AttemptStarted');
@@ -151,14 +132,14 @@ test('a running attempt has one end, whoever reports, loses, rescues, cancels or
   const random = randomFrom(2);
   const ended = new Map<string, number>();
   for (let round = 0; round < ROUNDS; round++) {
-    const raced = await attempts.started();
+    const raced = await races.attempts.started();
     const contestants = { succeed, fail, lose, rescue, cancelRun, timer };
     const { cancelRun: cancelled, timer: timed, ...replies } = await race(contestants, raced, random);
     expect([cancelled.type, timed.type]).toEqual(['Done', 'Done']);
     const events = await eventsOf(raced.key.runId);
     const ends = events.filter((event) => event.type === 'AttemptEnded');
     expect(ends).toHaveLength(1);
-    const { rows } = await sql.query<{ state: string; result: string | null }>(
+    const { rows } = await races.sql.query<{ state: string; result: string | null }>(
       'select state, result from attempts where run_id = $1',
       [raced.key.runId],
     );
@@ -178,7 +159,7 @@ test('a running attempt has one end, whoever reports, loses, rescues, cancels or
     // A result that was accepted is acknowledged again, until another session has the instance.
     if (winner === 'succeed' || winner === 'fail') {
       const again = { succeed, fail }[winner];
-      const reply = await again(raced, replicas[0]);
+      const reply = await again(raced, races.replicas[0]);
       expect(['Finished', 'Superseded']).toContain(reply.type);
     }
   }

@@ -5,40 +5,24 @@ import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { randomFrom } from '../src/core/testing/random-from.ts';
 import type { LogResult } from '../src/engine/log-writer.ts';
-import { finishWell, type LedgerFixture, openLedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
+import { finishWell, openLedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
 import { logFrame } from '../src/engine/testing/log-fixture.ts';
-import { createRacedAttempts, type RacedAttempts } from '../src/engine/testing/raced-attempts.ts';
+import { createRacedAttempts } from '../src/engine/testing/raced-attempts.ts';
+import { openRaces, type Races } from './races.ts';
 import { openRacingReplica, type RacingReplica } from '../src/engine/testing/racing-replica.ts';
 import { connectionOptions } from '../src/store/connection-options.ts';
 import { ensureLogPartitions } from '../src/store/log-partitions.ts';
 import { checkLedger } from '../src/store/testing/check-ledger.ts';
-import { createTestDatabase, type TestDatabase } from '../src/store/testing/database.ts';
+import { createTestDatabase } from '../src/store/testing/database.ts';
 import type { Rewrites } from '../src/store/testing/rewriting-lane.ts';
 
 const ROUNDS = 100;
 
-let database: TestDatabase;
-let ledger: LedgerFixture;
-let replicas: readonly [RacingReplica, RacingReplica];
-let sql: Client;
-let attempts: RacedAttempts;
-
+let races: Races;
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
-  replicas = [await openRacingReplica(database), await openRacingReplica(database)];
-  attempts = createRacedAttempts(ledger);
-  sql = new Client(connectionOptions(database.config, 'test'));
-  await sql.connect();
-  await ensureLogPartitions(sql);
+  races = await openRaces();
 });
-afterAll(async () => {
-  await checkLedger(sql);
-  await sql.end();
-  for (const replica of replicas) await replica[Symbol.asyncDispose]();
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => races[Symbol.asyncDispose]());
 
 const line = Buffer.from('a line of the old session\n');
 
@@ -47,7 +31,7 @@ const line = Buffer.from('a line of the old session\n');
  * old one left behind once everything that it said was answered.
  */
 async function takeOverWhileWriting(old: RacingReplica, next: RacingReplica, random: () => number) {
-  const raced = await attempts.started();
+  const raced = await races.attempts.started();
   const { key, writer, instanceId } = raced;
   let over = false;
   /** Two frames at a time, until the session is told that it was superseded, or nobody takes over any more. */
@@ -86,7 +70,7 @@ async function takeOverWhileWriting(old: RacingReplica, next: RacingReplica, ran
         )
       : undefined,
   ]);
-  const { rows } = await sql.query<{ state: string; log_size: number; notes: number }>(
+  const { rows } = await races.sql.query<{ state: string; log_size: number; notes: number }>(
     `select state, log_size, coalesce(json_array_length(annotations), 0) as notes from attempts where run_id = $1`,
     [key.runId],
   );
@@ -120,7 +104,7 @@ test('what a session wrote is in the Welcome of the next one, or is refused', { 
   const random = randomFrom(3);
   const seen = { kept: 0, partly: 0, superseded: 0, finished: 0 };
   for (let round = 0; round < ROUNDS; round++) {
-    const one = await takeOverWhileWriting(replicas[0], replicas[1], random);
+    const one = await takeOverWhileWriting(races.replicas[0], races.replicas[1], random);
     const context = { verdict: one.taken.welcome.verdicts, written: one.written, finished: one.finished };
     expect(overtaken(one), JSON.stringify(context)).toEqual([]);
     const [verdict] = one.taken.welcome.verdicts;
@@ -136,11 +120,13 @@ test('what a session wrote is in the Welcome of the next one, or is refused', { 
     const { key } = one.raced;
     const { writer } = one.taken.facts;
     const rest = Buffer.from('and of the new one');
-    expect(await replicas[1].write(writer, logFrame(key, verdict.logOffset, rest))).toMatchObject({ type: 'Stored' });
+    expect(await races.replicas[1].write(writer, logFrame(key, verdict.logOffset, rest))).toMatchObject({
+      type: 'Stored',
+    });
     const kept = Buffer.concat(one.written.map(() => line)).subarray(0, verdict.logOffset);
     const whole = Buffer.concat([kept, rest]);
     const finish = { ...finishWell(0, 1), instance: writer.instance, logSize: whole.length, logCrc32c: crc32c(whole) };
-    expect(await replicas[1].submit(key.runId, finish, writer)).toEqual({ type: 'Finished', logState: 'SEALED' });
+    expect(await races.replicas[1].submit(key.runId, finish, writer)).toEqual({ type: 'Finished', logState: 'SEALED' });
   }
   // They did meet: some takeovers came between the writes.
   expect(seen.partly).toBeGreaterThan(10);
@@ -159,10 +145,10 @@ describe('without the check of the epoch such a write is not refused, and notice
 
   test.each(Object.entries(mutations))('%s', async (_, rewrites) => {
     const random = randomFrom(4);
-    await using old = await openRacingReplica(database, rewrites);
+    await using old = await openRacingReplica(races.database, rewrites);
     const found = new Set<string>();
     for (let round = 0; round < ROUNDS && found.size === 0; round++) {
-      for (const problem of overtaken(await takeOverWhileWriting(old, replicas[1], random))) found.add(problem);
+      for (const problem of overtaken(await takeOverWhileWriting(old, races.replicas[1], random))) found.add(problem);
     }
     expect([...found].join()).toMatch(/behind the takeover|do not count/);
   });
