@@ -1,5 +1,6 @@
 // Matches queued jobs with the free slots of the sessions of this replica: claims rows of the queue, decides on the offers under
 // the locks of their runs, and hands them over after the commit. Rows that nobody here can take stay for others.
+import { setTimeout as delay } from 'node:timers/promises';
 import type { AttemptKey, JobKey } from '../core/ids.ts';
 import { claimQueued, dequeue } from '../store/queue-rows.ts';
 import type { Lane } from '../store/lane.ts';
@@ -82,7 +83,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     }
     for (const driver of again) woken.add(driver);
     // Whoever holds the runs is about to commit.
-    if (missed) await pause(MISSED_PAUSE_MS);
+    if (missed) await delay(MISSED_PAUSE_MS);
   }
 
   return {
@@ -102,7 +103,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
         await round(signal).catch(async (error: unknown) => {
           if (signal.aborted) return;
           log.warn({ err: error }, 'claiming jobs failed, trying again');
-          await pause(FAILED_PAUSE_MS);
+          await delay(FAILED_PAUSE_MS);
         });
       }
     },
@@ -162,8 +163,4 @@ function offerOf({ facts }: Session, { runId, job }: JobKey): Submission {
     answer: () => undefined,
     fail: () => undefined,
   };
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -21,6 +21,7 @@ import type { Tx } from '../store/sql.ts';
 import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
 import { makeRun, recordTried, type TriedOccurrence } from './occurrence-runs.ts';
+import { createRing } from './ring.ts';
 import type { RunCreation } from './run-creation.ts';
 
 const MAX_BATCH = 50;
@@ -61,7 +62,7 @@ interface Work {
 }
 
 export function createScheduler({ pool, ledger, creation, log }: SchedulerOptions): Scheduler {
-  let ring = Promise.withResolvers<void>();
+  const bell = createRing();
 
   /** Takes what is due and does it. Returns how long nothing will be. */
   async function look(): Promise<number> {
@@ -121,7 +122,7 @@ export function createScheduler({ pool, ledger, creation, log }: SchedulerOption
   }
 
   return {
-    wake: () => ring.resolve(),
+    wake: () => bell.ring(),
     async lookAt(scheduleId) {
       const taken = await withTransaction(pool, async (tx) => {
         const schedule = await lockScheduleById(tx, scheduleId);
@@ -133,14 +134,10 @@ export function createScheduler({ pool, ledger, creation, log }: SchedulerOption
       return taken.every(({ heldMs }) => heldMs === undefined) ? 'QUIET' : 'ACTED';
     },
     async run(signal) {
-      signal.addEventListener('abort', () => ring.resolve(), { once: true });
       let failing = false;
       let waitMs = 0;
       while (!signal.aborted) {
-        const timer = setTimeout(() => ring.resolve(), waitMs);
-        await ring.promise;
-        clearTimeout(timer);
-        ring = Promise.withResolvers();
+        await bell.wait(waitMs, signal);
         if (signal.aborted) return;
         try {
           waitMs = await look();

@@ -5,6 +5,7 @@ import { dueJobs } from '../store/due-jobs.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
+import { createRing } from './ring.ts';
 
 const MAX_BATCH = 500;
 /** How late a timer is noticed that another replica set. */
@@ -28,7 +29,7 @@ export interface TimersOptions {
 export function createTimers({ pool, ledger, eventVersion, log }: TimersOptions): Timers {
   let nextMs = Number.POSITIVE_INFINITY;
   let clockAheadMs = 0;
-  let ring = Promise.withResolvers<void>();
+  const bell = createRing();
 
   /** Fires what is due. Returns how long nothing will be. */
   async function fire(signal: AbortSignal): Promise<number> {
@@ -56,17 +57,13 @@ export function createTimers({ pool, ledger, eventVersion, log }: TimersOptions)
     set(dueMs) {
       if (dueMs >= nextMs) return;
       nextMs = dueMs;
-      ring.resolve();
+      bell.ring();
     },
     async run(signal) {
-      signal.addEventListener('abort', () => ring.resolve(), { once: true });
       let failing = false;
       let waitMs = 0;
       while (!signal.aborted) {
-        const timer = setTimeout(() => ring.resolve(), waitMs);
-        await ring.promise;
-        clearTimeout(timer);
-        ring = Promise.withResolvers();
+        await bell.wait(waitMs, signal);
         const leftMs = nextMs - Date.now() - clockAheadMs;
         if (signal.aborted) return;
         if (leftMs > SHORTEST_MS && leftMs < waitMs) {
