@@ -487,6 +487,14 @@ describe('conveyor graph', () => {
     expect([exitCode, stdout]).toEqual([0, 'flowchart LR\n  j0["build"]\n  j1["test"]\n  j0 --> j1\n']);
   });
 
+  it('refuses a file whose picture would be wrong, by line and column', async () => {
+    const wrong = 'jobs:\n  - { name: build, driver: shell, needs: [biuld] }\n  - { name: "a<b", driver: shell }\n';
+    const { exitCode, stderr } = await run(['graph', '-f', '-'], {}, wrong);
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('<stdin>:2:44: there is no job "biuld"');
+    expect(stderr).toContain('<stdin>:3:7: "a<b" is no name of a job');
+  });
+
   it('says what it needs', async () => {
     expect(await run(['graph'], {})).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('nothing to draw') });
     expect(await run(['graph', 'ci', '-f', file], {})).toMatchObject({ exitCode: 2 });

@@ -1,10 +1,10 @@
 // `conveyor graph`: the jobs of a run, a pipeline or a file as a picture's source.
-import type { PipelineDefinition } from '@conveyor/client';
-import { JobState } from '@conveyor/client';
+import { JobState, type PipelineDefinition } from '@conveyor/client';
 import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
 import { UsageError } from '../failure.ts';
 import { drawGraph, type GraphFormat, type GraphStates } from '../graph.ts';
+import type { PipelineFile } from '../pipeline-file.ts';
 import { readPipelineFile } from '../read-files.ts';
 import { enumName } from '../text.ts';
 
@@ -44,7 +44,7 @@ const RUN_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const UNKNOWN: GraphStates = new Map();
 
 async function read(cli: Cli, target: string | undefined, file: string | undefined): Promise<Drawn> {
-  if (file !== undefined) return { definition: (await readPipelineFile(cli, file)).definition, states: UNKNOWN };
+  if (file !== undefined) return { definition: checked(await readPipelineFile(cli, file)), states: UNKNOWN };
   if (target === undefined) {
     throw new UsageError('nothing to draw', 'name a run or a pipeline, or give a file with -f FILE');
   }
@@ -58,6 +58,22 @@ async function read(cli: Cli, target: string | undefined, file: string | undefin
   const listed = await Array.fromAsync(jobs.list(target));
   const states = new Map(listed.map(({ name, state }) => [name, enumName(JobState, state).toLowerCase()]));
   return { definition: known(definition), states };
+}
+
+/** No server has looked at a file: what a picture would be wrong with is refused here. */
+function checked(file: PipelineFile): PipelineDefinition {
+  const { definition } = file;
+  const names = new Set(definition.jobs.map(({ name }) => name));
+  const problems = definition.jobs.flatMap(({ name, needs }, index) => [
+    ...(/^[\w.-]+$/.test(name)
+      ? []
+      : [`${file.locate(`jobs[${index}].name`)}: ${JSON.stringify(name)} is no name of a job`]),
+    ...needs.flatMap((need, at) =>
+      names.has(need) ? [] : [`${file.locate(`jobs[${index}].needs[${at}]`)}: there is no job ${JSON.stringify(need)}`],
+    ),
+  ]);
+  if (problems.length > 0) throw new UsageError(['this pipeline cannot be drawn', ...problems].join('\n'));
+  return definition;
 }
 
 function known(definition: PipelineDefinition | undefined): PipelineDefinition {
