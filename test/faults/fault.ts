@@ -1,5 +1,6 @@
 // What a fault is to the suite: how its scene is set, what happens there, and what it has to prove.
-import type { Stage, StageOptions } from './stage.ts';
+import type { Stage } from './stage.ts';
+import type { StageOptions } from './stage-options.ts';
 
 export interface Struck {
   /** How often the fault happened, by a count of what it did and not of what it tried. A fault that did not happen fails. */

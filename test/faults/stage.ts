@@ -3,20 +3,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Timing } from '@conveyor/server';
-import type { TestDatabase } from '../../packages/server/src/store/testing/database.ts';
 import { postmasterPid } from '../bench/ledger-recount.ts';
 import { monotonicMs } from '../bench/monotonic-clock.ts';
 import { openOwnDatabase } from '../e2e/own-database.ts';
 import { openRawSession, type RawSession } from '../e2e/raw-driver.ts';
-import {
-  type DriverOptions,
-  type DriverProcess,
-  type RawOptions,
-  type ReplicaOptions,
-  startSystem,
-  type System,
-} from '../e2e/system.ts';
+import { type DriverOptions, type DriverProcess, type RawOptions, startSystem, type System } from '../e2e/system.ts';
 import { checkAll, type Violation } from './checker/check.ts';
 import { type Evidence, type MemoryUse, type Planted, readRows } from './checker/evidence.ts';
 import { type JournalEntry, openJournal, readJournals } from './drivers/journal.ts';
@@ -26,45 +17,15 @@ import { eventually, untilTrue } from './eventually.ts';
 import { runLoad } from './load/clients.ts';
 import { type History, record, sightOf } from './load/history.ts';
 import { type Observers, startObservers } from './load/observers.ts';
-import { type Definition, driverName, probe, secretName } from './load/shapes.ts';
-import { openPlace, type Place } from './place.ts';
+import { type Definition, driverName, probe } from './load/shapes.ts';
+import type { Place } from './place.ts';
+import { openPlaces } from './places.ts';
 import { newSecret, plantForeignRun } from './planted.ts';
-import type { SourceMutation } from './preload/mutated-sources.ts';
-import { journalVariable, meddleVariable, mutationVariable, skewVariable } from './preload/variables.ts';
+import { preload } from './preload/preload.ts';
+import { journalVariable, meddleVariable, skewVariable } from './preload/variables.ts';
 import type { Random } from './random.ts';
+import { type StageOptions, usual } from './stage-options.ts';
 import { watchBacklog, watchMemory } from './watches.ts';
-
-export interface StageOptions {
-  readonly random: Random;
-  /** How often what kills everything does so. */
-  readonly kills: number;
-  /** How long transactions stay idle, beyond what the load needs. */
-  readonly idleMs: number;
-  /** How many. Default: 2. */
-  readonly replicas: number;
-  /** How many processes. Default: 2, of 4 slots each. */
-  readonly drivers: number;
-  /** Default: leases that outlast a busy machine, with heartbeats that soon miss a replica. */
-  readonly timing: Timing;
-  /** How many clients call at once, and how long each rests in between. Default: 3, 60 ms. */
-  readonly workers: number;
-  readonly pauseMs: number;
-  /** A PostgreSQL of its own, to be killed. Default: a database of the one that all scenarios share. */
-  readonly ownDatabase: boolean;
-  /** Another database, made below a directory of the stage. Default: as `ownDatabase` says. */
-  readonly openDatabase: ((directory: string) => Promise<TestDatabase>) | undefined;
-  /** By how much wall clocks are wrong: of each place by turns, and of the drivers. Default: none. */
-  readonly skewsMs: readonly number[];
-  readonly driverSkewMs: number;
-  /** Whether drivers repeat and reorder their frames. Default: false. */
-  readonly meddle: boolean;
-  /** The subject of the commit whose build the replicas are of at first. Default: they are of this one. */
-  readonly earlier: string | undefined;
-  /** Done to the sources of every replica. Default: nothing. */
-  readonly mutation: SourceMutation | undefined;
-  /** How long runs and watchers may take to come to their end. Default: 30 s. */
-  readonly settleMs: number;
-}
 
 export interface Outcome {
   readonly operations: number;
@@ -98,7 +59,6 @@ export interface Stage extends AsyncDisposable {
   close(): Promise<Outcome>;
 }
 
-const preload = (name: string): URL => new URL(`./preload/${name}.ts`, import.meta.url);
 /** How long a run may be asked for. */
 const CREATE_MS = 30_000;
 /** Every fifth run is watched more closely. */
@@ -106,25 +66,8 @@ const WATCHED = 5;
 /** So many open runs keep the drivers busy; more would only take longer to end. */
 const BACKLOG = 12;
 
-export async function openStage(
-  given: Partial<StageOptions> & Pick<StageOptions, 'random' | 'kills' | 'idleMs'>,
-): Promise<Stage> {
-  const options: StageOptions = {
-    replicas: 2,
-    drivers: 2,
-    timing: { leaseMs: 15_000, heartbeatMs: 500 },
-    workers: 3,
-    pauseMs: 60,
-    ownDatabase: false,
-    openDatabase: undefined,
-    skewsMs: [],
-    driverSkewMs: 0,
-    meddle: false,
-    earlier: undefined,
-    mutation: undefined,
-    settleMs: 30_000,
-    ...given,
-  };
+export async function openStage(given: Partial<StageOptions> & Omit<StageOptions, keyof typeof usual>): Promise<Stage> {
+  const options: StageOptions = { ...usual, ...given };
   const { random, openDatabase = options.ownDatabase ? openOwnDatabase : undefined } = options;
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'conveyor-faults-'));
@@ -290,34 +233,6 @@ export async function openStage(
   });
   const moved = stack.move();
   return stage;
-}
-
-async function openPlaces(
-  ways: AsyncDisposableStack,
-  system: System,
-  { replicas, mutation, skewsMs }: StageOptions,
-  secret: string,
-  first: ReplicaOptions,
-): Promise<Place[]> {
-  const places = await Promise.all(
-    Array.from({ length: replicas }, (_, index) => {
-      const skewMs = skewsMs[index % Math.max(1, skewsMs.length)] ?? 0;
-      const always: ReplicaOptions = {
-        secrets: { [secretName]: secret },
-        preload: [
-          ...(mutation === undefined ? [] : [preload('mutated-sources')]),
-          ...(skewMs === 0 ? [] : [preload('skewed-clock')]),
-        ],
-        env: {
-          [skewVariable]: String(skewMs),
-          ...(mutation !== undefined && { [mutationVariable]: JSON.stringify(mutation) }),
-        },
-      };
-      return openPlace(`replica-${index}`, system, always, first);
-    }),
-  );
-  for (const place of places) ways.use(place);
-  return places;
 }
 
 async function countEnded(system: System): Promise<number> {

@@ -81,6 +81,7 @@ export const processFaults: readonly Fault[] = [
       await delay(SHORT_LEASE.heartbeatMs);
       const held = await heldBy(stage, zombie.instanceId);
       const recoveryMs = await offeredAgain(stage, held, sinceMs);
+      const stopped = await isStopped(zombie.pid);
       zombie.thaw();
       // It finds out by the answers to what it still says.
       const told = async () => {
@@ -89,9 +90,9 @@ export const processFaults: readonly Fault[] = [
           (entry) => 'hear' in entry && entry.hear === 'welcome' && entry.atMs > sinceMs + recoveryMs,
         );
       };
-      await eventually(told, 15_000);
+      const complaints = (await eventually(told, 15_000)) ? [] : ['the driver that woke did not connect again'];
       await Promise.all(runs.map((runId) => stage.finished(runId)));
-      return { fired: held.length, recoveryMs };
+      return { fired: stopped * held.length, recoveryMs, complaints };
     },
   },
   {
