@@ -491,7 +491,7 @@ describe('conveyor graph', () => {
     const wrong = 'jobs:\n  - { name: build, driver: shell, needs: [biuld] }\n  - { name: "a<b", driver: shell }\n';
     const { exitCode, stderr } = await run(['graph', '-f', '-'], {}, wrong);
     expect(exitCode).toBe(2);
-    expect(stderr).toContain('<stdin>:2:44: there is no job "biuld"');
+    expect(stderr).toContain('<stdin>:2:43: there is no job "biuld"');
     expect(stderr).toContain('<stdin>:3:7: "a<b" is no name of a job');
   });
 
