@@ -2,6 +2,7 @@
 // ends no process, and touches nothing outside its schema and its data directory.
 import pino, { type Logger } from 'pino';
 import { type Api, type Authenticate, createApi, type Door, type DoorOptions } from './api/api.ts';
+import { checkFree, checkOptions } from './api/door.ts';
 import type { RequestListener } from './api/http/request-listener.ts';
 import { DEFAULT_TIMING, LIMITS, type Timing } from './core/limits.ts';
 import { assertRetention, type Retention } from './core/retention.ts';
@@ -85,6 +86,10 @@ async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyo
   if (!Number.isSafeInteger(maxLogBytes) || maxLogBytes < 1) {
     throw new RangeError(`maxLogBytes is ${maxLogBytes}: give a whole number of bytes, at least 1`);
   }
+  const grpc = options.grpc === false ? undefined : { address: DEFAULT_GRPC_ADDRESS, ...options.grpc };
+  const http = options.http === false ? undefined : { address: DEFAULT_HTTP_ADDRESS, ...options.http };
+  // Before a database is made that nobody could reach then.
+  for (const door of [grpc, http]) if (door !== undefined) await checkFree(checkOptions(door));
   const connection = await openDatabase(stack, options.database, log);
   const pools = stack.use(await createPools({ connection, schema }, log.child({ component: 'store' })));
   await migrate(pools.pool, schema);
@@ -106,7 +111,6 @@ async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyo
       log: log.child({ component: 'engine' }),
     }),
   );
-  const http = options.http === false ? undefined : (options.http ?? {});
   const api = createApi({
     engine,
     version: VERSION,
@@ -114,11 +118,8 @@ async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyo
     corsOrigins: http?.corsOrigins ?? [],
     log: log.child({ component: 'api' }),
   });
-  const grpcDoor =
-    options.grpc === false
-      ? undefined
-      : stack.use(await api.listenGrpc({ address: DEFAULT_GRPC_ADDRESS, ...options.grpc }));
-  const httpDoor = http && stack.use(await api.listenHttp({ address: DEFAULT_HTTP_ADDRESS, ...http }));
+  const grpcDoor = grpc && stack.use(await api.listenGrpc(grpc));
+  const httpDoor = http && stack.use(await api.listenHttp(http));
   stack.defer(async () => {
     api.beginStop();
     await engine.drainSessions(AbortSignal.timeout(DRAIN_MS));

@@ -1,14 +1,17 @@
 // The control plane inside another program: one with its own HTTP server, its own users and its own tables in the same database.
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { once } from 'node:events';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createClient } from '@connectrpc/connect';
 import { LogState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { FinishOutcome } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import { RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
-import { type Conveyor, type ConveyorOptions, startConveyor } from '@conveyor/server';
+import { type Conveyor, type ConveyorOptions, DoorError, startConveyor } from '@conveyor/server';
 import { pino } from 'pino';
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -229,4 +232,23 @@ test('two of them in one process, each in its schema, know nothing of each other
 
 test.each([0, 1.5, Number.NaN])('it refuses a largest log of %d bytes', async (maxLogBytes) => {
   await expect(startConveyor({ ...options(), maxLogBytes })).rejects.toThrow(`maxLogBytes is ${maxLogBytes}: give a`);
+});
+
+test('it makes no database when its doors could not be opened', async () => {
+  const parent = await mkdtemp(join(tmpdir(), 'conveyor-doors-'));
+  const dataDir = join(parent, 'data');
+  const other = createServer().listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  const { port } = other.address() as AddressInfo;
+  try {
+    const doors = [{ grpc: { address: '0.0.0.0:0' } }, { http: { address: `127.0.0.1:${port}` } }];
+    for (const door of doors) {
+      const starting = startConveyor({ database: { dataDir }, grpc: false, http: false, ...door });
+      await expect(starting).rejects.toBeInstanceOf(DoorError);
+    }
+    expect(await readdir(parent)).toEqual([]);
+  } finally {
+    other.close();
+    await rm(parent, { recursive: true });
+  }
 });

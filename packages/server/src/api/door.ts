@@ -56,7 +56,7 @@ export function checkOptions({ address, tls, insecure = false }: DoorOptions): H
     throw new DoorError(
       'PLAINTEXT_REFUSED',
       `${address} can be reached by other machines, which could read tokens and secrets on the way: ` +
-        'give a TLS certificate and key, listen on 127.0.0.1, or allow it with `insecure`',
+        'give a TLS certificate and key (`--tls-cert`, `--tls-key`), listen on 127.0.0.1, or allow it (`--insecure`)',
     );
   }
   if (tls !== undefined) checkTls(tls);
