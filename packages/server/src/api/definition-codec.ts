@@ -23,18 +23,20 @@ import {
   type RetryPolicy,
 } from '../core/definition.ts';
 import { LIMITS } from '../core/limits.ts';
+import { decodeGate, decodeMatrix, encodeCall, encodeGate, encodeMatrix } from './language-codec.ts';
 import { decodeDuration } from './request-fields.ts';
 
 /** Adds what is wrong to `found`, with paths under `field`. */
 export function decodeDefinition(found: Found, field: string, definition: PipelineDefinitionMessage): Definition {
-  const { jobs, paramsSchema, labels } = definition;
+  const { jobs, paramsSchema, labels, stages, env, failFast } = definition;
   checkBinarySize(found, field, definition);
-  return checkDefinition(found, field, { jobs: jobs.map(decodeJobDefinition), paramsSchema, labels });
+  const input = { jobs: jobs.map(decodeJobDefinition), paramsSchema, labels, stages, env, failFast };
+  return checkDefinition(found, field, input);
 }
 
 /** Takes a job apart for checkLoneJob and checkDefinition; says nothing about what is wrong with it. */
 export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
-  const { name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets } = job;
+  const { name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets, stage } = job;
   return {
     name,
     driver,
@@ -64,12 +66,17 @@ export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
       onLeaseDoubt === LeaseDoubt.UNSPECIFIED ? undefined : (LeaseDoubt[onLeaseDoubt] ?? String(onLeaseDoubt)),
     allowFailure,
     secrets,
+    if: job.if,
+    stage,
+    matrix: job.matrix && decodeMatrix(job.matrix),
+    gate: job.gate && decodeGate(job.gate),
+    call: job.call,
   };
 }
 
 export function encodeDefinition(definition: Definition): MessageInitShape<typeof PipelineDefinitionSchema> {
-  const { jobs, paramsSchema, labels } = definition;
-  return { jobs: jobs.map(encodeJobDefinition), paramsSchema, labels };
+  const { jobs, paramsSchema, labels, stages = [], env = {}, failFast = false } = definition;
+  return { jobs: jobs.map(encodeJobDefinition), paramsSchema, labels, stages: [...stages], env, failFast };
 }
 
 export function encodeJobDefinition(job: JobDefinition): MessageInitShape<typeof JobDefinitionSchema> {
@@ -84,6 +91,11 @@ export function encodeJobDefinition(job: JobDefinition): MessageInitShape<typeof
     onLeaseDoubt: job.onLeaseDoubt === 'CONTINUE' ? LeaseDoubt.UNSPECIFIED : LeaseDoubt[job.onLeaseDoubt],
     allowFailure: job.allowFailure,
     secrets: [...job.secrets],
+    if: job.if ?? '',
+    stage: job.stage ?? '',
+    matrix: job.matrix && encodeMatrix(job.matrix),
+    gate: job.gate && encodeGate(job.gate),
+    call: job.call && encodeCall(job.call),
   };
 }
 

@@ -5,15 +5,15 @@ import type { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { AttemptState, JobState, LogState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Asker } from '../core/commands.ts';
-import type { RunEvent } from '../core/events.ts';
 import { formatJobId } from '../core/ids.ts';
 import type { EventView } from '../core/views.ts';
-import { encodeAnnotation, encodeFailure, encodeOutputs, encodeWait } from './encode-job.ts';
+import { encodeAnnotation, encodeAnswer, encodeCondition, encodeFailure, encodeOutputs, encodeWait } from './encode-job.ts';
 import { encodeTime } from './encode-run.ts';
 
 type EventInit = MessageInitShape<typeof EventSchema>;
 
-export function encodeEvent({ runId, seq, timeMs, runState, jobName, jobState, event }: EventView): EventInit {
+export function encodeEvent(view: EventView): EventInit {
+  const { runId, seq, timeMs, runState, jobName, jobState, event } = view;
   return {
     runId,
     seq: BigInt(seq),
@@ -23,11 +23,11 @@ export function encodeEvent({ runId, seq, timeMs, runState, jobName, jobState, e
     ...(jobName !== undefined && { job: jobName }),
     ...(jobState !== undefined && { jobState: JobState[jobState] }),
     ...('attempt' in event && { attempt: event.attempt }),
-    kind: encodeKind(event),
+    kind: encodeKind(view),
   };
 }
 
-function encodeKind(event: RunEvent): NonNullable<EventInit['kind']> {
+function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullable<EventInit['kind']> {
   switch (event.type) {
     case 'RunCreated': {
       const { jobs, pipeline = '', revision = 0, rerunOf = '', trigger, startMs } = event;
@@ -70,8 +70,25 @@ function encodeKind(event: RunEvent): NonNullable<EventInit['kind']> {
       return { case: 'attemptHeard', value: { heardTime: timestampFromMs(event.heardMs) } };
     case 'JobKillRequested':
       return { case: 'jobKillRequested', value: {} };
-    case 'JobFinished':
-      return { case: 'jobFinished', value: { failure: event.failure && encodeFailure(event.failure) } };
+    case 'JobFinished': {
+      const { failure, outputs } = event;
+      return { case: 'jobFinished', value: { failure: failure && encodeFailure(failure), outputs: encodeOutputs(outputs) } };
+    }
+    case 'JobEvaluated': {
+      const { condition, spec } = event;
+      return { case: 'jobEvaluated', value: { condition: condition && encodeCondition(condition), spec } };
+    }
+    case 'JobsAdded':
+      return {
+        case: 'jobsAdded',
+        value: {
+          jobs: added.map(({ job, name, values }) => ({ jobId: formatJobId({ runId, job }), name, matrix: values })),
+        },
+      };
+    case 'GateAnswered':
+      return { case: 'gateAnswered', value: { answer: encodeAnswer({ ...event, timeMs }) } };
+    case 'ChildRunStarted':
+      return { case: 'childRunStarted', value: { runId: event.childRun } };
     case 'RunCancelRequested':
       return { case: 'runCancelRequested', value: { reason: event.reason, force: event.force } };
     case 'RunFinished':

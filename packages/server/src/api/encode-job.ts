@@ -9,6 +9,9 @@ import {
   AttemptState,
   FailureClass,
   type FailureSchema,
+  type GateAnswerSchema,
+  GateVerdict,
+  type JobConditionSchema,
   type JobHoldSchema,
   type JobSchema,
   JobState,
@@ -23,7 +26,7 @@ import {
 import { LogChannel, type LogChunkSchema, type LogSectionSchema } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import type { Annotation } from '../core/events.ts';
 import { formatAttemptId, formatJobId } from '../core/ids.ts';
-import type { HoldBack, JobWait, StopRequest, TimedWait } from '../core/run-state.ts';
+import type { ConditionTrace, GateAnswer, HoldBack, JobWait, StopRequest, TimedWait } from '../core/run-state.ts';
 import type { Failure } from '../core/states.ts';
 import type { AttemptView, JobView, LogChunk, LogSection, Outputs, ProgressView } from '../core/views.ts';
 import { encodeTime } from './encode-run.ts';
@@ -49,6 +52,12 @@ export function encodeJob(job: JobView) {
     inheritedFrom: job.inheritedFrom ?? '',
     stop: job.stop && encodeStop(job.stop),
     hold: job.hold && encodeHold(job.hold),
+    condition: job.condition && encodeCondition(job.condition),
+    matrixJob: job.cell?.of ?? '',
+    matrix: job.cell?.values,
+    gateAnswers: (job.answers ?? []).map(encodeAnswer),
+    childRunId: job.childRun ?? '',
+    stage: job.stage ?? '',
   } satisfies MessageInitShape<typeof JobSchema>;
 }
 
@@ -75,6 +84,20 @@ export function encodeAttempt(attempt: AttemptView): MessageInitShape<typeof Att
 
 export function encodeWait(wait: TimedWait | Pick<JobWait, 'reason'>): MessageInitShape<typeof JobWaitSchema> {
   return { reason: WaitReason[wait.reason], untilTime: 'untilMs' in wait ? timestampFromMs(wait.untilMs) : undefined };
+}
+
+export function encodeCondition(condition: ConditionTrace): MessageInitShape<typeof JobConditionSchema> {
+  const { expression, held, error = '', parts } = condition;
+  const shown = parts.map(({ expression, value, note = '' }) => ({
+    expression,
+    note,
+    value: value === undefined ? undefined : fromJson(ValueSchema, value),
+  }));
+  return { expression, held, error, parts: shown };
+}
+
+export function encodeAnswer({ actor, verdict, answers, comment, timeMs }: GateAnswer): MessageInitShape<typeof GateAnswerSchema> {
+  return { actor, verdict: GateVerdict[verdict], answers, comment, time: timestampFromMs(timeMs) };
 }
 
 function encodeHold({ reason, actor, sinceMs }: HoldBack): MessageInitShape<typeof JobHoldSchema> {

@@ -1,14 +1,25 @@
 // JobService: jobs, their attempts and logs.
 import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
-import { JobState, LogState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
-import type { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
+import { GateVerdict, JobState, LogState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import type { AnswerGateRequest, JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { checkLoneJob } from '../core/check-definition.ts';
-import { checkCount, checkJson, checkLabels, checkName, type Found, JOB_NAME } from '../core/check-fields.ts';
+import {
+  addViolation,
+  checkCount,
+  checkJson,
+  checkLabels,
+  checkName,
+  checkText,
+  checkTextBytes,
+  type Found,
+  JOB_NAME,
+  type NameRule,
+} from '../core/check-fields.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { JobState as JobStateName } from '../core/states.ts';
-import type { Engine } from '../engine/engine.ts';
+import type { Engine, GateReply } from '../engine/engine.ts';
 import { decodeStates } from './decode-run.ts';
 import { decodeJobDefinition, encodeJobDefinition } from './definition-codec.ts';
 import { encodeAttempt, encodeJob, encodeLogChunk, encodeLogSection } from './encode-job.ts';
@@ -29,6 +40,12 @@ import {
 } from './request-fields.ts';
 
 const MAX_FILTER_NAMES = 100;
+const MAX_GROUPS = 100;
+/** A name of a definition, or of one of the cells of its matrix. */
+const ANY_JOB_NAME: NameRule = {
+  pattern: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}(\[[^\[\]]{1,60}\])?$/,
+  rule: `${JOB_NAME.rule}, and for a cell its key in brackets`,
+};
 const DEFAULT_READ_BYTES = 262_144;
 const MAX_READ_BYTES = 1_048_576;
 
@@ -90,6 +107,13 @@ export function createJobService({ runs, jobs }: Engine): ServiceImpl<typeof Job
       const key = decodeJobId('job_id', request.jobId);
       const asker = decodeRequest((found) => decodeAsker(found, request));
       return { job: encodeJob(await jobs.release(project, key, asker)) };
+    },
+
+    async answerGate(request) {
+      const project = decodeProject(request.project);
+      const key = decodeJobId('job_id', request.jobId);
+      const answer = decodeRequest((found) => decodeAnswer(found, request));
+      return { job: encodeJob(await jobs.answerGate(project, key, answer)) };
     },
 
     async retryJob(request) {
@@ -158,9 +182,27 @@ const JOB_STATES: Readonly<Record<number, JobStateName>> = {
   [JobState.CANCELLED]: 'CANCELLED',
 };
 
+function decodeAnswer(found: Found, request: AnswerGateRequest): GateReply {
+  const { actor, groups, answers = {}, comment } = request;
+  const verdict = VERDICTS[request.verdict];
+  if (verdict === undefined) addViolation(found, 'verdict', 'is required: APPROVE or REJECT');
+  if (actor === '') addViolation(found, 'actor', 'is required: who answers, 1 to 256 characters');
+  checkText(found, 'actor', actor, 256);
+  checkCount(found, 'groups', groups.length, MAX_GROUPS);
+  for (const [index, group] of groups.entries()) checkText(found, `groups[${index}]`, group, 256);
+  checkJson(found, 'answers', answers, LIMITS.outputBytes);
+  checkTextBytes(found, 'comment', comment, LIMITS.messageBytes);
+  return { verdict: verdict ?? 'REJECT', actor, groups, answers, comment };
+}
+
+const VERDICTS: Readonly<Record<number, GateReply['verdict']>> = {
+  [GateVerdict.APPROVE]: 'APPROVE',
+  [GateVerdict.REJECT]: 'REJECT',
+};
+
 function decodeNames(found: Found, names: readonly string[]): string[] {
   checkCount(found, 'names', names.length, MAX_FILTER_NAMES);
-  for (const [index, name] of names.entries()) checkName(found, `names[${index}]`, name, JOB_NAME);
+  for (const [index, name] of names.entries()) checkName(found, `names[${index}]`, name, ANY_JOB_NAME);
   return [...new Set(names)].sort();
 }
 

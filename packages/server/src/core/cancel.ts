@@ -1,12 +1,13 @@
 // Decisions on cancelling: what has not started is cancelled at once, what runs is asked to stop. A result that was committed
 // first stands. A cancel wins over a pause and a hold.
 import { emitUnstarted } from './attempt.ts';
+import { stopChild } from './child-run.ts';
 import type { Command, Reply } from './commands.ts';
 import { overrule } from './hold-back.ts';
-import { plannedJob } from './plan.ts';
+import { outlivesCancel, plannedJob } from './plan.ts';
 import { DONE, refuse } from './replies.ts';
 import { assertLoaded, jobOf } from './run-state.ts';
-import { concludeJob, type Draft, emit } from './settle.ts';
+import { concludeJob, type Draft, emit, hasFailed } from './settle.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
 export function cancelRun(draft: Draft, command: Extract<Command, { type: 'CancelRun' }>): Reply {
@@ -21,7 +22,7 @@ export function cancelRun(draft: Draft, command: Extract<Command, { type: 'Cance
     jobs.map(({ index }) => index),
   );
   emit(draft, { type: 'RunCancelRequested', reason: command.reason, force });
-  const goesOn = (index: number): boolean => !force && plannedJob(draft.plan, index).definition.when === 'ALWAYS';
+  const goesOn = (index: number): boolean => !force && outlivesCancel(plannedJob(draft.plan, index).definition);
   for (const { index } of jobs) if (goesOn(index)) overrule(draft, index, command.reason);
   for (const { index } of jobs) if (!goesOn(index)) stopJob(draft, index, command.reason);
   return DONE;
@@ -37,9 +38,42 @@ export function cancelJob(draft: Draft, command: Extract<Command, { type: 'Cance
   return DONE;
 }
 
+/** Stops what a failure of this decision makes pointless: the other cells of its matrix, the other jobs of its run. */
+export function stopSiblings(draft: Draft): void {
+  // What is stopped may fail in turn: the list grows on the way.
+  for (const event of draft.events) {
+    if (event.type !== 'JobFinished' || !hasFailed(jobOf(draft, event.job))) continue;
+    const { cell, definition, name } = plannedJob(draft.plan, event.job);
+    const reason = `${name} failed`;
+    if (cell !== undefined && definition.matrix?.failFast === true) stopAll(draft, cellsOf(draft, cell.of), reason);
+    if (draft.plan.definition.failFast !== true) continue;
+    const others = draft.plan.jobs.filter((job) => !outlivesCancel(job.definition));
+    const indexes = others.map(({ index }) => index);
+    stopAll(draft, indexes, reason);
+  }
+}
+
+function stopAll(draft: Draft, indexes: readonly number[], reason: string): void {
+  assertLoaded(draft, indexes);
+  for (const index of indexes) stopJob(draft, index, reason);
+}
+
+function cellsOf(draft: Draft, group: number): readonly number[] {
+  return plannedJob(draft.plan, group).cells ?? [];
+}
+
 /** Cancels one open job, or asks its attempt to stop. */
 function stopJob(draft: Draft, index: number, reason: string): void {
   const job = jobOf(draft, index);
+  if (job.state === 'WAITING' && job.wait.reason === 'MATRIX') {
+    // It ends as its cells do.
+    stopAll(draft, cellsOf(draft, index), reason);
+    return;
+  }
+  if (job.state === 'WAITING' && job.wait.reason === 'CHILD_RUN') {
+    stopChild(draft, index, reason);
+    return;
+  }
   switch (job.state) {
     case 'BLOCKED':
     case 'WAITING':

@@ -2,11 +2,12 @@
 // pipeline.proto.
 import {
   addViolation,
+  checkBounded,
   checkCount,
+  checkDuration,
   checkJson,
   checkLabels,
   checkName,
-  checkNumber,
   checkText,
   DRIVER_NAME,
   type Found,
@@ -27,13 +28,28 @@ import {
 import type { JsonObject } from './json.ts';
 import { compileSchema } from './json-schema.ts';
 import { LIMITS } from './limits.ts';
-import { nearestName } from './nearest-name.ts';
+import { checkGraph } from './check-graph.ts';
+import {
+  type CallInput,
+  checkCall,
+  checkCondition,
+  checkEnv,
+  checkExpressions,
+  checkGate,
+  checkMatrix,
+  type GateInput,
+  type MatrixInput,
+} from './check-language.ts';
+import { checkStages, needsOfStages } from './check-stages.ts';
 
 /** A definition as it was written. What is undefined was not set; durations are in milliseconds and may be NaN. */
 export interface DefinitionInput {
   readonly jobs: readonly JobInput[];
   readonly paramsSchema?: JsonObject | undefined;
   readonly labels: Readonly<Record<string, string>>;
+  readonly stages: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly failFast: boolean;
 }
 
 export interface JobInput {
@@ -47,6 +63,13 @@ export interface JobInput {
   readonly onLeaseDoubt?: string | undefined;
   readonly allowFailure: boolean;
   readonly secrets: readonly string[];
+  /** Empty: none. */
+  readonly if: string;
+  /** Empty: none. */
+  readonly stage: string;
+  readonly matrix?: MatrixInput | undefined;
+  readonly gate?: GateInput | undefined;
+  readonly call?: CallInput | undefined;
 }
 
 export interface RetryInput {
@@ -72,30 +95,42 @@ export interface TimeoutsInput {
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-const MAX_SHOWN_CYCLE = 10;
-/** Looking for a misspelt name costs time for each name of the definition. */
-const MAX_SUGGESTIONS = 10;
 
 /** Adds what is wrong to `found`, with paths under `field`. The result is of use only when nothing was found. */
 export function checkDefinition(found: Found, field: string, input: DefinitionInput): Definition {
-  const { jobs, paramsSchema, labels } = input;
+  const { jobs, paramsSchema, labels, stages, env, failFast } = input;
   if (jobs.length === 0) addViolation(found, `${field}.jobs`, `is required: 1 to ${LIMITS.jobsPerRun} jobs`);
   checkCount(found, `${field}.jobs`, jobs.length, LIMITS.jobsPerRun);
   checkLabels(found, `${field}.labels`, labels);
   if (paramsSchema !== undefined) checkParamsSchema(found, `${field}.params_schema`, paramsSchema);
-  const checked = jobs.map((job, index) => checkJob(found, `${field}.jobs[${index}]`, job));
-  checkGraph(found, `${field}.jobs`, jobs);
+  checkStages(found, field, stages, jobs);
+  const checked = needsOfStages(
+    stages,
+    jobs.map((job, index) => checkJob(found, `${field}.jobs[${index}]`, job)),
+  );
+  checkGraph(found, `${field}.jobs`, checked);
+  checkEnv(found, `${field}.env`, env);
+  checkExpressions(found, `${field}.jobs`, checked);
   const bytes = jsonBytes(input);
   if (bytes > LIMITS.definitionBytes) {
     addViolation(found, field, `must have at most ${LIMITS.definitionBytes} bytes as JSON; has ${bytes}`);
   }
-  return { jobs: checked, labels, ...(paramsSchema !== undefined && { paramsSchema }) };
+  return {
+    jobs: checked,
+    labels,
+    ...(paramsSchema !== undefined && { paramsSchema }),
+    ...(stages.length > 0 && { stages }),
+    ...(Object.keys(env).length > 0 && { env }),
+    ...(failFast && { failFast }),
+  };
 }
 
 /** As checkDefinition, for a job that is a run by itself: it needs no other. */
 export function checkLoneJob(found: Found, field: string, input: JobInput): Definition {
   if (input.needs.length > 0) addViolation(found, `${field}.needs`, 'must be empty: the job is a run by itself');
-  return { jobs: [checkJob(found, field, { ...input, needs: [] })], labels: {} };
+  const job = checkJob(found, field, { ...input, needs: [] });
+  checkExpressions(found, '', [job], [field]);
+  return { jobs: [job], labels: {} };
 }
 
 function checkParamsSchema(found: Found, field: string, schema: JsonObject): void {
@@ -109,7 +144,9 @@ function checkParamsSchema(found: Found, field: string, schema: JsonObject): voi
 function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
   const { name, driver, spec = {}, needs, secrets } = input;
   checkName(found, `${field}.name`, name, JOB_NAME);
-  checkName(found, `${field}.driver`, driver, DRIVER_NAME);
+  const isDriven = input.gate === undefined && input.call === undefined;
+  if (isDriven) checkName(found, `${field}.driver`, driver, DRIVER_NAME);
+  else checkUndriven(found, field, input);
   checkJson(found, `${field}.spec`, spec, LIMITS.specBytes);
   checkCount(found, `${field}.needs`, needs.length, LIMITS.needsPerJob);
   checkCount(found, `${field}.secrets`, secrets.length, LIMITS.secretsPerJob);
@@ -130,10 +167,31 @@ function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
     onLeaseDoubt: checkChoice(found, `${field}.on_lease_doubt`, input.onLeaseDoubt, LEASE_DOUBTS, 'CONTINUE'),
     allowFailure: input.allowFailure,
     secrets,
+    ...checkCondition(found, `${field}.if`, input.if),
+    ...(input.stage !== '' && { stage: input.stage }),
+    ...checkMatrix(found, `${field}.matrix`, input.matrix),
+    ...checkGate(found, `${field}.gate`, input.gate),
+    ...checkCall(found, `${field}.call`, input.call),
   };
 }
 
-const RUN_CONDITIONS: readonly RunCondition[] = ['SUCCESS', 'ALWAYS'];
+/** What only a driver could use has no place in a job that none runs. */
+function checkUndriven(found: Found, field: string, { gate, call, driver, spec, secrets, ...job }: JobInput): void {
+  if (gate !== undefined && call !== undefined) addViolation(found, `${field}.call`, 'must not be set beside gate: a job is one thing');
+  const kind = gate === undefined ? 'call' : 'gate';
+  const used = {
+    driver: driver !== '',
+    spec: spec !== undefined,
+    secrets: secrets.length > 0,
+    retry: job.retry !== undefined,
+    timeouts: job.timeouts !== undefined,
+  };
+  for (const [name, isUsed] of Object.entries(used)) {
+    if (isUsed) addViolation(found, `${field}.${name}`, `must not be set: the job is a ${kind}, which no driver runs`);
+  }
+}
+
+const RUN_CONDITIONS: readonly RunCondition[] = ['SUCCESS', 'ALWAYS', 'FAILURE', 'FINALLY'];
 const LEASE_DOUBTS: readonly LeaseDoubt[] = ['CONTINUE', 'STOP'];
 
 function checkChoice<T extends string>(
@@ -191,98 +249,4 @@ function checkTimeouts(found: Found, field: string, input: TimeoutsInput): JobTi
     ...(totalMs !== undefined && { totalMs }),
     cancelGraceMs: cancelGraceMs ?? DEFAULT_TIMEOUTS.cancelGraceMs,
   };
-}
-
-function checkBounded(
-  found: Found,
-  field: string,
-  value: number | undefined,
-  fallback: number,
-  bounds: { readonly min: number; readonly max: number; readonly integer?: boolean },
-): number {
-  if (value === undefined) return fallback;
-  checkNumber(found, field, value, bounds);
-  return value;
-}
-
-/** Whole milliseconds; a fraction of one counts as one. */
-function checkDuration(
-  found: Found,
-  field: string,
-  ms: number | undefined,
-  { min, max, bounds }: { readonly min: number; readonly max: number; readonly bounds: string },
-): number | undefined {
-  if (ms === undefined) return undefined;
-  if (!(ms >= min && ms <= max)) addViolation(found, field, `must be ${bounds}; got ${ms / 1_000} s`);
-  return Math.ceil(ms);
-}
-
-function checkGraph(found: Found, field: string, jobs: readonly JobInput[]): void {
-  const indexByName = new Map<string, number>();
-  for (const [index, { name }] of jobs.entries()) {
-    const first = indexByName.get(name);
-    if (first === undefined) indexByName.set(name, index);
-    else if (name !== '')
-      addViolation(found, `${field}[${index}].name`, `${quote(name)} is also the name of ${field}[${first}]`);
-  }
-  let suggestions = 0;
-  for (const [index, { needs }] of jobs.entries()) {
-    const seen = new Set<string>();
-    for (const [position, need] of needs.entries()) {
-      const needField = `${field}[${index}].needs[${position}]`;
-      if (seen.has(need)) addViolation(found, needField, `names ${quote(need)} again`);
-      seen.add(need);
-      if (indexByName.has(need)) continue;
-      const near = suggestions++ < MAX_SUGGESTIONS ? nearestName(need, indexByName.keys()) : undefined;
-      const hint = near === undefined ? '' : `; did you mean ${quote(near)}?`;
-      addViolation(found, needField, `there is no job ${quote(need)}${hint}`);
-    }
-  }
-  checkCycles(found, field, jobs, indexByName);
-}
-
-/** Walks the needs depth first, without recursion: a chain may be as long as the definition. */
-function checkCycles(
-  found: Found,
-  field: string,
-  jobs: readonly JobInput[],
-  indexByName: ReadonlyMap<string, number>,
-): void {
-  const done = new Set<number>();
-  for (const start of jobs.keys()) {
-    /** The way from `start` to where the walk is, and which need of each job comes next. */
-    const way = [{ job: start, next: 0 }];
-    const onWay = new Map([[start, 0]]);
-    for (let step = way.at(-1); step !== undefined; step = way.at(-1)) {
-      const need = done.has(step.job) ? undefined : jobs[step.job]?.needs[step.next];
-      if (need === undefined) {
-        done.add(step.job);
-        onWay.delete(step.job);
-        way.pop();
-        continue;
-      }
-      const position = step.next++;
-      const needed = indexByName.get(need);
-      if (needed === undefined || done.has(needed)) continue;
-      const begin = onWay.get(needed);
-      if (begin === undefined) {
-        onWay.set(needed, way.length);
-        way.push({ job: needed, next: 0 });
-      } else {
-        const names = way.slice(begin).map(({ job }) => jobs[job]?.name ?? '');
-        addViolation(
-          found,
-          `${field}[${step.job}].needs[${position}]`,
-          `closes a cycle: ${showCycle([...names, need])}`,
-        );
-      }
-    }
-  }
-}
-
-function showCycle(names: readonly string[]): string {
-  if (names.length <= MAX_SHOWN_CYCLE) return names.join(' -> ');
-  const half = MAX_SHOWN_CYCLE / 2;
-  const left = names.length - MAX_SHOWN_CYCLE;
-  return [...names.slice(0, half), `(${left} more)`, ...names.slice(-half)].join(' -> ');
 }

@@ -89,6 +89,31 @@ export function checkCount(found: Found, field: string, count: number, max: numb
   if (count > max) addViolation(found, field, `must have at most ${max} entries; has ${count}`);
 }
 
+/** A number that may be left out. */
+export function checkBounded(
+  found: Found,
+  field: string,
+  value: number | undefined,
+  fallback: number,
+  bounds: { readonly min: number; readonly max: number; readonly integer?: boolean },
+): number {
+  if (value === undefined) return fallback;
+  checkNumber(found, field, value, bounds);
+  return value;
+}
+
+/** Whole milliseconds; a fraction of one counts as one. */
+export function checkDuration(
+  found: Found,
+  field: string,
+  ms: number | undefined,
+  { min, max, bounds }: { readonly min: number; readonly max: number; readonly bounds: string },
+): number | undefined {
+  if (ms === undefined) return undefined;
+  if (!(ms >= min && ms <= max)) addViolation(found, field, `must be ${bounds}; got ${ms / 1_000} s`);
+  return Math.ceil(ms);
+}
+
 export function checkLabels(found: Found, field: string, labels: Readonly<Record<string, string>>): void {
   const entries = Object.entries(labels);
   checkCount(found, field, entries.length, LIMITS.labels);

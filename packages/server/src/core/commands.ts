@@ -3,7 +3,8 @@
 import type { Annotation, InheritedJob, Trigger } from './events.ts';
 import type { JsonObject } from './json.ts';
 import type { Refusal } from './refusal.ts';
-import type { AttemptState, FailureClass, LogState } from './states.ts';
+import type { GateAnswer } from './run-state.ts';
+import type { AttemptState, FailureClass, FinishedRunState, LogState } from './states.ts';
 
 /** What the store holds of an attempt. */
 export interface AttemptContent {
@@ -90,6 +91,26 @@ export type Command =
   | ({ readonly type: 'ResumeRun' } & Asker)
   | ({ readonly type: 'HoldJob'; readonly job: number } & Asker)
   | ({ readonly type: 'ReleaseJob'; readonly job: number } & Asker)
+  | ({
+      readonly type: 'AnswerGate';
+      readonly job: number;
+      /** Who answers is one of these, too. */
+      readonly groups: readonly string[];
+    } & Omit<GateAnswer, 'timeMs'>)
+  /** The run that a call asked for exists. */
+  | { readonly type: 'StartChild'; readonly job: number; readonly childRun: string }
+  /** It cannot be made. */
+  | { readonly type: 'RefuseChild'; readonly job: number; readonly message: string }
+  /** It has finished. */
+  | {
+      readonly type: 'FinishChild';
+      readonly job: number;
+      readonly childRun: string;
+      readonly state: FinishedRunState;
+      readonly outputs: JsonObject;
+      /** Why it failed, unless that is for the run itself to say. */
+      readonly message?: string;
+    }
   | {
       readonly type: 'Timer';
       readonly job: number;

@@ -1,10 +1,13 @@
 // decide(state, command, now) -> events and a reply. Pure: no clock, no randomness, no I/O. A repeated command has no second effect;
 // its reply is the same, or says that the attempt is no longer in hand. A command with a stale fence changes nothing.
-import { cancelJob, cancelRun } from './cancel.ts';
+import { cancelJob, cancelRun, stopSiblings } from './cancel.ts';
+import { finishChild, refuseChild, startChild } from './child-run.ts';
 import type { Command, Reply } from './commands.ts';
 import { accept, adopt, annotate, finish, lose, offer, reject, withdraw } from './attempt.ts';
 import type { RunEvent } from './events.ts';
+import { answerGate } from './gate.ts';
 import { holdJob, pauseRun, releaseBackoff, releaseJob, resumeRun } from './hold-back.ts';
+import { startCells } from './matrix-job.ts';
 import { type RunSlice } from './run-state.ts';
 import { beginDraft, type Draft, emit, type EventMark, settleBlocked, settleDependants, settleRun } from './settle.ts';
 import { fireTimers } from './timer.ts';
@@ -28,7 +31,10 @@ export interface Decision {
 export function decide(slice: RunSlice, command: Command, nowMs: number): Decision {
   const draft = beginDraft(slice, Math.max(nowMs, slice.run.lastMs));
   const reply = apply(draft, command);
-  if (draft.events.length > 0) settleRun(draft);
+  if (draft.events.length > 0) {
+    stopSiblings(draft);
+    settleRun(draft);
+  }
   return { reply, events: draft.events, marks: draft.marks, after: draft, touched: draft.touched };
 }
 
@@ -66,6 +72,14 @@ function apply(draft: Draft, command: Command): Reply {
       return holdJob(draft, command);
     case 'ReleaseJob':
       return releaseJob(draft, command);
+    case 'AnswerGate':
+      return answerGate(draft, command);
+    case 'StartChild':
+      return startChild(draft, command);
+    case 'RefuseChild':
+      return refuseChild(draft, command);
+    case 'FinishChild':
+      return finishChild(draft, command);
     case 'Timer':
       return fireTimers(draft, command);
   }
@@ -76,9 +90,12 @@ function create(draft: Draft, command: Extract<Command, { type: 'Create' }>): Re
   const { type: _, startMs = 0, ...created } = command;
   const delay = startMs > draft.nowMs ? { startMs } : {};
   emit(draft, { type: 'RunCreated', jobs: draft.plan.jobs.length, ...created, ...delay });
-  for (const { index } of draft.plan.jobs) {
+  if (startMs > draft.nowMs) draft.startMs = startMs;
+  // What it adds on the way is settled there.
+  for (const { index, cell, cells } of draft.plan.jobs) {
     draft.touched.add(index);
-    if (settleBlocked(draft, index) === 'finished') settleDependants(draft, index);
+    if (cells !== undefined) for (const finished of startCells(draft, index)) settleDependants(draft, finished);
+    if (cell === undefined && settleBlocked(draft, index) === 'finished') settleDependants(draft, index);
   }
   return { type: 'Done' };
 }

@@ -1,15 +1,35 @@
 // A definition as core knows it: every default filled in, durations in milliseconds. How it may be written, and what is
 // wrong with one, is in check-definition.ts; the graph made of it in plan.ts.
-import type { JsonObject } from './json.ts';
+import type { JsonObject, JsonValue } from './json.ts';
 import type { FailureClass } from './states.ts';
 
-export type RunCondition = 'SUCCESS' | 'ALWAYS';
+export type RunCondition = 'SUCCESS' | 'ALWAYS' | 'FAILURE' | 'FINALLY';
 export type LeaseDoubt = 'CONTINUE' | 'STOP';
+export type GateExpiry = 'FAIL' | 'APPROVE' | 'SKIP';
 
+/** Fields that are left out are not part of a definition's digest, so that what was stored before they existed keeps its own. */
 export interface Definition {
   readonly jobs: readonly JobDefinition[];
   readonly paramsSchema?: JsonObject;
   readonly labels: Readonly<Record<string, string>>;
+  readonly stages?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly failFast?: true;
+  /** What a run has added to it since it was created. Never part of a pipeline. */
+  readonly added?: readonly AddedCells[];
+}
+
+/** The cells that a run made of a matrix. */
+export interface AddedCells {
+  /** The index of the job that the matrix is of. */
+  readonly job: number;
+  readonly cells: readonly Cell[];
+}
+
+export interface Cell {
+  /** Unique in its matrix; part of the job's name. */
+  readonly key: string;
+  readonly values: JsonObject;
 }
 
 export interface JobDefinition {
@@ -23,6 +43,37 @@ export interface JobDefinition {
   readonly onLeaseDoubt: LeaseDoubt;
   readonly allowFailure: boolean;
   readonly secrets: readonly string[];
+  readonly if?: string;
+  readonly stage?: string;
+  readonly matrix?: Matrix;
+  readonly gate?: Gate;
+  readonly call?: PipelineCall;
+}
+
+export interface Matrix {
+  /** A list of values, or a text with an expression of one, by the name of the axis. */
+  readonly axes: Readonly<Record<string, JsonValue>>;
+  /** A list of objects, or a text with an expression of one. */
+  readonly include?: JsonValue;
+  readonly exclude?: JsonValue;
+  readonly maxParallel?: number;
+  readonly failFast?: true;
+}
+
+export interface Gate {
+  readonly message: string;
+  /** Empty: anybody. */
+  readonly approvers: readonly string[];
+  readonly quorum: number;
+  readonly formSchema?: JsonObject;
+  readonly timeoutMs?: number;
+  readonly onTimeout: GateExpiry;
+}
+
+export interface PipelineCall {
+  readonly pipeline: string;
+  readonly revision?: number;
+  readonly params: JsonObject;
 }
 
 export interface RetryPolicy {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { DEFAULT_TIMEOUTS, type JobTimeouts } from './definition.ts';
 import { jobOf } from './run-state.ts';
-import { dueOf } from './settle.ts';
+import { dueOf } from './alarms.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
 import { pass } from './testing/driver.ts';
 import { checkReplay } from './testing/invariants.ts';

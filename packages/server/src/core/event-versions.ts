@@ -6,14 +6,19 @@ import type { RunEvent } from './events.ts';
  * The newest version that this build knows.
  * 2: RunPaused, RunResumed, JobHeld, JobReleased, AttemptHeard; JobWaiting for PAUSED and HELD; AttemptTimedOut by silence.
  * 3: RunCreated with a time to start at; JobWaiting for DELAY.
+ * 4: JobEvaluated, JobsAdded, GateAnswered, ChildRunStarted; JobWaiting for APPROVAL and CHILD_RUN; JobFinished with outputs. Definitions
+ *    that have what leads to them, or conditions and policies that older builds do not know.
  */
-export const EVENT_VERSION = 3;
+export const EVENT_VERSION = 4;
 
 /** The version of what pauses, holds and the silence timeout write. */
 export const HOLD_VERSION = 2;
 
 /** The version of what runs that start later write. */
 export const DELAY_VERSION = 3;
+
+/** The version of what expressions, matrices, gates and calls write, and that knows their definitions. */
+export const LANGUAGE_VERSION = 4;
 
 /** The lowest version that describes an event. */
 export function versionOf(event: RunEvent): number {
@@ -24,13 +29,21 @@ export function versionOf(event: RunEvent): number {
     case 'JobReleased':
     case 'AttemptHeard':
       return 2;
+    case 'JobEvaluated':
+    case 'JobsAdded':
+    case 'GateAnswered':
+    case 'ChildRunStarted':
+      return 4;
     case 'JobWaiting':
+      if (event.reason === 'APPROVAL' || event.reason === 'CHILD_RUN') return 4;
       if (!('untilMs' in event)) return event.behind?.reason === 'DELAY' ? 3 : 2;
       return event.reason === 'DELAY' ? 3 : 1;
     case 'AttemptTimedOut':
       return event.silenceMs === undefined ? 1 : 2;
     case 'RunCreated':
       return event.startMs === undefined ? 1 : 3;
+    case 'JobFinished':
+      return event.outputs === undefined ? 1 : 4;
     case 'JobQueued':
     case 'AttemptOffered':
     case 'AttemptStarted':
@@ -39,7 +52,6 @@ export function versionOf(event: RunEvent): number {
     case 'AttemptAnnotated':
     case 'JobCancelRequested':
     case 'JobKillRequested':
-    case 'JobFinished':
     case 'RunCancelRequested':
     case 'RunFinished':
       return 1;

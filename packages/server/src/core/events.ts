@@ -1,7 +1,8 @@
 // The events of a run's ledger. Together they are the truth: evolve() rebuilds the run, its jobs and attempts from them. Ids,
 // jitter and times were decided when an event was made and are recorded in it, so evolve needs nothing else.
 import type { JsonObject } from './json.ts';
-import type { TimedWait } from './run-state.ts';
+import type { Cell } from './definition.ts';
+import type { ConditionTrace, GateAnswer, TimedWait } from './run-state.ts';
 import type { EndedAttemptState, Failure, FinishedJobState, FinishedRunState, LogState } from './states.ts';
 
 export interface Trigger {
@@ -48,6 +49,18 @@ export type RunEvent =
       /** What is still to be waited for after that. */
       readonly behind?: TimedWait;
     }
+  /** It has begun to wait for people, or for the run that it is to make. */
+  | { readonly type: 'JobWaiting'; readonly job: number; readonly reason: 'APPROVAL' | 'CHILD_RUN' }
+  | {
+      readonly type: 'JobEvaluated';
+      readonly job: number;
+      readonly condition?: ConditionTrace;
+      readonly spec?: JsonObject;
+    }
+  /** The job is a matrix, and has begun to wait for these cells. */
+  | { readonly type: 'JobsAdded'; readonly job: number; readonly cells: readonly Cell[] }
+  | ({ readonly type: 'GateAnswered'; readonly job: number } & Omit<GateAnswer, 'timeMs'>)
+  | { readonly type: 'ChildRunStarted'; readonly job: number; readonly childRun: string }
   | {
       readonly type: 'AttemptOffered';
       readonly job: number;
@@ -92,6 +105,8 @@ export type RunEvent =
       readonly state: FinishedJobState;
       readonly failure?: Failure;
       readonly failureAllowed?: boolean;
+      /** Of a job that no driver ran. */
+      readonly outputs?: JsonObject;
     }
   /** Ends a pause, too. */
   | { readonly type: 'RunCancelRequested'; readonly reason: string; readonly force: boolean }

@@ -1,7 +1,7 @@
 // How an event changes a run: pure, total over the events that decide() makes, and all that is needed to rebuild a run from its
 // ledger. An event that does not fit the state, or leaves the graphs of states.ts, is a broken invariant and throws.
 import type { RunEvent } from './events.ts';
-import { plannedJob, type Plan } from './plan.ts';
+import { growPlan, isDriven, plannedJob, type Plan, type PlannedJob } from './plan.ts';
 import {
   assertLoaded,
   concludesWell,
@@ -36,7 +36,7 @@ export function beforeFirstEvent(plan: Plan): RunSlice {
 
 /** A slice that evolves in place while a decision is made or a ledger is replayed. Its owner starts from a copy. */
 export interface Evolving {
-  readonly plan: Plan;
+  plan: Plan;
   run: RunHeader;
   readonly jobs: Map<number, JobRecord>;
 }
@@ -83,6 +83,26 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
         return { ...base, readyMs: job.readyMs ?? nowMs, state: 'WAITING', ...waitOf(job, event, nowMs) };
       });
       return;
+    case 'JobEvaluated': {
+      const { condition, spec } = event;
+      const found = { ...(condition !== undefined && { condition }), ...(spec !== undefined && { spec }) };
+      setJob(slice, event.job, (job) => ({ ...job, details: { ...job.details, ...found } }));
+      return;
+    }
+    case 'JobsAdded':
+      addCells(slice, event, nowMs);
+      return;
+    case 'GateAnswered':
+      setJob(slice, event.job, (job) => {
+        const { actor, verdict, answers, comment } = event;
+        const others = (job.details?.answers ?? []).filter((given) => given.actor !== actor);
+        const given = { actor, verdict, answers, comment, timeMs: nowMs };
+        return { ...job, details: { ...job.details, answers: [...others, given] } };
+      });
+      return;
+    case 'ChildRunStarted':
+      setJob(slice, event.job, (job) => ({ ...job, details: { ...job.details, childRun: event.childRun } }));
+      return;
     case 'JobHeld':
       setJob(slice, event.job, (job) => ({
         ...job,
@@ -120,6 +140,9 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
       return;
     case 'JobCancelRequested':
       setJob(slice, event.job, (job) => {
+        if (job.state === 'WAITING' && 'sinceMs' in job.wait) {
+          return { ...withoutHold(job), state: 'WAITING', wait: { ...job.wait, stopping: event.reason } };
+        }
         const stop: StopRequest = { cause: 'CANCEL', phase: 'SOFT', sinceMs: nowMs, reason: event.reason };
         // An attempt that is being stopped already gets no more time by a cancel.
         return { ...withStop(withoutHold(job), liveOf(job)?.stop ?? stop), state: 'CANCELLING' };
@@ -141,7 +164,8 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
 function createJobs(slice: Evolving, event: Extract<RunEvent, { type: 'RunCreated' }>, nowMs: number): void {
   const inherited = new Map((event.inherited ?? []).map((job) => [job.job, job]));
   let counts: JobCounts = { ...NO_JOBS, total: slice.plan.jobs.length, open: slice.plan.jobs.length };
-  for (const { index, needs, definition } of slice.plan.jobs) {
+  for (const planned of slice.plan.jobs) {
+    const { index, needs, definition } = planned;
     const fresh = { attempt: 0, unmet: needs.length, badNeeds: 0, spent: {} };
     const from = inherited.get(index);
     if (from !== undefined) {
@@ -153,23 +177,53 @@ function createJobs(slice: Evolving, event: Extract<RunEvent, { type: 'RunCreate
         state: from.state,
         finishedMs: nowMs,
         inheritedFrom: from.from,
-        ...(from.outputs !== undefined && { inheritedOutputs: from.outputs }),
+        ...(from.outputs !== undefined && { outputs: from.outputs }),
         ...(from.failure !== undefined && { failure: from.failure }),
         ...(failureAllowed && { failureAllowed }),
       });
-    } else if (needs.length === 0 && event.startMs !== undefined) {
+    } else if (planned.cell !== undefined) {
+      slice.jobs.set(index, { ...fresh, unmet: 0, state: 'BLOCKED' });
+    } else if (planned.cells !== undefined) {
+      const unmet = planned.cells.length;
+      const wait = { reason: 'MATRIX', sinceMs: nowMs } as const;
+      slice.jobs.set(index, { ...fresh, unmet, readyMs: nowMs, state: 'WAITING', wait });
+    } else if (!startsPlainly(planned)) {
+      slice.jobs.set(index, { ...fresh, state: 'BLOCKED' });
+    } else if (event.startMs !== undefined) {
       const wait = { reason: 'DELAY', untilMs: event.startMs } as const;
       // Its total timeout counts from then.
       slice.jobs.set(index, { ...fresh, readyMs: event.startMs, state: 'WAITING', wait });
-    } else if (needs.length === 0) {
-      slice.jobs.set(index, { ...fresh, readyMs: nowMs, queuedMs: nowMs, state: 'QUEUED' });
     } else {
-      slice.jobs.set(index, { ...fresh, state: 'BLOCKED' });
+      slice.jobs.set(index, { ...fresh, readyMs: nowMs, queuedMs: nowMs, state: 'QUEUED' });
     }
   }
   slice.run = { ...slice.run, counts };
   for (const index of inherited.keys()) noteFinishedNeed(slice, index);
   if (counts.open === 0) moveRun(slice, 'RUNNING');
+}
+
+/** Whether the creation of its run is all that a job waits for, and all that there is to say of it. */
+function startsPlainly(job: PlannedJob): boolean {
+  return job.needs.length === 0 && job.isPlain && isDriven(job);
+}
+
+function addCells(slice: Evolving, event: Extract<RunEvent, { type: 'JobsAdded' }>, nowMs: number): void {
+  const { job: index, cells } = event;
+  const first = slice.plan.jobs.length;
+  slice.plan = growPlan(slice.plan, { job: index, cells });
+  for (let cell = first; cell < slice.plan.jobs.length; cell++) {
+    slice.jobs.set(cell, { attempt: 0, unmet: 0, badNeeds: 0, spent: {}, state: 'BLOCKED' });
+  }
+  const { counts } = slice.run;
+  slice.run = {
+    ...slice.run,
+    counts: { ...counts, total: counts.total + cells.length, open: counts.open + cells.length },
+  };
+  setJob(slice, index, (job) => {
+    const { queuedMs: _none, ...base } = baseOf(job);
+    const wait = { reason: 'MATRIX', sinceMs: nowMs } as const;
+    return { ...base, unmet: cells.length, badNeeds: 0, readyMs: job.readyMs ?? nowMs, state: 'WAITING', wait };
+  });
 }
 
 function finishJob(slice: Evolving, event: Extract<RunEvent, { type: 'JobFinished' }>, nowMs: number): void {
@@ -181,6 +235,7 @@ function finishJob(slice: Evolving, event: Extract<RunEvent, { type: 'JobFinishe
       finishedMs: nowMs,
       ...(event.failure !== undefined && { failure: event.failure }),
       ...(event.failureAllowed === true && { failureAllowed: true }),
+      ...(event.outputs !== undefined && { outputs: event.outputs }),
     };
   });
   slice.run = { ...slice.run, counts: countFinished(slice.run.counts, event.state, event.failureAllowed === true) };
@@ -266,6 +321,7 @@ function baseOf(job: JobRecord): JobBase {
     ...(job.queuedMs !== undefined && { queuedMs: job.queuedMs }),
     ...(job.startedMs !== undefined && { startedMs: job.startedMs }),
     ...(job.hold !== undefined && { hold: job.hold }),
+    ...(job.details !== undefined && { details: job.details }),
   };
 }
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Command } from './commands.ts';
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type JobDefinition } from './definition.ts';
 import { type JobRecord, jobOf } from './run-state.ts';
-import { dueOf } from './settle.ts';
+import { dueOf } from './alarms.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
 import { create, finish, offer, pass, reject, start, work } from './testing/driver.ts';
 import { checkReplay } from './testing/invariants.ts';

@@ -89,6 +89,8 @@ function holdBack(draft: Draft, index: number): void {
       makeReady(draft, index);
       return;
     case 'WAITING':
+      // What no driver runs has begun.
+      if ('sinceMs' in job.wait) return;
       if (job.wait.reason !== heldBackBy(draft.run, job)) makeReady(draft, index, timedPart(job.wait));
       return;
     case 'BLOCKED':
@@ -105,11 +107,12 @@ function holdBack(draft: Draft, index: number): void {
 /** Lets a job go on unless something else still holds it back. */
 function letGo(draft: Draft, index: number): void {
   const job = jobOf(draft, index);
-  if (job.state !== 'WAITING' || 'untilMs' in job.wait) return;
+  if (job.state !== 'WAITING' || 'untilMs' in job.wait || 'sinceMs' in job.wait) return;
   if (job.wait.reason !== heldBackBy(draft.run, job)) makeReady(draft, index, job.wait.behind);
 }
 
 /** What ends by itself of what a job waits for. */
 function timedPart(wait: JobWait): TimedWait | undefined {
-  return 'untilMs' in wait ? wait : wait.behind;
+  if ('untilMs' in wait) return wait;
+  return 'sinceMs' in wait ? undefined : wait.behind;
 }

@@ -5,7 +5,7 @@ import { beforeFirstEvent, evolve, type Evolving } from './evolve.ts';
 import { canonicalJson, type JsonObject } from './json.ts';
 import type { Plan } from './plan.ts';
 import type { JobRecord, RunHeader } from './run-state.ts';
-import { dueOf } from './settle.ts';
+import { dueOf } from './alarms.ts';
 import type { AttemptState, Failure, JobState, LogState, RunState } from './states.ts';
 
 export type DiscrepancyKind = 'DEFINITION' | 'EVENT' | 'RUN' | 'JOB' | 'QUEUE' | 'ATTEMPT' | 'LOG';
@@ -190,7 +190,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       compare('JOB', where, stored, textsOf({ ...expected, dueMs: due }));
       // The row of a job that is not queued is stale, and dropped when it is claimed.
       if (expected.state !== 'QUEUED') return;
-      const driver = plan.jobs[index]?.definition.driver;
+      const driver = slice.plan.jobs[index]?.definition.driver;
       compare('QUEUE', `queue[${index}]`, textsOf({ driver: queue ?? undefined }), textsOf({ driver }));
     },
     compareAttempt(row) {

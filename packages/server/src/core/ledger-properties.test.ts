@@ -7,7 +7,7 @@ import { decide } from './decide.ts';
 import type { Definition } from './definition.ts';
 import { EVENT_VERSION } from './event-versions.ts';
 import { type JobRecord, JobsNotLoaded, liveOf, type RunHeader } from './run-state.ts';
-import { dueOf } from './settle.ts';
+import { dueOf } from './alarms.ts';
 import { type FinishedJobState, isJobFinished } from './states.ts';
 import { definitions } from './testing/definitions.ts';
 import { timerOf } from './testing/driver.ts';

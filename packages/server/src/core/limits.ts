@@ -12,6 +12,25 @@ export const LIMITS = {
   jobsPerRun: 10_000,
   needsPerJob: 1_000,
   secretsPerJob: 64,
+  /** Conditions, and values with an expression in them, of one definition: each takes a quarter of a millisecond to check. */
+  expressions: 2_000,
+  stages: 100,
+  envValues: 64,
+  envBytes: 4_096,
+  /** Jobs of one definition that have a matrix. */
+  matrices: 100,
+  matrixAxes: 16,
+  matrixCells: 1_000,
+  /** Combinations of the axes of a matrix, before any is excluded. */
+  matrixCombinations: 10_000,
+  /** Values of all cells of a matrix, as JSON. */
+  matrixBytes: 262_144,
+  /** Outputs of all cells of a matrix, and of all jobs of the run of a call, as JSON. */
+  gatheredOutputBytes: 524_288,
+  /** Calls of calls. */
+  callDepth: 10,
+  gateApprovers: 100,
+  gateQuorum: 100,
   definitionBytes: 1_048_576,
   specBytes: 65_536,
   schemaBytes: 65_536,

@@ -1,34 +1,62 @@
-// The graph of a definition, by index: compiled once for each definition and shared by every run of it.
-import type { Definition, JobDefinition } from './definition.ts';
+// The graph of a definition, by index: compiled once for each definition and shared by every run of it. A run that adds jobs has the
+// plan of its grown definition; the indexes of the jobs before stay as they are.
+import type { AddedCells, Definition, JobDefinition } from './definition.ts';
+import { holdsExpression } from './expressions/template.ts';
+import type { JobExpressions } from './job-expressions.ts';
+import type { JsonObject } from './json.ts';
 
 export interface PlannedJob {
   readonly index: number;
+  readonly name: string;
+  /** Of a cell: that of the job that its matrix is of. */
   readonly definition: JobDefinition;
+  /** Whether nothing of it is left to be worked out in a run: no condition, and no expression in its spec. */
+  readonly isPlain: boolean;
   /** Jobs that must have finished before. */
   readonly needs: readonly number[];
-  /** Jobs that need this one. */
+  /** Jobs that need this one; of a cell: the job that its matrix is of. */
   readonly dependants: readonly number[];
+  /** Set on a cell of a matrix. */
+  readonly cell?: { readonly of: number; readonly key: string; readonly values: JsonObject };
+  /** Set on the job of a matrix once its cells are there: these, in order. */
+  readonly cells?: readonly number[];
 }
 
 export interface Plan {
   readonly definition: Definition;
   readonly jobs: readonly PlannedJob[];
+  /** What was compiled of its jobs so far: a cache, which grown plans share. */
+  readonly compiled: Map<JobDefinition, JobExpressions>;
 }
 
 /** Compiles a checked definition. A need that does not exist is a broken invariant and throws. */
 export function compilePlan(definition: Definition): Plan {
-  const indexByName = new Map(definition.jobs.map((job, index) => [job.name, index]));
-  const dependants: number[][] = definition.jobs.map(() => []);
-  const jobs = definition.jobs.map((job, index): PlannedJob => {
-    const needs = job.needs.map((name) => {
-      const need = indexByName.get(name);
-      if (need === undefined) throw new Error(`job ${job.name} needs ${name}, which is not in its definition`);
-      dependants[need]?.push(index);
-      return need;
-    });
-    return { index, definition: job, needs, dependants: dependants[index] ?? [] };
+  const { added = [], ...base } = definition;
+  return added.reduce(growPlan, { definition: base, jobs: compileJobs(base), compiled: new Map() });
+}
+
+/** The plan of a run that has made the cells of a matrix. */
+export function growPlan(plan: Plan, addition: AddedCells): Plan {
+  const group = plannedJob(plan, addition.job);
+  const first = plan.jobs.length;
+  const cells = addition.cells.map(({ key, values }, position): PlannedJob => {
+    return {
+      index: first + position,
+      name: `${group.name}[${key}]`,
+      definition: group.definition,
+      isPlain: group.isPlain,
+      needs: group.needs,
+      dependants: [group.index],
+      cell: { of: group.index, key, values },
+    };
   });
-  return { definition, jobs };
+  const jobs = plan.jobs.with(group.index, { ...group, cells: cells.map(({ index }) => index) });
+  const { definition } = plan;
+  return {
+    definition: { ...definition, added: [...(definition.added ?? []), addition] },
+    jobs: [...jobs, ...cells],
+    compiled: plan.compiled,
+  };
 }
 
 /** One job of a plan; a wrong index is a broken invariant and throws. */
@@ -36,4 +64,76 @@ export function plannedJob(plan: Plan, index: number): PlannedJob {
   const job = plan.jobs[index];
   if (job === undefined) throw new Error(`the plan has no job ${index}`);
   return job;
+}
+
+/** Whether builds of before LANGUAGE_VERSION would run a definition otherwise than it says. */
+export function usesLanguage({ jobs, failFast }: Definition): boolean {
+  return (
+    failFast === true ||
+    jobs.some((job) => {
+      const isOld = job.when === 'SUCCESS' || job.when === 'ALWAYS';
+      return !isOld || !isPlain(job) || job.matrix !== undefined || job.gate !== undefined || job.call !== undefined;
+    })
+  );
+}
+
+/** Whether a definition leaves nothing to a run. */
+function isPlain({ if: condition, spec, call }: JobDefinition): boolean {
+  return condition === undefined && !holdsExpression(call?.params ?? spec);
+}
+
+/** The needs that a definition names: a FINALLY job has more. */
+export function declaredNeeds(plan: Plan, index: number): readonly number[] {
+  const { needs, definition } = plannedJob(plan, index);
+  if (definition.when !== 'FINALLY') return needs;
+  const names = new Set(definition.needs);
+  return needs.filter((need) => names.has(plannedJob(plan, need).name));
+}
+
+/** Whether a driver runs the job itself. */
+export function isDriven({ definition, cell }: PlannedJob): boolean {
+  return definition.gate === undefined && definition.call === undefined && !isGroup({ definition, cell });
+}
+
+/** Whether the job stands for the cells of a matrix. */
+export function isGroup({ definition, cell }: Pick<PlannedJob, 'definition' | 'cell'>): boolean {
+  return definition.matrix !== undefined && cell === undefined;
+}
+
+/** Whether the job still runs when its run is cancelled without force. */
+export function outlivesCancel({ when }: JobDefinition): boolean {
+  return when === 'ALWAYS' || when === 'FINALLY';
+}
+
+function compileJobs({ jobs }: Definition): readonly PlannedJob[] {
+  const indexByName = new Map(jobs.map((job, index) => [job.name, index]));
+  const needs = jobs.map((job) =>
+    job.needs.map((name) => {
+      const need = indexByName.get(name);
+      if (need === undefined) throw new Error(`job ${job.name} needs ${name}, which is not in its definition`);
+      return need;
+    }),
+  );
+  addFinalNeeds(jobs, needs);
+  const dependants: number[][] = jobs.map(() => []);
+  for (const [index, needed] of needs.entries()) for (const need of needed) dependants[need]?.push(index);
+  return jobs.map((definition, index) => ({
+    index,
+    name: definition.name,
+    definition,
+    isPlain: isPlain(definition),
+    needs: needs[index] ?? [],
+    dependants: dependants[index] ?? [],
+  }));
+}
+
+/** A FINALLY job comes after every job that is none: after those that no such job needs, that is. */
+function addFinalNeeds(jobs: readonly JobDefinition[], needs: number[][]): void {
+  if (!jobs.some(({ when }) => when === 'FINALLY')) return;
+  const isFinal = (index: number): boolean => jobs[index]?.when === 'FINALLY';
+  const needed = new Set(needs.filter((_, index) => !isFinal(index)).flat());
+  const last = [...jobs.keys()].filter((index) => !isFinal(index) && !needed.has(index));
+  for (const [index, own] of needs.entries()) {
+    if (isFinal(index)) needs[index] = [...new Set([...own, ...last])];
+  }
 }

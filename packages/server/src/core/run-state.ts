@@ -1,6 +1,7 @@
 // The state that decisions are made on: a run's header and the jobs that a command touches. The rows of the database are a
 // projection of exactly this. A running job *has* an attempt in hand, a queued one cannot.
-import type { JsonObject } from './json.ts';
+import type { Trigger } from './events.ts';
+import type { JsonObject, JsonValue } from './json.ts';
 import type { Plan } from './plan.ts';
 import type { CancelPhase, Failure, FailureClass, FinishedJobState, FinishedRunState } from './states.ts';
 import type { JobCounts } from './views.ts';
@@ -47,6 +48,41 @@ export interface JobBase {
   readonly startedMs?: number;
   /** Set while it is held, whatever it does. */
   readonly hold?: HoldBack;
+  /** What the run has made of what its definition leaves open. */
+  readonly details?: JobDetails;
+}
+
+export interface JobDetails {
+  readonly condition?: ConditionTrace;
+  /** Its spec, or the params of its call, with the values of their expressions. */
+  readonly spec?: JsonObject;
+  /** Of a gate, at most one of each person, in the order in which they were last given. */
+  readonly answers?: readonly GateAnswer[];
+  /** Of a call: the run that it made. */
+  readonly childRun?: string;
+}
+
+/** What a condition was, and why. */
+export interface ConditionTrace {
+  readonly expression: string;
+  readonly held: boolean;
+  readonly error?: string;
+  readonly parts: readonly ConditionPart[];
+}
+
+export interface ConditionPart {
+  readonly expression: string;
+  readonly value?: JsonValue;
+  /** Why it has no value here. */
+  readonly note?: string;
+}
+
+export interface GateAnswer {
+  readonly actor: string;
+  readonly verdict: 'APPROVE' | 'REJECT';
+  readonly answers: JsonObject;
+  readonly comment: string;
+  readonly timeMs: number;
 }
 
 /** A wait that ends by itself. */
@@ -55,9 +91,18 @@ export interface TimedWait {
   readonly untilMs: number;
 }
 
+/** What a job waits for that no driver runs: people, its cells, the run that it made. */
+export interface OwnWait {
+  readonly reason: 'APPROVAL' | 'MATRIX' | 'CHILD_RUN';
+  readonly sinceMs: number;
+  /** Why the run that it made is being cancelled. */
+  readonly stopping?: string;
+}
+
 /** What a waiting job waits for. */
 export type JobWait =
   | TimedWait
+  | OwnWait
   | {
       readonly reason: 'PAUSED' | 'HELD';
       /** What is still to be waited for after it. */
@@ -100,7 +145,8 @@ export type JobRecord = JobBase &
         readonly failureAllowed?: boolean;
         /** The id of the job whose outcome a rerun took over. */
         readonly inheritedFrom?: string;
-        readonly inheritedOutputs?: JsonObject;
+        /** Outputs that are not those of an attempt of its own. */
+        readonly outputs?: JsonObject;
       }
   );
 
@@ -109,6 +155,21 @@ export interface RunSlice {
   readonly plan: Plan;
   readonly run: RunHeader;
   readonly jobs: ReadonlyMap<number, JobRecord>;
+  /** Loaded when an expression asks for it. */
+  readonly facts?: RunFacts;
+}
+
+/** What the expressions of a run may read beside its jobs. It never changes, except that outputs of finished jobs are added. */
+export interface RunFacts {
+  readonly runId: string;
+  readonly project: string;
+  readonly pipeline?: string;
+  readonly revision?: number;
+  readonly params: JsonObject;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly trigger: Trigger;
+  /** Outputs of attempts that concluded jobs, by job. */
+  readonly outputs: ReadonlyMap<number, JsonObject>;
 }
 
 /** A decision wants jobs that are not in its slice: load them and decide again. It may then want more. */
@@ -117,6 +178,16 @@ export class JobsNotLoaded extends Error {
   constructor(jobs: readonly number[]) {
     super('jobs are not loaded');
     this.jobs = jobs;
+  }
+}
+
+/** A decision wants what its slice lacks of the facts of the run: load it and decide again. */
+export class FactsNotLoaded extends Error {
+  /** Jobs whose outputs are wanted. */
+  readonly outputsOf: readonly number[];
+  constructor(outputsOf: readonly number[]) {
+    super('facts are not loaded');
+    this.outputsOf = outputsOf;
   }
 }
 

@@ -1,9 +1,12 @@
 // What follows from an event: jobs whose needs have finished become ready, are skipped or cancelled; a run without open jobs
-// finishes; time alone will do the rest. A decision emits its own events and then lets them settle.
+// finishes. A decision emits its own events and then lets them settle.
 import type { RunEvent } from './events.ts';
 import { evolve, type Evolving } from './evolve.ts';
-import { plannedJob, type Plan } from './plan.ts';
-import { type JobRecord, jobOf, type RunHeader, type RunSlice, type TimedWait } from './run-state.ts';
+import { evaluateJob } from './job-expressions.ts';
+import type { JsonObject } from './json.ts';
+import { concludeGroup, expand, startCells } from './matrix-job.ts';
+import { isGroup, outlivesCancel, plannedJob } from './plan.ts';
+import { assertLoaded, type JobRecord, jobOf, type RunFacts, type RunHeader, type RunSlice, type TimedWait } from './run-state.ts';
 import { type Failure, isRunFinished, type JobState, type RunState } from './states.ts';
 
 /** The states of the run, and of the job that the event is about, right after an event. */
@@ -19,6 +22,10 @@ export interface Draft extends Evolving {
   readonly marks: EventMark[];
   /** Jobs that changed. */
   readonly touched: Set<number>;
+  /** Of a run that is being created to start later: when. */
+  startMs?: number;
+  /** With the outputs of jobs that this decision concluded. */
+  readonly facts?: RunFacts & { readonly outputs: Map<number, JsonObject> };
 }
 
 /** Begins a decision. The slice itself is never changed. */
@@ -31,8 +38,12 @@ export function beginDraft(slice: RunSlice, nowMs: number): Draft {
     events: [],
     marks: [],
     touched: new Set(),
+    ...(slice.facts !== undefined && { facts: { ...slice.facts, outputs: new Map(slice.facts.outputs) } }),
   };
 }
+
+/** Of the message of a failure, in characters. */
+const MAX_MESSAGE = 1_024;
 
 /** Adds an event and applies it. */
 export function emit(draft: Draft, event: RunEvent): void {
@@ -41,46 +52,91 @@ export function emit(draft: Draft, event: RunEvent): void {
   const job = 'job' in event ? event.job : undefined;
   draft.marks.push({ run: draft.run.state, job: job === undefined ? undefined : jobOf(draft, job).state });
   if (job !== undefined) draft.touched.add(job);
+  if (event.type === 'AttemptEnded') draft.facts?.outputs.set(event.job, event.outputs ?? {});
 }
 
+export type Conclusion =
+  | { readonly state: 'SUCCEEDED'; readonly outputs?: JsonObject }
+  | { readonly state: 'CANCELLED' | 'SKIPPED' }
+  | { readonly state: 'FAILED'; readonly failure: Failure };
+
 /** Concludes a job that its own attempt, a timer or a cancel ended, and settles what follows. */
-export function concludeJob(
-  draft: Draft,
-  job: number,
-  conclusion: { readonly state: 'SUCCEEDED' | 'CANCELLED' } | { readonly state: 'FAILED'; readonly failure: Failure },
-): void {
+export function concludeJob(draft: Draft, job: number, conclusion: Conclusion): void {
+  finishJob(draft, job, conclusion);
+  settleDependants(draft, job);
+}
+
+function finishJob(draft: Draft, job: number, conclusion: Conclusion): void {
   const failureAllowed = conclusion.state === 'FAILED' && plannedJob(draft.plan, job).definition.allowFailure;
   emit(draft, { type: 'JobFinished', job, ...conclusion, ...(failureAllowed && { failureAllowed }) });
-  settleDependants(draft, job);
 }
 
 /** Decides on every job that waited for this finished one only, and on those that wait for them. */
 export function settleDependants(draft: Draft, finished: number): void {
   const queue = [finished];
   for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
-    for (const dependant of plannedJob(draft.plan, next).dependants) {
+    const { dependants, cell, definition } = plannedJob(draft.plan, next);
+    // Its end makes room for the next.
+    if (cell !== undefined && definition.matrix?.maxParallel !== undefined) queue.push(...startCells(draft, cell.of));
+    for (const dependant of dependants) {
       draft.touched.add(dependant);
       if (settleBlocked(draft, dependant) === 'finished') queue.push(dependant);
     }
   }
 }
 
-/** Decides on one job: nothing unless it is BLOCKED with no need open. */
+/** Decides on one job: nothing unless it is BLOCKED with no need open, or a matrix whose last cell has finished. */
 export function settleBlocked(draft: Draft, index: number): 'finished' | 'ready' | 'unchanged' {
   const job = jobOf(draft, index);
-  if (job.state !== 'BLOCKED' || job.unmet > 0) return 'unchanged';
-  const { when } = plannedJob(draft.plan, index).definition;
-  const { cancel } = draft.run;
-  if (cancel !== undefined && (when !== 'ALWAYS' || cancel.force)) {
-    emit(draft, { type: 'JobFinished', job: index, state: 'CANCELLED' });
+  if (job.unmet > 0) return 'unchanged';
+  if (job.state === 'WAITING' && job.wait.reason === 'MATRIX') {
+    finishJob(draft, index, concludeGroup(draft, index));
     return 'finished';
   }
-  if (when === 'SUCCESS' && job.badNeeds > 0) {
-    emit(draft, { type: 'JobFinished', job: index, state: 'SKIPPED' });
+  if (job.state !== 'BLOCKED') return 'unchanged';
+  const conclusion = whyNotToRun(draft, index, job) ?? evaluate(draft, index);
+  if (conclusion !== undefined) {
+    finishJob(draft, index, conclusion);
     return 'finished';
   }
-  makeReady(draft, index);
+  makeReady(draft, index, draft.startMs === undefined ? undefined : { reason: 'DELAY', untilMs: draft.startMs });
   return 'ready';
+}
+
+/** What a job without open needs concludes as because of how these, or its run, have ended. */
+function whyNotToRun(draft: Draft, index: number, job: JobRecord): Conclusion | undefined {
+  const { definition, needs, cell } = plannedJob(draft.plan, index);
+  const { cancel } = draft.run;
+  if (cancel !== undefined && (!outlivesCancel(definition) || cancel.force)) return { state: 'CANCELLED' };
+  // That its matrix has cells says that it may run.
+  if (cell !== undefined) return undefined;
+  if (definition.when === 'SUCCESS' && job.badNeeds > 0) return { state: 'SKIPPED' };
+  if (definition.when !== 'FAILURE') return undefined;
+  if (job.badNeeds === 0) return { state: 'SKIPPED' };
+  assertLoaded(draft, needs);
+  return needs.some((need) => hasFailed(jobOf(draft, need))) ? undefined : { state: 'SKIPPED' };
+}
+
+/** Whether a job failed and the failure counts. */
+export function hasFailed(job: JobRecord): boolean {
+  return job.state === 'FAILED' && job.failureAllowed !== true;
+}
+
+/** Works out what a job leaves to its run. Returns how it concludes when it is not to run. */
+function evaluate(draft: Draft, index: number): Conclusion | undefined {
+  const { outcome, condition, ...found } = evaluateJob(draft, plannedJob(draft.plan, index));
+  const spec = 'spec' in found ? found.spec : undefined;
+  if (condition !== undefined || spec !== undefined) {
+    const traced = condition !== undefined && { condition };
+    emit(draft, { type: 'JobEvaluated', job: index, ...traced, ...(spec !== undefined && { spec }) });
+  }
+  if (outcome === 'READY') return undefined;
+  return 'message' in found ? invalid(found.message) : { state: 'SKIPPED' };
+}
+
+/** The end of a job that cannot be what its definition says. */
+export function invalid(message: string): Conclusion {
+  return { state: 'FAILED', failure: { class: 'INVALID', message: message.slice(0, MAX_MESSAGE) } };
 }
 
 /** Queues a job that may start, or lets it wait: for whoever holds it back, and then for what is left of a wait of its own. */
@@ -89,6 +145,15 @@ export function makeReady(draft: Draft, job: number, wait?: TimedWait): void {
   if (reason !== undefined)
     emit(draft, { type: 'JobWaiting', job, reason, ...(wait !== undefined && { behind: wait }) });
   else if (wait !== undefined && wait.untilMs > draft.nowMs) emit(draft, { type: 'JobWaiting', job, ...wait });
+  else begin(draft, job);
+}
+
+/** Lets a job begin: its driver's queue, its cells, what people say, or the run that it calls. */
+function begin(draft: Draft, job: number): void {
+  const planned = plannedJob(draft.plan, job);
+  if (isGroup(planned)) expand(draft, planned);
+  else if (planned.definition.gate !== undefined) emit(draft, { type: 'JobWaiting', job, reason: 'APPROVAL' });
+  else if (planned.definition.call !== undefined) emit(draft, { type: 'JobWaiting', job, reason: 'CHILD_RUN' });
   else emit(draft, { type: 'JobQueued', job });
 }
 
@@ -104,51 +169,4 @@ export function settleRun(draft: Draft): void {
   if (counts.open > 0 || isRunFinished(state)) return;
   const failed = counts.failed + counts.cancelled > 0;
   emit(draft, { type: 'RunFinished', state: cancel !== undefined ? 'CANCELLED' : failed ? 'FAILED' : 'SUCCEEDED' });
-}
-
-/** What time alone will make of a job, and when. BACKOFF_END is the end of any wait that time ends. */
-export interface Alarm {
-  readonly atMs: number;
-  readonly kind: 'TOTAL_TIMEOUT' | 'QUEUE_TIMEOUT' | 'BACKOFF_END' | 'ATTEMPT_TIMEOUT' | 'SILENCE' | 'GRACE_END';
-}
-
-/** Every alarm of a job as it is now; of those that are due the first one counts. */
-export function alarmsOf(plan: Plan, index: number, job: JobRecord): readonly Alarm[] {
-  const { timeouts } = plannedJob(plan, index).definition;
-  const alarm = (kind: Alarm['kind'], sinceMs: number | undefined, afterMs: number | undefined): Alarm[] =>
-    sinceMs === undefined || afterMs === undefined ? [] : [{ atMs: sinceMs + afterMs, kind }];
-  switch (job.state) {
-    case 'WAITING':
-    case 'QUEUED':
-      return [
-        ...alarm('TOTAL_TIMEOUT', job.readyMs, timeouts.totalMs),
-        ...alarm('QUEUE_TIMEOUT', job.queuedMs, timeouts.queueMs),
-        ...(job.state === 'WAITING' && 'untilMs' in job.wait ? alarm('BACKOFF_END', job.wait.untilMs, 0) : []),
-      ];
-    case 'RUNNING':
-    case 'CANCELLING': {
-      const { stop, attemptStartedMs, heardMs } = job.live;
-      if (stop !== undefined) return alarm('GRACE_END', stop.sinceMs, timeouts.cancelGraceMs);
-      return [
-        ...alarm('ATTEMPT_TIMEOUT', attemptStartedMs, timeouts.runMs),
-        ...alarm('ATTEMPT_TIMEOUT', job.readyMs, timeouts.totalMs),
-        ...alarm('SILENCE', heardMs ?? attemptStartedMs, timeouts.silenceMs),
-      ];
-    }
-    case 'OFFERED':
-      // Its offer ends within the offer timeout, and then it is due as a queued or running job.
-      return [];
-    case 'BLOCKED':
-    case 'SUCCEEDED':
-    case 'FAILED':
-    case 'SKIPPED':
-    case 'CANCELLED':
-      return [];
-  }
-}
-
-/** When something happens to the job by itself next; undefined: never. */
-export function dueOf(slice: RunSlice, index: number, job: JobRecord): number | undefined {
-  const alarms = alarmsOf(slice.plan, index, job);
-  return alarms.length === 0 ? undefined : Math.min(...alarms.map(({ atMs }) => atMs));
 }

@@ -29,7 +29,7 @@ export type AttemptState =
 export type FailureClass = 'WORKLOAD' | 'DRIVER' | 'INFRASTRUCTURE' | 'TIMEOUT' | 'REJECTED' | 'INVALID';
 
 /** Why a job is held back although its needs allow it. */
-export type WaitReason = 'BACKOFF' | 'DELAY' | 'PAUSED' | 'HELD';
+export type WaitReason = 'BACKOFF' | 'DELAY' | 'PAUSED' | 'HELD' | 'APPROVAL' | 'MATRIX' | 'CHILD_RUN';
 
 /** What is known of an attempt's log. */
 export type LogState = 'OPEN' | 'SEALED' | 'TRUNCATED' | 'CORRUPT';
@@ -65,8 +65,8 @@ export const RUN_GRAPH: Graph<RunState> = {
 
 /** Where a job may go from each state. */
 export const JOB_GRAPH: Graph<JobState> = {
-  BLOCKED: ['WAITING', 'QUEUED', 'SKIPPED', 'CANCELLED'],
-  WAITING: ['QUEUED', 'FAILED', 'SKIPPED', 'CANCELLED'],
+  BLOCKED: ['WAITING', 'QUEUED', 'FAILED', 'SKIPPED', 'CANCELLED'],
+  WAITING: ['QUEUED', 'SUCCEEDED', 'FAILED', 'SKIPPED', 'CANCELLED'],
   QUEUED: ['WAITING', 'OFFERED', 'FAILED', 'CANCELLED'],
   OFFERED: ['RUNNING', 'QUEUED', 'WAITING', 'CANCELLING'],
   RUNNING: ['SUCCEEDED', 'FAILED', 'QUEUED', 'WAITING', 'CANCELLING'],

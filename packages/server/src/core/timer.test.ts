@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type JobTimeouts, type RetryPolicy } from './definition.ts';
 import { jobOf, liveOf } from './run-state.ts';
-import { dueOf } from './settle.ts';
+import { dueOf } from './alarms.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
 import { create, finish, newest, offer, pass, reject, start, timerOf } from './testing/driver.ts';
 import { attemptKey, openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';

@@ -6,7 +6,9 @@ import { HOLD_VERSION } from './event-versions.ts';
 import { plannedJob } from './plan.ts';
 import { DONE } from './replies.ts';
 import { jobOf, liveOf } from './run-state.ts';
-import { alarmsOf, concludeJob, type Draft, emit, makeReady } from './settle.ts';
+import { alarmsOf } from './alarms.ts';
+import { expireGate } from './gate.ts';
+import { concludeJob, type Draft, emit, makeReady } from './settle.ts';
 
 type TimerCommand = Extract<Command, { type: 'Timer' }>;
 
@@ -25,6 +27,9 @@ export function fireTimers(draft: Draft, command: TimerCommand): Reply {
       break;
     case 'BACKOFF_END':
       makeReady(draft, index);
+      break;
+    case 'GATE_TIMEOUT':
+      expireGate(draft, index);
       break;
     case 'ATTEMPT_TIMEOUT':
       emit(draft, { type: 'AttemptTimedOut', job: index, attempt: job.attempt });

@@ -4,7 +4,7 @@ import type { Definition, JobDefinition } from './definition.ts';
 import type { Annotation, RunEvent, Trigger } from './events.ts';
 import type { RunId } from './ids.ts';
 import type { JsonObject, JsonValue } from './json.ts';
-import type { HoldBack, JobWait, StopRequest } from './run-state.ts';
+import type { ConditionTrace, GateAnswer, HoldBack, JobWait, StopRequest } from './run-state.ts';
 import type { AttemptState, Failure, JobState, RunState, ShownLogState } from './states.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -79,7 +79,8 @@ export interface JobView {
   readonly name: string;
   readonly driver: string;
   readonly state: JobState;
-  readonly wait?: JobWait;
+  /** Of a gate, with when its timeout ends it. */
+  readonly wait?: JobWait & { readonly untilMs?: number };
   readonly hold?: HoldBack;
   readonly stop?: StopRequest;
   readonly needs: readonly string[];
@@ -92,6 +93,12 @@ export interface JobView {
   readonly finishedMs?: number;
   readonly definition?: JobDefinition;
   readonly inheritedFrom?: string;
+  readonly condition?: ConditionTrace;
+  /** Of a cell of a matrix: the name of the matrix's job, and its values. */
+  readonly cell?: { readonly of: string; readonly values: JsonObject };
+  readonly answers?: readonly GateAnswer[];
+  readonly childRun?: string;
+  readonly stage?: string;
 }
 
 export interface AttemptView {
@@ -112,11 +119,19 @@ export interface AttemptView {
   readonly finishedMs?: number;
 }
 
+export interface AddedJobView {
+  readonly job: number;
+  readonly name: string;
+  readonly values: JsonObject;
+}
+
 export interface EventView {
   readonly runId: RunId;
   readonly seq: number;
   readonly timeMs: number;
   readonly runState: RunState;
+  /** The jobs that it added; only on JobsAdded. */
+  readonly added?: readonly AddedJobView[];
   /** The job's name and state after the event; only on events about a job. */
   readonly jobName?: string;
   readonly jobState?: JobState;

@@ -13,6 +13,9 @@ export function waitOf(
     const wait = { reason: event.reason, untilMs: event.untilMs };
     return { wait, ...(queuedMs !== undefined && { queuedMs }) };
   }
+  if (event.reason === 'APPROVAL' || event.reason === 'CHILD_RUN') {
+    return { wait: { reason: event.reason, sinceMs: nowMs } };
+  }
   const { reason, behind } = event;
   const waited = queuedMs !== undefined && { waitedMs: nowMs - queuedMs };
   return { wait: { reason, ...(behind !== undefined && { behind }), ...waited } };
@@ -21,5 +24,6 @@ export function waitOf(
 /** Since when the job waits for a start, if it goes on to now; what it had waited before it was held back counts. */
 export function queuedSince(job: JobRecord, nowMs: number): number | undefined {
   if (job.state !== 'WAITING' || 'untilMs' in job.wait) return job.queuedMs;
+  if ('sinceMs' in job.wait) return undefined;
   return job.wait.waitedMs === undefined ? undefined : nowMs - job.wait.waitedMs;
 }

@@ -1,6 +1,7 @@
 // Tells whoever waits what a commit changed: watchers and log readers here, sessions, the dispatcher and the timers, and by hints the
 // other replicas. Called after the commit and before the answers.
 import { formatJobId, type RunId } from '../core/ids.ts';
+import type { Calls } from './calls.ts';
 import type { NewRunNotice } from './creates.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { changesFeed } from './flush.ts';
@@ -23,9 +24,10 @@ export interface AnnouncerOptions {
   readonly sessions: Sessions;
   readonly dispatcher: Pick<Dispatcher, 'wake'>;
   readonly timers: Pick<Timers, 'set'>;
+  readonly calls: Pick<Calls, 'opened' | 'runFinished'>;
 }
 
-export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers }: AnnouncerOptions): Announcer {
+export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, calls }: AnnouncerOptions): Announcer {
   function ring(topic: Topic): void {
     wakeUps.ring(topic);
     hints.tell(topic);
@@ -51,10 +53,18 @@ export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers }
         case 'JobFinished':
           ring(`log:${formatJobId({ runId, job: event.job })}`);
           break;
+        case 'JobWaiting':
+          if (event.reason === 'CHILD_RUN') calls.opened();
+          break;
+        case 'RunFinished':
+          calls.runFinished();
+          break;
+        case 'JobEvaluated':
+        case 'JobsAdded':
+        case 'GateAnswered':
+        case 'ChildRunStarted':
         case 'RunCreated':
         case 'RunCancelRequested':
-        case 'RunFinished':
-        case 'JobWaiting':
         case 'AttemptOffered':
         case 'AttemptAdopted':
         case 'AttemptAnnotated':
@@ -79,7 +89,8 @@ export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers }
       if (works.some(changesFeed)) ring('feed');
     },
     created(runs) {
-      for (const { drivers, dueMs } of runs) {
+      for (const { drivers, dueMs, calls: hasCalls } of runs) {
+        if (hasCalls) calls.opened();
         for (const driver of drivers) queued(driver);
         if (dueMs !== undefined) timers.set(dueMs);
       }

@@ -5,23 +5,25 @@ import type { Command } from '../core/commands.ts';
 import { decide } from '../core/decide.ts';
 import type { Definition } from '../core/definition.ts';
 import { beforeFirstEvent } from '../core/evolve.ts';
+import type { RunEvent } from '../core/events.ts';
 import { makeRunId, type RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
-import type { Plan } from '../core/plan.ts';
+import { isGroup, type Plan, plannedJob } from '../core/plan.ts';
 import type { RunSlice } from '../core/run-state.ts';
 import { overloaded, type Refusal } from '../core/refusal.ts';
-import { dueOf } from '../core/settle.ts';
+import { dueOf } from '../core/alarms.ts';
 import type { Labels, RunView } from '../core/views.ts';
 import { enqueue, type QueueInsert } from '../store/queue-rows.ts';
-import { DEFINITION_TRUST_MS, type DefinitionDigest, insertDefinitions } from '../store/definition-rows.ts';
+import { changeCalls } from '../store/call-rows.ts';
+import { DEFINITION_TRUST_MS, type DefinitionDigest, digestOf, insertDefinitions } from '../store/definition-rows.ts';
 import type { Lane } from '../store/lane.ts';
 import { insertJobs, type JobWrite } from '../store/job-rows.ts';
 import { type EventWrite, insertEvents, readClock } from '../store/ledger-rows.ts';
 import { claimRequestIds, findRequestIds, insertRuns, type RunInsert } from '../store/run-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
-import type { FlushOptions } from './flush.ts';
+import { callChanges, type FlushOptions } from './flush.ts';
 import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
 import { answerAgain } from './request-ids.ts';
@@ -66,6 +68,8 @@ export interface NewRunNotice {
   readonly drivers: readonly string[];
   /** When time alone changes one of its jobs next. */
   readonly dueMs: number | undefined;
+  /** Whether it makes other runs. */
+  readonly calls: boolean;
 }
 
 interface Item {
@@ -136,7 +140,7 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
       }
       const plan = flushing.plans.put(run.digest, run.definition);
       const runId = makeRunId(Date.now(), randomBytes(10));
-      const chosen = plan.jobs.length > LARGE_JOBS ? largeGroup : group;
+      const chosen = isLarge(plan) ? largeGroup : group;
       waitingBytes += bytes;
       return new Promise<CreatedRun | Refusal>((answer, fail) =>
         chosen.add({ run, runId, plan, answer, fail }),
@@ -150,6 +154,11 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
   };
 }
 
+/** How many jobs a matrix makes is not known before. */
+function isLarge({ jobs }: Plan): boolean {
+  return jobs.length > LARGE_JOBS || jobs.some(isGroup);
+}
+
 /** What a run that waits keeps in memory, roughly. */
 function bytesOf({ definition, params, labels }: CheckedRun): number {
   return JSON.stringify([definition, params, labels]).length;
@@ -158,7 +167,7 @@ function bytesOf({ definition, params, labels }: CheckedRun): number {
 function withinJobs(items: readonly Item[]): { now: readonly Item[]; later: readonly Item[] } {
   let jobs = 0;
   const end = items.findIndex((item, index) => {
-    jobs += item.plan.jobs.length;
+    jobs += isLarge(item.plan) ? MAX_JOBS : item.plan.jobs.length;
     return index > 0 && jobs > MAX_JOBS;
   });
   return end === -1 ? { now: items, later: [] } : { now: items.slice(0, end), later: items.slice(end) };
@@ -182,10 +191,16 @@ async function insertAll(
     if ((stored.get(run.digest) ?? 0) < performance.now()) definitions.set(run.digest, run.definition);
   }
   const runs = fresh.map((item) => beginRun(item, nowMs));
+  for (const { run, context } of runs) {
+    // One that has grown at once.
+    if (context.plan.definition.added !== undefined) definitions.set(run.digest, context.plan.definition);
+  }
+  const calls = runs.flatMap(({ context, events }) => callChanges(context, events));
   fresh.forEach((item, i) => answers.set(item, { runId: item.runId, view: runs[i]?.view }));
   if (runs.length > 0) {
     await Promise.all([
       definitions.size > 0 && insertDefinitions(tx, definitions, nowMs),
+      calls.length > 0 && changeCalls(tx, calls),
       insertRuns(
         tx,
         runs.map(({ run }) => run),
@@ -233,8 +248,11 @@ async function settleRequestIds(tx: Tx, items: readonly Item[]): Promise<Map<Ite
 }
 
 function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
-  const { project, params, traceparent } = run;
-  const { events, marks, after } = decide(beforeFirstEvent(plan), run.command, nowMs);
+  const { project, params, traceparent, labels } = run;
+  const { pipeline, revision, trigger } = run.command;
+  const origin = { ...(pipeline !== undefined && { pipeline }), ...(revision !== undefined && { revision }) };
+  const facts = { runId, project, ...origin, params, labels, trigger, outputs: new Map<number, JsonObject>() };
+  const { events, marks, after } = decide({ ...beforeFirstEvent(plan), facts }, run.command, nowMs);
   const jobs: JobWrite[] = [];
   const queue: QueueInsert[] = [];
   let dueMs: number | undefined;
@@ -243,19 +261,19 @@ function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
     const due = dueOf(after, job, record);
     if (due !== undefined) dueMs = Math.min(dueMs ?? due, due);
     jobs.push({ key, project, record, dueMs: due });
-    const driver = plan.jobs[job]?.definition.driver;
-    if (record.state === 'QUEUED' && driver !== undefined) queue.push({ key, project, driver });
+    if (record.state !== 'QUEUED') continue;
+    queue.push({ key, project, driver: plannedJob(after.plan, job).definition.driver });
   }
   const insert: RunInsert = {
     runId,
     project,
-    pipeline: run.command.pipeline,
-    revision: run.command.revision,
-    digest: run.digest,
+    pipeline,
+    revision,
+    digest: after.plan === plan ? run.digest : digestOf(after.plan.definition),
     header: after.run,
     params: run.params,
-    labels: run.labels,
-    trigger: run.command.trigger,
+    labels,
+    trigger,
     rerunOf: run.command.rerunOf as RunId | undefined,
     traceparent: run.traceparent,
   };
@@ -274,15 +292,24 @@ function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
     };
   });
   return {
-    context: { runId, project, pipeline: run.command.pipeline, params, traceparent, plan },
+    context: { runId, project, pipeline, params, traceparent, plan: after.plan },
     after,
     run: insert,
     jobs,
     events: writes,
     queue,
-    notice: { runId, drivers: [...new Set(queue.map((entry) => entry.driver))], dueMs },
+    notice: {
+      runId,
+      drivers: [...new Set(queue.map((entry) => entry.driver))],
+      dueMs,
+      calls: events.some(isCall),
+    },
     view: viewOf(insert, run.definition, nowMs),
   };
+}
+
+function isCall(event: RunEvent): boolean {
+  return event.type === 'JobWaiting' && event.reason === 'CHILD_RUN';
 }
 
 function viewOf(run: RunInsert, definition: Definition, createdMs: number): RunView {

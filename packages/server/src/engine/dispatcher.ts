@@ -79,7 +79,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       const { run, job } = answer;
       if (run === undefined || job === undefined) throw new Error('an offer was made without its run');
       const attempt: AttemptKey = { ...key, attempt: job.attempt };
-      session.offer(composeOffer(run, attempt));
+      session.offer(composeOffer(run, attempt, job.details));
     }
     for (const driver of again) woken.add(driver);
     // Whoever holds the runs is about to commit.

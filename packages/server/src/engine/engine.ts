@@ -9,6 +9,7 @@ import type { JsonObject } from '../core/json.ts';
 import type { Timing } from '../core/limits.ts';
 import type { Verification } from '../core/ledger-check.ts';
 import type { Refusal } from '../core/refusal.ts';
+import type { GateAnswer } from '../core/run-state.ts';
 import type { OccurrenceView, ScheduleSpec, ScheduleView } from '../core/schedule.ts';
 import type { JobState, RunState } from '../core/states.ts';
 import type {
@@ -144,6 +145,9 @@ export interface RunOperations {
   ): AsyncIterable<RunChanges>;
 }
 
+/** What somebody answers to a gate, and the groups that they belong to. */
+export type GateReply = Omit<GateAnswer, 'timeMs'> & { readonly groups: readonly string[] };
+
 export interface JobOperations {
   get(project: string, job: JobKey): Promise<JobView>;
   list(
@@ -156,6 +160,7 @@ export interface JobOperations {
   cancel(project: string, job: JobKey, reason: string): Promise<JobView>;
   hold(project: string, job: JobKey, asker: Asker): Promise<JobView>;
   release(project: string, job: JobKey, asker: Asker): Promise<JobView>;
+  answerGate(project: string, job: JobKey, answer: GateReply): Promise<JobView>;
   retry(project: string, job: JobKey, trigger: Trigger, requestId?: string): Promise<JobView>;
   listAttempts(project: string, job: JobKey, page: PageRequest): Promise<Page<AttemptView>>;
   readLog(

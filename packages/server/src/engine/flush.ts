@@ -1,18 +1,25 @@
 // One flush of the ledger inside its transaction: lock the runs, load what the commands touch, decide, write. Nothing is answered
 // here: the caller commits first.
 import type { RunId } from '../core/ids.ts';
-import type { JobRecord } from '../core/run-state.ts';
-import { dueOf } from '../core/settle.ts';
+import type { RunEvent } from '../core/events.ts';
+import { plannedJob } from '../core/plan.ts';
+import { type JobRecord, jobOf } from '../core/run-state.ts';
+import { dueOf } from '../core/alarms.ts';
 import { changeAttempts, insertAttempts, lockAttempts } from '../store/attempt-rows.ts';
+import { type CallChange, changeCalls } from '../store/call-rows.ts';
+import { digestOf, insertDefinitions } from '../store/definition-rows.ts';
 import { enqueue } from '../store/queue-rows.ts';
 import { type SharedInstance, shareInstances } from '../store/instance-rows.ts';
-import { type JobWrite, loadJobs, updateJobs } from '../store/job-rows.ts';
-import { existingRuns, insertEvents, loadRuns, lockRuns, readClock, updateRuns } from '../store/ledger-rows.ts';
+import { insertJobs, type JobWrite, loadJobs, updateJobs } from '../store/job-rows.ts';
+import { existingRuns, insertEvents, loadFacts, loadRuns, lockRuns, readClock, updateRuns } from '../store/ledger-rows.ts';
+import { jobOutcomes } from '../store/outcome-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Plans } from './plans.ts';
 import { noSuchRun } from './refusals.ts';
 import type { CachedRun, RunCache } from './run-cache.ts';
+import type { RunContext } from './run-context.ts';
 import {
+  addFacts,
   addLoaded,
   advance,
   type Answer,
@@ -22,6 +29,7 @@ import {
   jobsNeeded,
   type RunWork,
   type Submission,
+  type Wanted,
 } from './run-work.ts';
 
 /** How often a decision is given just the jobs that it asks for. */
@@ -79,7 +87,7 @@ export async function flushSubmissions(
   await loadContents(tx, works);
   await decideAll(tx, works, nowMs, cache);
   const outcome = { works, refused, missed, nowMs };
-  await Promise.all([write(tx, works), alongside?.(outcome)]);
+  await Promise.all([write(tx, works, nowMs), alongside?.(outcome)]);
   return outcome;
 }
 
@@ -216,34 +224,59 @@ async function loadContents(tx: Tx, works: readonly RunWork[]): Promise<void> {
 async function decideAll(tx: Tx, works: readonly RunWork[], nowMs: number, cache: RunCache): Promise<void> {
   let open = works;
   for (let round = 0; open.length > 0; round++) {
-    const wanted = new Map<RunWork, readonly number[]>();
+    const wanted = new Map<RunWork, Wanted>();
     for (const work of open) {
-      const jobs = advance(work, nowMs);
-      if (jobs.length > 0) wanted.set(work, jobs);
+      const lacks = advance(work, nowMs);
+      if (lacks !== undefined) wanted.set(work, lacks);
     }
     open = [...wanted.keys()];
     // A decision that goes on and on, down a chain of jobs that are skipped, gets the whole run.
     const isLong = round >= ROUNDS_BY_JOB;
-    await load(tx, open, (work) => (isLong ? everyJob(work) : (wanted.get(work) ?? [])), cache);
+    await Promise.all([
+      load(tx, open, (work) => (isLong ? everyJob(work) : (wanted.get(work)?.jobs ?? [])), cache),
+      loadWantedFacts(tx, wanted),
+    ]);
   }
+}
+
+/** Few runs have expressions: what these ask for is read run by run. */
+async function loadWantedFacts(tx: Tx, wanted: ReadonlyMap<RunWork, Wanted>): Promise<void> {
+  const works = [...wanted.keys()].filter((work) => wanted.get(work)?.outputsOf !== undefined);
+  if (works.length === 0) return;
+  const facts = await loadFacts(tx, works.flatMap((work) => (work.facts === undefined ? [work.context.runId] : [])));
+  await Promise.all(
+    works.map(async (work) => {
+      const { runId } = work.context;
+      const known = work.facts ?? facts.get(runId);
+      if (known === undefined) throw new Error(`run ${runId} was not loaded`);
+      const jobs = wanted.get(work)?.outputsOf ?? [];
+      const outcomes = jobs.length === 0 ? [] : await jobOutcomes(tx, runId, jobs);
+      addFacts(work, known, outcomes.map(({ job, outputs }) => [job, outputs]));
+    }),
+  );
 }
 
 function everyJob(work: RunWork): readonly number[] {
   return work.context.plan.jobs.map(({ index }) => index);
 }
 
-async function write(tx: Tx, works: readonly RunWork[]): Promise<void> {
+async function write(tx: Tx, works: readonly RunWork[], nowMs: number): Promise<void> {
   const changed = works.filter((work) => work.events.length > 0);
   if (changed.length === 0) return;
   const jobs = changed.flatMap(jobWrites);
+  const added = changed.flatMap(jobsAdded);
+  const calls = changed.flatMap((work) => callChanges(work.context, work.events));
+  const grown = await growDefinitions(tx, changed, nowMs);
   const queued = changed.flatMap(newlyQueued);
   const offered = changed.flatMap((work) => work.offered);
   const attempts = changed.flatMap((work) => [...work.attempts.values()]);
   await Promise.all([
     updateRuns(
       tx,
-      changed.map((work) => ({ runId: work.context.runId, header: work.run })),
+      changed.map((work) => ({ runId: work.context.runId, header: work.run, digest: grown.get(work) })),
     ),
+    added.length > 0 && insertJobs(tx, added),
+    calls.length > 0 && changeCalls(tx, calls),
     jobs.length > 0 && updateJobs(tx, jobs),
     // An attempt may begin and end in one flush.
     offered.length > 0 && insertAttempts(tx, offered),
@@ -251,6 +284,29 @@ async function write(tx: Tx, works: readonly RunWork[]): Promise<void> {
     insertEvents(tx, changed.flatMap(feedEvents)),
     queued.length > 0 && enqueue(tx, queued),
   ]);
+}
+
+/** Stores the definitions of runs that have grown. Returns their digests. */
+async function growDefinitions(tx: Tx, works: readonly RunWork[], nowMs: number): Promise<ReadonlyMap<RunWork, string>> {
+  const grown = works.filter((work) => work.addedFrom !== undefined);
+  if (grown.length === 0) return new Map();
+  const digests = new Map(grown.map((work) => [work, digestOf(work.context.plan.definition)]));
+  const definitions = new Map(grown.map((work) => [digests.get(work) ?? '', work.context.plan.definition]));
+  await insertDefinitions(tx, definitions, nowMs);
+  return digests;
+}
+
+/** The rows of jobs that the decisions added to a run. */
+function jobsAdded(work: RunWork): JobWrite[] {
+  const { runId, project, plan } = work.context;
+  if (work.addedFrom === undefined) return [];
+  const slice = { plan, run: work.run, jobs: work.jobs };
+  return plan.jobs.slice(work.addedFrom).map(({ index }) => {
+    const record = jobOf(slice, index);
+    const dueMs = dueOf(slice, index, record);
+    if (dueMs !== undefined) work.dueMs = Math.min(work.dueMs ?? dueMs, dueMs);
+    return { key: { runId, job: index }, project, record, dueMs };
+  });
 }
 
 function jobWrites(work: RunWork): JobWrite[] {
@@ -262,7 +318,7 @@ function jobWrites(work: RunWork): JobWrite[] {
     if (record === undefined || record === before) continue;
     const dueMs = dueOf(slice, job, record);
     if (dueMs !== undefined) work.dueMs = Math.min(work.dueMs ?? dueMs, dueMs);
-    writes.push({ key: { runId, job }, project, record, dueMs });
+    writes.push({ key: { runId, job }, project, record, dueMs, detailsKept: record.details === before.details });
   }
   return writes;
 }
@@ -270,12 +326,32 @@ function jobWrites(work: RunWork): JobWrite[] {
 function newlyQueued(work: RunWork): { key: JobWrite['key']; project: string; driver: string }[] {
   const { runId, project, plan } = work.context;
   const queued = [];
-  for (const [job, before] of work.loaded) {
-    const driver = plan.jobs[job]?.definition.driver;
-    if (driver === undefined || before.state === 'QUEUED' || work.jobs.get(job)?.state !== 'QUEUED') continue;
-    queued.push({ key: { runId, job }, project, driver });
+  const added = work.addedFrom === undefined ? [] : plan.jobs.slice(work.addedFrom).map(({ index }) => index);
+  for (const job of [...work.loaded.keys(), ...added]) {
+    const wasQueued = work.loaded.get(job)?.state === 'QUEUED';
+    if (wasQueued || work.jobs.get(job)?.state !== 'QUEUED') continue;
+    queued.push({ key: { runId, job }, project, driver: plannedJob(plan, job).definition.driver });
   }
   return queued;
+}
+
+/** What the events of a run make of its calls. */
+export function callChanges(
+  { runId, project, plan }: RunContext,
+  events: readonly { readonly event: RunEvent }[],
+): CallChange[] {
+  return events.flatMap(({ event }): CallChange[] => {
+    switch (event.type) {
+      case 'JobWaiting':
+        return event.reason === 'CHILD_RUN' ? [{ key: { runId, job: event.job }, project, event }] : [];
+      case 'ChildRunStarted':
+        return [{ key: { runId, job: event.job }, project, event }];
+      case 'JobFinished':
+        return plan.jobs[event.job]?.definition.call === undefined ? [] : [{ key: { runId, job: event.job }, project, event }];
+      default:
+        return [];
+    }
+  });
 }
 
 /** The events of a run; the last one tells the feed when what a list of runs shows has changed. */

@@ -1,9 +1,14 @@
 // The operations on jobs, put together: what is read, and what goes through the ledger.
 import type { Trigger } from '../core/events.ts';
 import type { JobKey } from '../core/ids.ts';
-import { RefusedError } from '../core/refusal.ts';
+import type { Found } from '../core/check-fields.ts';
+import type { JobDefinition } from '../core/definition.ts';
+import type { JsonObject } from '../core/json.ts';
+import { compileSchema } from '../core/json-schema.ts';
+import { invalidFields, RefusedError } from '../core/refusal.ts';
 import type { Pool } from '../store/pool.ts';
-import type { JobOperations } from './engine.ts';
+import { checkBounded } from './bounded-check.ts';
+import type { GateReply, JobOperations } from './engine.ts';
 import { createJobQueries } from './job-queries.ts';
 import type { HoldBacks } from './hold-backs.ts';
 import type { Ledger } from './ledger.ts';
@@ -52,6 +57,14 @@ export function createJobOperations(options: JobOperationsOptions): JobOperation
       await holdBacks.submit(project, key.runId, { type: 'ReleaseJob', job: key.job, ...asker });
       return await queries.get(project, key);
     },
+    async answerGate(project, key, answer) {
+      const { definition } = await queries.get(project, key);
+      const answers = checkForm(definition, answer);
+      const command = { type: 'AnswerGate', job: key.job, ...answer, answers } as const;
+      const { reply } = await ledger.submit(key.runId, command, { project });
+      if (reply.type === 'Refused') throw new RefusedError(reply.refusal);
+      return await queries.get(project, key);
+    },
     async retry(project, key, trigger, requestId) {
       const job = await queries.get(project, key).catch(unlessGone);
       if (job?.state !== 'WAITING') {
@@ -63,6 +76,17 @@ export function createJobOperations(options: JobOperationsOptions): JobOperation
       return await queries.get(project, key);
     },
   };
+}
+
+/** An approval fills in the form of its gate. @returns The answers with the form's defaults. @throws RefusedError INVALID_FIELD */
+function checkForm(definition: JobDefinition | undefined, { verdict, answers }: GateReply): JsonObject {
+  const formSchema = definition?.gate?.formSchema;
+  if (formSchema === undefined || verdict === 'REJECT') return answers;
+  const found: Found = [];
+  const form = compileSchema(found, 'form_schema', formSchema);
+  const filledIn = form === undefined ? answers : checkBounded(form, found, 'answers', answers);
+  if (found.length > 0) throw new RefusedError(invalidFields(found));
+  return filledIn;
 }
 
 /** A job that is gone may have been retried before: then its request id knows. */

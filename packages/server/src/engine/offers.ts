@@ -2,7 +2,8 @@
 import type { Offer, Start } from '../core/frames.ts';
 import type { AttemptKey } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
-import { plannedJob } from '../core/plan.ts';
+import { declaredNeeds, plannedJob } from '../core/plan.ts';
+import type { JobDetails } from '../core/run-state.ts';
 import type { Outputs } from '../core/views.ts';
 import { jobOutcomes } from '../store/outcome-rows.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
@@ -22,15 +23,16 @@ export interface SecretRequest {
 /** An attempt cannot start whatever is tried: it fails as INVALID. */
 export class CannotStart extends Error {}
 
-export function composeOffer(run: RunContext, key: AttemptKey): Offer {
-  const { definition } = plannedJob(run.plan, key.job);
+/** @param details What the run has worked out for the job. */
+export function composeOffer(run: RunContext, key: AttemptKey, details: JobDetails | undefined): Offer {
+  const { definition, name } = plannedJob(run.plan, key.job);
   const { offerMs, runMs, silenceMs, cancelGraceMs } = definition.timeouts;
   return {
     key,
     project: run.project,
-    jobName: definition.name,
+    jobName: name,
     pipeline: run.pipeline ?? '',
-    spec: definition.spec,
+    spec: details?.spec ?? definition.spec,
     params: run.params,
     offerTimeoutMs: offerMs,
     ...(runMs !== undefined && { runTimeoutMs: runMs }),
@@ -58,7 +60,8 @@ export type ComposeStart = (run: RunContext, key: AttemptKey, point: StartPoint)
 /** @throws CannotStart when its secrets or the outputs of its needs cannot be had. */
 export function createComposeStart(pool: Pool, resolveSecrets: ResolveSecrets | undefined): ComposeStart {
   return async (run, key, { ranMs, ...before }) => {
-    const { definition, needs } = plannedJob(run.plan, key.job);
+    const { definition } = plannedJob(run.plan, key.job);
+    const needs = declaredNeeds(run.plan, key.job);
     const { runMs } = definition.timeouts;
     return {
       key,
@@ -80,7 +83,7 @@ async function needsOf(
   const found: Record<string, { state: (typeof outcomes)[number]['state']; outputs: Outputs }> = {};
   let bytes = 0;
   for (const { job, state, outputs } of outcomes) {
-    found[plannedJob(run.plan, job).definition.name] = { state, outputs };
+    found[plannedJob(run.plan, job).name] = { state, outputs };
     bytes += JSON.stringify(outputs).length;
   }
   if (bytes <= LIMITS.needsOutputBytes) return found;
@@ -94,7 +97,8 @@ async function secretsOf(
   key: AttemptKey,
   resolveSecrets: ResolveSecrets | undefined,
 ): Promise<Readonly<Record<string, string>>> {
-  const { name, driver, secrets } = plannedJob(run.plan, key.job).definition;
+  const { name, definition } = plannedJob(run.plan, key.job);
+  const { driver, secrets } = definition;
   if (resolveSecrets === undefined) {
     throw new CannotStart('it asks for secrets, and this control plane was started without resolveSecrets');
   }

@@ -3,7 +3,7 @@ import { addViolation, type Found, quote } from '../core/check-fields.ts';
 import type { InheritedJob, Trigger } from '../core/events.ts';
 import { formatJobId, type JobKey, type RunId } from '../core/ids.ts';
 import { nearestName } from '../core/nearest-name.ts';
-import type { Plan } from '../core/plan.ts';
+import { compilePlan, type Plan, plannedJob } from '../core/plan.ts';
 import { invalidFields, isRefusal, type Refusal, RefusedError } from '../core/refusal.ts';
 import { isJobFinished, isRunFinished } from '../core/states.ts';
 import { type JobOutcome, jobOutcomes } from '../store/outcome-rows.ts';
@@ -15,6 +15,7 @@ import type { RerunSource } from './engine.ts';
 import type { Plans } from './plans.ts';
 import { noSuchJob, noSuchRun, notFinished } from './refusals.ts';
 import { bodyDigest, createOnce } from './request-ids.ts';
+import { loadContexts } from './run-context.ts';
 import { loadRun, type StoredRun } from './stored-run.ts';
 
 export interface Reruns {
@@ -60,16 +61,17 @@ export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
     request: CheckedRun['request'],
   ): Promise<CreatedRun | Refusal> {
     const { pipeline, revision, labels, project } = run.view;
+    const plan = planAgain(run.plan, again);
     return await creates.create({
       project,
-      digest: digestOf(run.plan.definition),
-      definition: run.plan.definition,
+      digest: digestOf(plan.definition),
+      definition: plan.definition,
       command: {
         type: 'Create',
         ...(pipeline !== undefined && revision !== undefined && { pipeline, revision }),
         rerunOf: run.runId,
         trigger,
-        inherited: inheritedJobs(run.runId, outcomes, again),
+        inherited: inheritedJobs(run, plan, outcomes, again),
       },
       params: run.params,
       labels,
@@ -92,6 +94,16 @@ export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
     return created.runId;
   }
 
+  /** The job of a new run that has the name of another one's. */
+  async function sameJob(job: JobKey, runId: RunId): Promise<number> {
+    const contexts = await withConnection(pool, (tx) => loadContexts(tx, plans, [job.runId, runId]));
+    const [from, to] = [contexts.get(job.runId)?.plan, contexts.get(runId)?.plan];
+    // One of them was deleted meanwhile: whoever reads the job is told so.
+    if (from === undefined || to === undefined) return job.job;
+    const { name } = plannedJob(from, job.job);
+    return to.jobs.find((planned) => planned.name === name)?.index ?? job.job;
+  }
+
   return {
     rerun: (project, runId, scope, trigger, requestId) =>
       once(project, requestId, { runId, scope, trigger }, async (request) => {
@@ -105,7 +117,7 @@ export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
         if (finished?.run.plan.jobs[key.job] === undefined) throw noSuchJob(key);
         return await create(finished, withDependants(finished.run.plan, [key.job]), trigger, request);
       });
-      return { runId, job: key.job };
+      return { runId, job: await sameJob(key, runId) };
     },
   };
 }
@@ -125,7 +137,7 @@ function jobsAgain(plan: Plan, outcomes: readonly JobOutcome[], scope: RerunSour
 
 /** @throws RefusedError INVALID_FIELD naming those that the run does not have. */
 function jobsNamed(plan: Plan, names: readonly string[]): readonly number[] {
-  const indexes = new Map(plan.jobs.map(({ index, definition }) => [definition.name, index]));
+  const indexes = new Map(plan.jobs.map(({ index, name }) => [name, index]));
   const found: Found = [];
   for (const [position, name] of names.entries()) {
     if (indexes.has(name)) continue;
@@ -145,12 +157,34 @@ function withDependants(plan: Plan, jobs: readonly number[]): ReadonlySet<number
   return found;
 }
 
-function inheritedJobs(runId: RunId, outcomes: readonly JobOutcome[], again: ReadonlySet<number>): InheritedJob[] {
+/**
+ * The plan of a run that runs some jobs of another one again. A matrix that is to be worked out again loses its cells; one of which only
+ * cells are run again keeps all of them.
+ */
+function planAgain(plan: Plan, again: ReadonlySet<number>): Plan {
+  const { added = [], ...definition } = plan.definition;
+  const kept = added.filter(({ job }) => {
+    const { needs, cells = [] } = plannedJob(plan, job);
+    if (!again.has(job)) return true;
+    return cells.some((cell) => again.has(cell)) && !needs.some((need) => again.has(need));
+  });
+  return kept.length === added.length ? plan : compilePlan({ ...definition, ...(kept.length > 0 && { added: kept }) });
+}
+
+/** The jobs that are not run again, by their place in the new run, whose cells may have other places. */
+function inheritedJobs(
+  { runId, plan }: StoredRun,
+  target: Plan,
+  outcomes: readonly JobOutcome[],
+  again: ReadonlySet<number>,
+): InheritedJob[] {
+  const indexes = new Map(target.jobs.map(({ name, index }) => [name, index]));
   return outcomes.flatMap(({ job, state, failure, outputs }) => {
-    if (again.has(job) || !isJobFinished(state)) return [];
+    const index = indexes.get(plannedJob(plan, job).name);
+    if (again.has(job) || index === undefined || !isJobFinished(state)) return [];
     return [
       {
-        job,
+        job: index,
         from: formatJobId({ runId, job }),
         state,
         ...(failure !== undefined && { failure }),

@@ -1,11 +1,12 @@
 // From what a caller asks for to a run that is checked: finds the definition, checks params and specs against it, and hands the run
 // to the lane of creates. Items of one batch share what they have in common.
 import type { Definition } from '../core/definition.ts';
-import { DELAY_VERSION } from '../core/event-versions.ts';
+import { DELAY_VERSION, LANGUAGE_VERSION } from '../core/event-versions.ts';
 import type { RunId } from '../core/ids.ts';
 import { canonicalJson, type JsonObject } from '../core/json.ts';
 import { compileSchema, type Schema } from '../core/json-schema.ts';
 import { LIMITS } from '../core/limits.ts';
+import { usesLanguage } from '../core/plan.ts';
 import { type FieldViolation, invalidFields, isRefusal, RefusedError, type Refusal } from '../core/refusal.ts';
 import { type DefinitionDigest, digestOf } from '../store/definition-rows.ts';
 import { findPipeline } from '../store/pipelines.ts';
@@ -78,10 +79,15 @@ export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCre
     const asked = request && { project, requestId: request.id, bodyDigest: request.bodyDigest };
     return await createOnce(pool, asked, async () => {
       const oldest = replica.oldest();
-      if (run.startMs !== undefined && oldest !== undefined && oldest.eventVersion < DELAY_VERSION) {
+      const { startMs } = run;
+      if (startMs !== undefined && oldest !== undefined && oldest.eventVersion < DELAY_VERSION) {
         return replicaTooOld(oldest).refusal;
       }
-      const checked = checkRun(project, run, request, await resolved);
+      const found = await resolved;
+      if (oldest !== undefined && oldest.eventVersion < LANGUAGE_VERSION && usesLanguage(found.definition)) {
+        return replicaTooOld(oldest).refusal;
+      }
+      const checked = checkRun(project, run, request, found);
       return isRefusal(checked) ? checked : await creates.create(checked);
     });
   }

@@ -1,14 +1,16 @@
 // Watching one run: its ledger from a cursor to its last event, in order and without a gap, whichever replica writes it.
-import { plannedJob } from '../core/plan.ts';
+import type { RunEvent } from '../core/events.ts';
+import type { RunId } from '../core/ids.ts';
+import { growPlan, type Plan, plannedJob } from '../core/plan.ts';
 import { isRunFinished } from '../core/states.ts';
-import type { EventView } from '../core/views.ts';
+import type { AddedJobView, EventView } from '../core/views.ts';
 import { readEvents, type StoredEvent } from '../store/event-views.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import type { RunOperations } from './engine.ts';
 import { follow, type Reading } from './follow.ts';
 import type { Plans } from './plans.ts';
 import { invalidCursor, noSuchRun } from './refusals.ts';
-import { loadRun, type StoredRun } from './stored-run.ts';
+import { loadRun } from './stored-run.ts';
 import type { WakeUps } from './wake-ups.ts';
 
 export interface RunWatchOptions {
@@ -28,13 +30,18 @@ export function createRunWatch({ pool, plans, wakeUps }: RunWatchOptions): Pick<
       yield [];
       if (isRunFinished(state) && afterSeq === seq) return;
       let lastSeq = afterSeq;
+      let { plan } = run;
       const read = async (): Promise<Reading<EventView[]>> => {
         const events = await withConnection(pool, (tx) => readEvents(tx, runId, lastSeq));
         if (events === undefined) throw noSuchRun(runId);
         const last = events.at(-1);
         if (last === undefined) return { found: undefined, more: false };
         lastSeq = last.seq;
-        return { found: events.map((event) => eventView(run, event)), more: true };
+        const found = events.map((event) => {
+          plan = grownBy(plan, event.event);
+          return eventView(runId, plan, event);
+        });
+        return { found, more: true };
       };
       for await (const events of follow({ read, subscription, signal })) {
         yield events ?? [];
@@ -45,12 +52,25 @@ export function createRunWatch({ pool, plans, wakeUps }: RunWatchOptions): Pick<
   };
 }
 
-function eventView({ runId, plan }: StoredRun, { jobState, ...event }: StoredEvent): EventView {
+/** The plan after an event; one that it has made already may be known. */
+function grownBy(plan: Plan, event: RunEvent): Plan {
+  if (event.type !== 'JobsAdded' || plannedJob(plan, event.job).cells !== undefined) return plan;
+  return growPlan(plan, event);
+}
+
+function eventView(runId: RunId, plan: Plan, { jobState, ...event }: StoredEvent): EventView {
   const job = 'job' in event.event ? event.event.job : undefined;
+  const added = event.event.type === 'JobsAdded' ? (plannedJob(plan, event.event.job).cells ?? []) : undefined;
   return {
     runId,
     ...event,
-    ...(job !== undefined && { jobName: plannedJob(plan, job).definition.name }),
+    ...(job !== undefined && { jobName: plannedJob(plan, job).name }),
+    ...(added !== undefined && { added: added.map((index) => addedView(plan, index)) }),
     ...(jobState !== undefined && { jobState }),
   };
+}
+
+function addedView(plan: Plan, job: number): AddedJobView {
+  const { name, cell } = plannedJob(plan, job);
+  return { job, name, values: cell?.values ?? {} };
 }

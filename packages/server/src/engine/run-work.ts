@@ -5,7 +5,8 @@ import type { RunEvent } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
 import type { Plan } from '../core/plan.ts';
 import { resultOf } from '../core/attempt.ts';
-import { type JobRecord, JobsNotLoaded, liveOf, type RunHeader } from '../core/run-state.ts';
+import type { JsonObject } from '../core/json.ts';
+import { FactsNotLoaded, type JobRecord, JobsNotLoaded, liveOf, type RunFacts, type RunHeader } from '../core/run-state.ts';
 import type { AttemptChange, AttemptInsert } from '../store/attempt-rows.ts';
 import type { EventWrite } from '../store/ledger-rows.ts';
 import type { RunContext } from './run-context.ts';
@@ -41,7 +42,8 @@ export interface Submission {
 }
 
 export interface RunWork {
-  readonly context: RunContext;
+  /** Has the plan of the grown run once the decisions have added jobs to it. */
+  context: RunContext;
   readonly submissions: readonly Submission[];
   /** The run as it was locked. */
   readonly before: RunHeader;
@@ -51,6 +53,10 @@ export interface RunWork {
   readonly contents: Map<string, AttemptContent>;
   run: RunHeader;
   jobs: ReadonlyMap<number, JobRecord>;
+  /** The first of the jobs that the decisions added to it; undefined: they added none. */
+  addedFrom: number | undefined;
+  /** What its expressions may read, once one has asked. */
+  facts: RunFacts | undefined;
   /** How many submissions have been decided on. */
   decided: number;
   readonly answers: Map<Submission, Answer>;
@@ -75,6 +81,8 @@ export function beginWork(context: RunContext, header: RunHeader, submissions: r
     contents: new Map(),
     run: header,
     jobs: new Map(),
+    addedFrom: undefined,
+    facts: undefined,
     decided: 0,
     answers: new Map(),
     failures: new Map(),
@@ -101,12 +109,16 @@ export function jobsNeeded(plan: Plan, command: Command): readonly number[] {
     case 'ReleaseBackoff':
     case 'HoldJob':
     case 'ReleaseJob':
+    case 'StartChild':
       return plan.jobs[command.job] === undefined ? [] : [command.job];
     case 'Reject':
     case 'Withdraw':
     case 'Finish':
     case 'Lose':
     case 'CancelJob':
+    case 'AnswerGate':
+    case 'RefuseChild':
+    case 'FinishChild':
     case 'Timer': {
       const job = plan.jobs[command.job];
       return job === undefined ? [] : [command.job, ...job.dependants];
@@ -138,6 +150,10 @@ export function attemptNeeded(work: RunWork, command: Command): { job: number; a
     case 'ResumeRun':
     case 'HoldJob':
     case 'ReleaseJob':
+    case 'AnswerGate':
+    case 'StartChild':
+    case 'RefuseChild':
+    case 'FinishChild':
       return undefined;
   }
 }
@@ -152,21 +168,34 @@ export function addLoaded(work: RunWork, jobs: Iterable<readonly [number, JobRec
   work.jobs = all;
 }
 
-/** Decides on the submissions in order. Returns the jobs that have to be loaded before it can go on; none when it is through. */
-export function advance(work: RunWork, nowMs: number): readonly number[] {
+/** What a decision lacks. */
+export interface Wanted {
+  readonly jobs: readonly number[];
+  /** Jobs whose outputs are wanted, and with them what expressions may read at all. */
+  readonly outputsOf?: readonly number[];
+}
+
+/** Adds what expressions may read, and outputs of jobs that were just loaded. */
+export function addFacts(work: RunWork, facts: RunFacts, outputs: Iterable<readonly [number, JsonObject]>): void {
+  work.facts = { ...facts, outputs: new Map([...facts.outputs, ...outputs]) };
+}
+
+/** Decides on the submissions in order. Returns what has to be loaded before it can go on; undefined when it is through. */
+export function advance(work: RunWork, nowMs: number): Wanted | undefined {
   while (work.decided < work.submissions.length) {
     const submission = work.submissions[work.decided];
     if (submission === undefined) break;
     try {
       if (!work.answers.has(submission)) work.answers.set(submission, decideOne(work, submission, nowMs));
     } catch (error) {
-      if (error instanceof JobsNotLoaded) return error.jobs;
+      if (error instanceof JobsNotLoaded) return { jobs: error.jobs };
+      if (error instanceof FactsNotLoaded) return { jobs: [], outputsOf: error.outputsOf };
       // A broken invariant harms its own command only.
       work.failures.set(submission, error);
     }
     work.decided++;
   }
-  return [];
+  return undefined;
 }
 
 function decideOne(work: RunWork, submission: Submission, nowMs: number): Answer {
@@ -175,11 +204,17 @@ function decideOne(work: RunWork, submission: Submission, nowMs: number): Answer
   if ('job' in command && context.plan.jobs[command.job] === undefined) {
     return { reply: submission.writer === undefined ? noSuchJob(command.job) : { type: 'Stale' } };
   }
-  const slice = { plan: context.plan, run: work.run, jobs: work.jobs };
+  const { run, jobs, facts } = work;
+  const slice = { plan: context.plan, run, jobs, ...(facts !== undefined && { facts }) };
   const { reply, events, marks, after } = decide(slice, command, nowMs);
   const seq = work.run.seq;
   work.run = after.run;
   work.jobs = after.jobs;
+  work.facts = after.facts;
+  if (after.plan !== context.plan) {
+    work.addedFrom ??= context.plan.jobs.length;
+    work.context = { ...context, plan: after.plan };
+  }
   events.forEach((event, i) => {
     const mark = marks[i];
     if (mark === undefined) throw new Error('an event without a mark');
@@ -196,7 +231,7 @@ function decideOne(work: RunWork, submission: Submission, nowMs: number): Answer
     noteAttempt(work, command, event, after.run.lastMs);
   });
   const job = 'job' in command ? after.jobs.get(command.job) : undefined;
-  return { reply, run: context, ...(job !== undefined && { job }) };
+  return { reply, run: work.context, ...(job !== undefined && { job }) };
 }
 
 function withContent(work: RunWork, command: Command): Command {

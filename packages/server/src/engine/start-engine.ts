@@ -10,6 +10,7 @@ import { ensureLogPartitions } from '../store/log-partitions.ts';
 import { withConnection } from '../store/pool.ts';
 import { type Announcer, createAnnouncer } from './announce.ts';
 import { createBackground } from './background.ts';
+import { createCalls } from './calls.ts';
 import { createCreates } from './creates.ts';
 import { createDispatcher } from './dispatcher.ts';
 import { createDrain } from './drain.ts';
@@ -129,6 +130,8 @@ async function build(
   );
   const leases = stack.use(createLeases(pools.openLane('leases', { statementTimeoutMs: RENEWAL_MS }), timing));
   const background = stack.use(createBackground(log));
+  const creation = createRunCreation({ pool, creates, checkSpecs, replica });
+  const calls = createCalls({ pool, plans, ledger, creation, log });
   const timers = createTimers({ pool, ledger, eventVersion: () => replica.eventVersion(), log });
   const dispatcher = createDispatcher({
     lane: pools.openLane('claims'),
@@ -150,7 +153,7 @@ async function build(
       log,
     }),
   );
-  late.announcer = createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers });
+  late.announcer = createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, calls });
 
   const composeStart = createComposeStart(pool, resolveSecrets);
   const driverSessions = createDriverSessions({
@@ -174,7 +177,6 @@ async function build(
   });
   const holdBacks = createHoldBacks(ledger, replica);
   const reruns = createReruns({ pool, plans, creates });
-  const creation = createRunCreation({ pool, creates, checkSpecs, replica });
   const scheduler = createScheduler({ pool, ledger, creation, log });
   const tokens = createTokenReader({ pool });
   const deletion = createRunDeletion({ pool, onDeleted: (runIds) => late.announcer?.deleted(runIds) });
@@ -184,6 +186,7 @@ async function build(
     dispatcher.run(signal),
     timers.run(signal),
     scheduler.run(signal),
+    calls.run(signal),
     sessions.run(signal),
     hints.run(signal),
     replica.run(signal),

@@ -96,6 +96,7 @@ interface JobsTable {
   failure_allowed: Read<boolean>;
   inherited_from: Read<string | null>;
   inherited_outputs: Read<Outputs | null>;
+  details: Read<JobDetails | null>;
 }
 
 interface AttemptsTable {

@@ -1,7 +1,7 @@
 // The rows of jobs, loaded and written for one flush by who has locked their runs.
 import type { JobKey, RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
-import type { HoldBack, JobRecord, JobWait, StopRequest } from '../core/run-state.ts';
+import type { HoldBack, JobDetails, JobRecord, JobWait, StopRequest } from '../core/run-state.ts';
 import type { Failure, JobState } from '../core/states.ts';
 import { expectTouched } from './ledger-rows.ts';
 import { execute, jsons, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
@@ -28,10 +28,12 @@ interface JobColumns {
   failure_allowed: boolean;
   inherited_from: string | null;
   inherited_outputs: JsonObject | null;
+  details: JobDetails | null;
 }
 
 const JOB_COLUMNS = `j.run_id, j.job, j.state, j.attempt, j.unmet, j.bad_needs, j.spent, j.ready_ms, j.queued_ms, j.started_ms,
-  j.finished_ms, j.wait, j.hold, j.instance_no, j.attempt_started_ms, j.heard_ms, j.stop, j.failure, j.failure_allowed, j.inherited_from, j.inherited_outputs`;
+  j.finished_ms, j.wait, j.hold, j.instance_no, j.attempt_started_ms, j.heard_ms, j.stop, j.failure, j.failure_allowed, j.inherited_from,
+  j.inherited_outputs, j.details`;
 
 const LOAD_JOBS = statement(
   'load_jobs',
@@ -73,6 +75,7 @@ function toJobRecord(row: JobColumns): JobRecord {
     ...(row.queued_ms !== null && { queuedMs: row.queued_ms }),
     ...(row.started_ms !== null && { startedMs: row.started_ms }),
     ...(row.hold !== null && { hold: row.hold }),
+    ...(row.details !== null && { details: row.details }),
   };
   switch (row.state) {
     case 'BLOCKED':
@@ -104,7 +107,7 @@ function toJobRecord(row: JobColumns): JobRecord {
         ...(row.failure !== null && { failure: row.failure }),
         ...(row.failure_allowed && { failureAllowed: true }),
         ...(row.inherited_from !== null && { inheritedFrom: row.inherited_from }),
-        ...(row.inherited_outputs !== null && { inheritedOutputs: row.inherited_outputs }),
+        ...(row.inherited_outputs !== null && { outputs: row.inherited_outputs }),
       };
   }
 }
@@ -120,28 +123,32 @@ export interface JobWrite {
   readonly project: string;
   readonly record: JobRecord;
   readonly dueMs: number | undefined;
+  /** True: its details are as they are stored. */
+  readonly detailsKept?: boolean;
 }
 
 const JOB_ARRAYS = `$1::uuid[], $2::int[], $3::text[], $4::int[], $5::int[], $6::int[], $7::json[], $8::bigint[], $9::bigint[],
   $10::bigint[], $11::bigint[], $12::json[], $13::bigint[], $14::bigint[], $15::json[], $16::json[], $17::boolean[], $18::bigint[],
-  $19::json[], $20::bigint[]`;
+  $19::json[], $20::bigint[], $21::json[], $22::json[]`;
 
 const UPDATE_JOBS = statement(
   'update_jobs',
   `update jobs j set state = u.state, attempt = u.attempt, unmet = u.unmet, bad_needs = u.bad_needs, spent = u.spent,
      ready_ms = u.ready_ms, queued_ms = u.queued_ms, started_ms = u.started_ms, finished_ms = u.finished_ms, wait = u.wait,
      instance_no = u.instance_no, attempt_started_ms = u.attempt_started_ms, stop = u.stop, failure = u.failure,
-     failure_allowed = u.failure_allowed, due_ms = u.due_ms, hold = u.hold, heard_ms = u.heard_ms
+     failure_allowed = u.failure_allowed, due_ms = u.due_ms, hold = u.hold, heard_ms = u.heard_ms,
+     details = coalesce(u.details, j.details), inherited_outputs = coalesce(u.inherited_outputs, j.inherited_outputs)
    from unnest(${JOB_ARRAYS}) u (run_id, job, state, attempt, unmet, bad_needs, spent, ready_ms, queued_ms, started_ms, finished_ms,
-     wait, instance_no, attempt_started_ms, stop, failure, failure_allowed, due_ms, hold, heard_ms)
+     wait, instance_no, attempt_started_ms, stop, failure, failure_allowed, due_ms, hold, heard_ms, details, inherited_outputs)
    where j.run_id = u.run_id and j.job = u.job`,
 );
 
 const INSERT_JOBS = statement(
   'insert_jobs',
   `insert into jobs (run_id, job, state, attempt, unmet, bad_needs, spent, ready_ms, queued_ms, started_ms, finished_ms, wait,
-     instance_no, attempt_started_ms, stop, failure, failure_allowed, due_ms, hold, heard_ms, project, inherited_from, inherited_outputs)
-   select * from unnest(${JOB_ARRAYS}, $21::text[], $22::text[], $23::json[])`,
+     instance_no, attempt_started_ms, stop, failure, failure_allowed, due_ms, hold, heard_ms, details, inherited_outputs, project,
+     inherited_from)
+   select * from unnest(${JOB_ARRAYS}, $23::text[], $24::text[])`,
 );
 
 function jobColumns(rows: readonly JobWrite[]): string[] {
@@ -166,6 +173,8 @@ function jobColumns(rows: readonly JobWrite[]): string[] {
     plain(rows, (row) => row.dueMs),
     jsons(rows, (row) => row.record.hold),
     plain(rows, (row) => ('live' in row.record ? row.record.live.heardMs : undefined)),
+    jsons(rows, (row) => (row.detailsKept === true ? undefined : row.record.details)),
+    jsons(rows, (row) => ('outputs' in row.record ? row.record.outputs : undefined)),
   ];
 }
 
@@ -183,6 +192,5 @@ export async function insertJobs(tx: Tx, rows: readonly JobWrite[]): Promise<voi
     ...jobColumns(rows),
     texts(rows, (row) => row.project),
     texts(rows, (row) => ('inheritedFrom' in row.record ? row.record.inheritedFrom : undefined)),
-    jsons(rows, (row) => ('inheritedOutputs' in row.record ? row.record.inheritedOutputs : undefined)),
   ]);
 }

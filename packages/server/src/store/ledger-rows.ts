@@ -1,10 +1,10 @@
 // The rows of the ledger and of its projection: locked, loaded and written for one flush. Lock order: runs, instances, attempts.
 // Rows are loaded in a statement of its own after the lock, because a join under FOR UPDATE reads what was before the lock.
 import { upcast, versionOf } from '../core/event-versions.ts';
-import type { RunEvent } from '../core/events.ts';
+import type { RunEvent, Trigger } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
-import type { HoldBack, RunHeader } from '../core/run-state.ts';
+import type { HoldBack, RunFacts, RunHeader } from '../core/run-state.ts';
 import type { JobState, RunState } from '../core/states.ts';
 import { execute, jsons, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
 
@@ -132,6 +132,34 @@ export async function runOrigins(tx: Tx, runIds: readonly RunId[]): Promise<RunO
   }));
 }
 
+const RUN_FACTS = statement(
+  'run_facts',
+  'select run_id, project, pipeline, revision, params, labels, trigger from runs where run_id = any($1::uuid[])',
+);
+
+/** What the expressions of runs may read beside their jobs, without any outputs. */
+export async function loadFacts(tx: Tx, runIds: readonly RunId[]): Promise<ReadonlyMap<RunId, RunFacts>> {
+  const rows = await rowsOf<
+    Pick<RunColumns, 'run_id' | 'project' | 'pipeline' | 'params'> & {
+      revision: number | null;
+      labels: Record<string, string>;
+      trigger: Trigger;
+    }
+  >(tx, RUN_FACTS, [plain(runIds, (id) => id)]);
+  return new Map(
+    rows.map(({ run_id: runId, pipeline, revision, ...row }) => [
+      runId,
+      {
+        ...row,
+        runId,
+        ...(pipeline !== null && { pipeline }),
+        ...(revision !== null && { revision }),
+        outputs: new Map(),
+      },
+    ]),
+  );
+}
+
 const CLOCK = statement('clock', 'select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms');
 
 /** The database's clock, now. To be read after the locks of a transaction. */
@@ -145,17 +173,21 @@ const UPDATE_RUNS = statement(
   'update_runs',
   `update runs r set state = u.state, seq = u.seq, last_ms = u.last_ms, open = u.open, succeeded = u.succeeded, failed = u.failed,
      failure_allowed = u.failure_allowed, skipped = u.skipped, cancelled = u.cancelled, cancel = u.cancel, started_ms = u.started_ms,
-     finished_ms = u.finished_ms, pause = u.pause
+     finished_ms = u.finished_ms, pause = u.pause, total = u.total, digest = coalesce(decode(u.digest, 'hex'), r.digest)
    from unnest($1::uuid[], $2::text[], $3::int[], $4::bigint[], $5::int[], $6::int[], $7::int[], $8::int[], $9::int[], $10::int[],
-     $11::json[], $12::bigint[], $13::bigint[], $14::json[]) u (run_id, state, seq, last_ms, open, succeeded, failed, failure_allowed,
-     skipped, cancelled, cancel, started_ms, finished_ms, pause)
+     $11::json[], $12::bigint[], $13::bigint[], $14::json[], $15::int[], $16::text[]) u (run_id, state, seq, last_ms, open, succeeded, failed, failure_allowed,
+     skipped, cancelled, cancel, started_ms, finished_ms, pause, total, digest)
    where r.run_id = u.run_id`,
 );
 
-export async function updateRuns(
-  tx: Tx,
-  rows: readonly { readonly runId: RunId; readonly header: RunHeader }[],
-): Promise<void> {
+export interface RunWrite {
+  readonly runId: RunId;
+  readonly header: RunHeader;
+  /** That of its definition, when the run has grown. */
+  readonly digest: string | undefined;
+}
+
+export async function updateRuns(tx: Tx, rows: readonly RunWrite[]): Promise<void> {
   const touched = await execute(tx, UPDATE_RUNS, [
     plain(rows, (row) => row.runId),
     plain(rows, (row) => row.header.state),
@@ -171,6 +203,8 @@ export async function updateRuns(
     plain(rows, (row) => row.header.startedMs),
     plain(rows, (row) => row.header.finishedMs),
     jsons(rows, (row) => row.header.pause),
+    plain(rows, (row) => row.header.counts.total),
+    plain(rows, (row) => row.digest),
   ]);
   expectTouched('runs', touched, rows.length);
 }

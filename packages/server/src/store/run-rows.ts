@@ -122,6 +122,9 @@ const FORGET_REQUEST_IDS = statement(
       select true from occurrences o where o.open and o.run_id is null
         and o.schedule_id = case when r.request_id ~ '^schedule [0-9a-f-]{36} ' then substr(r.request_id, 10, 36)::uuid end
         and r.request_id = concat_ws(' ', 'schedule', o.schedule_id, o.at_ms, o.round) limit 1) is null
+      and (select true from calls c where c.child_run is null
+        and c.run_id = case when r.request_id ~ '^call [0-9a-f-]{36}[.]' then substr(r.request_id, 6, 36)::uuid end
+        and r.request_id = 'call ' || c.run_id || '.' || c.job limit 1) is null
     order by r.created_ms limit $2 for update of r skip locked)`,
 );
 

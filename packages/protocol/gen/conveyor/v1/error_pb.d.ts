@@ -206,6 +206,27 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_SCHEDULE_NOT_FOUND = 26;
    */
   SCHEDULE_NOT_FOUND = 26,
+
+  /**
+   * FAILED_PRECONDITION: the job is no gate.
+   *
+   * @generated from enum value: ERROR_REASON_NOT_A_GATE = 28;
+   */
+  NOT_A_GATE = 28,
+
+  /**
+   * FAILED_PRECONDITION: the gate does not wait for answers yet.
+   *
+   * @generated from enum value: ERROR_REASON_NOT_WAITING = 29;
+   */
+  NOT_WAITING = 29,
+
+  /**
+   * PERMISSION_DENIED: neither who answers nor any of their groups is among the gate's approvers.
+   *
+   * @generated from enum value: ERROR_REASON_NOT_AN_APPROVER = 30;
+   */
+  NOT_AN_APPROVER = 30,
 }
 
 /**

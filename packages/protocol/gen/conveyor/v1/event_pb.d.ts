@@ -3,10 +3,10 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import type { RunState, Trigger } from "./run_pb.js";
-import type { AttemptAnnotation, AttemptState, Failure, JobState, JobWait, LogState } from "./job_pb.js";
+import type { AttemptAnnotation, AttemptState, Failure, GateAnswer, JobCondition, JobState, JobWait, LogState } from "./job_pb.js";
 
 /**
  * Describes the file conveyor/v1/event.proto.
@@ -232,6 +232,38 @@ export declare type Event = Message<"conveyor.v1.Event"> & {
      */
     value: AttemptHeard;
     case: "attemptHeard";
+  } | {
+    /**
+     * What the job's definition leaves to the run was worked out.
+     *
+     * @generated from field: conveyor.v1.JobEvaluated job_evaluated = 29;
+     */
+    value: JobEvaluated;
+    case: "jobEvaluated";
+  } | {
+    /**
+     * Jobs were added to the run.
+     *
+     * @generated from field: conveyor.v1.JobsAdded jobs_added = 30;
+     */
+    value: JobsAdded;
+    case: "jobsAdded";
+  } | {
+    /**
+     * Somebody answered a gate.
+     *
+     * @generated from field: conveyor.v1.GateAnswered gate_answered = 31;
+     */
+    value: GateAnswered;
+    case: "gateAnswered";
+  } | {
+    /**
+     * A call made its run.
+     *
+     * @generated from field: conveyor.v1.ChildRunStarted child_run_started = 32;
+     */
+    value: ChildRunStarted;
+    case: "childRunStarted";
   } | { case: undefined; value?: undefined };
 };
 
@@ -512,6 +544,13 @@ export declare type JobFinished = Message<"conveyor.v1.JobFinished"> & {
    * @generated from field: conveyor.v1.Failure failure = 1;
    */
   failure?: Failure | undefined;
+
+  /**
+   * Outputs of a job that no driver ran, by key.
+   *
+   * @generated from field: map<string, google.protobuf.Value> outputs = 2;
+   */
+  outputs: { [key: string]: Value };
 };
 
 /**
@@ -519,6 +558,127 @@ export declare type JobFinished = Message<"conveyor.v1.JobFinished"> & {
  * Use `create(JobFinishedSchema)` to create a new message.
  */
 export declare const JobFinishedSchema: GenMessage<JobFinished>;
+
+/**
+ * What the job's definition leaves to the run was worked out, once its needs had finished.
+ *
+ * @generated from message conveyor.v1.JobEvaluated
+ */
+export declare type JobEvaluated = Message<"conveyor.v1.JobEvaluated"> & {
+  /**
+   * What its `if` was; not set without one.
+   *
+   * @generated from field: conveyor.v1.JobCondition condition = 1;
+   */
+  condition?: JobCondition | undefined;
+
+  /**
+   * Its spec, or the params of its call, with the values of their expressions; not set without any.
+   *
+   * @generated from field: google.protobuf.Struct spec = 2;
+   */
+  spec?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.JobEvaluated.
+ * Use `create(JobEvaluatedSchema)` to create a new message.
+ */
+export declare const JobEvaluatedSchema: GenMessage<JobEvaluated>;
+
+/**
+ * Jobs were added to the run: the cells of the job, which is a matrix.
+ *
+ * @generated from message conveyor.v1.JobsAdded
+ */
+export declare type JobsAdded = Message<"conveyor.v1.JobsAdded"> & {
+  /**
+   * The new jobs, in order.
+   *
+   * @generated from field: repeated conveyor.v1.AddedJob jobs = 1;
+   */
+  jobs: AddedJob[];
+};
+
+/**
+ * Describes the message conveyor.v1.JobsAdded.
+ * Use `create(JobsAddedSchema)` to create a new message.
+ */
+export declare const JobsAddedSchema: GenMessage<JobsAdded>;
+
+/**
+ * A job that was added.
+ *
+ * @generated from message conveyor.v1.AddedJob
+ */
+export declare type AddedJob = Message<"conveyor.v1.AddedJob"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * The values of the cell, by name.
+   *
+   * @generated from field: google.protobuf.Struct matrix = 3;
+   */
+  matrix?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.AddedJob.
+ * Use `create(AddedJobSchema)` to create a new message.
+ */
+export declare const AddedJobSchema: GenMessage<AddedJob>;
+
+/**
+ * Somebody answered a gate.
+ *
+ * @generated from message conveyor.v1.GateAnswered
+ */
+export declare type GateAnswered = Message<"conveyor.v1.GateAnswered"> & {
+  /**
+   * Who answered what.
+   *
+   * @generated from field: conveyor.v1.GateAnswer answer = 1;
+   */
+  answer?: GateAnswer | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.GateAnswered.
+ * Use `create(GateAnsweredSchema)` to create a new message.
+ */
+export declare const GateAnsweredSchema: GenMessage<GateAnswered>;
+
+/**
+ * A call made its run.
+ *
+ * @generated from message conveyor.v1.ChildRunStarted
+ */
+export declare type ChildRunStarted = Message<"conveyor.v1.ChildRunStarted"> & {
+  /**
+   * The run that it waits for.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ChildRunStarted.
+ * Use `create(ChildRunStartedSchema)` to create a new message.
+ */
+export declare const ChildRunStartedSchema: GenMessage<ChildRunStarted>;
 
 /**
  * A cancel of the run was accepted. It ends a pause.

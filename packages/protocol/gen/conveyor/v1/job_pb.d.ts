@@ -3,7 +3,7 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import type { JobDefinition } from "./pipeline_pb.js";
 
@@ -47,7 +47,7 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
   name: string;
 
   /**
-   * Output only. The name of the driver that it asks for.
+   * Output only. The name of the driver that it asks for; empty for a gate and a call.
    *
    * @generated from field: string driver = 5;
    */
@@ -89,7 +89,8 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
   failure?: Failure | undefined;
 
   /**
-   * Output only. Outputs of the attempt that concluded it, by key.
+   * Output only. Outputs of the attempt that concluded it, by key. Those of a matrix are the outputs of each cell by the cell's key, those
+   * of a gate its answers, those of a call the outputs of each job of its run by the job's name.
    *
    * @generated from field: map<string, google.protobuf.Value> outputs = 11;
    */
@@ -150,6 +151,48 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
    * @generated from field: conveyor.v1.JobHold hold = 19;
    */
   hold?: JobHold | undefined;
+
+  /**
+   * Output only. What its `if` was when its needs had finished, part by part; not set before, and without one.
+   *
+   * @generated from field: conveyor.v1.JobCondition condition = 20;
+   */
+  condition?: JobCondition | undefined;
+
+  /**
+   * Output only. For a cell of a matrix: the name of the job that the matrix is of; empty otherwise.
+   *
+   * @generated from field: string matrix_job = 21;
+   */
+  matrixJob: string;
+
+  /**
+   * Output only. For a cell of a matrix: its values, by name.
+   *
+   * @generated from field: google.protobuf.Struct matrix = 22;
+   */
+  matrix?: JsonObject | undefined;
+
+  /**
+   * Output only. For a gate that has begun to wait: who answered what.
+   *
+   * @generated from field: repeated conveyor.v1.GateAnswer gate_answers = 23;
+   */
+  gateAnswers: GateAnswer[];
+
+  /**
+   * Output only. For a call that has begun: the run that it waits for; empty otherwise.
+   *
+   * @generated from field: string child_run_id = 24;
+   */
+  childRunId: string;
+
+  /**
+   * Output only. The stage that it belongs to; empty without one.
+   *
+   * @generated from field: string stage = 25;
+   */
+  stage: string;
 };
 
 /**
@@ -157,6 +200,129 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export declare const JobSchema: GenMessage<Job>;
+
+/**
+ * What the condition of a job was.
+ *
+ * @generated from message conveyor.v1.JobCondition
+ */
+export declare type JobCondition = Message<"conveyor.v1.JobCondition"> & {
+  /**
+   * The expression.
+   *
+   * @generated from field: string expression = 1;
+   */
+  expression: string;
+
+  /**
+   * Whether it held. False when there is an error.
+   *
+   * @generated from field: bool held = 2;
+   */
+  held: boolean;
+
+  /**
+   * Why it could not be worked out; empty otherwise.
+   *
+   * @generated from field: string error = 3;
+   */
+  error: string;
+
+  /**
+   * Its parts in reading order, at most 64.
+   *
+   * @generated from field: repeated conveyor.v1.ConditionPart parts = 4;
+   */
+  parts: ConditionPart[];
+};
+
+/**
+ * Describes the message conveyor.v1.JobCondition.
+ * Use `create(JobConditionSchema)` to create a new message.
+ */
+export declare const JobConditionSchema: GenMessage<JobCondition>;
+
+/**
+ * The value of one part of a condition.
+ *
+ * @generated from message conveyor.v1.ConditionPart
+ */
+export declare type ConditionPart = Message<"conveyor.v1.ConditionPart"> & {
+  /**
+   * The part, as it is written.
+   *
+   * @generated from field: string expression = 1;
+   */
+  expression: string;
+
+  /**
+   * Its value; not set when there is an error, or the value is larger than 1 KiB.
+   *
+   * @generated from field: google.protobuf.Value value = 2;
+   */
+  value?: Value | undefined;
+
+  /**
+   * Why it has no value, or how large one is that is left out; empty otherwise.
+   *
+   * @generated from field: string note = 3;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ConditionPart.
+ * Use `create(ConditionPartSchema)` to create a new message.
+ */
+export declare const ConditionPartSchema: GenMessage<ConditionPart>;
+
+/**
+ * One answer to a gate.
+ *
+ * @generated from message conveyor.v1.GateAnswer
+ */
+export declare type GateAnswer = Message<"conveyor.v1.GateAnswer"> & {
+  /**
+   * Who, in the platform's own words.
+   *
+   * @generated from field: string actor = 1;
+   */
+  actor: string;
+
+  /**
+   * What was answered.
+   *
+   * @generated from field: conveyor.v1.GateVerdict verdict = 2;
+   */
+  verdict: GateVerdict;
+
+  /**
+   * What was filled in, by key.
+   *
+   * @generated from field: google.protobuf.Struct answers = 3;
+   */
+  answers?: JsonObject | undefined;
+
+  /**
+   * In the words of who answered; may be empty.
+   *
+   * @generated from field: string comment = 4;
+   */
+  comment: string;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 5;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.GateAnswer.
+ * Use `create(GateAnswerSchema)` to create a new message.
+ */
+export declare const GateAnswerSchema: GenMessage<GateAnswer>;
 
 /**
  * What a waiting job waits for.
@@ -488,6 +654,39 @@ export declare type AttemptAnnotation = Message<"conveyor.v1.AttemptAnnotation">
 export declare const AttemptAnnotationSchema: GenMessage<AttemptAnnotation>;
 
 /**
+ * What somebody answers to a gate.
+ *
+ * @generated from enum conveyor.v1.GateVerdict
+ */
+export enum GateVerdict {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: GATE_VERDICT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Go on, once enough people said so.
+   *
+   * @generated from enum value: GATE_VERDICT_APPROVE = 1;
+   */
+  APPROVE = 1,
+
+  /**
+   * Stop: the gate fails.
+   *
+   * @generated from enum value: GATE_VERDICT_REJECT = 2;
+   */
+  REJECT = 2,
+}
+
+/**
+ * Describes the enum conveyor.v1.GateVerdict.
+ */
+export declare const GateVerdictSchema: GenEnum<GateVerdict>;
+
+/**
  * Where a job stands.
  *
  * @generated from enum conveyor.v1.JobState
@@ -616,6 +815,27 @@ export enum WaitReason {
    * @generated from enum value: WAIT_REASON_DELAY = 4;
    */
   DELAY = 4,
+
+  /**
+   * It is a gate. AnswerGate ends it, or its timeout at `until_time`.
+   *
+   * @generated from enum value: WAIT_REASON_APPROVAL = 5;
+   */
+  APPROVAL = 5,
+
+  /**
+   * It is a matrix. The end of its cells ends it.
+   *
+   * @generated from enum value: WAIT_REASON_MATRIX = 6;
+   */
+  MATRIX = 6,
+
+  /**
+   * It is a call. The end of the run that it made ends it.
+   *
+   * @generated from enum value: WAIT_REASON_CHILD_RUN = 7;
+   */
+  CHILD_RUN = 7,
 }
 
 /**

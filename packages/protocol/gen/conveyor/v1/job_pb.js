@@ -10,7 +10,7 @@ import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bu
  * Describes the file conveyor/v1/job.proto.
  */
 export const file_conveyor_v1_job = /*@__PURE__*/
-  fileDesc("ChVjb252ZXlvci92MS9qb2IucHJvdG8SC2NvbnZleW9yLnYxIpcFCgNKb2ISDgoGam9iX2lkGAEgASgJEg8KB3Byb2plY3QYAiABKAkSDgoGcnVuX2lkGAMgASgJEgwKBG5hbWUYBCABKAkSDgoGZHJpdmVyGAUgASgJEiQKBXN0YXRlGAYgASgOMhUuY29udmV5b3IudjEuSm9iU3RhdGUSIgoEd2FpdBgHIAEoCzIULmNvbnZleW9yLnYxLkpvYldhaXQSDQoFbmVlZHMYCCADKAkSDwoHYXR0ZW1wdBgJIAEoBRIlCgdmYWlsdXJlGAogASgLMhQuY29udmV5b3IudjEuRmFpbHVyZRIuCgdvdXRwdXRzGAsgAygLMh0uY29udmV5b3IudjEuSm9iLk91dHB1dHNFbnRyeRIXCg9mYWlsdXJlX2FsbG93ZWQYDCABKAgSLgoIcHJvZ3Jlc3MYDSABKAsyHC5jb252ZXlvci52MS5BdHRlbXB0UHJvZ3Jlc3MSLgoKc3RhcnRfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmRlZmluaXRpb24YECABKAsyGi5jb252ZXlvci52MS5Kb2JEZWZpbml0aW9uEhYKDmluaGVyaXRlZF9mcm9tGBEgASgJEiIKBHN0b3AYEiABKAsyFC5jb252ZXlvci52MS5Kb2JTdG9wEiIKBGhvbGQYEyABKAsyFC5jb252ZXlvci52MS5Kb2JIb2xkGkYKDE91dHB1dHNFbnRyeRILCgNrZXkYASABKAkSJQoFdmFsdWUYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWU6AjgBImIKB0pvYldhaXQSJwoGcmVhc29uGAEgASgOMhcuY29udmV5b3IudjEuV2FpdFJlYXNvbhIuCgp1bnRpbF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJSCgdKb2JIb2xkEg4KBnJlYXNvbhgBIAEoCRINCgVhY3RvchgCIAEoCRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKRAQoHSm9iU3RvcBIlCgVjYXVzZRgBIAEoDjIWLmNvbnZleW9yLnYxLlN0b3BDYXVzZRIlCgVwaGFzZRgCIAEoDjIWLmNvbnZleW9yLnYxLlN0b3BQaGFzZRIOCgZyZWFzb24YAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi9gQKB0F0dGVtcHQSEgoKYXR0ZW1wdF9pZBgBIAEoCRIPCgdwcm9qZWN0GAIgASgJEg4KBnJ1bl9pZBgDIAEoCRIOCgZqb2JfaWQYBCABKAkSDgoGbnVtYmVyGAUgASgFEigKBXN0YXRlGAYgASgOMhkuY29udmV5b3IudjEuQXR0ZW1wdFN0YXRlEhcKD2RyaXZlcl9pbnN0YW5jZRgHIAEoCRIlCgdmYWlsdXJlGAggASgLMhQuY29udmV5b3IudjEuRmFpbHVyZRIyCgdvdXRwdXRzGAkgAygLMiEuY29udmV5b3IudjEuQXR0ZW1wdC5PdXRwdXRzRW50cnkSEAoIbG9nX3NpemUYCiABKAMSKAoJbG9nX3N0YXRlGAsgASgOMhUuY29udmV5b3IudjEuTG9nU3RhdGUSLgoIcHJvZ3Jlc3MYDCABKAsyHC5jb252ZXlvci52MS5BdHRlbXB0UHJvZ3Jlc3MSMwoLYW5ub3RhdGlvbnMYDSADKAsyHi5jb252ZXlvci52MS5BdHRlbXB0QW5ub3RhdGlvbhIuCgpvZmZlcl90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydF90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaRgoMT3V0cHV0c0VudHJ5EgsKA2tleRgBIAEoCRIlCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZToCOAEiagoHRmFpbHVyZRIoCgVjbGFzcxgBIAEoDjIZLmNvbnZleW9yLnYxLkZhaWx1cmVDbGFzcxIPCgdtZXNzYWdlGAIgASgJEhYKCWV4aXRfY29kZRgDIAEoBUgAiAEBQgwKCl9leGl0X2NvZGUicQoPQXR0ZW1wdFByb2dyZXNzEikKBXBoYXNlGAEgASgOMhouY29udmV5b3IudjEuUHJvZ3Jlc3NQaGFzZRIPCgdtZXNzYWdlGAIgASgJEhUKCGZyYWN0aW9uGAMgASgBSACIAQFCCwoJX2ZyYWN0aW9uIlwKEUF0dGVtcHRBbm5vdGF0aW9uEisKBWxldmVsGAEgASgOMhwuY29udmV5b3IudjEuQW5ub3RhdGlvbkxldmVsEgwKBHRleHQYAiABKAkSDAoEbGluaxgDIAEoCSqQAgoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRSk9CX1NUQVRFX0JMT0NLRUQQARIVChFKT0JfU1RBVEVfV0FJVElORxACEhQKEEpPQl9TVEFURV9RVUVVRUQQAxIVChFKT0JfU1RBVEVfT0ZGRVJFRBAEEhUKEUpPQl9TVEFURV9SVU5OSU5HEAUSGAoUSk9CX1NUQVRFX0NBTkNFTExJTkcQBhIXChNKT0JfU1RBVEVfU1VDQ0VFREVEEAcSFAoQSk9CX1NUQVRFX0ZBSUxFRBAIEhUKEUpPQl9TVEFURV9TS0lQUEVEEAkSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAKKocBCgpXYWl0UmVhc29uEhsKF1dBSVRfUkVBU09OX1VOU1BFQ0lGSUVEEAASFwoTV0FJVF9SRUFTT05fQkFDS09GRhABEhYKEldBSVRfUkVBU09OX1BBVVNFRBACEhQKEFdBSVRfUkVBU09OX0hFTEQQAxIVChFXQUlUX1JFQVNPTl9ERUxBWRAEKlYKCVN0b3BDYXVzZRIaChZTVE9QX0NBVVNFX1VOU1BFQ0lGSUVEEAASFQoRU1RPUF9DQVVTRV9DQU5DRUwQARIWChJTVE9QX0NBVVNFX1RJTUVPVVQQAipRCglTdG9wUGhhc2USGgoWU1RPUF9QSEFTRV9VTlNQRUNJRklFRBAAEhMKD1NUT1BfUEhBU0VfU09GVBABEhMKD1NUT1BfUEhBU0VfS0lMTBACKqMCCgxBdHRlbXB0U3RhdGUSHQoZQVRURU1QVF9TVEFURV9VTlNQRUNJRklFRBAAEhkKFUFUVEVNUFRfU1RBVEVfT0ZGRVJFRBABEhkKFUFUVEVNUFRfU1RBVEVfUlVOTklORxACEhsKF0FUVEVNUFRfU1RBVEVfU1VDQ0VFREVEEAMSGAoUQVRURU1QVF9TVEFURV9GQUlMRUQQBBIbChdBVFRFTVBUX1NUQVRFX0NBTkNFTExFRBAFEhsKF0FUVEVNUFRfU1RBVEVfVElNRURfT1VUEAYSFgoSQVRURU1QVF9TVEFURV9MT1NUEAcSGgoWQVRURU1QVF9TVEFURV9SRUpFQ1RFRBAIEhkKFUFUVEVNUFRfU1RBVEVfRVhQSVJFRBAJKtcBCgxGYWlsdXJlQ2xhc3MSHQoZRkFJTFVSRV9DTEFTU19VTlNQRUNJRklFRBAAEhoKFkZBSUxVUkVfQ0xBU1NfV09SS0xPQUQQARIYChRGQUlMVVJFX0NMQVNTX0RSSVZFUhACEiAKHEZBSUxVUkVfQ0xBU1NfSU5GUkFTVFJVQ1RVUkUQAxIZChVGQUlMVVJFX0NMQVNTX1RJTUVPVVQQBBIaChZGQUlMVVJFX0NMQVNTX1JFSkVDVEVEEAUSGQoVRkFJTFVSRV9DTEFTU19JTlZBTElEEAYqlgEKCExvZ1N0YXRlEhkKFUxPR19TVEFURV9VTlNQRUNJRklFRBAAEhIKDkxPR19TVEFURV9PUEVOEAESFAoQTE9HX1NUQVRFX1NFQUxFRBACEhcKE0xPR19TVEFURV9UUlVOQ0FURUQQAxIVChFMT0dfU1RBVEVfQ09SUlVQVBAEEhUKEUxPR19TVEFURV9FWFBJUkVEEAUqaQoNUHJvZ3Jlc3NQaGFzZRIeChpQUk9HUkVTU19QSEFTRV9VTlNQRUNJRklFRBAAEhwKGFBST0dSRVNTX1BIQVNFX1BSRVBBUklORxABEhoKFlBST0dSRVNTX1BIQVNFX1JVTk5JTkcQAiqIAQoPQW5ub3RhdGlvbkxldmVsEiAKHEFOTk9UQVRJT05fTEVWRUxfVU5TUEVDSUZJRUQQABIZChVBTk5PVEFUSU9OX0xFVkVMX0lORk8QARIcChhBTk5PVEFUSU9OX0xFVkVMX1dBUk5JTkcQAhIaChZBTk5PVEFUSU9OX0xFVkVMX0VSUk9SEANiBnByb3RvMw", [file_conveyor_v1_pipeline, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChVjb252ZXlvci92MS9qb2IucHJvdG8SC2NvbnZleW9yLnYxItYGCgNKb2ISDgoGam9iX2lkGAEgASgJEg8KB3Byb2plY3QYAiABKAkSDgoGcnVuX2lkGAMgASgJEgwKBG5hbWUYBCABKAkSDgoGZHJpdmVyGAUgASgJEiQKBXN0YXRlGAYgASgOMhUuY29udmV5b3IudjEuSm9iU3RhdGUSIgoEd2FpdBgHIAEoCzIULmNvbnZleW9yLnYxLkpvYldhaXQSDQoFbmVlZHMYCCADKAkSDwoHYXR0ZW1wdBgJIAEoBRIlCgdmYWlsdXJlGAogASgLMhQuY29udmV5b3IudjEuRmFpbHVyZRIuCgdvdXRwdXRzGAsgAygLMh0uY29udmV5b3IudjEuSm9iLk91dHB1dHNFbnRyeRIXCg9mYWlsdXJlX2FsbG93ZWQYDCABKAgSLgoIcHJvZ3Jlc3MYDSABKAsyHC5jb252ZXlvci52MS5BdHRlbXB0UHJvZ3Jlc3MSLgoKc3RhcnRfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmRlZmluaXRpb24YECABKAsyGi5jb252ZXlvci52MS5Kb2JEZWZpbml0aW9uEhYKDmluaGVyaXRlZF9mcm9tGBEgASgJEiIKBHN0b3AYEiABKAsyFC5jb252ZXlvci52MS5Kb2JTdG9wEiIKBGhvbGQYEyABKAsyFC5jb252ZXlvci52MS5Kb2JIb2xkEiwKCWNvbmRpdGlvbhgUIAEoCzIZLmNvbnZleW9yLnYxLkpvYkNvbmRpdGlvbhISCgptYXRyaXhfam9iGBUgASgJEicKBm1hdHJpeBgWIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLQoMZ2F0ZV9hbnN3ZXJzGBcgAygLMhcuY29udmV5b3IudjEuR2F0ZUFuc3dlchIUCgxjaGlsZF9ydW5faWQYGCABKAkSDQoFc3RhZ2UYGSABKAkaRgoMT3V0cHV0c0VudHJ5EgsKA2tleRgBIAEoCRIlCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZToCOAEiagoMSm9iQ29uZGl0aW9uEhIKCmV4cHJlc3Npb24YASABKAkSDAoEaGVsZBgCIAEoCBINCgVlcnJvchgDIAEoCRIpCgVwYXJ0cxgEIAMoCzIaLmNvbnZleW9yLnYxLkNvbmRpdGlvblBhcnQiWAoNQ29uZGl0aW9uUGFydBISCgpleHByZXNzaW9uGAEgASgJEiUKBXZhbHVlGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEgwKBG5vdGUYAyABKAkiqwEKCkdhdGVBbnN3ZXISDQoFYWN0b3IYASABKAkSKQoHdmVyZGljdBgCIAEoDjIYLmNvbnZleW9yLnYxLkdhdGVWZXJkaWN0EigKB2Fuc3dlcnMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eg8KB2NvbW1lbnQYBCABKAkSKAoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYgoHSm9iV2FpdBInCgZyZWFzb24YASABKA4yFy5jb252ZXlvci52MS5XYWl0UmVhc29uEi4KCnVudGlsX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlIKB0pvYkhvbGQSDgoGcmVhc29uGAEgASgJEg0KBWFjdG9yGAIgASgJEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpEBCgdKb2JTdG9wEiUKBWNhdXNlGAEgASgOMhYuY29udmV5b3IudjEuU3RvcENhdXNlEiUKBXBoYXNlGAIgASgOMhYuY29udmV5b3IudjEuU3RvcFBoYXNlEg4KBnJlYXNvbhgDIAEoCRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL2BAoHQXR0ZW1wdBISCgphdHRlbXB0X2lkGAEgASgJEg8KB3Byb2plY3QYAiABKAkSDgoGcnVuX2lkGAMgASgJEg4KBmpvYl9pZBgEIAEoCRIOCgZudW1iZXIYBSABKAUSKAoFc3RhdGUYBiABKA4yGS5jb252ZXlvci52MS5BdHRlbXB0U3RhdGUSFwoPZHJpdmVyX2luc3RhbmNlGAcgASgJEiUKB2ZhaWx1cmUYCCABKAsyFC5jb252ZXlvci52MS5GYWlsdXJlEjIKB291dHB1dHMYCSADKAsyIS5jb252ZXlvci52MS5BdHRlbXB0Lk91dHB1dHNFbnRyeRIQCghsb2dfc2l6ZRgKIAEoAxIoCglsb2dfc3RhdGUYCyABKA4yFS5jb252ZXlvci52MS5Mb2dTdGF0ZRIuCghwcm9ncmVzcxgMIAEoCzIcLmNvbnZleW9yLnYxLkF0dGVtcHRQcm9ncmVzcxIzCgthbm5vdGF0aW9ucxgNIAMoCzIeLmNvbnZleW9yLnYxLkF0dGVtcHRBbm5vdGF0aW9uEi4KCm9mZmVyX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaF90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBpGCgxPdXRwdXRzRW50cnkSCwoDa2V5GAEgASgJEiUKBXZhbHVlGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlOgI4ASJqCgdGYWlsdXJlEigKBWNsYXNzGAEgASgOMhkuY29udmV5b3IudjEuRmFpbHVyZUNsYXNzEg8KB21lc3NhZ2UYAiABKAkSFgoJZXhpdF9jb2RlGAMgASgFSACIAQFCDAoKX2V4aXRfY29kZSJxCg9BdHRlbXB0UHJvZ3Jlc3MSKQoFcGhhc2UYASABKA4yGi5jb252ZXlvci52MS5Qcm9ncmVzc1BoYXNlEg8KB21lc3NhZ2UYAiABKAkSFQoIZnJhY3Rpb24YAyABKAFIAIgBAUILCglfZnJhY3Rpb24iXAoRQXR0ZW1wdEFubm90YXRpb24SKwoFbGV2ZWwYASABKA4yHC5jb252ZXlvci52MS5Bbm5vdGF0aW9uTGV2ZWwSDAoEdGV4dBgCIAEoCRIMCgRsaW5rGAMgASgJKl4KC0dhdGVWZXJkaWN0EhwKGEdBVEVfVkVSRElDVF9VTlNQRUNJRklFRBAAEhgKFEdBVEVfVkVSRElDVF9BUFBST1ZFEAESFwoTR0FURV9WRVJESUNUX1JFSkVDVBACKpACCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFKT0JfU1RBVEVfQkxPQ0tFRBABEhUKEUpPQl9TVEFURV9XQUlUSU5HEAISFAoQSk9CX1NUQVRFX1FVRVVFRBADEhUKEUpPQl9TVEFURV9PRkZFUkVEEAQSFQoRSk9CX1NUQVRFX1JVTk5JTkcQBRIYChRKT0JfU1RBVEVfQ0FOQ0VMTElORxAGEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQBxIUChBKT0JfU1RBVEVfRkFJTEVEEAgSFQoRSk9CX1NUQVRFX1NLSVBQRUQQCRIXChNKT0JfU1RBVEVfQ0FOQ0VMTEVEEAoq1AEKCldhaXRSZWFzb24SGwoXV0FJVF9SRUFTT05fVU5TUEVDSUZJRUQQABIXChNXQUlUX1JFQVNPTl9CQUNLT0ZGEAESFgoSV0FJVF9SRUFTT05fUEFVU0VEEAISFAoQV0FJVF9SRUFTT05fSEVMRBADEhUKEVdBSVRfUkVBU09OX0RFTEFZEAQSGAoUV0FJVF9SRUFTT05fQVBQUk9WQUwQBRIWChJXQUlUX1JFQVNPTl9NQVRSSVgQBhIZChVXQUlUX1JFQVNPTl9DSElMRF9SVU4QBypWCglTdG9wQ2F1c2USGgoWU1RPUF9DQVVTRV9VTlNQRUNJRklFRBAAEhUKEVNUT1BfQ0FVU0VfQ0FOQ0VMEAESFgoSU1RPUF9DQVVTRV9USU1FT1VUEAIqUQoJU3RvcFBoYXNlEhoKFlNUT1BfUEhBU0VfVU5TUEVDSUZJRUQQABITCg9TVE9QX1BIQVNFX1NPRlQQARITCg9TVE9QX1BIQVNFX0tJTEwQAiqjAgoMQXR0ZW1wdFN0YXRlEh0KGUFUVEVNUFRfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVBVFRFTVBUX1NUQVRFX09GRkVSRUQQARIZChVBVFRFTVBUX1NUQVRFX1JVTk5JTkcQAhIbChdBVFRFTVBUX1NUQVRFX1NVQ0NFRURFRBADEhgKFEFUVEVNUFRfU1RBVEVfRkFJTEVEEAQSGwoXQVRURU1QVF9TVEFURV9DQU5DRUxMRUQQBRIbChdBVFRFTVBUX1NUQVRFX1RJTUVEX09VVBAGEhYKEkFUVEVNUFRfU1RBVEVfTE9TVBAHEhoKFkFUVEVNUFRfU1RBVEVfUkVKRUNURUQQCBIZChVBVFRFTVBUX1NUQVRFX0VYUElSRUQQCSrXAQoMRmFpbHVyZUNsYXNzEh0KGUZBSUxVUkVfQ0xBU1NfVU5TUEVDSUZJRUQQABIaChZGQUlMVVJFX0NMQVNTX1dPUktMT0FEEAESGAoURkFJTFVSRV9DTEFTU19EUklWRVIQAhIgChxGQUlMVVJFX0NMQVNTX0lORlJBU1RSVUNUVVJFEAMSGQoVRkFJTFVSRV9DTEFTU19USU1FT1VUEAQSGgoWRkFJTFVSRV9DTEFTU19SRUpFQ1RFRBAFEhkKFUZBSUxVUkVfQ0xBU1NfSU5WQUxJRBAGKpYBCghMb2dTdGF0ZRIZChVMT0dfU1RBVEVfVU5TUEVDSUZJRUQQABISCg5MT0dfU1RBVEVfT1BFThABEhQKEExPR19TVEFURV9TRUFMRUQQAhIXChNMT0dfU1RBVEVfVFJVTkNBVEVEEAMSFQoRTE9HX1NUQVRFX0NPUlJVUFQQBBIVChFMT0dfU1RBVEVfRVhQSVJFRBAFKmkKDVByb2dyZXNzUGhhc2USHgoaUFJPR1JFU1NfUEhBU0VfVU5TUEVDSUZJRUQQABIcChhQUk9HUkVTU19QSEFTRV9QUkVQQVJJTkcQARIaChZQUk9HUkVTU19QSEFTRV9SVU5OSU5HEAIqiAEKD0Fubm90YXRpb25MZXZlbBIgChxBTk5PVEFUSU9OX0xFVkVMX1VOU1BFQ0lGSUVEEAASGQoVQU5OT1RBVElPTl9MRVZFTF9JTkZPEAESHAoYQU5OT1RBVElPTl9MRVZFTF9XQVJOSU5HEAISGgoWQU5OT1RBVElPTl9MRVZFTF9FUlJPUhADYgZwcm90bzM", [file_conveyor_v1_pipeline, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message conveyor.v1.Job.
@@ -20,59 +20,94 @@ export const JobSchema = /*@__PURE__*/
   messageDesc(file_conveyor_v1_job, 0);
 
 /**
+ * Describes the message conveyor.v1.JobCondition.
+ * Use `create(JobConditionSchema)` to create a new message.
+ */
+export const JobConditionSchema = /*@__PURE__*/
+  messageDesc(file_conveyor_v1_job, 1);
+
+/**
+ * Describes the message conveyor.v1.ConditionPart.
+ * Use `create(ConditionPartSchema)` to create a new message.
+ */
+export const ConditionPartSchema = /*@__PURE__*/
+  messageDesc(file_conveyor_v1_job, 2);
+
+/**
+ * Describes the message conveyor.v1.GateAnswer.
+ * Use `create(GateAnswerSchema)` to create a new message.
+ */
+export const GateAnswerSchema = /*@__PURE__*/
+  messageDesc(file_conveyor_v1_job, 3);
+
+/**
  * Describes the message conveyor.v1.JobWait.
  * Use `create(JobWaitSchema)` to create a new message.
  */
 export const JobWaitSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job, 1);
+  messageDesc(file_conveyor_v1_job, 4);
 
 /**
  * Describes the message conveyor.v1.JobHold.
  * Use `create(JobHoldSchema)` to create a new message.
  */
 export const JobHoldSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job, 2);
+  messageDesc(file_conveyor_v1_job, 5);
 
 /**
  * Describes the message conveyor.v1.JobStop.
  * Use `create(JobStopSchema)` to create a new message.
  */
 export const JobStopSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job, 3);
+  messageDesc(file_conveyor_v1_job, 6);
 
 /**
  * Describes the message conveyor.v1.Attempt.
  * Use `create(AttemptSchema)` to create a new message.
  */
 export const AttemptSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job, 4);
+  messageDesc(file_conveyor_v1_job, 7);
 
 /**
  * Describes the message conveyor.v1.Failure.
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job, 5);
+  messageDesc(file_conveyor_v1_job, 8);
 
 /**
  * Describes the message conveyor.v1.AttemptProgress.
  * Use `create(AttemptProgressSchema)` to create a new message.
  */
 export const AttemptProgressSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job, 6);
+  messageDesc(file_conveyor_v1_job, 9);
 
 /**
  * Describes the message conveyor.v1.AttemptAnnotation.
  * Use `create(AttemptAnnotationSchema)` to create a new message.
  */
 export const AttemptAnnotationSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job, 7);
+  messageDesc(file_conveyor_v1_job, 10);
+
+/**
+ * Describes the enum conveyor.v1.GateVerdict.
+ */
+export const GateVerdictSchema = /*@__PURE__*/
+  enumDesc(file_conveyor_v1_job, 0);
+
+/**
+ * What somebody answers to a gate.
+ *
+ * @generated from enum conveyor.v1.GateVerdict
+ */
+export const GateVerdict = /*@__PURE__*/
+  tsEnum(GateVerdictSchema);
 
 /**
  * Describes the enum conveyor.v1.JobState.
  */
 export const JobStateSchema = /*@__PURE__*/
-  enumDesc(file_conveyor_v1_job, 0);
+  enumDesc(file_conveyor_v1_job, 1);
 
 /**
  * Where a job stands.
@@ -86,7 +121,7 @@ export const JobState = /*@__PURE__*/
  * Describes the enum conveyor.v1.WaitReason.
  */
 export const WaitReasonSchema = /*@__PURE__*/
-  enumDesc(file_conveyor_v1_job, 1);
+  enumDesc(file_conveyor_v1_job, 2);
 
 /**
  * Why a job waits.
@@ -100,7 +135,7 @@ export const WaitReason = /*@__PURE__*/
  * Describes the enum conveyor.v1.StopCause.
  */
 export const StopCauseSchema = /*@__PURE__*/
-  enumDesc(file_conveyor_v1_job, 2);
+  enumDesc(file_conveyor_v1_job, 3);
 
 /**
  * Why an attempt is being stopped.
@@ -114,7 +149,7 @@ export const StopCause = /*@__PURE__*/
  * Describes the enum conveyor.v1.StopPhase.
  */
 export const StopPhaseSchema = /*@__PURE__*/
-  enumDesc(file_conveyor_v1_job, 3);
+  enumDesc(file_conveyor_v1_job, 4);
 
 /**
  * How hard an attempt is being stopped.
@@ -128,7 +163,7 @@ export const StopPhase = /*@__PURE__*/
  * Describes the enum conveyor.v1.AttemptState.
  */
 export const AttemptStateSchema = /*@__PURE__*/
-  enumDesc(file_conveyor_v1_job, 4);
+  enumDesc(file_conveyor_v1_job, 5);
 
 /**
  * Where an attempt stands.
@@ -142,7 +177,7 @@ export const AttemptState = /*@__PURE__*/
  * Describes the enum conveyor.v1.FailureClass.
  */
 export const FailureClassSchema = /*@__PURE__*/
-  enumDesc(file_conveyor_v1_job, 5);
+  enumDesc(file_conveyor_v1_job, 6);
 
 /**
  * Whose fault a failure is. Each class has its own budget of retries.
@@ -156,7 +191,7 @@ export const FailureClass = /*@__PURE__*/
  * Describes the enum conveyor.v1.LogState.
  */
 export const LogStateSchema = /*@__PURE__*/
-  enumDesc(file_conveyor_v1_job, 6);
+  enumDesc(file_conveyor_v1_job, 7);
 
 /**
  * What is known of an attempt's log.
@@ -170,7 +205,7 @@ export const LogState = /*@__PURE__*/
  * Describes the enum conveyor.v1.ProgressPhase.
  */
 export const ProgressPhaseSchema = /*@__PURE__*/
-  enumDesc(file_conveyor_v1_job, 7);
+  enumDesc(file_conveyor_v1_job, 8);
 
 /**
  * What a driver is doing for an attempt.
@@ -184,7 +219,7 @@ export const ProgressPhase = /*@__PURE__*/
  * Describes the enum conveyor.v1.AnnotationLevel.
  */
 export const AnnotationLevelSchema = /*@__PURE__*/
-  enumDesc(file_conveyor_v1_job, 8);
+  enumDesc(file_conveyor_v1_job, 9);
 
 /**
  * How urgent an annotation is.

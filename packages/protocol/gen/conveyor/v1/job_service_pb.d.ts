@@ -6,7 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { JobDefinition } from "./pipeline_pb.js";
 import type { Trigger } from "./run_pb.js";
-import type { Attempt, Job, JobState, LogState } from "./job_pb.js";
+import type { Attempt, GateVerdict, Job, JobState, LogState } from "./job_pb.js";
 import type { LogChunk, LogSection } from "./log_pb.js";
 
 /**
@@ -456,6 +456,88 @@ export declare type RetryJobResponse = Message<"conveyor.v1.RetryJobResponse"> &
 export declare const RetryJobResponseSchema: GenMessage<RetryJobResponse>;
 
 /**
+ * Request of AnswerGate.
+ *
+ * @generated from message conveyor.v1.AnswerGateRequest
+ */
+export declare type AnswerGateRequest = Message<"conveyor.v1.AnswerGateRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The id of the job that is the gate.
+   *
+   * @generated from field: string job_id = 2;
+   */
+  jobId: string;
+
+  /**
+   * Required. What is answered.
+   *
+   * @generated from field: conveyor.v1.GateVerdict verdict = 3;
+   */
+  verdict: GateVerdict;
+
+  /**
+   * Required. Who answers, in the platform's own words, which has made sure of it. At most 256 characters.
+   *
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+
+  /**
+   * Optional. Groups that they belong to, for the gate's `approvers`. At most 100 of 1 to 256 characters.
+   *
+   * @generated from field: repeated string groups = 5;
+   */
+  groups: string[];
+
+  /**
+   * Optional. What the gate's form asks for. At most 64 KiB as JSON.
+   *
+   * @generated from field: google.protobuf.Struct answers = 6;
+   */
+  answers?: JsonObject | undefined;
+
+  /**
+   * Optional. Why, for people to read. At most 4 KiB.
+   *
+   * @generated from field: string comment = 7;
+   */
+  comment: string;
+};
+
+/**
+ * Describes the message conveyor.v1.AnswerGateRequest.
+ * Use `create(AnswerGateRequestSchema)` to create a new message.
+ */
+export declare const AnswerGateRequestSchema: GenMessage<AnswerGateRequest>;
+
+/**
+ * Response of AnswerGate.
+ *
+ * @generated from message conveyor.v1.AnswerGateResponse
+ */
+export declare type AnswerGateResponse = Message<"conveyor.v1.AnswerGateResponse"> & {
+  /**
+   * The gate as it is now.
+   *
+   * @generated from field: conveyor.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.AnswerGateResponse.
+ * Use `create(AnswerGateResponseSchema)` to create a new message.
+ */
+export declare const AnswerGateResponseSchema: GenMessage<AnswerGateResponse>;
+
+/**
  * Request of ListAttempts.
  *
  * @generated from message conveyor.v1.ListAttemptsRequest
@@ -794,6 +876,19 @@ export declare const JobService: GenService<{
     methodKind: "unary";
     input: typeof RetryJobRequestSchema;
     output: typeof RetryJobResponseSchema;
+  },
+  /**
+   * Answers a gate that waits. Who answers again replaces the earlier answer; the same answer again changes nothing. The gate succeeds
+   * once its quorum has approved, and fails with the first rejection; its dependants go on from there.
+   * Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_FIELD: also answers that the form does not allow), PERMISSION_DENIED
+   * (NOT_AN_APPROVER), FAILED_PRECONDITION (NOT_A_GATE, NOT_WAITING: its needs have not finished, ALREADY_FINISHED).
+   *
+   * @generated from rpc conveyor.v1.JobService.AnswerGate
+   */
+  answerGate: {
+    methodKind: "unary";
+    input: typeof AnswerGateRequestSchema;
+    output: typeof AnswerGateResponseSchema;
   },
   /**
    * Lists the attempts of a job, oldest first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_CURSOR).

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
-import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file conveyor/v1/pipeline.proto.
@@ -148,6 +148,29 @@ export declare type PipelineDefinition = Message<"conveyor.v1.PipelineDefinition
    * @generated from field: map<string, string> labels = 3;
    */
   labels: { [key: string]: string };
+
+  /**
+   * Optional. Names of stages, in order, for jobs to name: each job of a stage needs every job of the nearest stage before it that has
+   * any. At most 100, each as the name of a job.
+   *
+   * @generated from field: repeated string stages = 4;
+   */
+  stages: string[];
+
+  /**
+   * Optional. Named values for its expressions, which read them as `env.NAME`; may hold expressions of `params`, `labels`, `trigger` and
+   * `run`. At most 64; names are 1 to 63 characters of `A-Z a-z 0-9 _`, not beginning with a digit, values at most 4 KiB.
+   *
+   * @generated from field: map<string, string> env = 5;
+   */
+  env: { [key: string]: string };
+
+  /**
+   * Optional. When true, the first job whose failure counts stops every job of the run that is not ALWAYS or FINALLY. Default: false.
+   *
+   * @generated from field: bool fail_fast = 6;
+   */
+  failFast: boolean;
 };
 
 /**
@@ -170,7 +193,8 @@ export declare type JobDefinition = Message<"conveyor.v1.JobDefinition"> & {
   name: string;
 
   /**
-   * Required. The name of the driver that executes it: 1 to 63 characters of `a-z 0-9 -`, beginning with a letter.
+   * Required, unless it is a gate or a call. The name of the driver that executes it: 1 to 63 characters of `a-z 0-9 -`, beginning with a
+   * letter.
    *
    * @generated from field: string driver = 2;
    */
@@ -178,14 +202,16 @@ export declare type JobDefinition = Message<"conveyor.v1.JobDefinition"> & {
 
   /**
    * Optional. What the driver shall do, in the driver's own words; checked against its published schema. At most 64 KiB as
-   * JSON. Numbers are IEEE 754 doubles. Default: {}.
+   * JSON. Numbers are IEEE 754 doubles. Its texts may hold expressions as `${{ needs.build.outputs.image }}`, which are worked out when
+   * its needs have finished; a text that is one expression and nothing else becomes its value, of whatever type. `$${{` is a plain
+   * `${{`. Default: {}.
    *
    * @generated from field: google.protobuf.Struct spec = 3;
    */
   spec?: JsonObject | undefined;
 
   /**
-   * Optional. Names of jobs that must have finished before. At most 1,000.
+   * Optional. Names of jobs that must have finished before. At most 1,000. A need that is a matrix has finished when all its cells have.
    *
    * @generated from field: repeated string needs = 4;
    */
@@ -232,6 +258,44 @@ export declare type JobDefinition = Message<"conveyor.v1.JobDefinition"> & {
    * @generated from field: repeated string secrets = 10;
    */
   secrets: string[];
+
+  /**
+   * Optional. A condition beside `when`: an expression of CEL (https://cel.dev) that is true or false, worked out once its needs have
+   * finished; when it is false, the job is skipped. At most 1,024 characters. It reads `params`, `labels`, `trigger`, `run`, `env`,
+   * `needs.<name>.outcome`, `.conclusion` and `.outputs`, and in a matrix `matrix`: then it is worked out for each cell. An expression
+   * that cannot be worked out fails the job as INVALID.
+   *
+   * @generated from field: string if = 11;
+   */
+  if: string;
+
+  /**
+   * Optional. The stage that it belongs to: one of the definition's `stages`.
+   *
+   * @generated from field: string stage = 12;
+   */
+  stage: string;
+
+  /**
+   * Optional. Runs the job once for each cell of a matrix. Each cell is a job of its own, `<name>[<key>]`; this job waits for them.
+   *
+   * @generated from field: conveyor.v1.Matrix matrix = 13;
+   */
+  matrix?: Matrix | undefined;
+
+  /**
+   * Optional. Makes the job a gate, which people answer and no driver runs.
+   *
+   * @generated from field: conveyor.v1.Gate gate = 14;
+   */
+  gate?: Gate | undefined;
+
+  /**
+   * Optional. Makes the job a call of another pipeline, whose run it waits for and no driver runs.
+   *
+   * @generated from field: conveyor.v1.PipelineCall call = 15;
+   */
+  call?: PipelineCall | undefined;
 };
 
 /**
@@ -239,6 +303,147 @@ export declare type JobDefinition = Message<"conveyor.v1.JobDefinition"> & {
  * Use `create(JobDefinitionSchema)` to create a new message.
  */
 export declare const JobDefinitionSchema: GenMessage<JobDefinition>;
+
+/**
+ * The cells of a matrix, worked out once the needs of its job have finished. They are the combinations of `axes` without those that
+ * `exclude` names, and what `include` adds. At most 1,000; a matrix without a cell skips its job.
+ *
+ * @generated from message conveyor.v1.Matrix
+ */
+export declare type Matrix = Message<"conveyor.v1.Matrix"> & {
+  /**
+   * Optional. The values of each axis by its name: a list, or an expression of one, such as `${{ needs.plan.outputs.shards }}`. At most 16
+   * axes; a name is 1 to 63 characters of `A-Z a-z 0-9 _`, not beginning with a digit.
+   *
+   * @generated from field: google.protobuf.Struct axes = 1;
+   */
+  axes?: JsonObject | undefined;
+
+  /**
+   * Optional. A list of objects, or an expression of one. One that agrees with cells in every axis that it names adds its other values to
+   * these; any other is a cell of its own.
+   *
+   * @generated from field: google.protobuf.Value include = 2;
+   */
+  include?: Value | undefined;
+
+  /**
+   * Optional. A list of objects, or an expression of one. Combinations that have all values of one of them are left out.
+   *
+   * @generated from field: google.protobuf.Value exclude = 3;
+   */
+  exclude?: Value | undefined;
+
+  /**
+   * Optional. How many cells may be open for drivers at the same time, 1 to 1,000. Default: all.
+   *
+   * @generated from field: int32 max_parallel = 4;
+   */
+  maxParallel: number;
+
+  /**
+   * Optional. When true, the first cell whose failure counts stops the others. Default: false.
+   *
+   * @generated from field: bool fail_fast = 5;
+   */
+  failFast: boolean;
+};
+
+/**
+ * Describes the message conveyor.v1.Matrix.
+ * Use `create(MatrixSchema)` to create a new message.
+ */
+export declare const MatrixSchema: GenMessage<Matrix>;
+
+/**
+ * A gate waits, once its needs have finished, for people to approve or reject it. Who somebody is, is the platform's to say.
+ *
+ * @generated from message conveyor.v1.Gate
+ */
+export declare type Gate = Message<"conveyor.v1.Gate"> & {
+  /**
+   * Optional. What is asked, for people to read. At most 4 KiB.
+   *
+   * @generated from field: string message = 1;
+   */
+  message: string;
+
+  /**
+   * Optional. Who may answer: names of people and groups in the platform's own words, at most 100 of 1 to 256 characters. Default: anybody.
+   *
+   * @generated from field: repeated string approvers = 2;
+   */
+  approvers: string[];
+
+  /**
+   * Optional. How many different people have to approve, 1 to 100. One rejection is enough. Default: 1.
+   *
+   * @generated from field: int32 quorum = 3;
+   */
+  quorum: number;
+
+  /**
+   * Optional. JSON Schema (2020-12) of what an approval has to fill in, an object schema. The answers become the job's outputs; of several
+   * the last one counts, key by key.
+   *
+   * @generated from field: google.protobuf.Struct form_schema = 4;
+   */
+  formSchema?: JsonObject | undefined;
+
+  /**
+   * Optional. How long it waits, 1 s to 365 days. Default: without a limit.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 5;
+   */
+  timeout?: Duration | undefined;
+
+  /**
+   * Optional. What becomes of it then. Default: FAIL.
+   *
+   * @generated from field: conveyor.v1.GateExpiry on_timeout = 6;
+   */
+  onTimeout: GateExpiry;
+};
+
+/**
+ * Describes the message conveyor.v1.Gate.
+ * Use `create(GateSchema)` to create a new message.
+ */
+export declare const GateSchema: GenMessage<Gate>;
+
+/**
+ * A call makes a run of a pipeline of the same project once its needs have finished. The job ends as that run ends; a cancel reaches it.
+ *
+ * @generated from message conveyor.v1.PipelineCall
+ */
+export declare type PipelineCall = Message<"conveyor.v1.PipelineCall"> & {
+  /**
+   * Required. The pipeline's name.
+   *
+   * @generated from field: string pipeline = 1;
+   */
+  pipeline: string;
+
+  /**
+   * Optional. The revision to run. Default: the newest when the job is ready.
+   *
+   * @generated from field: int32 revision = 2;
+   */
+  revision: number;
+
+  /**
+   * Optional. Params of the run. Its texts may hold expressions, as those of `spec`. At most 64 KiB as JSON.
+   *
+   * @generated from field: google.protobuf.Struct params = 3;
+   */
+  params?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.PipelineCall.
+ * Use `create(PipelineCallSchema)` to create a new message.
+ */
+export declare const PipelineCallSchema: GenMessage<PipelineCall>;
 
 /**
  * How often an attempt is repeated, by class of failure, and after which delay. The delay before retry n (from 1) is drawn
@@ -377,6 +582,46 @@ export declare type JobTimeouts = Message<"conveyor.v1.JobTimeouts"> & {
 export declare const JobTimeoutsSchema: GenMessage<JobTimeouts>;
 
 /**
+ * What becomes of a gate that was not answered in time.
+ *
+ * @generated from enum conveyor.v1.GateExpiry
+ */
+export enum GateExpiry {
+  /**
+   * Not set: FAIL.
+   *
+   * @generated from enum value: GATE_EXPIRY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It fails with class TIMEOUT.
+   *
+   * @generated from enum value: GATE_EXPIRY_FAIL = 1;
+   */
+  FAIL = 1,
+
+  /**
+   * It succeeds.
+   *
+   * @generated from enum value: GATE_EXPIRY_APPROVE = 2;
+   */
+  APPROVE = 2,
+
+  /**
+   * It is skipped.
+   *
+   * @generated from enum value: GATE_EXPIRY_SKIP = 3;
+   */
+  SKIP = 3,
+}
+
+/**
+ * Describes the enum conveyor.v1.GateExpiry.
+ */
+export declare const GateExpirySchema: GenEnum<GateExpiry>;
+
+/**
  * When a job runs, once its needs have finished.
  *
  * @generated from enum conveyor.v1.RunCondition
@@ -402,6 +647,20 @@ export enum RunCondition {
    * @generated from enum value: RUN_CONDITION_ALWAYS = 2;
    */
   ALWAYS = 2,
+
+  /**
+   * When one of its needs failed and the failure counts; otherwise it is skipped. It has to have needs.
+   *
+   * @generated from enum value: RUN_CONDITION_FAILURE = 3;
+   */
+  FAILURE = 3,
+
+  /**
+   * As ALWAYS, after every job of the run that is not FINALLY. Only FINALLY jobs may need it.
+   *
+   * @generated from enum value: RUN_CONDITION_FINALLY = 4;
+   */
+  FINALLY = 4,
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Definition } from '../definition.ts';
 import { EVENT_VERSION } from '../event-versions.ts';
 import type { RunEvent } from '../events.ts';
 import { type JobRecord, jobOf, liveOf } from '../run-state.ts';
-import { dueOf } from '../settle.ts';
+import { dueOf } from '../alarms.ts';
 import type { JobState } from '../states.ts';
 import { checkReplay, checkStep } from './invariants.ts';
 import { attemptKey, type Decide, openLedger, type SimulatedLedger, submit } from './simulated-ledger.ts';

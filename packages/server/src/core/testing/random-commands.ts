@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { AttemptRef, Command } from '../commands.ts';
 import { EVENT_VERSION } from '../event-versions.ts';
 import { jobOf, liveOf } from '../run-state.ts';
-import { dueOf } from '../settle.ts';
+import { dueOf } from '../alarms.ts';
 import type { JobState } from '../states.ts';
 import { attemptKey, type SimulatedLedger } from './simulated-ledger.ts';
 

@@ -5,7 +5,7 @@ import { EVENT_VERSION } from '../event-versions.ts';
 import type { RunEvent } from '../events.ts';
 import { plannedJob } from '../plan.ts';
 import { type JobRecord, jobOf, type RunHeader, type RunSlice } from '../run-state.ts';
-import { dueOf } from '../settle.ts';
+import { dueOf } from '../alarms.ts';
 import type { JobState, RunState } from '../states.ts';
 import { attemptKey, type SimulatedLedger } from './simulated-ledger.ts';
 

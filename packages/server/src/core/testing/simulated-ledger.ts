@@ -47,7 +47,8 @@ export function submit(ledger: SimulatedLedger, command: Command, nowMs = ledger
   const given = structuredClone({ run: before.run, jobs: before.jobs });
   const complete = withContent(ledger, command);
   const decision = ledger.decideWith(before, complete, nowMs);
-  ledger.slice = { plan: before.plan, run: decision.after.run, jobs: new Map(decision.after.jobs) };
+  const { plan, run, jobs } = decision.after;
+  ledger.slice = { plan, run, jobs: new Map(jobs) };
   for (const event of decision.events) {
     ledger.entries.push({ event, timeMs: decision.after.run.lastMs });
     project(ledger, complete, event);
@@ -83,6 +84,10 @@ function withContent(ledger: SimulatedLedger, command: Command): Command {
     case 'ResumeRun':
     case 'HoldJob':
     case 'ReleaseJob':
+    case 'AnswerGate':
+    case 'StartChild':
+    case 'RefuseChild':
+    case 'FinishChild':
       return command;
   }
 }

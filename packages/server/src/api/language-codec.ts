@@ -1,0 +1,61 @@
+// Matrices, gates and calls between the contract and core.
+import { fromJson, type MessageInitShape, toJson } from '@bufbuild/protobuf';
+import { durationFromMs, type Value, ValueSchema } from '@bufbuild/protobuf/wkt';
+import {
+  type Gate as GateMessage,
+  GateExpiry,
+  type GateSchema,
+  type Matrix as MatrixMessage,
+  type MatrixSchema,
+  type PipelineCallSchema,
+} from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import type { GateInput, MatrixInput } from '../core/check-language.ts';
+import type { Gate, Matrix, PipelineCall } from '../core/definition.ts';
+import type { JsonValue } from '../core/json.ts';
+import { decodeDuration } from './request-fields.ts';
+
+export function decodeMatrix({ axes, include, exclude, maxParallel, failFast }: MatrixMessage): MatrixInput {
+  return { axes, include: decodeValue(include), exclude: decodeValue(exclude), maxParallel, failFast };
+}
+
+export function decodeGate({ message, approvers, quorum, formSchema, timeout, onTimeout }: GateMessage): GateInput {
+  return {
+    message,
+    approvers,
+    quorum,
+    formSchema,
+    timeoutMs: decodeDuration(timeout),
+    onTimeout: onTimeout === GateExpiry.UNSPECIFIED ? undefined : (GateExpiry[onTimeout] ?? String(onTimeout)),
+  };
+}
+
+export function encodeMatrix(matrix: Matrix): MessageInitShape<typeof MatrixSchema> {
+  const { axes, include, exclude, maxParallel = 0, failFast = false } = matrix;
+  return {
+    axes: Object.keys(axes).length === 0 ? undefined : { ...axes },
+    include: include === undefined ? undefined : fromJson(ValueSchema, include),
+    exclude: exclude === undefined ? undefined : fromJson(ValueSchema, exclude),
+    maxParallel,
+    failFast,
+  };
+}
+
+export function encodeGate(gate: Gate): MessageInitShape<typeof GateSchema> {
+  const { message, approvers, quorum, formSchema, timeoutMs, onTimeout } = gate;
+  return {
+    message,
+    approvers: [...approvers],
+    quorum: quorum === 1 ? 0 : quorum,
+    formSchema,
+    timeout: timeoutMs === undefined ? undefined : durationFromMs(timeoutMs),
+    onTimeout: onTimeout === 'FAIL' ? GateExpiry.UNSPECIFIED : GateExpiry[onTimeout],
+  };
+}
+
+export function encodeCall({ pipeline, revision = 0, params }: PipelineCall): MessageInitShape<typeof PipelineCallSchema> {
+  return { pipeline, revision, params: Object.keys(params).length === 0 ? undefined : params };
+}
+
+function decodeValue(value: Value | undefined): JsonValue | undefined {
+  return value === undefined ? undefined : toJson(ValueSchema, value);
+}

@@ -1,0 +1,94 @@
+// What is wrong with the graph of a definition: names that are used twice, needs that do not exist, cycles, jobs that could never run.
+import { addViolation, type Found, quote } from './check-fields.ts';
+import type { RunCondition } from './definition.ts';
+import { nearestName } from './nearest-name.ts';
+
+const MAX_SHOWN_CYCLE = 10;
+/** Looking for a misspelt name costs time for each name of the definition. */
+const MAX_SUGGESTIONS = 10;
+
+/** A job as far as the graph goes. */
+export interface GraphJob {
+  readonly name: string;
+  readonly needs: readonly string[];
+  readonly when: RunCondition;
+}
+
+/** Adds what is wrong with the graph of these jobs to `found`, with paths under `field`. */
+export function checkGraph(found: Found, field: string, jobs: readonly GraphJob[]): void {
+  const indexByName = new Map<string, number>();
+  for (const [index, { name }] of jobs.entries()) {
+    const first = indexByName.get(name);
+    if (first === undefined) indexByName.set(name, index);
+    else if (name !== '')
+      addViolation(found, `${field}[${index}].name`, `${quote(name)} is also the name of ${field}[${first}]`);
+  }
+  let suggestions = 0;
+  for (const [index, { needs, when }] of jobs.entries()) {
+    const seen = new Set<string>();
+    if (when === 'FAILURE' && needs.length === 0) {
+      addViolation(found, `${field}[${index}].when`, 'must not be FAILURE for a job without needs: nothing can fail before it');
+    }
+    for (const [position, need] of needs.entries()) {
+      const needField = `${field}[${index}].needs[${position}]`;
+      if (seen.has(need)) addViolation(found, needField, `names ${quote(need)} again`);
+      seen.add(need);
+      const needed = indexByName.get(need);
+      if (needed !== undefined) {
+        if (when === 'FINALLY' || jobs[needed]?.when !== 'FINALLY') continue;
+        addViolation(found, needField, `${quote(need)} is FINALLY: only FINALLY jobs may need it, as it comes after all others`);
+        continue;
+      }
+      const near = suggestions++ < MAX_SUGGESTIONS ? nearestName(need, indexByName.keys()) : undefined;
+      const hint = near === undefined ? '' : `; did you mean ${quote(near)}?`;
+      addViolation(found, needField, `there is no job ${quote(need)}${hint}`);
+    }
+  }
+  checkCycles(found, field, jobs, indexByName);
+}
+
+/** Walks the needs depth first, without recursion: a chain may be as long as the definition. */
+function checkCycles(
+  found: Found,
+  field: string,
+  jobs: readonly GraphJob[],
+  indexByName: ReadonlyMap<string, number>,
+): void {
+  const done = new Set<number>();
+  for (const start of jobs.keys()) {
+    /** The way from `start` to where the walk is, and which need of each job comes next. */
+    const way = [{ job: start, next: 0 }];
+    const onWay = new Map([[start, 0]]);
+    for (let step = way.at(-1); step !== undefined; step = way.at(-1)) {
+      const need = done.has(step.job) ? undefined : jobs[step.job]?.needs[step.next];
+      if (need === undefined) {
+        done.add(step.job);
+        onWay.delete(step.job);
+        way.pop();
+        continue;
+      }
+      const position = step.next++;
+      const needed = indexByName.get(need);
+      if (needed === undefined || done.has(needed)) continue;
+      const begin = onWay.get(needed);
+      if (begin === undefined) {
+        onWay.set(needed, way.length);
+        way.push({ job: needed, next: 0 });
+      } else {
+        const names = way.slice(begin).map(({ job }) => jobs[job]?.name ?? '');
+        addViolation(
+          found,
+          `${field}[${step.job}].needs[${position}]`,
+          `closes a cycle: ${showCycle([...names, need])}`,
+        );
+      }
+    }
+  }
+}
+
+function showCycle(names: readonly string[]): string {
+  if (names.length <= MAX_SHOWN_CYCLE) return names.join(' -> ');
+  const half = MAX_SHOWN_CYCLE / 2;
+  const left = names.length - MAX_SHOWN_CYCLE;
+  return [...names.slice(0, half), `(${left} more)`, ...names.slice(-half)].join(' -> ');
+}

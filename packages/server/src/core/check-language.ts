@@ -1,0 +1,175 @@
+// What is wrong with the parts of a definition that are worked out in a run: conditions, matrices, gates, calls, expressions anywhere.
+import {
+  addViolation,
+  checkBounded,
+  checkCount,
+  checkDuration,
+  checkJson,
+  checkName,
+  checkNumber,
+  checkText,
+  checkTextBytes,
+  type Found,
+  type NameRule,
+  PIPELINE_NAME,
+  quote,
+} from './check-fields.ts';
+import type { Gate, GateExpiry, JobDefinition, Matrix, PipelineCall } from './definition.ts';
+import { countExpressions, holdsExpression } from './expressions/template.ts';
+import { compileEnv, compileJob } from './job-expressions.ts';
+import { compileSchema } from './json-schema.ts';
+import type { JsonObject, JsonValue } from './json.ts';
+import { LIMITS } from './limits.ts';
+import { cellsOf } from './matrix.ts';
+
+export interface MatrixInput {
+  readonly axes?: JsonObject | undefined;
+  readonly include?: JsonValue | undefined;
+  readonly exclude?: JsonValue | undefined;
+  readonly maxParallel: number;
+  readonly failFast: boolean;
+}
+
+export interface GateInput {
+  readonly message: string;
+  readonly approvers: readonly string[];
+  readonly quorum: number;
+  readonly formSchema?: JsonObject | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly onTimeout?: string | undefined;
+}
+
+export interface CallInput {
+  readonly pipeline: string;
+  readonly revision: number;
+  readonly params?: JsonObject | undefined;
+}
+
+/** A name that an expression can read after a dot. */
+const VALUE_NAME: NameRule = {
+  pattern: /^[A-Za-z_][A-Za-z0-9_]{0,62}$/,
+  rule: '1 to 63 characters of A-Z a-z 0-9 _, not beginning with a digit',
+};
+
+export function checkCondition(found: Found, field: string, source: string): Pick<JobDefinition, 'if'> {
+  if (source === '') return {};
+  checkText(found, field, source, LIMITS.expressionLength);
+  return { if: source };
+}
+
+export function checkMatrix(found: Found, field: string, input: MatrixInput | undefined): Pick<JobDefinition, 'matrix'> {
+  if (input === undefined) return {};
+  const { axes = {}, include, exclude, maxParallel, failFast } = input;
+  const names = Object.keys(axes);
+  checkCount(found, `${field}.axes`, names.length, LIMITS.matrixAxes);
+  for (const name of names) checkName(found, `${field}.axes.${name}`, name, VALUE_NAME);
+  if (names.length === 0 && include === undefined) addViolation(found, field, 'must have axes or include: it has no cells');
+  if (maxParallel !== 0) {
+    checkNumber(found, `${field}.max_parallel`, maxParallel, { min: 1, max: LIMITS.matrixCells, integer: true });
+  }
+  const matrix: Matrix = {
+    axes,
+    ...(include !== undefined && { include }),
+    ...(exclude !== undefined && { exclude }),
+    ...(maxParallel !== 0 && { maxParallel }),
+    ...(failFast && { failFast }),
+  };
+  checkCells(found, field, matrix);
+  return { matrix };
+}
+
+/** What is known of its cells before a run: all of them, or at least how many there will be of the axes that are written out. */
+function checkCells(found: Found, field: string, { axes, include, exclude }: Matrix): void {
+  for (const [name, list] of Object.entries(axes)) {
+    if (Array.isArray(list) || holdsExpression(list)) continue;
+    addViolation(found, `${field}.axes.${name}`, 'must be a list of values, or an expression of one as ${{ … }}');
+  }
+  const written = Object.entries(axes).filter(([, list]) => !holdsExpression(list));
+  const isWhole = written.length === Object.keys(axes).length && !holdsExpression([include ?? [], exclude ?? []]);
+  const values = isWhole
+    ? { axes, ...(include !== undefined && { include }), ...(exclude !== undefined && { exclude }) }
+    : { axes: Object.fromEntries(written.filter(([, list]) => Array.isArray(list))) };
+  if (isWhole && written.some(([, list]) => !Array.isArray(list))) return;
+  const cells = cellsOf(values);
+  if (typeof cells === 'string') addViolation(found, field, cells);
+}
+
+const EXPIRIES: readonly GateExpiry[] = ['FAIL', 'APPROVE', 'SKIP'];
+
+export function checkGate(found: Found, field: string, input: GateInput | undefined): Pick<JobDefinition, 'gate'> {
+  if (input === undefined) return {};
+  const { message, approvers, quorum, formSchema, onTimeout = 'FAIL' } = input;
+  checkTextBytes(found, `${field}.message`, message, LIMITS.messageBytes);
+  checkCount(found, `${field}.approvers`, approvers.length, LIMITS.gateApprovers);
+  for (const [index, approver] of approvers.entries()) {
+    if (approver === '') addViolation(found, `${field}.approvers[${index}]`, 'is required: 1 to 256 characters');
+    checkText(found, `${field}.approvers[${index}]`, approver, 256);
+  }
+  if (quorum !== 0) checkNumber(found, `${field}.quorum`, quorum, { min: 1, max: LIMITS.gateQuorum, integer: true });
+  if (formSchema !== undefined) checkFormSchema(found, `${field}.form_schema`, formSchema);
+  const bounds = { min: 1_000, max: 365 * 86_400_000, bounds: '1 s to 365 days' };
+  const timeoutMs = checkDuration(found, `${field}.timeout`, input.timeoutMs, bounds);
+  const expiry = EXPIRIES.find((known) => known === onTimeout);
+  if (expiry === undefined) {
+    addViolation(found, `${field}.on_timeout`, `must be one of ${EXPIRIES.join(', ')}; got ${quote(onTimeout)}`);
+  }
+  if (expiry !== 'FAIL' && timeoutMs === undefined) addViolation(found, `${field}.on_timeout`, 'must not be set without timeout');
+  const gate: Gate = {
+    message,
+    approvers,
+    quorum: quorum === 0 ? 1 : quorum,
+    ...(formSchema !== undefined && { formSchema }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    onTimeout: expiry ?? 'FAIL',
+  };
+  return { gate };
+}
+
+function checkFormSchema(found: Found, field: string, schema: JsonObject): void {
+  const { type } = schema;
+  if (type !== undefined && type !== 'object') addViolation(found, `${field}.type`, 'must be "object": answers are an object');
+  compileSchema(found, field, schema);
+}
+
+export function checkCall(found: Found, field: string, input: CallInput | undefined): Pick<JobDefinition, 'call'> {
+  if (input === undefined) return {};
+  const { pipeline, revision, params = {} } = input;
+  checkName(found, `${field}.pipeline`, pipeline, PIPELINE_NAME);
+  if (revision !== 0) checkBounded(found, `${field}.revision`, revision, 1, { min: 1, max: 2_147_483_647, integer: true });
+  checkJson(found, `${field}.params`, params, LIMITS.paramsBytes);
+  const call: PipelineCall = { pipeline, params, ...(revision !== 0 && { revision }) };
+  return { call };
+}
+
+export function checkEnv(found: Found, field: string, env: Readonly<Record<string, string>>): void {
+  const names = Object.keys(env);
+  checkCount(found, field, names.length, LIMITS.envValues);
+  for (const [name, value] of Object.entries(env)) {
+    checkName(found, `${field}.${name}`, name, VALUE_NAME);
+    checkTextBytes(found, `${field}.${name}`, value, LIMITS.envBytes);
+  }
+  compileEnv(found, field, env);
+}
+
+/** @param fields The path of each job, unless it is its index under `field`. */
+export function checkExpressions(
+  found: Found,
+  field: string,
+  jobs: readonly JobDefinition[],
+  fields?: readonly string[],
+): void {
+  let matrices = 0;
+  let count = 0;
+  for (const [index, job] of jobs.entries()) {
+    const path = fields?.[index] ?? `${field}[${index}]`;
+    if (job.matrix !== undefined) matrices++;
+    count += (job.if === undefined ? 0 : 1) + countExpressions([job.spec, job.call?.params ?? {}, { ...job.matrix }]);
+    if (count > LIMITS.expressions) {
+      addViolation(found, path, `the definition has more than ${LIMITS.expressions} expressions up to here, which is the limit`);
+      return;
+    }
+    compileJob(found, path, job);
+  }
+  if (matrices <= LIMITS.matrices) return;
+  addViolation(found, field, `${matrices} jobs have a matrix; at most ${LIMITS.matrices} may`);
+}

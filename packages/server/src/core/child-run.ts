@@ -1,0 +1,58 @@
+// Decisions on calls: a job that waits for the run of another pipeline ends as that run ends. Whoever makes, watches and cancels that
+// run is the engine; what it found is recorded here.
+import type { Command, Reply } from './commands.ts';
+import type { JsonObject } from './json.ts';
+import { LIMITS } from './limits.ts';
+import { DONE, refuse } from './replies.ts';
+import { type JobRecord, jobOf } from './run-state.ts';
+import { concludeJob, type Conclusion, type Draft, emit, invalid } from './settle.ts';
+
+type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>;
+
+/** The run that a call asked for was made. Refused when the job waits for no run, or for another one: then nobody needs that run. */
+export function startChild(draft: Draft, { job: index, childRun }: CommandOf<'StartChild'>): Reply {
+  const job = jobOf(draft, index);
+  if (job.details?.childRun === childRun) return DONE;
+  if (!isCalling(job) || job.details?.childRun !== undefined) return refuse('NOT_WAITING', `the job waits for no run: it is ${job.state}`);
+  emit(draft, { type: 'ChildRunStarted', job: index, childRun });
+  return DONE;
+}
+
+/** The run that a call asks for cannot be made. */
+export function refuseChild(draft: Draft, { job: index, message }: CommandOf<'RefuseChild'>): Reply {
+  const job = jobOf(draft, index);
+  if (!isCalling(job) || job.details?.childRun !== undefined) return DONE;
+  const isStopping = job.state === 'WAITING' && 'sinceMs' in job.wait && job.wait.stopping !== undefined;
+  concludeJob(draft, index, isStopping ? { state: 'CANCELLED' } : invalid(message));
+  return DONE;
+}
+
+export function finishChild(draft: Draft, command: CommandOf<'FinishChild'>): Reply {
+  const { job: index, childRun, state, outputs, message = `its run ${childRun} failed` } = command;
+  const job = jobOf(draft, index);
+  if (!isCalling(job) || job.details?.childRun !== childRun) return DONE;
+  concludeJob(draft, index, state === 'SUCCEEDED' ? succeeded(outputs) : ended(state, message));
+  return DONE;
+}
+
+function ended(state: 'FAILED' | 'CANCELLED', message: string): Conclusion {
+  return state === 'CANCELLED' ? { state } : { state, failure: { class: 'WORKLOAD', message } };
+}
+
+function succeeded(outputs: JsonObject): Conclusion {
+  if (Object.keys(outputs).length === 0) return { state: 'SUCCEEDED' };
+  const bytes = JSON.stringify(outputs).length;
+  if (bytes <= LIMITS.gatheredOutputBytes) return { state: 'SUCCEEDED', outputs };
+  return invalid(`the outputs of its run are ${bytes} bytes as JSON, at most ${LIMITS.gatheredOutputBytes} are allowed`);
+}
+
+/** Asks for the end of the run that a job waits for, made or not, and goes on to wait for it. */
+export function stopChild(draft: Draft, index: number, reason: string): void {
+  const job = jobOf(draft, index);
+  if (job.state === 'WAITING' && 'sinceMs' in job.wait && job.wait.stopping !== undefined) return;
+  emit(draft, { type: 'JobCancelRequested', job: index, reason });
+}
+
+function isCalling(job: JobRecord): boolean {
+  return job.state === 'WAITING' && job.wait.reason === 'CHILD_RUN';
+}

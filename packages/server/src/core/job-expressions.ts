@@ -1,0 +1,188 @@
+// What a job leaves to its run, worked out when its needs have finished: its condition, its spec, the values of its matrix. What comes
+// out is recorded in events, so nothing is ever worked out twice.
+import type { Found } from './check-fields.ts';
+import type { Cell, Definition, JobDefinition } from './definition.ts';
+import { evaluateExpression, type PartValue } from './expressions/evaluate.ts';
+import type { Inputs } from './expressions/evaluate-node.ts';
+import { compileExpression, type Expression } from './expressions/expression.ts';
+import type { Root, Scope } from './expressions/nodes.ts';
+import { compileTemplate, resolveTemplate, type Template } from './expressions/template.ts';
+import type { JsonObject, JsonValue } from './json.ts';
+import { LIMITS } from './limits.ts';
+import { cellsOf, type MatrixValues } from './matrix.ts';
+import { declaredNeeds, type Plan, type PlannedJob, plannedJob } from './plan.ts';
+import { assertLoaded, concludesWell, type ConditionPart, type ConditionTrace, FactsNotLoaded, jobOf, type RunSlice } from './run-state.ts';
+
+/** What is compiled of a job; what has no expression is left out. */
+export interface JobExpressions {
+  readonly condition?: Expression;
+  /** Of its spec, or of the params of its call. */
+  readonly spec?: Template;
+  readonly matrix?: Template;
+}
+
+const RUN_ROOTS: readonly Root[] = ['params', 'labels', 'trigger', 'run'];
+const JOB_ROOTS: readonly Root[] = [...RUN_ROOTS, 'env', 'needs'];
+
+/** Compiles the expressions of a job. Adds what is wrong with them to `found`, with paths under `field`. */
+export function compileJob(found: Found, field: string, job: JobDefinition): JobExpressions {
+  const { if: source, needs, call } = job;
+  const scope: Scope = { roots: job.matrix === undefined ? JOB_ROOTS : [...JOB_ROOTS, 'matrix'], needs };
+  const condition = source === undefined ? undefined : compileExpression(found, `${field}.if`, source, scope);
+  const spec = call === undefined ? job.spec : call.params;
+  const specField = call === undefined ? `${field}.spec` : `${field}.call.params`;
+  const specTemplate = compileTemplate(found, specField, spec, scope);
+  const matrix = job.matrix && compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), { roots: JOB_ROOTS, needs });
+  return {
+    ...(condition !== undefined && { condition }),
+    ...(specTemplate !== undefined && { spec: specTemplate }),
+    ...(matrix !== undefined && { matrix }),
+  };
+}
+
+/** Compiles the values that a definition names. */
+export function compileEnv(found: Found, field: string, env: Definition['env']): Template | undefined {
+  return env === undefined ? undefined : compileTemplate(found, field, { ...env }, { roots: RUN_ROOTS, needs: [] });
+}
+
+export type Evaluated =
+  | { readonly outcome: 'READY' | 'SKIP'; readonly condition?: ConditionTrace; readonly spec?: JsonObject }
+  | { readonly outcome: 'INVALID'; readonly condition?: ConditionTrace; readonly message: string };
+
+/**
+ * Works out the condition and the spec of a job whose needs have finished.
+ * @throws JobsNotLoaded @throws FactsNotLoaded
+ */
+export function evaluateJob(slice: RunSlice, job: PlannedJob): Evaluated {
+  if (job.isPlain) return { outcome: 'READY' };
+  const { condition, spec } = expressionsOf(slice.plan, job);
+  const isForCells = condition?.roots.includes('matrix') === true;
+  const isGroup = job.definition.matrix !== undefined && job.cell === undefined;
+  const trace = condition !== undefined && isForCells !== isGroup ? traceOf(slice, job, condition) : undefined;
+  const traced = trace !== undefined && { condition: trace };
+  if (trace?.error !== undefined) {
+    return { outcome: 'INVALID', ...traced, message: `its condition cannot be worked out: ${trace.error}` };
+  }
+  if (trace?.held === false) return { outcome: 'SKIP', ...traced };
+  if (spec === undefined || isGroup) return { outcome: 'READY', ...traced };
+  const resolved = resolveTemplate(spec, inputsOf(slice, job, spec), LIMITS.specBytes);
+  if ('error' in resolved) return { outcome: 'INVALID', ...traced, message: `${resolved.field}: ${resolved.error}` };
+  return { outcome: 'READY', ...traced, spec: objectOf(resolved.value) };
+}
+
+/** The cells of a matrix whose needs have finished; a text says why they cannot be made. @throws FactsNotLoaded */
+export function evaluateMatrix(slice: RunSlice, job: PlannedJob): readonly Cell[] | string {
+  const { matrix } = job.definition;
+  if (matrix === undefined) throw new Error(`job ${job.name} has no matrix`);
+  const template = expressionsOf(slice.plan, job).matrix;
+  if (template === undefined) return cellsOf(matrix);
+  const resolved = resolveTemplate(template, inputsOf(slice, job, template), LIMITS.matrixBytes);
+  if ('error' in resolved) return `${resolved.field}: ${resolved.error}`;
+  const { axes, include, exclude } = objectOf(resolved.value);
+  return cellsOf({
+    axes: objectOf(axes ?? {}),
+    ...(include !== undefined && { include }),
+    ...(exclude !== undefined && { exclude }),
+  });
+}
+
+function valuesOf({ axes, include, exclude }: MatrixValues): JsonObject {
+  return { axes: { ...axes }, ...(include !== undefined && { include }), ...(exclude !== undefined && { exclude }) };
+}
+
+/** The cells of a matrix share what is compiled of its job. */
+function expressionsOf({ compiled }: Plan, { name, definition }: PlannedJob): JobExpressions {
+  const known = compiled.get(definition);
+  if (known !== undefined) return known;
+  const found: Found = [];
+  const fresh = compileJob(found, name, definition);
+  if (found.length > 0) throw new Error(`an expression of a checked definition is wrong: ${found[0]?.description}`);
+  compiled.set(definition, fresh);
+  return fresh;
+}
+
+function traceOf(slice: RunSlice, job: PlannedJob, condition: Expression): ConditionTrace {
+  const evaluation = evaluateExpression(condition, inputsOf(slice, job, condition));
+  const parts = evaluation.parts.map(partOf);
+  const expression = condition.source;
+  if (evaluation.error !== undefined) return { expression, held: false, error: evaluation.error, parts };
+  const { value } = evaluation;
+  if (typeof value === 'boolean') return { expression, held: value, parts };
+  return { expression, held: false, error: `it must be true or false; it is ${JSON.stringify(value)}`, parts };
+}
+
+function partOf({ expression, ...found }: PartValue): ConditionPart {
+  if ('value' in found) return { expression, value: found.value };
+  return { expression, note: 'tooLarge' in found ? found.tooLarge : found.error };
+}
+
+function inputsOf(slice: RunSlice, job: PlannedJob, reader: Expression | Template): Inputs {
+  const { needs: names } = reader;
+  const declared = declaredNeeds(slice.plan, job.index);
+  const needed = names === 'all' ? declared : declared.filter((need) => names.includes(plannedJob(slice.plan, need).name));
+  assertLoaded(slice, needed);
+  const { facts, run } = slice;
+  if (facts === undefined) throw new FactsNotLoaded(needed.filter((need) => attemptHasOutputs(slice, need)));
+  // All of them in one round.
+  outputsOf(slice, needed);
+  const { params, labels, trigger, runId, project, pipeline = '', revision = 0 } = facts;
+  const status = run.cancel !== undefined ? 'cancelled' : run.counts.failed > 0 ? 'failed' : 'succeeded';
+  const common = {
+    params,
+    labels: { ...labels },
+    trigger: { ...trigger },
+    run: { id: runId, project, pipeline, revision, status },
+  };
+  return {
+    ...common,
+    env: reader.roots.includes('env') ? envOf(slice.plan, common) : {},
+    needs: Object.fromEntries(needed.map((need) => [plannedJob(slice.plan, need).name, needOf(slice, need)])),
+    ...(job.cell !== undefined && { matrix: job.cell.values }),
+  };
+}
+
+/** @throws FactsNotLoaded when a value of it is no text of its own: then the definition was not checked. */
+function envOf({ definition }: Plan, inputs: Inputs): JsonObject {
+  const template = compileEnv([], 'env', definition.env);
+  if (template === undefined) return { ...definition.env };
+  const resolved = resolveTemplate(template, inputs, LIMITS.envValues * LIMITS.envBytes);
+  // Whoever reads a value that cannot be had is told so: it is not there.
+  return 'error' in resolved ? {} : objectOf(resolved.value);
+}
+
+function needOf(slice: RunSlice, need: number): JsonObject {
+  const record = jobOf(slice, need);
+  const outcome = record.state.toLowerCase();
+  const failure = 'finishedMs' in record ? record.failure : undefined;
+  return {
+    outcome,
+    conclusion: concludesWell(record) ? 'succeeded' : outcome,
+    failure: failure?.class ?? '',
+    outputs: outputsOf(slice, [need]).get(need) ?? {},
+  };
+}
+
+/** The outputs of jobs that have finished, whoever made them. @throws FactsNotLoaded naming all that are missing. */
+export function outputsOf(slice: RunSlice, jobs: readonly number[]): ReadonlyMap<number, JsonObject> {
+  const ofAttempts = jobs.filter((index) => attemptHasOutputs(slice, index));
+  const known = slice.facts?.outputs;
+  const missing = ofAttempts.filter((index) => known?.get(index) === undefined);
+  if (missing.length > 0) throw new FactsNotLoaded(missing);
+  return new Map(
+    jobs.map((index) => {
+      const record = jobOf(slice, index);
+      const own = 'finishedMs' in record ? record.outputs : undefined;
+      return [index, own ?? known?.get(index) ?? {}];
+    }),
+  );
+}
+
+function attemptHasOutputs(slice: RunSlice, index: number): boolean {
+  const record = jobOf(slice, index);
+  return record.attempt > 0 && 'finishedMs' in record && record.outputs === undefined;
+}
+
+function objectOf(value: JsonValue): JsonObject {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  throw new Error(`an object became ${JSON.stringify(value)}`);
+}

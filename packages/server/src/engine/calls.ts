@@ -1,0 +1,163 @@
+// Sees to the calls that wait: makes their runs, tells their jobs how these ended, and cancels them when their jobs are to stop. It looks
+// at what is stored, so any replica takes up what another one left; doing a thing twice has no second effect.
+import { formatJobId, parseJobId, type JobKey, type RunId } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
+import { LIMITS } from '../core/limits.ts';
+import { plannedJob } from '../core/plan.ts';
+import { RefusedError } from '../core/refusal.ts';
+import { type DueCall, dueCalls, hasCalls, readTrigger } from '../store/call-rows.ts';
+import { jobOutcomes } from '../store/outcome-rows.ts';
+import { type Pool, withConnection } from '../store/pool.ts';
+import type { Ledger } from './ledger.ts';
+import type { Log } from './log.ts';
+import type { Plans } from './plans.ts';
+import { createRing } from './ring.ts';
+import { loadContexts } from './run-context.ts';
+import type { RunCreation } from './run-creation.ts';
+
+const MAX_BATCH = 100;
+/** How late it is noticed what another replica did. */
+const POLL_MS = 1_000;
+/** Between two looks, however often it is woken. */
+const SHORTEST_MS = 20;
+
+/** What the trigger of a run is that a call made; its reference is the id of the job. */
+export const CALL_TRIGGER = 'pipeline';
+
+export interface Calls {
+  /** A call waits for its run to be made. */
+  opened(): void;
+  /** A run has finished, for which a call may wait. */
+  runFinished(): void;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export interface CallsOptions {
+  readonly pool: Pool;
+  readonly plans: Plans;
+  readonly ledger: Ledger;
+  readonly creation: RunCreation;
+  readonly log: Log;
+}
+
+export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions): Calls {
+  const bell = createRing();
+  let anyOpen = true;
+
+  /** Sees to what is due. Returns how long it may wait for the next look. */
+  async function look(): Promise<number> {
+    const { due, any } = await withConnection(pool, async (tx) => {
+      const due = await dueCalls(tx, MAX_BATCH);
+      return { due, any: due.length > 0 || (await hasCalls(tx)) };
+    });
+    anyOpen = any;
+    const done = await Promise.all(due.map(seeTo));
+    return done.includes(true) ? SHORTEST_MS : POLL_MS;
+  }
+
+  /** Returns whether there is more to do for it right now. */
+  async function seeTo(call: DueCall): Promise<boolean> {
+    const { key, child, stopping, force, project } = call;
+    if (child === undefined) return await start(call);
+    const { runId, state } = child;
+    if (state !== 'OPEN') {
+      const outputs = state === 'SUCCEEDED' ? await outputsOf(runId) : {};
+      const gone = state === 'DELETED' && { message: `its run ${runId} was deleted` };
+      const end = { state: state === 'DELETED' ? 'FAILED' : state, outputs, ...gone } as const;
+      await ledger.submit(key.runId, { type: 'FinishChild', job: key.job, childRun: runId, ...end });
+      return true;
+    }
+    if (stopping !== undefined) {
+      await ledger.submit(runId, { type: 'CancelRun', reason: stopping, force }, { project });
+    }
+    return false;
+  }
+
+  /** Also of a call that is to stop: then it is known that nobody else makes its run later. */
+  async function start({ key, project, details, labels }: DueCall): Promise<boolean> {
+    const { runId, job } = key;
+    const refuse = async (message: string): Promise<boolean> => {
+      await ledger.submit(runId, { type: 'RefuseChild', job, message });
+      return true;
+    };
+    const context = await withConnection(pool, async (tx) => (await loadContexts(tx, plans, [runId])).get(runId));
+    const call = context && plannedJob(context.plan, job).definition.call;
+    // Its run was deleted, and the row goes with it.
+    if (call === undefined) return false;
+    if ((await depthOf(key)) > LIMITS.callDepth) {
+      return await refuse(`it is the call of a call, ${LIMITS.callDepth} times over: no deeper one is made`);
+    }
+    const { pipeline: name, revision, params } = call;
+    try {
+      const created = await creation.create(project, {
+        pipeline: { name, ...(revision !== undefined && { revision }) },
+        params: details?.spec ?? params,
+        labels,
+        trigger: { kind: CALL_TRIGGER, actor: '', reference: formatJobId(key) },
+        requestId: requestIdOf(key),
+      });
+      await ledger.submit(runId, { type: 'StartChild', job, childRun: created.runId });
+      return false;
+    } catch (error) {
+      if (!(error instanceof RefusedError) || error.refusal.refused === 'DATABASE_UNAVAILABLE') throw error;
+      return await refuse(error.message);
+    }
+  }
+
+  /** How many calls lead to a run that a job would make. */
+  async function depthOf(job: JobKey): Promise<number> {
+    return await withConnection(pool, async (tx) => {
+      let depth = 1;
+      for (let at: JobKey | undefined = job; at !== undefined && depth <= LIMITS.callDepth; ) {
+        const trigger: { kind: string; reference: string } | undefined = await readTrigger(tx, at.runId);
+        at = trigger?.kind === CALL_TRIGGER ? parseJobId(trigger.reference) : undefined;
+        if (at !== undefined) depth++;
+      }
+      return depth;
+    });
+  }
+
+  async function outputsOf(runId: RunId): Promise<JsonObject> {
+    return await withConnection(pool, async (tx) => {
+      const context = (await loadContexts(tx, plans, [runId])).get(runId);
+      if (context === undefined) return {};
+      const jobs = context.plan.jobs.filter(({ cell }) => cell === undefined).map(({ index }) => index);
+      const outcomes = await jobOutcomes(tx, runId, jobs);
+      return Object.fromEntries(
+        outcomes.flatMap(({ job, outputs }) =>
+          Object.keys(outputs).length === 0 ? [] : [[plannedJob(context.plan, job).name, outputs]],
+        ),
+      );
+    });
+  }
+
+  return {
+    opened() {
+      anyOpen = true;
+      bell.ring();
+    },
+    runFinished() {
+      if (anyOpen) bell.ring();
+    },
+    async run(signal) {
+      let failing = false;
+      let waitMs = 0;
+      while (!signal.aborted) {
+        await bell.wait(waitMs, signal);
+        if (signal.aborted) return;
+        try {
+          waitMs = await look();
+          failing = false;
+        } catch (error) {
+          if (!failing && !signal.aborted) log.warn({ err: error }, 'calls could not be seen to, trying again');
+          failing = true;
+          waitMs = POLL_MS;
+        }
+      }
+    },
+  };
+}
+
+function requestIdOf(job: JobKey): string {
+  return `call ${formatJobId(job)}`;
+}
