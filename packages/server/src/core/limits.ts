@@ -47,6 +47,20 @@ export const LIMITS = {
   delayMs: 31_536_000_000,
   schedules: 10_000,
   cronExpressions: 10,
+  /** Of one expression: characters, levels of brackets and of operators, and operators, calls, fields and literals. */
+  expressionLength: 1_024,
+  expressionDepth: 32,
+  expressionNodes: 512,
+  /** Characters of a pattern with its repetitions written out. */
+  expressionPattern: 2_000,
+  /** What the evaluation of one expression, and of all expressions of one template, may cost: some ten milliseconds. */
+  expressionSteps: 500_000,
+  /** What the trace of an evaluation may cost beyond that: parts that were not needed, and values as JSON. */
+  expressionTraceSteps: 100_000,
+  expressionParts: 64,
+  /** Largest value of a part in a trace, as JSON. */
+  expressionPartBytes: 1_024,
+  templateExpressions: 100,
   /** Missed occurrences that a schedule runs, and those that it records, at most. */
   catchUp: 100,
   /** Runs of one schedule that are open. */

@@ -1,0 +1,59 @@
+// An expression as it is evaluated: macros are loops, chains of && and || are one node, functions are found. A tree of at most
+// LIMITS.expressionNodes nodes, in which no loop is part of the body of another.
+import type { CelValue } from '@bufbuild/cel';
+import type { CelFunction } from './functions.ts';
+import type { Pattern } from './pattern.ts';
+
+/** The variables that an expression may begin with. */
+export const ROOTS = ['params', 'labels', 'trigger', 'run', 'needs', 'matrix', 'env'] as const;
+export type Root = (typeof ROOTS)[number];
+
+/** The macros that go through a list, or the keys of a map. */
+export const LOOPS = ['all', 'exists', 'exists_one', 'map', 'filter'] as const;
+export type Loop = (typeof LOOPS)[number];
+
+/** What an expression may refer to. */
+export interface Scope {
+  readonly roots: readonly Root[];
+  /** The jobs that `needs.<name>` and `needs["<name>"]` may name. */
+  readonly needs: readonly string[];
+}
+
+/** A part of an expression whose value says why the whole has the one it has. */
+export interface Part {
+  /** The part as it could be written: spaces and brackets may differ from the source. */
+  readonly expression: string;
+  readonly node: Node;
+}
+
+export type Node =
+  | { readonly kind: 'constant'; readonly value: CelValue }
+  | { readonly kind: 'root'; readonly root: Root }
+  /** What the loop around is at. */
+  | { readonly kind: 'element' }
+  | { readonly kind: 'select'; readonly operand: Node; readonly field: string }
+  | { readonly kind: 'has'; readonly operand: Node; readonly field: string }
+  | { readonly kind: 'index'; readonly operand: Node; readonly index: Node }
+  /** && ends at false, || at true. */
+  | { readonly kind: 'logic'; readonly endsAt: boolean; readonly operands: readonly Node[] }
+  | { readonly kind: 'choice'; readonly condition: Node; readonly whenTrue: Node; readonly whenFalse: Node }
+  | {
+      readonly kind: 'call';
+      readonly callee: CelFunction;
+      readonly isMethod: boolean;
+      readonly operands: readonly Node[];
+    }
+  | { readonly kind: 'matches'; readonly operand: Node; readonly pattern: Pattern }
+  | { readonly kind: 'list'; readonly items: readonly Node[] }
+  | { readonly kind: 'map'; readonly entries: readonly { readonly key: Node; readonly value: Node }[] }
+  | LoopNode;
+
+export interface LoopNode {
+  readonly kind: 'loop';
+  readonly loop: Loop;
+  readonly range: Node;
+  /** Which elements count; `map` need not have one. */
+  readonly test: Node | undefined;
+  /** What `map` makes of an element. */
+  readonly step: Node | undefined;
+}

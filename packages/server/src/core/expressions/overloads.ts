@@ -1,0 +1,81 @@
+// Overloads of our own, beside and instead of those of the library: where whole and other numbers meet, where the library takes
+// for a number what is none, and where it asks the machine for its time zone.
+import { type CelFunc, CelScalar, celFunc, celMethod, objectType } from '@bufbuild/cel';
+import { type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
+
+const { DOUBLE, INT, STRING } = CelScalar;
+const TIMESTAMP = objectType(TimestampSchema);
+const DAY_MS = 86_400_000;
+
+export const OVERLOADS: readonly CelFunc[] = [
+  // Whole numbers of JSON are ints and others doubles: `params.ratio * 2` must not depend on what the ratio is.
+  celFunc('_+_', [INT, DOUBLE], DOUBLE, (left, right) => Number(left) + right),
+  celFunc('_+_', [DOUBLE, INT], DOUBLE, (left, right) => left + Number(right)),
+  celFunc('_-_', [INT, DOUBLE], DOUBLE, (left, right) => Number(left) - right),
+  celFunc('_-_', [DOUBLE, INT], DOUBLE, (left, right) => left - Number(right)),
+  celFunc('_*_', [INT, DOUBLE], DOUBLE, (left, right) => Number(left) * right),
+  celFunc('_*_', [DOUBLE, INT], DOUBLE, (left, right) => left * Number(right)),
+  celFunc('_/_', [INT, DOUBLE], DOUBLE, (left, right) => Number(left) / right),
+  celFunc('_/_', [DOUBLE, INT], DOUBLE, (left, right) => left / Number(right)),
+
+  // The library takes "" for 0, and "x" for NaN.
+  celFunc('int', [STRING], INT, toInt),
+  celFunc('double', [STRING], DOUBLE, toDouble),
+
+  // That of the library takes time with the square of the text.
+  celMethod('replace', STRING, [STRING, STRING], STRING, function (part, by) {
+    return replace(this, part, by, -1);
+  }),
+  celMethod('replace', STRING, [STRING, STRING, INT], STRING, function (part, by, times) {
+    return replace(this, part, by, Number(times));
+  }),
+
+  // Those of the library go through local time.
+  getter('getFullYear', (date) => date.getUTCFullYear()),
+  getter('getMonth', (date) => date.getUTCMonth()),
+  getter('getDate', (date) => date.getUTCDate()),
+  getter('getDayOfMonth', (date) => date.getUTCDate() - 1),
+  getter('getDayOfWeek', (date) => date.getUTCDay()),
+  getter('getDayOfYear', (date) => Math.floor((date.getTime() - startOfYear(date)) / DAY_MS)),
+  getter('getHours', (date) => date.getUTCHours()),
+  getter('getMinutes', (date) => date.getUTCMinutes()),
+  getter('getSeconds', (date) => date.getUTCSeconds()),
+  getter('getMilliseconds', (date) => date.getUTCMilliseconds()),
+];
+
+function toInt(text: string): bigint {
+  const value = /^[+-]?[0-9]{1,19}$/.test(text) ? BigInt(text.replace('+', '')) : undefined;
+  if (value === undefined || BigInt.asIntN(64, value) !== value)
+    throw new Error('the text is no whole number of 64 bits');
+  return value;
+}
+
+function toDouble(text: string): number {
+  if (!/^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$/.test(text)) throw new Error('the text is no number');
+  return Number(text);
+}
+
+/** @param times Negative for all. */
+function replace(text: string, part: string, by: string, times: number): string {
+  if (part === '') throw new Error('there is nothing to replace: the first text is empty');
+  const pieces = text.split(part);
+  if (times < 0 || times >= pieces.length - 1) return pieces.join(by);
+  const replaced = pieces.slice(0, times + 1).join(by);
+  return [replaced, ...pieces.slice(times + 1)].join(part);
+}
+
+function getter(name: string, read: (date: Date) => number): CelFunc {
+  return celMethod(name, TIMESTAMP, [], INT, function () {
+    return BigInt(read(toDate(this.message)));
+  });
+}
+
+function toDate({ seconds, nanos }: Timestamp): Date {
+  return new Date(Number(seconds) * 1_000 + Math.floor(nanos / 1_000_000));
+}
+
+function startOfYear(date: Date): number {
+  const start = new Date(date);
+  start.setUTCMonth(0, 1);
+  return start.setUTCHours(0, 0, 0, 0);
+}
