@@ -5,6 +5,9 @@ import {
   AttemptState,
   type Event,
   type Failure,
+  type GateAnswer,
+  GateVerdict,
+  type JobCondition,
   type JobStop,
   type JobWait,
   JobState,
@@ -54,6 +57,17 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
       return `paused${askedBy(kind.value)}`;
     case 'runResumed':
       return `resumed${askedBy(kind.value)}`;
+    case 'jobEvaluated': {
+      const { condition } = kind.value;
+      if (condition === undefined) return 'its expressions were worked out';
+      return `its condition ${conditionText(condition)}`;
+    }
+    case 'jobsAdded':
+      return `${kind.value.jobs.length} ${kind.value.jobs.length === 1 ? 'cell' : 'cells'}`;
+    case 'gateAnswered':
+      return kind.value.answer === undefined ? 'answered' : answerText(kind.value.answer);
+    case 'childRunStarted':
+      return `waiting for run ${kind.value.runId}`;
     case 'jobHeld':
       return `held${askedBy(kind.value)}`;
     case 'jobReleased':
@@ -79,6 +93,17 @@ export function because(failure: Failure | undefined): string {
   if (failure === undefined) return '';
   const exitCode = failure.exitCode === undefined ? '' : ` (exit code ${failure.exitCode})`;
   return `: ${printable(failure.message)}${exitCode}`;
+}
+
+/** Whether a condition held, or why that could not be worked out. */
+export function conditionText({ held, error }: JobCondition): string {
+  if (error !== '') return `cannot be worked out: ${printable(error)}`;
+  return held ? 'holds' : 'does not hold';
+}
+
+/** Who answered what to a gate. */
+export function answerText({ actor, verdict, comment }: GateAnswer): string {
+  return `${verdict === GateVerdict.APPROVE ? 'approved' : 'rejected'}${askedBy({ actor, reason: comment })}`;
 }
 
 /** What a job waits for, and until when. */

@@ -7,7 +7,14 @@ import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Asker } from '../core/commands.ts';
 import { formatJobId } from '../core/ids.ts';
 import type { EventView } from '../core/views.ts';
-import { encodeAnnotation, encodeAnswer, encodeCondition, encodeFailure, encodeOutputs, encodeWait } from './encode-job.ts';
+import {
+  encodeAnnotation,
+  encodeAnswer,
+  encodeCondition,
+  encodeFailure,
+  encodeOutputs,
+  encodeWait,
+} from './encode-job.ts';
 import { encodeTime } from './encode-run.ts';
 
 type EventInit = MessageInitShape<typeof EventSchema>;
@@ -72,7 +79,10 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
       return { case: 'jobKillRequested', value: {} };
     case 'JobFinished': {
       const { failure, outputs } = event;
-      return { case: 'jobFinished', value: { failure: failure && encodeFailure(failure), outputs: encodeOutputs(outputs) } };
+      return {
+        case: 'jobFinished',
+        value: { failure: failure && encodeFailure(failure), outputs: encodeOutputs(outputs) },
+      };
     }
     case 'JobEvaluated': {
       const { condition, spec } = event;

@@ -96,7 +96,13 @@ export function encodeCondition(condition: ConditionTrace): MessageInitShape<typ
   return { expression, held, error, parts: shown };
 }
 
-export function encodeAnswer({ actor, verdict, answers, comment, timeMs }: GateAnswer): MessageInitShape<typeof GateAnswerSchema> {
+export function encodeAnswer({
+  actor,
+  verdict,
+  answers,
+  comment,
+  timeMs,
+}: GateAnswer): MessageInitShape<typeof GateAnswerSchema> {
   return { actor, verdict: GateVerdict[verdict], answers, comment, time: timestampFromMs(timeMs) };
 }
 

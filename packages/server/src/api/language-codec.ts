@@ -52,7 +52,11 @@ export function encodeGate(gate: Gate): MessageInitShape<typeof GateSchema> {
   };
 }
 
-export function encodeCall({ pipeline, revision = 0, params }: PipelineCall): MessageInitShape<typeof PipelineCallSchema> {
+export function encodeCall({
+  pipeline,
+  revision = 0,
+  params,
+}: PipelineCall): MessageInitShape<typeof PipelineCallSchema> {
   return { pipeline, revision, params: Object.keys(params).length === 0 ? undefined : params };
 }
 

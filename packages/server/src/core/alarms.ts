@@ -1,4 +1,5 @@
 // What time alone makes of a job, and when.
+import type { JobTimeouts } from './definition.ts';
 import { isGroup, plannedJob, type Plan } from './plan.ts';
 import type { JobRecord, RunSlice } from './run-state.ts';
 
@@ -15,12 +16,14 @@ export interface Alarm {
     | 'GRACE_END';
 }
 
+const NO_TIMEOUTS: JobTimeouts = { offerMs: 0, cancelGraceMs: 0 };
+
 /** Every alarm of a job as it is now; of those that are due the first one counts. */
 export function alarmsOf(plan: Plan, index: number, job: JobRecord): readonly Alarm[] {
   const planned = plannedJob(plan, index);
+  const { gate } = planned.definition;
   // Those of a matrix are for its cells.
-  if (isGroup(planned)) return [];
-  const { timeouts, gate } = planned.definition;
+  const timeouts = isGroup(planned) ? NO_TIMEOUTS : planned.definition.timeouts;
   const alarm = (kind: Alarm['kind'], sinceMs: number | undefined, afterMs: number | undefined): Alarm[] =>
     sinceMs === undefined || afterMs === undefined ? [] : [{ atMs: sinceMs + afterMs, kind }];
   switch (job.state) {
@@ -30,7 +33,9 @@ export function alarmsOf(plan: Plan, index: number, job: JobRecord): readonly Al
         ...alarm('TOTAL_TIMEOUT', job.readyMs, timeouts.totalMs),
         ...alarm('QUEUE_TIMEOUT', job.queuedMs, timeouts.queueMs),
         ...(job.state === 'WAITING' && 'untilMs' in job.wait ? alarm('BACKOFF_END', job.wait.untilMs, 0) : []),
-        ...(job.state === 'WAITING' && 'sinceMs' in job.wait ? alarm('GATE_TIMEOUT', job.wait.sinceMs, gate?.timeoutMs) : []),
+        ...(job.state === 'WAITING' && job.wait.reason === 'APPROVAL'
+          ? alarm('GATE_TIMEOUT', job.wait.sinceMs, gate?.timeoutMs)
+          : []),
       ];
     case 'RUNNING':
     case 'CANCELLING': {

@@ -1,12 +1,11 @@
 // Decisions on cancelling: what has not started is cancelled at once, what runs is asked to stop. A result that was committed
 // first stands. A cancel wins over a pause and a hold.
 import { emitUnstarted } from './attempt.ts';
-import { stopChild } from './child-run.ts';
 import type { Command, Reply } from './commands.ts';
 import { overrule } from './hold-back.ts';
 import { outlivesCancel, plannedJob } from './plan.ts';
 import { DONE, refuse } from './replies.ts';
-import { assertLoaded, jobOf } from './run-state.ts';
+import { assertLoaded, isStopping, jobOf } from './run-state.ts';
 import { concludeJob, type Draft, emit, hasFailed } from './settle.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
@@ -33,7 +32,8 @@ export function cancelJob(draft: Draft, command: Extract<Command, { type: 'Cance
   if (job.state === 'CANCELLING' || job.state === 'CANCELLED') return DONE;
   if (isJobFinished(job.state)) return refuse('ALREADY_FINISHED', `the job has already finished: ${job.state}`);
   // A run of one job is that job: it ends as cancelled, not as failed.
-  if (draft.plan.jobs.length === 1) return cancelRun(draft, { type: 'CancelRun', reason: command.reason, force: true });
+  if (draft.plan.definition.jobs.length === 1 && command.job === 0)
+    return cancelRun(draft, { type: 'CancelRun', reason: command.reason, force: true });
   stopJob(draft, command.job, command.reason);
   return DONE;
 }
@@ -65,13 +65,10 @@ function cellsOf(draft: Draft, group: number): readonly number[] {
 /** Cancels one open job, or asks its attempt to stop. */
 function stopJob(draft: Draft, index: number, reason: string): void {
   const job = jobOf(draft, index);
-  if (job.state === 'WAITING' && job.wait.reason === 'MATRIX') {
-    // It ends as its cells do.
+  if (job.state === 'WAITING' && (job.wait.reason === 'MATRIX' || job.wait.reason === 'CHILD_RUN')) {
+    // It ends as its cells do, or the run that it made, which is told of it.
+    if (!isStopping(job)) emit(draft, { type: 'JobCancelRequested', job: index, reason });
     stopAll(draft, cellsOf(draft, index), reason);
-    return;
-  }
-  if (job.state === 'WAITING' && job.wait.reason === 'CHILD_RUN') {
-    stopChild(draft, index, reason);
     return;
   }
   switch (job.state) {

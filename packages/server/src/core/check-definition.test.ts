@@ -5,11 +5,11 @@ import type { Found } from './check-fields.ts';
 import { LIMITS } from './limits.ts';
 
 function job(name: string, rest: Partial<JobInput> = {}): JobInput {
-  return { name, driver: 'shell', needs: [], secrets: [], allowFailure: false, ...rest };
+  return { name, driver: 'shell', needs: [], secrets: [], allowFailure: false, if: '', stage: '', ...rest };
 }
 
 function definition(jobs: readonly JobInput[], rest: Partial<DefinitionInput> = {}): DefinitionInput {
-  return { jobs, labels: {}, ...rest };
+  return { jobs, labels: {}, stages: [], env: {}, failFast: false, ...rest };
 }
 
 function findings(input: DefinitionInput): Found {
@@ -135,7 +135,7 @@ describe('checkDefinition', () => {
       'an unknown condition',
       definition([job('a', { when: '7' })]),
       'definition.jobs[0].when',
-      /SUCCESS, ALWAYS; got "7"/,
+      /SUCCESS, ALWAYS, FAILURE, FINALLY; got "7"/,
     ],
     [
       'an unknown lease doubt',

@@ -177,7 +177,8 @@ function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
 
 /** What only a driver could use has no place in a job that none runs. */
 function checkUndriven(found: Found, field: string, { gate, call, driver, spec, secrets, ...job }: JobInput): void {
-  if (gate !== undefined && call !== undefined) addViolation(found, `${field}.call`, 'must not be set beside gate: a job is one thing');
+  if (gate !== undefined && call !== undefined)
+    addViolation(found, `${field}.call`, 'must not be set beside gate: a job is one thing');
   const kind = gate === undefined ? 'call' : 'gate';
   const used = {
     driver: driver !== '',

@@ -27,7 +27,11 @@ export function checkGraph(found: Found, field: string, jobs: readonly GraphJob[
   for (const [index, { needs, when }] of jobs.entries()) {
     const seen = new Set<string>();
     if (when === 'FAILURE' && needs.length === 0) {
-      addViolation(found, `${field}[${index}].when`, 'must not be FAILURE for a job without needs: nothing can fail before it');
+      addViolation(
+        found,
+        `${field}[${index}].when`,
+        'must not be FAILURE for a job without needs: nothing can fail before it',
+      );
     }
     for (const [position, need] of needs.entries()) {
       const needField = `${field}[${index}].needs[${position}]`;
@@ -36,7 +40,11 @@ export function checkGraph(found: Found, field: string, jobs: readonly GraphJob[
       const needed = indexByName.get(need);
       if (needed !== undefined) {
         if (when === 'FINALLY' || jobs[needed]?.when !== 'FINALLY') continue;
-        addViolation(found, needField, `${quote(need)} is FINALLY: only FINALLY jobs may need it, as it comes after all others`);
+        addViolation(
+          found,
+          needField,
+          `${quote(need)} is FINALLY: only FINALLY jobs may need it, as it comes after all others`,
+        );
         continue;
       }
       const near = suggestions++ < MAX_SUGGESTIONS ? nearestName(need, indexByName.keys()) : undefined;

@@ -15,7 +15,7 @@ import {
   quote,
 } from './check-fields.ts';
 import type { Gate, GateExpiry, JobDefinition, Matrix, PipelineCall } from './definition.ts';
-import { countExpressions, holdsExpression } from './expressions/template.ts';
+import { mentionsTemplate } from './expressions/template.ts';
 import { compileEnv, compileJob } from './job-expressions.ts';
 import { compileSchema } from './json-schema.ts';
 import type { JsonObject, JsonValue } from './json.ts';
@@ -57,13 +57,18 @@ export function checkCondition(found: Found, field: string, source: string): Pic
   return { if: source };
 }
 
-export function checkMatrix(found: Found, field: string, input: MatrixInput | undefined): Pick<JobDefinition, 'matrix'> {
+export function checkMatrix(
+  found: Found,
+  field: string,
+  input: MatrixInput | undefined,
+): Pick<JobDefinition, 'matrix'> {
   if (input === undefined) return {};
   const { axes = {}, include, exclude, maxParallel, failFast } = input;
   const names = Object.keys(axes);
   checkCount(found, `${field}.axes`, names.length, LIMITS.matrixAxes);
   for (const name of names) checkName(found, `${field}.axes.${name}`, name, VALUE_NAME);
-  if (names.length === 0 && include === undefined) addViolation(found, field, 'must have axes or include: it has no cells');
+  if (names.length === 0 && include === undefined)
+    addViolation(found, field, 'must have axes or include: it has no cells');
   if (maxParallel !== 0) {
     checkNumber(found, `${field}.max_parallel`, maxParallel, { min: 1, max: LIMITS.matrixCells, integer: true });
   }
@@ -81,11 +86,11 @@ export function checkMatrix(found: Found, field: string, input: MatrixInput | un
 /** What is known of its cells before a run: all of them, or at least how many there will be of the axes that are written out. */
 function checkCells(found: Found, field: string, { axes, include, exclude }: Matrix): void {
   for (const [name, list] of Object.entries(axes)) {
-    if (Array.isArray(list) || holdsExpression(list)) continue;
+    if (Array.isArray(list) || mentionsTemplate(list)) continue;
     addViolation(found, `${field}.axes.${name}`, 'must be a list of values, or an expression of one as ${{ … }}');
   }
-  const written = Object.entries(axes).filter(([, list]) => !holdsExpression(list));
-  const isWhole = written.length === Object.keys(axes).length && !holdsExpression([include ?? [], exclude ?? []]);
+  const written = Object.entries(axes).filter(([, list]) => !mentionsTemplate(list));
+  const isWhole = written.length === Object.keys(axes).length && !mentionsTemplate([include ?? [], exclude ?? []]);
   const values = isWhole
     ? { axes, ...(include !== undefined && { include }), ...(exclude !== undefined && { exclude }) }
     : { axes: Object.fromEntries(written.filter(([, list]) => Array.isArray(list))) };
@@ -113,7 +118,8 @@ export function checkGate(found: Found, field: string, input: GateInput | undefi
   if (expiry === undefined) {
     addViolation(found, `${field}.on_timeout`, `must be one of ${EXPIRIES.join(', ')}; got ${quote(onTimeout)}`);
   }
-  if (expiry !== 'FAIL' && timeoutMs === undefined) addViolation(found, `${field}.on_timeout`, 'must not be set without timeout');
+  if (expiry !== 'FAIL' && timeoutMs === undefined)
+    addViolation(found, `${field}.on_timeout`, 'must not be set without timeout');
   const gate: Gate = {
     message,
     approvers,
@@ -127,7 +133,8 @@ export function checkGate(found: Found, field: string, input: GateInput | undefi
 
 function checkFormSchema(found: Found, field: string, schema: JsonObject): void {
   const { type } = schema;
-  if (type !== undefined && type !== 'object') addViolation(found, `${field}.type`, 'must be "object": answers are an object');
+  if (type !== undefined && type !== 'object')
+    addViolation(found, `${field}.type`, 'must be "object": answers are an object');
   compileSchema(found, field, schema);
 }
 
@@ -135,7 +142,8 @@ export function checkCall(found: Found, field: string, input: CallInput | undefi
   if (input === undefined) return {};
   const { pipeline, revision, params = {} } = input;
   checkName(found, `${field}.pipeline`, pipeline, PIPELINE_NAME);
-  if (revision !== 0) checkBounded(found, `${field}.revision`, revision, 1, { min: 1, max: 2_147_483_647, integer: true });
+  if (revision !== 0)
+    checkBounded(found, `${field}.revision`, revision, 1, { min: 1, max: 2_147_483_647, integer: true });
   checkJson(found, `${field}.params`, params, LIMITS.paramsBytes);
   const call: PipelineCall = { pipeline, params, ...(revision !== 0 && { revision }) };
   return { call };
@@ -151,6 +159,13 @@ export function checkEnv(found: Found, field: string, env: Readonly<Record<strin
   compileEnv(found, field, env);
 }
 
+/** How many expressions a job has, roughly: what is in its texts is counted, whatever it is. */
+function expressionsIn({ if: condition, spec, call, matrix }: JobDefinition): number {
+  const value = [spec, call?.params ?? {}, { ...matrix?.axes }, matrix?.include ?? [], matrix?.exclude ?? []];
+  const templates = mentionsTemplate(value) ? JSON.stringify(value).split('${{').length - 1 : 0;
+  return templates + (condition === undefined ? 0 : 1);
+}
+
 /** @param fields The path of each job, unless it is its index under `field`. */
 export function checkExpressions(
   found: Found,
@@ -163,9 +178,13 @@ export function checkExpressions(
   for (const [index, job] of jobs.entries()) {
     const path = fields?.[index] ?? `${field}[${index}]`;
     if (job.matrix !== undefined) matrices++;
-    count += (job.if === undefined ? 0 : 1) + countExpressions([job.spec, job.call?.params ?? {}, { ...job.matrix }]);
+    count += expressionsIn(job);
     if (count > LIMITS.expressions) {
-      addViolation(found, path, `the definition has more than ${LIMITS.expressions} expressions up to here, which is the limit`);
+      addViolation(
+        found,
+        path,
+        `the definition has more than ${LIMITS.expressions} expressions up to here, which is the limit`,
+      );
       return;
     }
     compileJob(found, path, job);

@@ -4,7 +4,7 @@ import type { Command, Reply } from './commands.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { DONE, refuse } from './replies.ts';
-import { type JobRecord, jobOf } from './run-state.ts';
+import { isStopping, type JobRecord, jobOf } from './run-state.ts';
 import { concludeJob, type Conclusion, type Draft, emit, invalid } from './settle.ts';
 
 type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>;
@@ -13,7 +13,8 @@ type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>;
 export function startChild(draft: Draft, { job: index, childRun }: CommandOf<'StartChild'>): Reply {
   const job = jobOf(draft, index);
   if (job.details?.childRun === childRun) return DONE;
-  if (!isCalling(job) || job.details?.childRun !== undefined) return refuse('NOT_WAITING', `the job waits for no run: it is ${job.state}`);
+  if (!isCalling(job) || job.details?.childRun !== undefined)
+    return refuse('NOT_WAITING', `the job waits for no run: it is ${job.state}`);
   emit(draft, { type: 'ChildRunStarted', job: index, childRun });
   return DONE;
 }
@@ -22,8 +23,7 @@ export function startChild(draft: Draft, { job: index, childRun }: CommandOf<'St
 export function refuseChild(draft: Draft, { job: index, message }: CommandOf<'RefuseChild'>): Reply {
   const job = jobOf(draft, index);
   if (!isCalling(job) || job.details?.childRun !== undefined) return DONE;
-  const isStopping = job.state === 'WAITING' && 'sinceMs' in job.wait && job.wait.stopping !== undefined;
-  concludeJob(draft, index, isStopping ? { state: 'CANCELLED' } : invalid(message));
+  concludeJob(draft, index, isStopping(job) ? { state: 'CANCELLED' } : invalid(message));
   return DONE;
 }
 
@@ -43,14 +43,9 @@ function succeeded(outputs: JsonObject): Conclusion {
   if (Object.keys(outputs).length === 0) return { state: 'SUCCEEDED' };
   const bytes = JSON.stringify(outputs).length;
   if (bytes <= LIMITS.gatheredOutputBytes) return { state: 'SUCCEEDED', outputs };
-  return invalid(`the outputs of its run are ${bytes} bytes as JSON, at most ${LIMITS.gatheredOutputBytes} are allowed`);
-}
-
-/** Asks for the end of the run that a job waits for, made or not, and goes on to wait for it. */
-export function stopChild(draft: Draft, index: number, reason: string): void {
-  const job = jobOf(draft, index);
-  if (job.state === 'WAITING' && 'sinceMs' in job.wait && job.wait.stopping !== undefined) return;
-  emit(draft, { type: 'JobCancelRequested', job: index, reason });
+  return invalid(
+    `the outputs of its run are ${bytes} bytes as JSON, at most ${LIMITS.gatheredOutputBytes} are allowed`,
+  );
 }
 
 function isCalling(job: JobRecord): boolean {

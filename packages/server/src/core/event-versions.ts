@@ -36,8 +36,8 @@ export function versionOf(event: RunEvent): number {
       return 4;
     case 'JobWaiting':
       if (event.reason === 'APPROVAL' || event.reason === 'CHILD_RUN') return 4;
-      if (!('untilMs' in event)) return event.behind?.reason === 'DELAY' ? 3 : 2;
-      return event.reason === 'DELAY' ? 3 : 1;
+      if ('untilMs' in event) return event.reason === 'DELAY' ? 3 : 1;
+      return 'behind' in event && event.behind?.reason === 'DELAY' ? 3 : 2;
     case 'AttemptTimedOut':
       return event.silenceMs === undefined ? 1 : 2;
     case 'RunCreated':

@@ -1,7 +1,7 @@
 // How an event changes a run: pure, total over the events that decide() makes, and all that is needed to rebuild a run from its
 // ledger. An event that does not fit the state, or leaves the graphs of states.ts, is a broken invariant and throws.
 import type { RunEvent } from './events.ts';
-import { growPlan, isDriven, plannedJob, type Plan, type PlannedJob } from './plan.ts';
+import { growPlan, isDriven, type Plan, type PlannedJob, plannedJob, planWith } from './plan.ts';
 import {
   assertLoaded,
   concludesWell,
@@ -162,6 +162,8 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
 }
 
 function createJobs(slice: Evolving, event: Extract<RunEvent, { type: 'RunCreated' }>, nowMs: number): void {
+  // What was added later is in the plan of a run that is replayed.
+  slice.plan = planWith(slice.plan, event.jobs);
   const inherited = new Map((event.inherited ?? []).map((job) => [job.job, job]));
   let counts: JobCounts = { ...NO_JOBS, total: slice.plan.jobs.length, open: slice.plan.jobs.length };
   for (const planned of slice.plan.jobs) {

@@ -3,7 +3,7 @@
 import { emitUnstarted } from './attempt.ts';
 import type { Command, Reply } from './commands.ts';
 import { DONE, refuse } from './replies.ts';
-import { assertLoaded, jobOf, type JobWait, type TimedWait } from './run-state.ts';
+import { assertLoaded, isStopping, jobOf, type JobWait, type TimedWait } from './run-state.ts';
 import { type Draft, emit, heldBackBy, makeReady } from './settle.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
@@ -34,7 +34,7 @@ export function resumeRun(draft: Draft, { reason, actor }: CommandOf<'ResumeRun'
 export function holdJob(draft: Draft, { job: index, reason, actor }: CommandOf<'HoldJob'>): Reply {
   const job = jobOf(draft, index);
   if (isJobFinished(job.state)) return refuse('ALREADY_FINISHED', `the job has already finished: ${job.state}`);
-  if (job.state === 'CANCELLING')
+  if (job.state === 'CANCELLING' || isStopping(job))
     return refuse('CANCEL_REQUESTED', 'the job is being cancelled: it does not start again');
   if (draft.run.cancel !== undefined) {
     return refuse(

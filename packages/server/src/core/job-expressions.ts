@@ -11,7 +11,15 @@ import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { cellsOf, type MatrixValues } from './matrix.ts';
 import { declaredNeeds, type Plan, type PlannedJob, plannedJob } from './plan.ts';
-import { assertLoaded, concludesWell, type ConditionPart, type ConditionTrace, FactsNotLoaded, jobOf, type RunSlice } from './run-state.ts';
+import {
+  assertLoaded,
+  concludesWell,
+  type ConditionPart,
+  type ConditionTrace,
+  FactsNotLoaded,
+  jobOf,
+  type RunSlice,
+} from './run-state.ts';
 
 /** What is compiled of a job; what has no expression is left out. */
 export interface JobExpressions {
@@ -32,7 +40,8 @@ export function compileJob(found: Found, field: string, job: JobDefinition): Job
   const spec = call === undefined ? job.spec : call.params;
   const specField = call === undefined ? `${field}.spec` : `${field}.call.params`;
   const specTemplate = compileTemplate(found, specField, spec, scope);
-  const matrix = job.matrix && compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), { roots: JOB_ROOTS, needs });
+  const matrix =
+    job.matrix && compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), { roots: JOB_ROOTS, needs });
   return {
     ...(condition !== undefined && { condition }),
     ...(specTemplate !== undefined && { spec: specTemplate }),
@@ -119,7 +128,8 @@ function partOf({ expression, ...found }: PartValue): ConditionPart {
 function inputsOf(slice: RunSlice, job: PlannedJob, reader: Expression | Template): Inputs {
   const { needs: names } = reader;
   const declared = declaredNeeds(slice.plan, job.index);
-  const needed = names === 'all' ? declared : declared.filter((need) => names.includes(plannedJob(slice.plan, need).name));
+  const needed =
+    names === 'all' ? declared : declared.filter((need) => names.includes(plannedJob(slice.plan, need).name));
   assertLoaded(slice, needed);
   const { facts, run } = slice;
   if (facts === undefined) throw new FactsNotLoaded(needed.filter((need) => attemptHasOutputs(slice, need)));

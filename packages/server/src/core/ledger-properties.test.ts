@@ -9,7 +9,7 @@ import { EVENT_VERSION } from './event-versions.ts';
 import { type JobRecord, JobsNotLoaded, liveOf, type RunHeader } from './run-state.ts';
 import { dueOf } from './alarms.ts';
 import { type FinishedJobState, isJobFinished } from './states.ts';
-import { definitions } from './testing/definitions.ts';
+import { definitions, richDefinitions } from './testing/definitions.ts';
 import { timerOf } from './testing/driver.ts';
 import { checkReplay, checkStep } from './testing/invariants.ts';
 import { commandFor, type RandomStep, randomSteps } from './testing/random-commands.ts';
@@ -84,6 +84,13 @@ function obedientCommand(ledger: SimulatedLedger): Command | undefined {
       case 'WAITING':
         if (record.wait.reason === 'PAUSED') return { type: 'ResumeRun', ...ASKER };
         if (record.wait.reason === 'HELD') return { type: 'ReleaseJob', job, ...ASKER };
+        if (record.wait.reason === 'MATRIX') continue;
+        if (record.wait.reason === 'APPROVAL') return approval(job, record);
+        if (record.wait.reason === 'CHILD_RUN') {
+          const childRun = `child-${job}`;
+          if (record.details?.childRun === undefined) return { type: 'StartChild', job, childRun };
+          return { type: 'FinishChild', job, childRun, state: 'SUCCEEDED', outputs: {} };
+        }
         ledger.nowMs = Math.max(ledger.nowMs, dueOf(ledger.slice, job, record) ?? 0);
         return { ...timerOf(job), content };
       case 'QUEUED':
@@ -116,9 +123,15 @@ function obedientCommand(ledger: SimulatedLedger): Command | undefined {
   return undefined;
 }
 
+/** The answer of somebody who has not given one. */
+function approval(job: number, { details }: JobRecord): Command {
+  const actor = `person-${details?.answers?.length ?? 0}`;
+  return { type: 'AnswerGate', job, actor, verdict: 'APPROVE', answers: {}, comment: '', groups: [] };
+}
+
 test('a run keeps every promise, whatever is asked of it and in whatever order', () => {
   fc.assert(
-    fc.property(definitions, inheritances, randomSteps, (definition, inherited, steps) => {
+    fc.property(fc.oneof(definitions, richDefinitions), inheritances, randomSteps, (definition, inherited, steps) => {
       live(definition, inherited, steps);
     }),
     { numRuns: 1_000 },
@@ -127,7 +140,7 @@ test('a run keeps every promise, whatever is asked of it and in whatever order',
 
 test('a run ends once its drivers do what they are asked, and what is held back is let go', () => {
   fc.assert(
-    fc.property(definitions, inheritances, randomSteps, (definition, inherited, steps) => {
+    fc.property(fc.oneof(definitions, richDefinitions), inheritances, randomSteps, (definition, inherited, steps) => {
       const ledger = live(definition, inherited, steps);
       workOff(ledger);
       expect(ledger.slice.run.counts.open).toBe(0);
@@ -140,7 +153,7 @@ test('a run ends once its drivers do what they are asked, and what is held back 
 
 test('a cancelled run ends by time alone when its drivers are deaf', () => {
   fc.assert(
-    fc.property(definitions, inheritances, randomSteps, (definition, inherited, steps) => {
+    fc.property(fc.oneof(definitions, richDefinitions), inheritances, randomSteps, (definition, inherited, steps) => {
       const ledger = live(definition, inherited, steps);
       checkedSubmit(ledger, { type: 'CancelRun', reason: 'enough', force: true }, ledger.nowMs);
       waitOut(ledger);
@@ -153,7 +166,15 @@ test('a cancelled run ends by time alone when its drivers are deaf', () => {
 /** Lets time alone end every job. */
 function waitOut(ledger: SimulatedLedger): void {
   for (let turn = 0; turn < 100; turn++) {
-    const open = [...ledger.slice.jobs].find(([, { state }]) => !isJobFinished(state));
+    // A matrix waits for its cells, and a call for what its run does.
+    const open = [...ledger.slice.jobs].find(([, job]) => !isJobFinished(job.state) && !waitsForOthers(job));
+    const calling = [...ledger.slice.jobs].find(([, job]) => waitsForOthers(job) && job.unmet === 0);
+    if (open === undefined && calling !== undefined) {
+      checkedSubmit(ledger, { type: 'RefuseChild', job: calling[0], message: 'cancelled' }, ledger.nowMs);
+      const end = { childRun: `child-${calling[0]}`, state: 'CANCELLED', outputs: {} } as const;
+      checkedSubmit(ledger, { type: 'FinishChild', job: calling[0], ...end }, ledger.nowMs);
+      continue;
+    }
     if (open === undefined) return;
     const [job, record] = open;
     ledger.nowMs = Math.max(ledger.nowMs, dueOf(ledger.slice, job, record) ?? Number.NaN);
@@ -161,6 +182,10 @@ function waitOut(ledger: SimulatedLedger): void {
     checkedSubmit(ledger, { ...timerOf(job), content }, ledger.nowMs);
   }
   throw new Error('the run does not come to an end');
+}
+
+function waitsForOthers(job: JobRecord): boolean {
+  return job.state === 'WAITING' && (job.wait.reason === 'MATRIX' || job.wait.reason === 'CHILD_RUN');
 }
 
 describe('the checkers catch a decision that', () => {

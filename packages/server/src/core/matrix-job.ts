@@ -3,8 +3,17 @@ import { evaluateMatrix, outputsOf } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { type PlannedJob, plannedJob } from './plan.ts';
-import { assertLoaded, type JobRecord, jobOf } from './run-state.ts';
-import { concludeJob, type Conclusion, type Draft, emit, hasFailed, invalid, settleBlocked, settleDependants } from './settle.ts';
+import { assertLoaded, isStopping, type JobRecord, jobOf } from './run-state.ts';
+import {
+  concludeJob,
+  type Conclusion,
+  type Draft,
+  emit,
+  hasFailed,
+  invalid,
+  settleBlocked,
+  settleDependants,
+} from './settle.ts';
 import { isJobFinished } from './states.ts';
 
 const MAX_MESSAGE = 1_024;
@@ -50,6 +59,7 @@ export function startCells(draft: Draft, group: number): readonly number[] {
 export function concludeGroup(draft: Draft, index: number): Conclusion {
   const { cells = [] } = plannedJob(draft.plan, index);
   assertLoaded(draft, cells);
+  if (isStopping(jobOf(draft, index))) return { state: 'CANCELLED' };
   const records = cells.map((cell) => ({ cell, record: jobOf(draft, cell) }));
   const failed = records.find(({ record }) => hasFailed(record));
   if (failed !== undefined) return cellFailed(draft, failed.cell, failed.record);
@@ -74,5 +84,7 @@ function succeeded(draft: Draft, cells: readonly number[]): Conclusion {
   if (Object.keys(outputs).length === 0) return { state: 'SUCCEEDED' };
   const bytes = JSON.stringify(outputs).length;
   if (bytes <= LIMITS.gatheredOutputBytes) return { state: 'SUCCEEDED', outputs };
-  return invalid(`the outputs of its cells are ${bytes} bytes as JSON, at most ${LIMITS.gatheredOutputBytes} are allowed`);
+  return invalid(
+    `the outputs of its cells are ${bytes} bytes as JSON, at most ${LIMITS.gatheredOutputBytes} are allowed`,
+  );
 }

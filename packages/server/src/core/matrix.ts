@@ -28,16 +28,22 @@ export function cellsOf({ axes, include = [], exclude = [] }: MatrixValues): rea
   }
   const combined = combinations(names, values, count).filter((cell) => !excluded.some((part) => holds(cell, part)));
   const cells = addIncluded(names, combined, included);
-  if (cells.length > LIMITS.matrixCells) return `it has ${cells.length} cells, at most ${LIMITS.matrixCells} are allowed`;
+  if (cells.length > LIMITS.matrixCells)
+    return `it has ${cells.length} cells, at most ${LIMITS.matrixCells} are allowed`;
   const bytes = JSON.stringify(cells).length;
-  if (bytes > LIMITS.matrixBytes) return `its cells are ${bytes} bytes as JSON, at most ${LIMITS.matrixBytes} are allowed`;
+  if (bytes > LIMITS.matrixBytes)
+    return `its cells are ${bytes} bytes as JSON, at most ${LIMITS.matrixBytes} are allowed`;
   return withKeys(names, cells);
 }
 
 function objectsOf(value: JsonValue): readonly JsonObject[] | undefined {
   if (!Array.isArray(value)) return undefined;
-  const objects = value.filter((item) => typeof item === 'object' && item !== null && !Array.isArray(item));
+  const objects = value.filter(isObject);
   return objects.length === value.length ? objects : undefined;
+}
+
+function isObject(value: JsonValue): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function combinations(names: readonly string[], values: readonly JsonValue[][], count: number): JsonObject[] {
@@ -55,7 +61,9 @@ function combinations(names: readonly string[], values: readonly JsonValue[][], 
 
 /** Whether a cell has every value of a part of one. */
 function holds(cell: JsonObject, part: JsonObject): boolean {
-  return Object.entries(part).every(([name, value]) => name in cell && canonicalJson(cell[name]) === canonicalJson(value));
+  return Object.entries(part).every(
+    ([name, value]) => name in cell && canonicalJson(cell[name]) === canonicalJson(value),
+  );
 }
 
 function addIncluded(

@@ -11,7 +11,7 @@ test('needs and dependants are the same edges, seen from both ends', () => {
       const mirrored = jobs.flatMap(({ index, dependants }) => dependants.map((dependant) => `${index}-${dependant}`));
       expect(mirrored.toSorted()).toEqual(edges.toSorted());
       const named = definition.jobs.flatMap(({ name, needs }) => needs.map((need) => `${need}-${name}`));
-      const nameOf = (index: number): string => plannedJob({ definition, jobs }, index).definition.name;
+      const nameOf = (index: number): string => jobs[index]?.name ?? '';
       const written = jobs.flatMap(({ index, needs }) => needs.map((need) => `${nameOf(need)}-${nameOf(index)}`));
       expect(written).toEqual(named);
     }),

@@ -1,7 +1,7 @@
 // The graph of a definition, by index: compiled once for each definition and shared by every run of it. A run that adds jobs has the
 // plan of its grown definition; the indexes of the jobs before stay as they are.
 import type { AddedCells, Definition, JobDefinition } from './definition.ts';
-import { holdsExpression } from './expressions/template.ts';
+import { mentionsTemplate } from './expressions/template.ts';
 import type { JobExpressions } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
 
@@ -59,6 +59,16 @@ export function growPlan(plan: Plan, addition: AddedCells): Plan {
   };
 }
 
+/** A plan without the additions that it did not have when it had so many jobs. */
+export function planWith(plan: Plan, jobs: number): Plan {
+  if (plan.jobs.length === jobs) return plan;
+  const { added = [], ...base } = plan.definition;
+  let kept = compilePlan(base);
+  for (const addition of added) if (kept.jobs.length < jobs) kept = growPlan(kept, addition);
+  if (kept.jobs.length !== jobs) throw new Error(`the plan never had ${jobs} jobs`);
+  return kept;
+}
+
 /** One job of a plan; a wrong index is a broken invariant and throws. */
 export function plannedJob(plan: Plan, index: number): PlannedJob {
   const job = plan.jobs[index];
@@ -79,7 +89,7 @@ export function usesLanguage({ jobs, failFast }: Definition): boolean {
 
 /** Whether a definition leaves nothing to a run. */
 function isPlain({ if: condition, spec, call }: JobDefinition): boolean {
-  return condition === undefined && !holdsExpression(call?.params ?? spec);
+  return condition === undefined && !mentionsTemplate(call?.params ?? spec);
 }
 
 /** The needs that a definition names: a FINALLY job has more. */
@@ -92,11 +102,15 @@ export function declaredNeeds(plan: Plan, index: number): readonly number[] {
 
 /** Whether a driver runs the job itself. */
 export function isDriven({ definition, cell }: PlannedJob): boolean {
-  return definition.gate === undefined && definition.call === undefined && !isGroup({ definition, cell });
+  return (
+    definition.gate === undefined &&
+    definition.call === undefined &&
+    (cell !== undefined || definition.matrix === undefined)
+  );
 }
 
 /** Whether the job stands for the cells of a matrix. */
-export function isGroup({ definition, cell }: Pick<PlannedJob, 'definition' | 'cell'>): boolean {
+export function isGroup({ definition, cell }: PlannedJob): boolean {
   return definition.matrix !== undefined && cell === undefined;
 }
 

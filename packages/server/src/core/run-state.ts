@@ -95,7 +95,7 @@ export interface TimedWait {
 export interface OwnWait {
   readonly reason: 'APPROVAL' | 'MATRIX' | 'CHILD_RUN';
   readonly sinceMs: number;
-  /** Why the run that it made is being cancelled. */
+  /** Why what it waits for is being cancelled. */
   readonly stopping?: string;
 }
 
@@ -202,6 +202,11 @@ export function jobOf(slice: RunSlice, index: number): JobRecord {
 export function assertLoaded(slice: RunSlice, indexes: readonly number[]): void {
   const missing = indexes.filter((index) => !slice.jobs.has(index));
   if (missing.length > 0) throw new JobsNotLoaded(missing);
+}
+
+/** Whether what a job waits for, its cells or the run that it made, is being cancelled. */
+export function isStopping(job: JobRecord): boolean {
+  return job.state === 'WAITING' && 'sinceMs' in job.wait && job.wait.stopping !== undefined;
 }
 
 /** The attempt in hand, if there is one. */

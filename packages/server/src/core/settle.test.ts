@@ -116,7 +116,7 @@ describe('a rerun', () => {
         { job: 3, from: 'origin.3', state: 'SKIPPED' },
       ],
     });
-    expect(jobOf(ledger.slice, 0)).toMatchObject({ inheritedFrom: 'origin.0', inheritedOutputs: { image: 'sha' } });
+    expect(jobOf(ledger.slice, 0)).toMatchObject({ inheritedFrom: 'origin.0', outputs: { image: 'sha' } });
     expect(jobOf(ledger.slice, 1)).toMatchObject({ inheritedFrom: 'origin.1', failure, failureAllowed: true });
     expect(jobOf(ledger.slice, 2).state).toBe('QUEUED');
     expect(jobOf(ledger.slice, 4).state).toBe('SKIPPED');

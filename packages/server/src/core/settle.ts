@@ -6,7 +6,15 @@ import { evaluateJob } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
 import { concludeGroup, expand, startCells } from './matrix-job.ts';
 import { isGroup, outlivesCancel, plannedJob } from './plan.ts';
-import { assertLoaded, type JobRecord, jobOf, type RunFacts, type RunHeader, type RunSlice, type TimedWait } from './run-state.ts';
+import {
+  assertLoaded,
+  type JobRecord,
+  jobOf,
+  type RunFacts,
+  type RunHeader,
+  type RunSlice,
+  type TimedWait,
+} from './run-state.ts';
 import { type Failure, isRunFinished, type JobState, type RunState } from './states.ts';
 
 /** The states of the run, and of the job that the event is about, right after an event. */

@@ -1,6 +1,6 @@
 // What waiting does to the clock of a job's queue timeout: a wait that somebody has to end stops it, any other lets it run.
 import type { RunEvent } from './events.ts';
-import type { JobRecord, JobWait } from './run-state.ts';
+import type { JobRecord, JobWait, TimedWait } from './run-state.ts';
 
 /** What a job waits for after an event, and since when its queue timeout counts. */
 export function waitOf(
@@ -16,9 +16,15 @@ export function waitOf(
   if (event.reason === 'APPROVAL' || event.reason === 'CHILD_RUN') {
     return { wait: { reason: event.reason, sinceMs: nowMs } };
   }
-  const { reason, behind } = event;
+  const { reason } = event;
+  const behind = behindOf(event);
   const waited = queuedMs !== undefined && { waitedMs: nowMs - queuedMs };
   return { wait: { reason, ...(behind !== undefined && { behind }), ...waited } };
+}
+
+/** What is still to be waited for once nobody holds the job back. */
+export function behindOf(event: Extract<RunEvent, { type: 'JobWaiting' }>): TimedWait | undefined {
+  return 'behind' in event ? event.behind : undefined;
 }
 
 /** Since when the job waits for a start, if it goes on to now; what it had waited before it was held back counts. */

@@ -1,11 +1,10 @@
 // Which session takes which job: those whose spec schema accepts it, but not an instance that just sent it back three times in a
 // row; of these the one with the most room. What nobody here can take is left in the queue.
 import { formatJobId, type JobKey } from '../core/ids.ts';
-import { loadJobs } from '../store/job-rows.ts';
 import type { QueueRow } from '../store/queue-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Plans } from './plans.ts';
-import { loadContexts } from './run-context.ts';
+import { detailsOf, loadContexts } from './run-context.ts';
 import type { Session } from './session.ts';
 
 /** Offers of a job in a row that one instance may send back before it is passed over. */
@@ -86,11 +85,9 @@ async function acceptance(
   const digests = new Set(sessions.map(({ facts }) => facts.schemaDigest));
   if (digests.size <= 1 || rows.length === 0) return () => true;
   const contexts = await loadContexts(tx, plans, [...new Set(rows.map(({ runId }) => runId))]);
-  const open = rows.filter(({ runId, job }) => contexts.get(runId)?.plan.jobs[job]?.isPlain === false);
-  const loaded = open.length === 0 ? [] : await loadJobs(tx, open);
-  const specs = new Map(loaded.map(({ key, record }) => [formatJobId(key), record.details?.spec]));
+  const details = await detailsOf(tx, contexts, rows);
   return ({ facts }, { runId, job }) => {
-    const spec = specs.get(formatJobId({ runId, job })) ?? contexts.get(runId)?.plan.jobs[job]?.definition.spec;
+    const spec = details.get(formatJobId({ runId, job }))?.spec ?? contexts.get(runId)?.plan.jobs[job]?.definition.spec;
     // A run that is not there any more makes a stale row, which whoever takes it removes.
     return spec === undefined || facts.accepts(spec);
   };

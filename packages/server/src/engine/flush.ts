@@ -11,7 +11,15 @@ import { digestOf, insertDefinitions } from '../store/definition-rows.ts';
 import { enqueue } from '../store/queue-rows.ts';
 import { type SharedInstance, shareInstances } from '../store/instance-rows.ts';
 import { insertJobs, type JobWrite, loadJobs, updateJobs } from '../store/job-rows.ts';
-import { existingRuns, insertEvents, loadFacts, loadRuns, lockRuns, readClock, updateRuns } from '../store/ledger-rows.ts';
+import {
+  existingRuns,
+  insertEvents,
+  loadFacts,
+  loadRuns,
+  lockRuns,
+  readClock,
+  updateRuns,
+} from '../store/ledger-rows.ts';
 import { jobOutcomes } from '../store/outcome-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Plans } from './plans.ts';
@@ -243,7 +251,10 @@ async function decideAll(tx: Tx, works: readonly RunWork[], nowMs: number, cache
 async function loadWantedFacts(tx: Tx, wanted: ReadonlyMap<RunWork, Wanted>): Promise<void> {
   const works = [...wanted.keys()].filter((work) => wanted.get(work)?.outputsOf !== undefined);
   if (works.length === 0) return;
-  const facts = await loadFacts(tx, works.flatMap((work) => (work.facts === undefined ? [work.context.runId] : [])));
+  const facts = await loadFacts(
+    tx,
+    works.flatMap((work) => (work.facts === undefined ? [work.context.runId] : [])),
+  );
   await Promise.all(
     works.map(async (work) => {
       const { runId } = work.context;
@@ -251,7 +262,11 @@ async function loadWantedFacts(tx: Tx, wanted: ReadonlyMap<RunWork, Wanted>): Pr
       if (known === undefined) throw new Error(`run ${runId} was not loaded`);
       const jobs = wanted.get(work)?.outputsOf ?? [];
       const outcomes = jobs.length === 0 ? [] : await jobOutcomes(tx, runId, jobs);
-      addFacts(work, known, outcomes.map(({ job, outputs }) => [job, outputs]));
+      addFacts(
+        work,
+        known,
+        outcomes.map(({ job, outputs }) => [job, outputs]),
+      );
     }),
   );
 }
@@ -287,7 +302,11 @@ async function write(tx: Tx, works: readonly RunWork[], nowMs: number): Promise<
 }
 
 /** Stores the definitions of runs that have grown. Returns their digests. */
-async function growDefinitions(tx: Tx, works: readonly RunWork[], nowMs: number): Promise<ReadonlyMap<RunWork, string>> {
+async function growDefinitions(
+  tx: Tx,
+  works: readonly RunWork[],
+  nowMs: number,
+): Promise<ReadonlyMap<RunWork, string>> {
   const grown = works.filter((work) => work.addedFrom !== undefined);
   if (grown.length === 0) return new Map();
   const digests = new Map(grown.map((work) => [work, digestOf(work.context.plan.definition)]));
@@ -347,7 +366,9 @@ export function callChanges(
       case 'ChildRunStarted':
         return [{ key: { runId, job: event.job }, project, event }];
       case 'JobFinished':
-        return plan.jobs[event.job]?.definition.call === undefined ? [] : [{ key: { runId, job: event.job }, project, event }];
+        return plan.jobs[event.job]?.definition.call === undefined
+          ? []
+          : [{ key: { runId, job: event.job }, project, event }];
       default:
         return [];
     }

@@ -53,5 +53,7 @@ async function loadRunOf(tx: Tx, plans: Plans, project: string, key: JobKey): Pr
 
 function jobsNamed(plan: Plan, names: readonly string[]): number[] {
   const wanted = new Set(names);
-  return plan.jobs.filter(({ name, definition }) => wanted.has(name) || wanted.has(definition.name)).map(({ index }) => index);
+  return plan.jobs
+    .filter(({ name, definition }) => wanted.has(name) || wanted.has(definition.name))
+    .map(({ index }) => index);
 }

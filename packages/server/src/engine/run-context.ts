@@ -1,7 +1,9 @@
 // What is the same for a run from its creation to its end.
-import type { RunId } from '../core/ids.ts';
+import { formatJobId, type JobKey, type RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { Plan } from '../core/plan.ts';
+import type { JobDetails } from '../core/run-state.ts';
+import { loadJobs } from '../store/job-rows.ts';
 import { runOrigins } from '../store/ledger-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Plans } from './plans.ts';
@@ -33,4 +35,15 @@ export async function loadContexts(
       return [origin.runId, { ...origin, plan }];
     }),
   );
+}
+
+/** What the runs have worked out for jobs, by job id; of jobs that leave nothing to their runs, nothing. */
+export async function detailsOf(
+  tx: Tx,
+  runs: ReadonlyMap<RunId, RunContext>,
+  jobs: readonly JobKey[],
+): Promise<ReadonlyMap<string, JobDetails | undefined>> {
+  const open = jobs.filter(({ runId, job }) => runs.get(runId)?.plan.jobs[job]?.isPlain === false);
+  const loaded = open.length === 0 ? [] : await loadJobs(tx, open);
+  return new Map(loaded.map(({ key, record }) => [formatJobId(key), record.details]));
 }

@@ -6,7 +6,14 @@ import type { RunId } from '../core/ids.ts';
 import type { Plan } from '../core/plan.ts';
 import { resultOf } from '../core/attempt.ts';
 import type { JsonObject } from '../core/json.ts';
-import { FactsNotLoaded, type JobRecord, JobsNotLoaded, liveOf, type RunFacts, type RunHeader } from '../core/run-state.ts';
+import {
+  FactsNotLoaded,
+  type JobRecord,
+  JobsNotLoaded,
+  liveOf,
+  type RunFacts,
+  type RunHeader,
+} from '../core/run-state.ts';
 import type { AttemptChange, AttemptInsert } from '../store/attempt-rows.ts';
 import type { EventWrite } from '../store/ledger-rows.ts';
 import type { RunContext } from './run-context.ts';

@@ -146,6 +146,10 @@ function holderOf(work: RunWork, event: RunEvent): number | undefined {
     case 'RunResumed':
     case 'JobHeld':
     case 'JobReleased':
+    case 'JobEvaluated':
+    case 'JobsAdded':
+    case 'GateAnswered':
+    case 'ChildRunStarted':
       return undefined;
   }
 }

@@ -2,7 +2,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Command } from '../core/commands.ts';
 import type { Hello, HeldAttempt, Orphan, Verdict, Welcome } from '../core/frames.ts';
-import { type AttemptKey, formatAttemptId } from '../core/ids.ts';
+import { type AttemptKey, formatAttemptId, formatJobId } from '../core/ids.ts';
 import { canonicalJson } from '../core/json.ts';
 import { LIMITS, type Timing } from '../core/limits.ts';
 import type { Refusal } from '../core/refusal.ts';
@@ -15,7 +15,7 @@ import type { Principal } from './engine.ts';
 import type { Ledger } from './ledger.ts';
 import { BEGINNING, CannotStart, type ComposeStart, composeOffer, type StartPoint } from './offers.ts';
 import type { Plans } from './plans.ts';
-import { loadContexts } from './run-context.ts';
+import { detailsOf, loadContexts } from './run-context.ts';
 import type { Writer } from './run-work.ts';
 import type { SessionFacts } from './session.ts';
 import type { AcceptsSpec, SpecSchemas } from './spec-schemas.ts';
@@ -235,15 +235,23 @@ async function orphansOf(
   nowMs: number,
 ): Promise<Orphan[]> {
   if (rows.length === 0) return [];
-  const runs = await withConnection(pool, (tx) =>
-    loadContexts(tx, plans, [...new Set(rows.map(({ key }) => key.runId))]),
-  );
+  const { runs, details } = await withConnection(pool, async (tx) => {
+    const runs = await loadContexts(tx, plans, [...new Set(rows.map(({ key }) => key.runId))]);
+    return {
+      runs,
+      details: await detailsOf(
+        tx,
+        runs,
+        rows.map(({ key }) => key),
+      ),
+    };
+  });
   return rows.flatMap((row) => {
     const run = runs.get(row.key.runId);
     if (run === undefined) return [];
     return [
       {
-        offer: composeOffer(run, row.key),
+        offer: composeOffer(run, row.key, details.get(formatJobId(row.key))),
         checkpoint: row.checkpoint,
         logOffset: row.logSize,
         logCrc32c: row.logCrc32c,

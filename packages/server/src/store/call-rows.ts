@@ -29,7 +29,10 @@ const CLOSE_CALLS = statement(
 export async function changeCalls(tx: Tx, changes: readonly CallChange[]): Promise<void> {
   const of = (type: CallChange['event']['type']) => changes.filter(({ event }) => event.type === type);
   const [opened, started, ended] = [of('JobWaiting'), of('ChildRunStarted'), of('JobFinished')];
-  const keys = (rows: readonly CallChange[]) => [plain(rows, (row) => row.key.runId), plain(rows, (row) => row.key.job)];
+  const keys = (rows: readonly CallChange[]) => [
+    plain(rows, (row) => row.key.runId),
+    plain(rows, (row) => row.key.job),
+  ];
   await Promise.all([
     opened.length > 0 && execute(tx, OPEN_CALLS, [...keys(opened), texts(opened, (row) => row.project)]),
     started.length > 0 && execute(tx, LINK_CALLS, [...keys(started), plain(started, childOf)]),

@@ -4,7 +4,7 @@ import type { Definition } from '../core/definition.ts';
 import type { Annotation, Trigger } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
-import type { HoldBack, JobWait, StopRequest } from '../core/run-state.ts';
+import type { HoldBack, JobDetails, JobWait, StopRequest } from '../core/run-state.ts';
 import type {
   OccurrenceFailure,
   OccurrenceOrigin,

@@ -336,6 +336,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         cancel: async () => ({ ...JOB, state: 'CANCELLED' as const, finishedMs: 1_700_000_009_000 }),
         hold: async () => ({ ...JOB, hold: HOLD, wait: { reason: 'HELD' as const } }),
         release: async () => ({ ...JOB, state: 'QUEUED' as const }),
+        answerGate: async () => ({ ...JOB, state: 'SUCCEEDED' as const }),
         retry: async () => ({ ...JOB, state: 'QUEUED' as const }),
         listAttempts: async () => ({ items: [ATTEMPT], next: '1' }),
         readLog: async () => LOG_PART,

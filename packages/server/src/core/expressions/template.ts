@@ -58,7 +58,8 @@ export function compileTemplate(found: Found, field: string, value: JsonValue, s
   };
 }
 
-function mentionsTemplate(value: JsonValue): boolean {
+/** Whether there is anything to resolve in a value, or in one of its keys, where nothing may be. */
+export function mentionsTemplate(value: JsonValue): boolean {
   if (typeof value === 'string') return hasTemplate(value);
   if (typeof value !== 'object' || value === null) return false;
   if (Array.isArray(value)) return value.some(mentionsTemplate);

@@ -64,6 +64,62 @@ export const definitions: fc.Arbitrary<Definition> = fc.integer({ min: 1, max: 6
     .map((jobs) => definitionOf(...jobs)),
 );
 
+/** As definitions, with everything that a run works out: conditions, expressions, matrices, gates and calls, fail-fast and FINALLY. */
+export const richDefinitions: fc.Arbitrary<Definition> = fc
+  .tuple(
+    definitions,
+    fc.array(fc.record({ kind: fc.nat(11), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
+    fc.boolean(),
+  )
+  .map(([definition, changes, failFast]) => {
+    const jobs = changes.reduce(enrich, definition.jobs);
+    return { ...definition, jobs, ...(failFast && { failFast: true as const }) };
+  });
+
+function enrich(
+  jobs: readonly JobDefinition[],
+  { kind, nth }: { kind: number; nth: number },
+): readonly JobDefinition[] {
+  const index = nth % jobs.length;
+  const job = jobs[index];
+  if (job === undefined || job.gate !== undefined || job.call !== undefined) return jobs;
+  const isNeeded = jobs.some(({ needs }) => needs.includes(job.name));
+  return jobs.with(index, { ...job, ...richPart(job, kind, isNeeded) });
+}
+
+function richPart(job: JobDefinition, kind: number, isNeeded: boolean): Partial<JobDefinition> {
+  const [need] = job.needs;
+  const gate = { message: '', approvers: [], quorum: 1 + (kind % 2), onTimeout: 'SKIP' } as const;
+  switch (kind) {
+    case 0:
+      return { if: 'params.yes' };
+    case 1:
+      return { if: 'params.no || params.missing' };
+    case 2:
+      return need === undefined ? { if: 'params.no' } : { if: `needs["${need}"].outcome == "succeeded"` };
+    case 3:
+      return need === undefined ? {} : { spec: { text: `\${{ needs["${need}"].outputs.key1 }}` } };
+    case 4:
+      return { spec: { text: 'n is ${{ params.count + 1 }}' } };
+    case 5:
+      return { matrix: { axes: { n: [1, 2, 3] }, maxParallel: 2 }, if: 'matrix.n != 2' };
+    case 6:
+      return { matrix: { axes: { n: '${{ params.list }}' }, failFast: true } };
+    case 7:
+      return { matrix: { axes: { n: need === undefined ? [] : `\${{ needs["${need}"].outputs.list }}` } } };
+    case 8:
+      return { gate: { ...gate, timeoutMs: 1_000 } };
+    case 9:
+      return { gate };
+    case 10:
+      return { call: { pipeline: 'other', params: { count: '${{ params.count }}' } } };
+    default:
+      // Only FINALLY jobs may need those.
+      if (!isNeeded) return { when: 'FINALLY' };
+      return need === undefined ? {} : { when: 'FAILURE' };
+  }
+}
+
 function jobAfter(index: number): fc.Arbitrary<JobDefinition> {
   const earlier = Array.from({ length: index }, (_, need) => `job-${need}`);
   return fc

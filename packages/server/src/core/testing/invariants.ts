@@ -5,7 +5,7 @@ import { resultOf } from '../attempt.ts';
 import type { Command, Reply } from '../commands.ts';
 import { replay } from '../evolve.ts';
 import { plannedJob } from '../plan.ts';
-import { type JobRecord, jobOf, JobsNotLoaded, liveOf } from '../run-state.ts';
+import { type JobRecord, jobOf, JobsNotLoaded, liveOf, type RunSlice } from '../run-state.ts';
 import type { FailureClass, JobState, RunState } from '../states.ts';
 import { checkAlarms, checkState, claim, FINISHED, needAllows } from './run-invariants.ts';
 import { attemptKey, type Decide, type SimulatedLedger, type Step } from './simulated-ledger.ts';
@@ -16,8 +16,8 @@ const RUN_MOVES = `
   CANCELLING -> CANCELLED`;
 
 const JOB_MOVES = `
-  BLOCKED    -> WAITING QUEUED SKIPPED CANCELLED
-  WAITING    -> QUEUED FAILED SKIPPED CANCELLED
+  BLOCKED    -> WAITING QUEUED FAILED SKIPPED CANCELLED
+  WAITING    -> QUEUED SUCCEEDED FAILED SKIPPED CANCELLED
   QUEUED     -> WAITING OFFERED FAILED CANCELLED
   OFFERED    -> RUNNING QUEUED WAITING CANCELLING
   RUNNING    -> SUCCEEDED FAILED QUEUED WAITING CANCELLING
@@ -95,6 +95,8 @@ function checkMoves({ before, decision, nowMs }: Step): void {
     claim(!FINISHED.includes(from), `a job that is ${from} changes no more`);
     claim(to === from || jobMoves.has(`${from} ${to}`), `a job does not go from ${from} to ${to}`);
     jobs.set(event.job, to);
+    if (event.type !== 'JobsAdded') continue;
+    for (const cell of plannedJob(after.plan, event.job).cells ?? []) jobs.set(cell, 'BLOCKED');
   }
   claim(run === after.run.state, 'the state of the run is the one after its last event');
 }
@@ -173,7 +175,8 @@ function checkStarts({ before, decision }: Step): void {
     claim(before.run.pause === undefined && run.pause === undefined, 'a paused run starts no job');
     claim(before.jobs.get(event.job)?.hold === undefined, 'a job that is held does not start');
     const { cancel } = run;
-    claim(cancel === undefined || (definition.when === 'ALWAYS' && !cancel.force), 'a cancelled run starts no job');
+    const outlives = definition.when === 'ALWAYS' || definition.when === 'FINALLY';
+    claim(cancel === undefined || (outlives && !cancel.force), 'a cancelled run starts no job');
   }
 }
 
@@ -183,20 +186,23 @@ function checkCancels({ command, decision }: Step): void {
   if (decision.reply.type !== 'Done') return;
   const { run, plan } = decision.after;
   if (command.type === 'CancelJob') {
-    claim(
-      STOPPED.includes(jobOf(decision.after, command.job).state),
-      'a job is stopped once its cancel is acknowledged',
-    );
+    claim(isStopped(decision.after, command.job), 'a job is stopped once its cancel is acknowledged');
   }
   if (command.type !== 'CancelRun') return;
   claim(run.state === 'CANCELLING' || run.state === 'CANCELLED', 'a run is stopped once its cancel is acknowledged');
   for (const { index, definition } of plan.jobs) {
-    if (definition.when === 'ALWAYS' && !command.force) continue;
-    claim(
-      STOPPED.includes(jobOf(decision.after, index).state),
-      'a cancelled run leaves nothing going but what runs always',
-    );
+    const outlives = definition.when === 'ALWAYS' || definition.when === 'FINALLY';
+    if (outlives && !command.force) continue;
+    claim(isStopped(decision.after, index), 'a cancelled run leaves nothing going but what runs always');
   }
+}
+
+/** A matrix is stopped as its cells are, and a call once its run is to be. */
+function isStopped(slice: RunSlice, index: number): boolean {
+  const job = jobOf(slice, index);
+  if (job.state !== 'WAITING' || !('sinceMs' in job.wait)) return STOPPED.includes(job.state);
+  const { cells = [] } = plannedJob(slice.plan, index);
+  return job.wait.stopping !== undefined && cells.every((cell) => isStopped(slice, cell));
 }
 
 /** Who was told that something is held back, or goes on, finds it so. */
@@ -237,7 +243,9 @@ function checkRetries(ledger: SimulatedLedger, { command, decision }: Step): voi
     const untilMs = (waiting: typeof event): number => {
       const { lastMs } = after.run;
       if (waiting.type === 'JobQueued') return lastMs;
-      return ('untilMs' in waiting ? waiting.untilMs : waiting.behind?.untilMs) ?? lastMs;
+      return (
+        ('untilMs' in waiting ? waiting.untilMs : 'behind' in waiting ? waiting.behind?.untilMs : undefined) ?? lastMs
+      );
     };
     const failures = failuresOf(ledger, event.job);
     const failure = failures.at(-1);
@@ -301,6 +309,8 @@ function checkSlices(decideWith: Decide, { before, command, nowMs, decision }: S
 /** Whose reply may change when it is repeated: the attempt is gone by its own doing, or was taken. */
 const ENDS_ITSELF: readonly Command['type'][] = ['Offer', 'Reject', 'Withdraw', 'Lose'];
 
+const LETS_GO: readonly Command['type'][] = ['ResumeRun', 'ReleaseJob'];
+
 function checkRepetition(ledger: SimulatedLedger, { command, decision, nowMs }: Step): void {
   // A second adoption is recorded as well: the session lets only orphans through.
   if (command.type === 'Adopt') return;
@@ -310,7 +320,10 @@ function checkRepetition(ledger: SimulatedLedger, { command, decision, nowMs }: 
   claim(again.events.length === 0, `a repeated ${command.type} has no second effect`);
   const same = again.reply.type === decision.reply.type;
   const gone = again.reply.type === 'Stale' && ENDS_ITSELF.includes(command.type);
-  claim(same || gone, `a repeated ${command.type} has the same answer`);
+  // What goes on may come to its end at once: a matrix without cells.
+  const over = again.reply.type === 'Refused' && again.reply.refusal.refused === 'ALREADY_FINISHED';
+  const ended = over && LETS_GO.includes(command.type);
+  claim(same || gone || ended, `a repeated ${command.type} has the same answer`);
   if (same) expect(withoutState(again.reply)).toEqual(withoutState(decision.reply));
 }
 

@@ -46,6 +46,10 @@ const KINDS: Readonly<Record<Kind, { readonly weight: number; readonly fits: rea
   ResumeRun: { weight: 2, fits: [] },
   HoldJob: { weight: 1, fits: ['BLOCKED', 'WAITING', 'QUEUED', ...LIVE] },
   ReleaseJob: { weight: 2, fits: ['BLOCKED', 'WAITING', 'RUNNING'] },
+  AnswerGate: { weight: 3, fits: ['WAITING'] },
+  StartChild: { weight: 3, fits: ['WAITING'] },
+  RefuseChild: { weight: 1, fits: ['WAITING'] },
+  FinishChild: { weight: 3, fits: ['WAITING'] },
 };
 
 const mostly = <T>(usual: T, ...others: T[]): fc.Arbitrary<T> =>
@@ -169,6 +173,19 @@ function build(
     case 'HoldJob':
     case 'ReleaseJob':
       return { type, job, reason: 'wait', actor: 'ada' };
+    case 'AnswerGate': {
+      const actor = (['ada', 'ben', 'eve'] as const)[variant % 3] ?? 'ada';
+      const verdict = variant === 0 ? 'REJECT' : 'APPROVE';
+      return { type, job, actor, verdict, answers: { [`by-${actor}`]: variant }, comment: '', groups: [] };
+    }
+    case 'StartChild':
+      return { type, job, childRun: `child-${job}` };
+    case 'RefuseChild':
+      return { type, job, message: 'there is no such pipeline' };
+    case 'FinishChild': {
+      const state = (['SUCCEEDED', 'FAILED', 'CANCELLED'] as const)[variant % 3] ?? 'SUCCEEDED';
+      return { type, job, childRun: `child-${job}`, state, outputs: { build: { image: variant } } };
+    }
     case 'Timer':
       return { type, job, random, content, eventVersion: variant % 4 === 0 ? 1 : EVENT_VERSION };
   }

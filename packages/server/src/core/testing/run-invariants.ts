@@ -1,6 +1,7 @@
 // Owns what holds of a run at any moment: what its rows say follows from its definition and its jobs, and its timers fire when they
 // are due.
 import { expect } from 'vitest';
+import type { RunCondition } from '../definition.ts';
 import { EVENT_VERSION } from '../event-versions.ts';
 import type { RunEvent } from '../events.ts';
 import { plannedJob } from '../plan.ts';
@@ -22,8 +23,8 @@ export function checkState(slice: RunSlice): void {
 }
 
 /** Whether a need in this state lets its dependant run. */
-export function needAllows(need: JobRecord, when: 'SUCCESS' | 'ALWAYS'): boolean {
-  if (when === 'ALWAYS') return FINISHED.includes(need.state);
+export function needAllows(need: JobRecord, when: RunCondition): boolean {
+  if (when !== 'SUCCESS') return FINISHED.includes(need.state);
   return need.state === 'SUCCEEDED' || (need.state === 'FAILED' && need.failureAllowed === true);
 }
 
@@ -31,13 +32,17 @@ function checkJobs(slice: RunSlice): void {
   const { plan, jobs, run } = slice;
   claim(jobs.size === (run.seq === 0 ? 0 : plan.jobs.length), 'a run has the jobs of its plan');
   for (const [index, job] of jobs) {
-    const needs = plannedJob(plan, index).needs.map((need) => jobOf(slice, need));
+    const { needs: own, cells, cell, definition } = plannedJob(plan, index);
+    // Once a matrix has cells it waits for these; they are there because its needs have finished.
+    const needs = (cell === undefined ? (cells ?? own) : []).map((need) => jobOf(slice, need));
+    if (cells !== undefined) checkCells(slice, cells, definition.matrix?.maxParallel);
     if (!FINISHED.includes(job.state)) {
       const open = needs.filter((need) => !FINISHED.includes(need.state));
       claim(job.unmet === open.length, 'a job counts the needs that have not finished');
       const bad = needs.filter((need) => FINISHED.includes(need.state) && !needAllows(need, 'SUCCESS'));
       claim(job.badNeeds === bad.length, 'a job counts the needs that did not succeed');
-      claim((job.state === 'BLOCKED') === open.length > 0, 'a job is blocked exactly while a need is open');
+      const isBlocked = cells === undefined && (open.length > 0 || (cell !== undefined && job.state === 'BLOCKED'));
+      claim((job.state === 'BLOCKED') === isBlocked, 'a job is blocked exactly while a need is open');
       claim((job.readyMs !== undefined) === (job.state !== 'BLOCKED'), 'a job is ready once its needs allow it');
     }
     checkHold(run, job);
@@ -45,6 +50,14 @@ function checkJobs(slice: RunSlice): void {
     claim(!waits || job.queuedMs !== undefined, 'a job that waits for a driver says since when');
     claim(job.state !== 'RUNNING' || job.queuedMs === undefined, 'a job that runs does not wait for a driver');
   }
+}
+
+/** No more cells are open than may be, and none waits while there is room. */
+function checkCells(slice: RunSlice, cells: readonly number[], maxParallel = cells.length): void {
+  const states = cells.map((cell) => jobOf(slice, cell).state);
+  const open = states.filter((state) => state !== 'BLOCKED' && !FINISHED.includes(state)).length;
+  claim(open <= maxParallel, 'no more cells are open than may be');
+  claim(open === maxParallel || !states.includes('BLOCKED'), 'no cell waits while there is room');
 }
 
 /** What holds a job back, and nothing else, is what keeps it from the queue. */
@@ -55,6 +68,8 @@ function checkHold(run: RunHeader, job: JobRecord): void {
   claim(!isHeld || ['BLOCKED', 'WAITING', 'RUNNING'].includes(job.state), 'a job that is held is not offered');
   claim(!isPaused || (job.state !== 'QUEUED' && job.state !== 'OFFERED'), 'no job of a paused run is offered');
   if (job.state !== 'WAITING') return;
+  // What no driver runs has begun.
+  if ('sinceMs' in job.wait) return;
   if ('untilMs' in job.wait) return claim(!isHeld && !isPaused, 'what is held back waits for nothing else first');
   claim(job.wait.reason === (isHeld ? 'HELD' : 'PAUSED') && (isHeld || isPaused), 'a job waits for what holds it back');
   claim(job.queuedMs === undefined, 'the queue timeout stands still for a job that is held back');

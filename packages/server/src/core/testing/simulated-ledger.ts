@@ -7,7 +7,8 @@ import type { Definition } from '../definition.ts';
 import type { RunEvent } from '../events.ts';
 import { beforeFirstEvent } from '../evolve.ts';
 import { compilePlan } from '../plan.ts';
-import { liveOf, type RunSlice } from '../run-state.ts';
+import type { JsonObject } from '../json.ts';
+import { liveOf, type RunFacts, type RunSlice } from '../run-state.ts';
 
 export type Decide = typeof decide;
 
@@ -37,7 +38,7 @@ export interface SimulatedLedger {
 
 /** The ledger of a run that is not created yet. */
 export function openLedger(definition: Definition, decideWith: Decide = decide): SimulatedLedger {
-  const slice = beforeFirstEvent(compilePlan(definition));
+  const slice = { ...beforeFirstEvent(compilePlan(definition)), facts: factsOf(new Map()) };
   return { decideWith, slice, nowMs: 1_000, entries: [], attempts: new Map() };
 }
 
@@ -48,13 +49,25 @@ export function submit(ledger: SimulatedLedger, command: Command, nowMs = ledger
   const complete = withContent(ledger, command);
   const decision = ledger.decideWith(before, complete, nowMs);
   const { plan, run, jobs } = decision.after;
-  ledger.slice = { plan, run, jobs: new Map(jobs) };
+  const outputs = new Map(before.facts?.outputs);
+  for (const event of decision.events) {
+    if (event.type === 'AttemptEnded') outputs.set(event.job, event.outputs ?? {});
+  }
+  ledger.slice = { plan, run, jobs: new Map(jobs), facts: factsOf(outputs) };
   for (const event of decision.events) {
     ledger.entries.push({ event, timeMs: decision.after.run.lastMs });
     project(ledger, complete, event);
   }
   return { before, given, command: complete, nowMs, decision };
 }
+
+function factsOf(outputs: RunFacts['outputs']): RunFacts {
+  const trigger = { kind: 'api', actor: '', reference: '' };
+  return { runId: 'run', project: 'default', params: PARAMS, labels: { branch: 'main' }, trigger, outputs };
+}
+
+/** What the expressions of every simulated run read. */
+export const PARAMS: JsonObject = { yes: true, no: false, list: ['a', 'b'], count: 3 };
 
 export function attemptKey(job: number, attempt: number): string {
   return `${job}.${attempt}`;
