@@ -299,11 +299,3 @@ function moveRun(slice: Evolving, state: RunState, change: Partial<RunHeader> = 
   if (state !== slice.run.state) assertMove('run', RUN_GRAPH, slice.run.state, state);
   slice.run = { ...slice.run, ...change, state };
 }
-
-/** Rebuilds a run from its whole ledger. */
-export function replay(plan: Plan, events: readonly { readonly event: RunEvent; readonly timeMs: number }[]): RunSlice {
-  const { run, jobs } = beforeFirstEvent(plan);
-  const slice: Evolving = { plan, run, jobs: new Map(jobs) };
-  for (const { event, timeMs } of events) evolve(slice, event, timeMs);
-  return slice;
-}
