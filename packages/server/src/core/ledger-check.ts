@@ -73,7 +73,8 @@ export interface LedgerCheck {
 
 /** @param fingerprint A short digest of a text. */
 export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => string, report: Report): LedgerCheck {
-  const { slice, take } = createReplay(startPoint(plan));
+  const ledger = createReplay(startPoint(plan));
+  const { slice } = ledger;
   /** What the events say of attempts whose rows have not come yet, by the columns that have it. */
   const attempts = new Map<string, Texts>();
   const jobsSeen = new Set<number>();
@@ -163,7 +164,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
           found: `${timeMs}`,
         });
       try {
-        take({ seq, timeMs, event });
+        ledger.take({ seq, timeMs, event });
       } catch (error) {
         const expected = 'an event that can follow the ones before';
         report({ kind: 'EVENT', where, expected, found: `${event.type}: ${String(error)}` });

@@ -35,6 +35,7 @@ import { runRescue } from './rescue.ts';
 import { createRunCache } from './run-cache.ts';
 import { createRunCreation } from './run-creation.ts';
 import { createRunDeletion } from './run-deletion.ts';
+import { createRunHistory } from './run-history.ts';
 import { createRunOperations } from './run-operations.ts';
 import { createRunQueries } from './run-queries.ts';
 import { createRunVerification } from './run-verification.ts';
@@ -176,6 +177,7 @@ async function build(
   const reruns = createReruns({ pool, plans, creates });
   const creation = createRunCreation({ pool, creates, checkSpecs, replica });
   const scheduler = createScheduler({ pool, ledger, creation, log });
+  const history = createRunHistory({ pool, plans });
   const tokens = createTokenReader({ pool });
   const deletion = createRunDeletion({ pool, onDeleted: (runIds) => late.announcer?.deleted(runIds) });
 
@@ -203,6 +205,7 @@ async function build(
     pipelines: createPipelines({ pool, checkSpecs }),
     runs: createRunOperations({
       queries: createRunQueries({ pool, plans }),
+      history: history.runs,
       watch: createRunWatch({ pool, plans, wakeUps }),
       feed: createFeedWatch({ pool, wakeUps }),
       deletion,
@@ -218,6 +221,7 @@ async function build(
       ledger,
       holdBacks,
       reruns,
+      history: history.jobs,
       logs: createLogReader({ pool, plans, wakeUps }),
     }),
     drivers: { ...createDriverQueries({ pool }), ...driverSessions, ...createDrain({ pool, ledger, sessions, hints }) },
