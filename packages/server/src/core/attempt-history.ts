@@ -32,7 +32,8 @@ export function createAttemptPage(
   /** Attempts of a job follow each other: an event is about the newest one. */
   function change(event: AttemptEvent, change: (attempt: AttemptView) => Partial<AttemptView>): void {
     const last = attempts.at(-1);
-    if (last?.attempt !== event.attempt) return;
+    if (last?.attempt !== event.attempt)
+      throw new Error(`${event.type} of attempt ${event.attempt} that was not offered`);
     attempts[attempts.length - 1] = { ...last, ...change(last) };
     bytes += jsonBytes(event);
   }

@@ -108,7 +108,7 @@ const steps: fc.Arbitrary<{ job: number; ask: Ask | 'work' }[]> = fc.array(
 /** A life that meets almost every state, whatever the others meet. */
 const full = (
   [
-    [0, ['offer', 'reject', 'work', 'lose', 'work', 'fail', 'work', 'fail', 'work', 'fail']],
+    [0, ['offer', 'reject', 'work', 'lose', 'work', 'work', 'fail', 'work', 'fail', 'work', 'fail']],
     [2, ['work', 'annotate', 'succeed']],
     [3, ['pause', 'hold', 'resume', 'release', 'work', 'cancel', 'cancelRun', 'succeed']],
   ] as const
