@@ -141,7 +141,7 @@ test('whatever became of a run, it is shown at each of its events as it was stor
         expect(await backwards.runs.getAt('default', runId, seq, signal)).toEqual(shown.run);
       }
     }),
-    { numRuns: 25, examples: [[full]] },
+    { numRuns: 12, examples: [[full]] },
   );
   const met = 'PENDING BLOCKED QUEUED WAITING OFFERED RUNNING CANCELLING FAILED SUCCEEDED SKIPPED LOST REJECTED'.split(
     ' ',
