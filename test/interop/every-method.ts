@@ -88,6 +88,12 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   const retried = await ok('JobService/RetryJob', { jobId });
   assert.notEqual(text(retried, 'job', 'runId'), runId);
 
+  const past = await ok('RunService/GetRun', { runId, atSeq: '1' });
+  assert.deepEqual([text(past, 'run', 'state'), read(past, 'run', 'seq')], ['RUN_STATE_PENDING', '1']);
+  const pastJobs = list(await ok('JobService/ListJobs', { runId, atSeq: '1' }), 'jobs');
+  assert.equal(text(pastJobs[0], 'state'), 'JOB_STATE_QUEUED');
+  const diff = await ok('RunService/DiffRun', { runId, fromSeq: '1' });
+  assert.equal(text(list(diff, 'jobs')[0], 'after', 'state'), 'JOB_STATE_CANCELLED');
   const verified = await ok('RunService/VerifyRun', { runId });
   assert.deepEqual([read(verified, 'verified', 'jobs'), list(verified, 'discrepancies')], ['1', []]);
   await ok('RunService/DeleteRun', { runId });

@@ -7,6 +7,7 @@ import { addApply } from './commands/apply.ts';
 import { addCancel } from './commands/cancel.ts';
 import { addDelete } from './commands/delete.ts';
 import { addDescribe } from './commands/describe.ts';
+import { addDiff } from './commands/diff.ts';
 import { addDrain } from './commands/drain.ts';
 import { addGet } from './commands/get.ts';
 import { addGraph } from './commands/graph.ts';
@@ -71,6 +72,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addGet,
     addGraph,
     addDescribe,
+    addDiff,
     addDrain,
     addDelete,
     addVerify,

@@ -30,7 +30,8 @@ export function runTable(runs: readonly Run[], colors: Colors): string {
   );
 }
 
-export function jobTable(jobs: readonly Job[], colors: Colors): string {
+/** @param atMs When they are, or were, so. Default: now. */
+export function jobTable(jobs: readonly Job[], colors: Colors, atMs?: number): string {
   return table(
     ['JOB', 'STATE', 'DRIVER', 'ATTEMPT', 'TIME', 'DETAIL'],
     jobs.map((job) => [
@@ -38,20 +39,21 @@ export function jobTable(jobs: readonly Job[], colors: Colors): string {
       stateCell(enumName(JobState, job.state), colors),
       job.driver,
       String(job.attempt),
-      elapsed(job.startTime, job.finishTime),
+      elapsed(job.startTime, job.finishTime, atMs),
       jobDetail(job),
     ]),
   );
 }
 
-export function attemptTable(attempts: readonly Attempt[], colors: Colors): string {
+/** @param atMs When they are, or were, so. Default: now. */
+export function attemptTable(attempts: readonly Attempt[], colors: Colors, atMs?: number): string {
   return table(
     ['ATTEMPT', 'STATE', 'INSTANCE', 'TIME', 'LOG', 'DETAIL'],
     attempts.map((attempt) => [
       String(attempt.number),
       stateCell(enumName(AttemptState, attempt.state), colors),
       attempt.driverInstance,
-      elapsed(attempt.startTime, attempt.finishTime),
+      elapsed(attempt.startTime, attempt.finishTime, atMs),
       `${bytes(attempt.logSize)} ${enumName(LogState, attempt.logState)}`,
       attempt.failure === undefined ? (attempt.progress?.message ?? '') : because(attempt.failure).slice(2),
     ]),

@@ -71,10 +71,10 @@ export function runState({ state, pause }: Run): string {
   return `${enumName(RunState, state)}${pause === undefined ? '' : ', paused'}`;
 }
 
-/** How long something took, or takes until now; empty when it has not begun. */
-export function elapsed(start: Timestamp | undefined, finish: Timestamp | undefined): string {
+/** How long something took, or takes until `untilMs`, by default now; empty when it has not begun. */
+export function elapsed(start: Timestamp | undefined, finish: Timestamp | undefined, untilMs = Date.now()): string {
   if (start === undefined) return '';
-  return duration((finish === undefined ? Date.now() : timestampMs(finish)) - timestampMs(start));
+  return duration((finish === undefined ? untilMs : timestampMs(finish)) - timestampMs(start));
 }
 
 /** How long ago something was; empty when it never was. */

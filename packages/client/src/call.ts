@@ -1,4 +1,4 @@
-// Owns what callers can say of any single call, and the one thing that every answer must hold: its resource.
+// Owns what callers can say of a call, and the one thing that every answer must hold: its resource.
 import { ConveyorError } from './error.ts';
 
 /** What a caller can say of one call. */
@@ -7,6 +7,12 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** The call's deadline over all its tries, in milliseconds; 0 is none. Default: the client's. */
   readonly timeoutMs?: number;
+}
+
+/** What a caller can say of a read that can also show the past. */
+export interface PointOptions {
+  /** As it was right after the event of the run with this `seq`; of a `seq` that it does not have: INVALID_FIELD. Default: as it is now. */
+  readonly atSeq?: bigint | undefined;
 }
 
 /** The resource of an answer. */

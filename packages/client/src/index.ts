@@ -1,6 +1,6 @@
 // The client of the Conveyor API for Node and browsers. What only Node has is in `@conveyor/client/node`.
 export type { Backoff } from './backoff.ts';
-export type { CallOptions } from './call.ts';
+export type { CallOptions, PointOptions } from './call.ts';
 export { type Client, type ClientOptions, type ClientPolicy, createClient } from './client.ts';
 export type { DrainInput, DrainResult, DriverFilterInput, Drivers } from './drivers.ts';
 export { type DurationText, parseDuration } from './duration.ts';
@@ -33,7 +33,7 @@ export {
   type TriggerInput,
   isFinishedRun,
 } from './run-input.ts';
-export type { RerunInput, Runs } from './runs.ts';
+export type { DiffInput, RerunInput, RunDiff, Runs } from './runs.ts';
 export type { AppliedSchedule, BackfillInput, ScheduleInput, Schedules } from './schedules.ts';
 export type { RunsUpdate } from './watch.ts';
 
@@ -70,6 +70,8 @@ export {
   type BatchCreateRunsResult,
   type Discrepancy,
   DiscrepancyKind,
+  type JobChange,
+  type JobPoint,
   type RunChange,
   type VerifyRunResponse,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';

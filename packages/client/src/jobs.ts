@@ -4,7 +4,7 @@ import type { Client as ServiceClient } from '@connectrpc/connect';
 import type { Attempt, Job, JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import type { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import type { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import { type CallOptions, required } from './call.ts';
+import { type CallOptions, type PointOptions, required } from './call.ts';
 import { type LogPart, type LogPosition, logTail, storedLog } from './log-tail.ts';
 import { type ListOptions, paged } from './paging.ts';
 import { type WatchOptions, resume } from './resume.ts';
@@ -36,10 +36,10 @@ export interface JobFilterInput {
 export interface Jobs {
   /** Creates a run of one job; when it returns, the run is durable. Reasons: INVALID_FIELD, SPEC_MISMATCH, REQUEST_ID_REUSED. */
   create(input: JobInput, options?: CallOptions): Promise<Job>;
-  /** Reads a job with its definition. Reason: JOB_NOT_FOUND. */
-  get(jobId: string, options?: CallOptions): Promise<Job>;
-  /** The jobs of a run in the definition's order. Reason: RUN_NOT_FOUND. */
-  list(runId: string, filter?: JobFilterInput, options?: ListOptions): AsyncIterable<Job>;
+  /** Reads a job with its definition. Reason: JOB_NOT_FOUND; with `atSeq` also INVALID_FIELD, LIMIT_REACHED. */
+  get(jobId: string, options?: CallOptions & PointOptions): Promise<Job>;
+  /** The jobs of a run in the definition's order. Reason: RUN_NOT_FOUND; with `atSeq` also INVALID_FIELD, LIMIT_REACHED. */
+  list(runId: string, filter?: JobFilterInput, options?: ListOptions & PointOptions): AsyncIterable<Job>;
   /** Asks a job to stop. Reasons: JOB_NOT_FOUND, ALREADY_FINISHED. */
   cancel(jobId: string, input?: { reason?: string }, options?: CallOptions): Promise<Job>;
   /**
@@ -54,8 +54,8 @@ export interface Jobs {
    * Reasons: JOB_NOT_FOUND, NOT_FINISHED, REQUEST_ID_REUSED.
    */
   retry(jobId: string, input?: { trigger?: TriggerInput; requestId?: string }, options?: CallOptions): Promise<Job>;
-  /** The attempts of a job, oldest first. Reason: JOB_NOT_FOUND. */
-  attempts(jobId: string, options?: ListOptions): AsyncIterable<Attempt>;
+  /** The attempts of a job, oldest first. Reason: JOB_NOT_FOUND; with `atSeq` also INVALID_FIELD, LIMIT_REACHED. */
+  attempts(jobId: string, options?: ListOptions & PointOptions): AsyncIterable<Attempt>;
   /** What is stored of a log now. Reasons: JOB_NOT_FOUND, ATTEMPT_NOT_FOUND. */
   readLog(jobId: string, position?: LogPosition, options?: CallOptions): AsyncIterable<LogPart>;
   /**
@@ -77,10 +77,10 @@ export function createJobs(rpc: ServiceClient<typeof JobService>): Jobs {
       };
       return required((await rpc.createJob(request, options)).job);
     },
-    get: async (jobId, options) => required((await rpc.getJob({ jobId }, options)).job),
-    list: (runId, { states = [], names = [] } = {}, options = {}) =>
+    get: async (jobId, { atSeq = 0n, ...options } = {}) => required((await rpc.getJob({ jobId, atSeq }, options)).job),
+    list: (runId, { states = [], names = [] } = {}, { atSeq = 0n, ...options } = {}) =>
       paged(async (page) => {
-        const request = { runId, states: [...states], names: [...names], ...page };
+        const request = { runId, states: [...states], names: [...names], atSeq, ...page };
         const { jobs, nextPageToken } = await rpc.listJobs(request, options);
         return { items: jobs, nextPageToken };
       }, options),
@@ -97,9 +97,9 @@ export function createJobs(rpc: ServiceClient<typeof JobService>): Jobs {
       const request = { jobId, requestId, ...(trigger === undefined ? {} : { trigger }) };
       return required((await rpc.retryJob(request, options)).job);
     },
-    attempts: (jobId, options = {}) =>
+    attempts: (jobId, { atSeq = 0n, ...options } = {}) =>
       paged(async (page) => {
-        const { attempts, nextPageToken } = await rpc.listAttempts({ jobId, ...page }, options);
+        const { attempts, nextPageToken } = await rpc.listAttempts({ jobId, atSeq, ...page }, options);
         return { items: attempts, nextPageToken };
       }, options),
     readLog: (jobId, position = {}, options = {}) => storedLog(rpc, jobId, position, options),

@@ -4,11 +4,12 @@ import type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import type { Run } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import {
   type BatchCreateRunsResult,
+  type JobChange,
   RerunScope,
   type RunService,
   type VerifyRunResponse,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
-import { type CallOptions, required } from './call.ts';
+import { type CallOptions, type PointOptions, required } from './call.ts';
 import { type ListOptions, paged } from './paging.ts';
 import { type WatchOptions, resume } from './resume.ts';
 import {
@@ -33,14 +34,34 @@ export interface RerunInput {
   readonly requestId?: string | undefined;
 }
 
+/** Between which events a run is compared, by their `seq`. */
+export interface DiffInput {
+  /** The run is compared as it was right after this one. */
+  readonly fromSeq: bigint;
+  /** With how it was right after this one. Default: the newest. */
+  readonly toSeq?: bigint | undefined;
+}
+
+/** What became of a run from one event to another. */
+export interface RunDiff {
+  /** The run right after each, without params and definition. */
+  readonly before: Run;
+  readonly after: Run;
+  /** How many events lie between: those after the first, up to and with the second. */
+  readonly eventCount: bigint;
+  readonly changedJobCount: number;
+  /** The jobs that changed, in the definition's order; further pages are fetched as they are read. To be read once. */
+  readonly jobs: AsyncIterable<JobChange>;
+}
+
 /** Runs of the client's project. Every method throws ConveyorError, or the reason of the caller's signal. */
 export interface Runs {
   /** Creates a run; when it returns, the run is durable. Reasons: PIPELINE_NOT_FOUND, INVALID_FIELD, SPEC_MISMATCH, REQUEST_ID_REUSED. */
   create(input: RunInput, options?: CallOptions): Promise<Run>;
   /** Creates up to 1,000 runs, each of which succeeds or fails by itself; answers in the order of `inputs`. */
   createBatch(inputs: readonly RunInput[], options?: CallOptions): Promise<BatchCreateRunsResult[]>;
-  /** Reads a run with its params and definition. Reason: RUN_NOT_FOUND. */
-  get(runId: string, options?: CallOptions): Promise<Run>;
+  /** Reads a run with its params and definition. Reason: RUN_NOT_FOUND; with `atSeq` also INVALID_FIELD, LIMIT_REACHED. */
+  get(runId: string, options?: CallOptions & PointOptions): Promise<Run>;
   /** Runs, newest first, without params and definitions. */
   list(filter?: RunFilterInput, options?: ListOptions): AsyncIterable<Run>;
   /** Asks a run to stop; `force` stops `always` jobs too. Reasons: RUN_NOT_FOUND, ALREADY_FINISHED. */
@@ -64,6 +85,8 @@ export interface Runs {
    * give it time by `timeoutMs`. Reasons: RUN_NOT_FOUND, LIMIT_REACHED.
    */
   verify(runId: string, options?: CallOptions & { readonly skipLogs?: boolean }): Promise<VerifyRunResponse>;
+  /** Compares a run with itself at another event. Reasons: RUN_NOT_FOUND, INVALID_FIELD, LIMIT_REACHED. */
+  diff(runId: string, input: DiffInput, options?: ListOptions): Promise<RunDiff>;
   /** One run's events, first the stored ones behind `afterSeq` (default 0), then new ones, to its last. Reconnects. */
   watch(runId: string, options?: WatchOptions & { readonly afterSeq?: bigint }): AsyncIterable<Event>;
   /**
@@ -78,7 +101,8 @@ export interface Runs {
 
 export function createRuns(rpc: ServiceClient<typeof RunService>): Runs {
   const watch: Runs['watch'] = (runId, options = {}) => resume(runEvents(rpc, runId, options.afterSeq ?? 0n), options);
-  const get: Runs['get'] = async (runId, options) => required((await rpc.getRun({ runId }, options)).run);
+  const get: Runs['get'] = async (runId, { atSeq = 0n, ...options } = {}) =>
+    required((await rpc.getRun({ runId, atSeq }, options)).run);
   return {
     async create(input, options) {
       const request = { run: toRunSpec(input), requestId: input.requestId ?? '' };
@@ -112,6 +136,22 @@ export function createRuns(rpc: ServiceClient<typeof RunService>): Runs {
       await rpc.deleteRun({ runId }, options);
     },
     verify: (runId, { skipLogs = false, ...options } = {}) => rpc.verifyRun({ runId, skipLogs }, options),
+    async diff(runId, { fromSeq, toSeq = 0n }, options = {}) {
+      const fetchPage = (page: { pageSize: number; pageToken: string }) =>
+        rpc.diffRun({ runId, fromSeq, toSeq, ...page }, options);
+      const first = await fetchPage({ pageSize: options.pageSize ?? 0, pageToken: '' });
+      const { before, after, eventCount, changedJobCount } = first;
+      return {
+        before: required(before),
+        after: required(after),
+        eventCount,
+        changedJobCount,
+        jobs: paged(async (page) => {
+          const { jobs, nextPageToken } = page.pageToken === '' ? first : await fetchPage(page);
+          return { items: jobs, nextPageToken };
+        }, options),
+      };
+    },
     watch,
     watchAll: (filter = {}, options = {}) => resume(runUpdates(rpc, filter, options.cursor ?? ''), options),
     async finished(runId, options = {}) {

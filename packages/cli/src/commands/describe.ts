@@ -1,6 +1,6 @@
 // `conveyor describe`: everything about one resource.
 import { type DescMessage, type JsonObject, type JsonValue, type MessageShape, toJson } from '@bufbuild/protobuf';
-import { AnnotationLevel, DriverState, type Job, JobState, type Run, outputsOf } from '@conveyor/client';
+import { AnnotationLevel, DriverState, type Event, type Job, JobState, type Run, outputsOf } from '@conveyor/client';
 import { DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import {
@@ -14,6 +14,7 @@ import { stringify } from 'yaml';
 import { type Cli, type OutputOptions, findJob, jsonOf, outputOption, parseJobTarget, prettyJson } from '../cli.ts';
 import { askedBy, because, stopText, waitText } from '../event-text.ts';
 import { UsageError } from '../failure.ts';
+import { atOption, eventAt, momentOf, type PointOptions, pointText } from '../points.ts';
 import { attemptTable, jobTable } from '../tables.ts';
 import { countsText, elapsed, enumName, fields, labels, printable, runState, stateCell, time } from '../text.ts';
 
@@ -22,16 +23,17 @@ export function addDescribe(program: Command, cli: Cli): void {
     .command('describe')
     .summary('show one run, job, pipeline or driver')
     .description('Shows everything about one resource.');
-  for (const { name, argument, example, description, show } of kinds) {
-    describe
-      .command(name)
-      .description(description)
-      .argument(argument)
+  for (const { name, argument, example, description, hasPast, show } of kinds) {
+    const kind = describe.command(name).description(description).argument(argument);
+    if (hasPast) kind.addOption(atOption());
+    kind
       .addOption(outputOption())
       .addHelpText('after', `\nExample:\n  conveyor describe ${name} ${example}`)
-      .action((target: string, { output }: OutputOptions) => show(cli, target, output));
+      .action((target: string, options: DescribeOptions) => show(cli, target, options));
   }
 }
+
+type DescribeOptions = OutputOptions & PointOptions;
 
 const kinds = [
   {
@@ -39,6 +41,7 @@ const kinds = [
     argument: '<run>',
     example: 'RUN',
     description: 'Shows a run, its params and its jobs.',
+    hasPast: true,
     show: describeRun,
   },
   {
@@ -46,6 +49,7 @@ const kinds = [
     argument: '<run/job>',
     example: 'RUN/JOB',
     description: 'Shows a job, its definition, outputs, notes and attempts.',
+    hasPast: true,
     show: describeJob,
   },
   {
@@ -53,6 +57,7 @@ const kinds = [
     argument: '<pipeline[@revision]>',
     example: 'ci@3',
     description: 'Shows a pipeline as YAML that `conveyor apply` takes.',
+    hasPast: false,
     show: describePipeline,
   },
   {
@@ -60,26 +65,29 @@ const kinds = [
     argument: '<driver/instance>',
     example: 'shell/host-1',
     description: 'Shows a driver instance and the schema of the specs that it accepts.',
+    hasPast: false,
     show: describeDriver,
   },
 ];
 
-async function describeRun(cli: Cli, runId: string, output: OutputOptions['output']): Promise<void> {
+async function describeRun(cli: Cli, runId: string, { at, output }: DescribeOptions): Promise<void> {
   const { runs, jobs } = cli.client();
-  const run = await runs.get(runId);
+  const run = await runs.get(runId, { atSeq: at });
   if (output === 'json') return printJson(cli, RunSchema, run);
-  const listed = await Array.fromAsync(jobs.list(runId));
+  const listed = await Array.fromAsync(jobs.list(runId, {}, { atSeq: at }));
+  const event = await eventAt(cli, runId, at);
   return printSections(cli, [
-    runFields(cli, run),
+    runFields(cli, run, event),
     yamlSection('Params', run.params),
-    jobTable(listed, cli.terminal.colors),
+    jobTable(listed, cli.terminal.colors, momentOf(event)),
   ]);
 }
 
-function runFields({ terminal }: Cli, run: Run): string {
+function runFields({ terminal }: Cli, run: Run, event: Event | undefined): string {
   const { kind = '', actor = '', reference = '' } = run.trigger ?? {};
   return fields([
     ['Run', run.runId],
+    ['As of', pointText(event)],
     ['Pipeline', run.pipeline === '' ? 'inline definition' : `${run.pipeline}@${run.revision}`],
     ['State', stateCell(runState(run), terminal.colors)],
     ['Paused', run.pause === undefined ? '' : `${time(run.pause.time)}${askedBy(run.pause)}`],
@@ -88,19 +96,21 @@ function runFields({ terminal }: Cli, run: Run): string {
     ['Trigger', [kind, actor, reference].filter((part) => part !== '').join(' ')],
     ['Labels', labels(run.labels)],
     ['Rerun of', run.rerunOf],
+    ['Events', String(run.seq)],
     ['Created', time(run.createTime)],
     ['Started', time(run.startTime)],
     ['Finished', time(run.finishTime)],
-    ['Took', elapsed(run.startTime, run.finishTime)],
+    ['Took', elapsed(run.startTime, run.finishTime, momentOf(event))],
   ]);
 }
 
-async function describeJob(cli: Cli, target: string, output: OutputOptions['output']): Promise<void> {
+async function describeJob(cli: Cli, target: string, { at, output }: DescribeOptions): Promise<void> {
   const { runId, jobName } = parseJobTarget(target);
   const { jobs } = cli.client();
-  const job = await jobs.get((await findJob(cli.client(), runId, jobName)).jobId);
+  const job = await jobs.get((await findJob(cli.client(), runId, jobName)).jobId, { atSeq: at });
   if (output === 'json') return printJson(cli, JobSchema, job);
-  const attempts = await Array.fromAsync(jobs.attempts(job.jobId));
+  const attempts = await Array.fromAsync(jobs.attempts(job.jobId, { atSeq: at }));
+  const event = await eventAt(cli, runId, at);
   const notes = attempts.flatMap(({ number, annotations }) =>
     annotations.map(
       ({ level, text, link }) =>
@@ -108,19 +118,20 @@ async function describeJob(cli: Cli, target: string, output: OutputOptions['outp
     ),
   );
   return printSections(cli, [
-    jobFields(cli, job),
+    jobFields(cli, job, event),
     job.definition === undefined ? '' : yamlSection('Definition', toJson(JobDefinitionSchema, job.definition)),
     yamlSection('Outputs', outputsOf(job)),
     notes.length === 0 ? '' : ['Notes:', ...notes].join('\n'),
-    attempts.length === 0 ? '' : attemptTable(attempts, cli.terminal.colors),
+    attempts.length === 0 ? '' : attemptTable(attempts, cli.terminal.colors, momentOf(event)),
   ]);
 }
 
-function jobFields({ terminal }: Cli, job: Job): string {
+function jobFields({ terminal }: Cli, job: Job, event: Event | undefined): string {
   return fields([
     ['Job', job.name],
     ['Id', job.jobId],
     ['Run', job.runId],
+    ['As of', pointText(event)],
     ['State', stateCell(enumName(JobState, job.state), terminal.colors)],
     ['Waits for', job.wait === undefined ? '' : waitText(job.wait)],
     ['Held', job.hold === undefined ? '' : `${time(job.hold.time)}${askedBy(job.hold)}`],
@@ -130,11 +141,11 @@ function jobFields({ terminal }: Cli, job: Job): string {
     ['Inherited from', job.inheritedFrom],
     ['Started', time(job.startTime)],
     ['Finished', time(job.finishTime)],
-    ['Took', elapsed(job.startTime, job.finishTime)],
+    ['Took', elapsed(job.startTime, job.finishTime, momentOf(event))],
   ]);
 }
 
-async function describePipeline(cli: Cli, target: string, output: OutputOptions['output']): Promise<void> {
+async function describePipeline(cli: Cli, target: string, { output }: DescribeOptions): Promise<void> {
   const [, name = target, revision = ''] = /^(.+)@(\d+)$/.exec(target) ?? [];
   const pipeline = await cli.client().pipelines.get(name, revision === '' ? {} : { revision: Number(revision) });
   if (output === 'json') return printJson(cli, PipelineSchema, pipeline);
@@ -144,7 +155,7 @@ async function describePipeline(cli: Cli, target: string, output: OutputOptions[
   return cli.terminal.print(`${comment}\n${yaml.trimEnd()}`);
 }
 
-async function describeDriver(cli: Cli, target: string, output: OutputOptions['output']): Promise<void> {
+async function describeDriver(cli: Cli, target: string, { output }: DescribeOptions): Promise<void> {
   const [name = '', ...instance] = target.split('/');
   if (instance.length === 0)
     throw new UsageError(`'${target}' names no instance`, `list them with \`conveyor get drivers ${name}\``);

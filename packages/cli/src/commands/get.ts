@@ -9,6 +9,7 @@ import { type Cli, type OutputOptions, findJob, outputOption, parseJobTarget, re
 import { UsageError } from '../failure.ts';
 import { show, take } from '../lists.ts';
 import { parseLabels } from '../params.ts';
+import { atOption, eventAt, momentOf, type PointOptions } from '../points.ts';
 import { attemptTable, driverTable, jobTable, pipelineTable, runTable } from '../tables.ts';
 
 export function addGet(program: Command, cli: Cli): void {
@@ -22,13 +23,15 @@ export function addGet(program: Command, cli: Cli): void {
     .command('attempts')
     .description('Lists the attempts of a job, oldest first.')
     .argument('<run/job>', 'id of the run and name of the job')
+    .addOption(atOption())
     .addOption(outputOption())
     .addHelpText('after', '\nExample:\n  conveyor get attempts RUN/JOB')
-    .action(async (target: string, { output }: OutputOptions) => {
+    .action(async (target: string, { at, output }: OutputOptions & PointOptions) => {
       const { runId, jobName } = parseJobTarget(target);
       const { jobId } = await findJob(cli.client(), runId, jobName);
-      const attempts = await Array.fromAsync(cli.client().jobs.attempts(jobId));
-      await show(cli, output, AttemptSchema, attempts, () => attemptTable(attempts, cli.terminal.colors));
+      const attempts = await Array.fromAsync(cli.client().jobs.attempts(jobId, { atSeq: at }));
+      const atMs = momentOf(output === 'json' ? undefined : await eventAt(cli, runId, at));
+      await show(cli, output, AttemptSchema, attempts, () => attemptTable(attempts, cli.terminal.colors, atMs));
     });
   get
     .command('pipelines')
@@ -84,18 +87,24 @@ function addGetRuns(get: Command, cli: Cli): void {
     });
 }
 
+interface GetJobsOptions extends OutputOptions, PointOptions {
+  readonly state: readonly string[];
+}
+
 function addGetJobs(get: Command, cli: Cli): void {
   get
     .command('jobs')
     .description("Lists the jobs of a run in the pipeline's order.")
     .argument('<run>', 'id of the run')
     .addOption(repeatable('--state <state>', `only jobs in this state: ${listed(jobStates)}`))
+    .addOption(atOption())
     .addOption(outputOption())
-    .addHelpText('after', '\nExample:\n  conveyor get jobs RUN --state failed')
-    .action(async (runId: string, { state, output }: OutputOptions & { state: readonly string[] }) => {
+    .addHelpText('after', '\nExamples:\n  conveyor get jobs RUN --state failed\n  conveyor get jobs RUN --at 17')
+    .action(async (runId: string, { state, at, output }: GetJobsOptions) => {
       const states = parseStates(jobStates, state);
-      const jobs = await Array.fromAsync(cli.client().jobs.list(runId, { states }));
-      await show(cli, output, JobSchema, jobs, () => jobTable(jobs, cli.terminal.colors));
+      const jobs = await Array.fromAsync(cli.client().jobs.list(runId, { states }, { atSeq: at }));
+      const atMs = momentOf(output === 'json' ? undefined : await eventAt(cli, runId, at));
+      await show(cli, output, JobSchema, jobs, () => jobTable(jobs, cli.terminal.colors, atMs));
     });
 }
 

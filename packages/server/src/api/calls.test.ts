@@ -167,6 +167,48 @@ const CASES: readonly Case[] = [
     answered: { run: { definition: definitionJson } },
   },
   {
+    method: RunService.method.getRun,
+    request: { runId: RUN_ID, atSeq: 7n },
+    asked: ['default', RUN_ID, 7, expect.any(AbortSignal)],
+    answered: { run: { seq: '7', definition: definitionJson } },
+  },
+  {
+    method: RunService.method.diffRun,
+    request: { runId: RUN_ID, fromSeq: 3n, toSeq: 7n, pageSize: 5 },
+    asked: ['default', RUN_ID, 3, 7, { size: 5 }, expect.any(AbortSignal)],
+    answered: {
+      before: { runId: RUN_ID, seq: '3' },
+      after: { seq: '7' },
+      eventCount: '4',
+      changedJobCount: 2,
+      jobs: [
+        {
+          jobId: `${RUN_ID}.0`,
+          job: 'build',
+          before: {
+            state: 'JOB_STATE_WAITING',
+            attempt: 1,
+            wait: { reason: 'WAIT_REASON_HELD' },
+            hold: { time: expect.any(String) },
+          },
+          after: {
+            state: 'JOB_STATE_FAILED',
+            attempt: 2,
+            failure: { class: 'FAILURE_CLASS_WORKLOAD', message: 'it broke' },
+          },
+        },
+      ],
+      nextPageToken: expect.stringMatching(/./),
+    },
+    without: ['before.params', 'before.definition'],
+  },
+  {
+    method: RunService.method.diffRun,
+    request: { runId: RUN_ID, fromSeq: 3n },
+    asked: ['default', RUN_ID, 3, undefined, { size: 100 }, expect.any(AbortSignal)],
+    answered: { eventCount: '6' },
+  },
+  {
     method: RunService.method.listRuns,
     request: { filter: { pipeline: 'ci', states: [RunState.RUNNING, RunState.PENDING], labels: { a: 'b' } } },
     asked: ['default', { pipeline: 'ci', states: ['PENDING', 'RUNNING'], labels: { a: 'b' } }, { size: 100 }],
@@ -273,6 +315,24 @@ const CASES: readonly Case[] = [
         definition: definitionJson.jobs[0],
       },
     },
+  },
+  {
+    method: JobService.method.getJob,
+    request: { jobId: JOB_ID, atSeq: 7n },
+    asked: ['default', key, 7, expect.any(AbortSignal)],
+    answered: { job: { state: 'JOB_STATE_WAITING' } },
+  },
+  {
+    method: JobService.method.listJobs,
+    request: { runId: RUN_ID, states: [JobState.FAILED], names: ['b'], atSeq: 7n },
+    asked: ['default', RUN_ID, 7, ['FAILED'], ['b'], { size: 100 }, expect.any(AbortSignal)],
+    answered: { jobs: [{ jobId: JOB_ID }] },
+  },
+  {
+    method: JobService.method.listAttempts,
+    request: { jobId: JOB_ID, atSeq: 7n },
+    asked: ['default', key, 7, { size: 100 }, expect.any(AbortSignal)],
+    answered: { attempts: [{ attemptId: `${JOB_ID}.1` }] },
   },
   {
     method: JobService.method.listJobs,

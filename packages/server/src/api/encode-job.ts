@@ -23,12 +23,13 @@ import {
   StopPhase,
   WaitReason,
 } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import type { JobPointSchema } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { LogChannel, type LogChunkSchema, type LogSectionSchema } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import type { Annotation } from '../core/events.ts';
 import { formatAttemptId, formatJobId } from '../core/ids.ts';
 import type { ConditionTrace, GateAnswer, HoldBack, JobWait, StopRequest, TimedWait } from '../core/run-state.ts';
 import type { Failure } from '../core/states.ts';
-import type { AttemptView, JobView, LogChunk, LogSection, Outputs, ProgressView } from '../core/views.ts';
+import type { AttemptView, JobPointView, JobView, LogChunk, LogSection, Outputs, ProgressView } from '../core/views.ts';
 import { encodeTime } from './encode-run.ts';
 
 /** A job without its definition, which is for GetJob alone to add. */
@@ -39,19 +40,14 @@ export function encodeJob(job: JobView) {
     runId: job.runId,
     name: job.name,
     driver: job.driver,
-    state: JobState[job.state],
-    wait: job.wait && encodeWait(job.wait),
     needs: [...job.needs],
-    attempt: job.attempt,
-    failure: job.failure && encodeFailure(job.failure),
+    ...encodeJobPoint(job),
     outputs: encodeOutputs(job.outputs),
     failureAllowed: job.failureAllowed,
     progress: job.progress && encodeProgress(job.progress),
     startTime: encodeTime(job.startedMs),
     finishTime: encodeTime(job.finishedMs),
     inheritedFrom: job.inheritedFrom ?? '',
-    stop: job.stop && encodeStop(job.stop),
-    hold: job.hold && encodeHold(job.hold),
     condition: job.condition && encodeCondition(job.condition),
     matrixJob: job.cell?.of ?? '',
     matrix: job.cell?.values,
@@ -59,6 +55,18 @@ export function encodeJob(job: JobView) {
     childRunId: job.childRun ?? '',
     stage: job.stage ?? '',
   } satisfies MessageInitShape<typeof JobSchema>;
+}
+
+/** Where a job stands: fields that JobPoint and Job have in common. */
+export function encodeJobPoint({ state, attempt, wait, hold, stop, failure }: JobPointView) {
+  return {
+    state: JobState[state],
+    attempt,
+    wait: wait && encodeWait(wait),
+    hold: hold && encodeHold(hold),
+    stop: stop && encodeStop(stop),
+    failure: failure && encodeFailure(failure),
+  } satisfies MessageInitShape<typeof JobPointSchema>;
 }
 
 export function encodeAttempt(attempt: AttemptView): MessageInitShape<typeof AttemptSchema> {

@@ -35,6 +35,7 @@ import {
   decodeRequest,
   decodeRequestId,
   decodeRunId,
+  decodeSeq,
   decodeTraceparent,
   decodeTrigger,
 } from './request-fields.ts';
@@ -43,7 +44,7 @@ const MAX_FILTER_NAMES = 100;
 const MAX_GROUPS = 100;
 /** A name of a definition, or of one of the cells of its matrix. */
 const ANY_JOB_NAME: NameRule = {
-  pattern: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}(\[[^\[\]]{1,60}\])?$/,
+  pattern: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}(\[[^[\]]{1,60}\])?$/,
   rule: `${JOB_NAME.rule}, and for a cell its key in brackets`,
 };
 const DEFAULT_READ_BYTES = 262_144;
@@ -70,21 +71,27 @@ export function createJobService({ runs, jobs }: Engine): ServiceImpl<typeof Job
       return { job: encodeJob(await jobs.get(project, { runId, job: 0 })) };
     },
 
-    async getJob({ project, jobId }) {
-      const job = await jobs.get(decodeProject(project), decodeJobId('job_id', jobId));
+    async getJob(request, { signal }) {
+      const project = decodeProject(request.project);
+      const key = decodeJobId('job_id', request.jobId);
+      const atSeq = decodeRequest((found) => decodeSeq(found, 'at_seq', request.atSeq));
+      const job = await (atSeq === undefined ? jobs.get(project, key) : jobs.getAt(project, key, atSeq, signal));
       return { job: { ...encodeJob(job), definition: job.definition && encodeJobDefinition(job.definition) } };
     },
 
-    async listJobs(request) {
+    async listJobs(request, { signal }) {
       const project = decodeProject(request.project);
       const runId = decodeRunId('run_id', request.runId);
-      const { states, names, page, list } = decodeRequest((found) => {
+      const { states, names, atSeq, page, list } = decodeRequest((found) => {
         const states = decodeStates(found, 'states', request.states, JOB_STATES);
         const names = decodeNames(found, request.names);
-        const list = ['ListJobs', project, runId, states, names];
-        return { states, names, list, page: decodePage(found, request, { request: list }) };
+        const atSeq = decodeSeq(found, 'at_seq', request.atSeq);
+        const list = listAt(['ListJobs', project, runId, states, names], atSeq);
+        return { states, names, atSeq, list, page: decodePage(found, request, { request: list }) };
       });
-      const { items, next } = await jobs.list(project, runId, states, names, page);
+      const { items, next } = await (atSeq === undefined
+        ? jobs.list(project, runId, states, names, page)
+        : jobs.listAt(project, runId, atSeq, states, names, page, signal));
       return { jobs: items.map(encodeJob), nextPageToken: encodePageToken(next, list) };
     },
 
@@ -126,12 +133,17 @@ export function createJobService({ runs, jobs }: Engine): ServiceImpl<typeof Job
       return { job: encodeJob(await jobs.retry(project, key, trigger, requestId)) };
     },
 
-    async listAttempts(request) {
+    async listAttempts(request, { signal }) {
       const project = decodeProject(request.project);
       const key = decodeJobId('job_id', request.jobId);
-      const list = ['ListAttempts', project, request.jobId];
-      const page = decodeRequest((found) => decodePage(found, request, { request: list }));
-      const { items, next } = await jobs.listAttempts(project, key, page);
+      const { atSeq, page, list } = decodeRequest((found) => {
+        const atSeq = decodeSeq(found, 'at_seq', request.atSeq);
+        const list = listAt(['ListAttempts', project, request.jobId], atSeq);
+        return { atSeq, list, page: decodePage(found, request, { request: list }) };
+      });
+      const { items, next } = await (atSeq === undefined
+        ? jobs.listAttempts(project, key, page)
+        : jobs.listAttemptsAt(project, key, atSeq, page, signal));
       return { attempts: items.map(encodeAttempt), nextPageToken: encodePageToken(next, list) };
     },
 
@@ -199,6 +211,11 @@ const VERDICTS: Readonly<Record<number, GateReply['verdict']>> = {
   [GateVerdict.APPROVE]: 'APPROVE',
   [GateVerdict.REJECT]: 'REJECT',
 };
+
+/** What a page token is bound to: one of what is now is good at every replica, also at one that knows no other. */
+function listAt(list: readonly unknown[], atSeq: number | undefined): readonly unknown[] {
+  return atSeq === undefined ? list : [...list, atSeq];
+}
 
 function decodeNames(found: Found, names: readonly string[]): string[] {
   checkCount(found, 'names', names.length, MAX_FILTER_NAMES);

@@ -89,6 +89,17 @@ const BAD_INPUT: readonly BadInput[] = [
   ['no run id', runs.getRun, {}, 'run_id'],
   ['a malformed run id', runs.getRun, { runId: 'abc' }, 'run_id'],
   ['a run id in upper case', runs.getRun, { runId: RUN_ID.toUpperCase().replace('0', 'A') }, 'run_id'],
+  ['a point before the first event', runs.getRun, { runId: RUN_ID, atSeq: -1n }, 'at_seq'],
+  ['a point that no ledger can have', runs.getRun, { runId: RUN_ID, atSeq: 2n ** 60n }, 'at_seq'],
+  ['a difference from nowhere', runs.diffRun, { runId: RUN_ID }, 'from_seq'],
+  ['a difference from before the first event', runs.diffRun, { runId: RUN_ID, fromSeq: -1n }, 'from_seq'],
+  ['a difference to before the first event', runs.diffRun, { runId: RUN_ID, fromSeq: 1n, toSeq: -1n }, 'to_seq'],
+  ['a negative page of differences', runs.diffRun, { runId: RUN_ID, fromSeq: 1n, pageSize: -1 }, 'page_size'],
+  ['a foreign page of differences', runs.diffRun, { runId: RUN_ID, fromSeq: 1n, pageToken: 'x' }, 'page_token'],
+  ['a difference in no run', runs.diffRun, { fromSeq: 1n }, 'run_id'],
+  ['jobs before the first event', jobs.listJobs, { runId: RUN_ID, atSeq: -1n }, 'at_seq'],
+  ['a job before the first event', jobs.getJob, { jobId: JOB_ID, atSeq: -1n }, 'at_seq'],
+  ['attempts before the first event', jobs.listAttempts, { jobId: JOB_ID, atSeq: -1n }, 'at_seq'],
   ['an unknown state', runs.listRuns, { filter: { states: [99] } }, 'filter.states[0]'],
   ['an unspecified state', runs.listRuns, { filter: { states: [0] } }, 'filter.states[0]'],
   ['a long reason', runs.cancelRun, { runId: RUN_ID, reason: 'x'.repeat(1_025) }, 'reason'],
@@ -255,6 +266,25 @@ describe.each(PROTOCOLS)('over %s', (protocol) => {
     expect(engine.asked.at(-1)?.args[2]).toEqual({ size: 7, after: '7' });
     expect(await refusalOf(call(transport, runs.listRuns, { pageToken }))).toMatchObject({ reason: 'INVALID_CURSOR' });
     expect(await refusalOf(call(transport, drivers.listDrivers, { pageToken }))).toMatchObject({
+      reason: 'INVALID_CURSOR',
+    });
+  });
+
+  it.each([
+    ['jobs', jobs.listJobs, { runId: RUN_ID, atSeq: 7n }, { atSeq: 8n }],
+    ['jobs, and not for those of now', jobs.listJobs, { runId: RUN_ID, atSeq: 7n }, { atSeq: 0n }],
+    ['jobs of now, and not for those of then', jobs.listJobs, { runId: RUN_ID }, { atSeq: 7n }],
+    ['attempts', jobs.listAttempts, { jobId: JOB_ID, atSeq: 7n }, { atSeq: 8n }],
+    ['differences', runs.diffRun, { runId: RUN_ID, fromSeq: 1n, toSeq: 7n }, { toSeq: 8n }],
+    ['differences, and not for those from elsewhere', runs.diffRun, { runId: RUN_ID, fromSeq: 1n }, { fromSeq: 2n }],
+  ])('a page token works at its own point only: %s', async (_, method, request, change) => {
+    const transport = doors.transports()[protocol];
+    const { nextPageToken: pageToken } = (await call(transport, method, request)) as unknown as {
+      nextPageToken: string;
+    };
+    await call(transport, method, { ...request, pageToken });
+    expect(engine.asked.at(-1)?.args).toContainEqual({ size: 100, after: expect.stringMatching(/./) });
+    expect(await refusalOf(call(transport, method, { ...request, ...change, pageToken }))).toMatchObject({
       reason: 'INVALID_CURSOR',
     });
   });

@@ -96,6 +96,15 @@ export function decodeCount(found: Found, field: string, value: bigint): number 
   return count;
 }
 
+/** The `seq` of an event, which a run must have; 0 means that it was not set. */
+export function decodeSeq(found: Found, field: string, value: bigint): number | undefined {
+  const seq = Number(value);
+  if (seq < 0 || !Number.isSafeInteger(seq)) {
+    addViolation(found, field, `must be from 1 to the \`seq\` of the run's newest event; got ${value}`);
+  }
+  return seq === 0 ? undefined : seq;
+}
+
 /** An int32 that numbers something from 1; 0 means that it was not set. */
 export function decodeNumber(found: Found, field: string, value: number): number | undefined {
   if (value < 0) addViolation(found, field, `must be 1 or more, or left out; got ${value}`);

@@ -1,4 +1,4 @@
-// RunService: runs are created, read, watched, cancelled and repeated.
+// RunService: runs are created, read, compared, watched, cancelled and repeated.
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
@@ -19,6 +19,7 @@ import { decodeRunFilter, decodeRunSpec } from './decode-run.ts';
 import { encodeDefinition } from './definition-codec.ts';
 import { encodeEvent } from './encode-event.ts';
 import { encodeRun, encodeRunHeader } from './encode-run.ts';
+import { encodeRunDiff } from './encode-run-diff.ts';
 import { encodeVerification } from './encode-verification.ts';
 import { decodePageToken, encodePageToken } from './page-token.ts';
 import {
@@ -30,6 +31,7 @@ import {
   decodeRequest,
   decodeRequestId,
   decodeRunId,
+  decodeSeq,
   decodeTraceparent,
   decodeTrigger,
 } from './request-fields.ts';
@@ -62,8 +64,11 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
       return { results: items.map(({ requestId }, index) => encodeResult(requestId, outcomes[index])) };
     },
 
-    async getRun({ project, runId }) {
-      const run = await runs.get(decodeProject(project), decodeRunId('run_id', runId));
+    async getRun(request, { signal }) {
+      const project = decodeProject(request.project);
+      const runId = decodeRunId('run_id', request.runId);
+      const atSeq = decodeRequest((found) => decodeSeq(found, 'at_seq', request.atSeq));
+      const run = await (atSeq === undefined ? runs.get(project, runId) : runs.getAt(project, runId, atSeq, signal));
       return { run: { ...encodeRun(run), definition: run.definition && encodeDefinition(run.definition) } };
     },
 
@@ -118,6 +123,20 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
     async verifyRun({ project, runId, skipLogs }, { signal }) {
       const owner = decodeProject(project);
       return encodeVerification(await runs.verify(owner, decodeRunId('run_id', runId), skipLogs, signal));
+    },
+
+    async diffRun(request, { signal }) {
+      const project = decodeProject(request.project);
+      const runId = decodeRunId('run_id', request.runId);
+      const { fromSeq, toSeq, page, list } = decodeRequest((found) => {
+        const fromSeq = decodeSeq(found, 'from_seq', request.fromSeq) ?? 0;
+        if (fromSeq === 0) addViolation(found, 'from_seq', 'is required: from 1 to `to_seq`');
+        const toSeq = decodeSeq(found, 'to_seq', request.toSeq);
+        const list = ['DiffRun', project, runId, fromSeq, toSeq];
+        return { fromSeq, toSeq, list, page: decodePage(found, request, { request: list }) };
+      });
+      const diff = await runs.diff(project, runId, fromSeq, toSeq, page, signal);
+      return { ...encodeRunDiff(diff), nextPageToken: encodePageToken(diff.jobs.next, list) };
     },
 
     async *watchRun(request, { signal }) {

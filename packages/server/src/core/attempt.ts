@@ -5,7 +5,8 @@ import { LIMITS } from './limits.ts';
 import { plannedJob } from './plan.ts';
 import { retryDelayMs } from './retry.ts';
 import { jobOf, liveOf, type LiveAttempt } from './run-state.ts';
-import { concludeJob, type Draft, emit, makeReady } from './settle.ts';
+import { type Draft, emit } from './draft.ts';
+import { concludeJob, makeReady } from './settle.ts';
 import type { EndedAttemptState, Failure, LogState } from './states.ts';
 
 type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>;

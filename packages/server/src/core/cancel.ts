@@ -6,7 +6,8 @@ import { overrule } from './hold-back.ts';
 import { outlivesCancel, plannedJob } from './plan.ts';
 import { DONE, refuse } from './replies.ts';
 import { assertLoaded, isStopping, jobOf } from './run-state.ts';
-import { concludeJob, type Draft, emit, hasFailed } from './settle.ts';
+import { type Draft, emit, hasFailed } from './draft.ts';
+import { concludeJob } from './settle.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
 export function cancelRun(draft: Draft, command: Extract<Command, { type: 'CancelRun' }>): Reply {

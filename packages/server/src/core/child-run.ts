@@ -5,7 +5,8 @@ import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { DONE, refuse } from './replies.ts';
 import { isStopping, type JobRecord, jobOf } from './run-state.ts';
-import { concludeJob, type Conclusion, type Draft, emit, invalid } from './settle.ts';
+import { type Conclusion, type Draft, emit, invalid } from './draft.ts';
+import { concludeJob } from './settle.ts';
 
 type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>;
 

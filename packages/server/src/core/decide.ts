@@ -7,9 +7,9 @@ import { accept, adopt, annotate, finish, lose, offer, reject, withdraw } from '
 import type { RunEvent } from './events.ts';
 import { answerGate } from './gate.ts';
 import { holdJob, pauseRun, releaseBackoff, releaseJob, resumeRun } from './hold-back.ts';
-import { startCells } from './matrix-job.ts';
 import { type RunSlice } from './run-state.ts';
-import { beginDraft, type Draft, emit, type EventMark, settleBlocked, settleDependants, settleRun } from './settle.ts';
+import { beginDraft, type Draft, emit, type EventMark } from './draft.ts';
+import { settleBlocked, settleDependants, settleRun, startCells } from './settle.ts';
 import { fireTimers } from './timer.ts';
 
 export interface Decision {

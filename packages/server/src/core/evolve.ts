@@ -5,18 +5,15 @@ import { growPlan, isDriven, type Plan, type PlannedJob, plannedJob, planWith } 
 import {
   assertLoaded,
   concludesWell,
-  type JobBase,
   type JobRecord,
   jobOf,
   liveOf,
-  type LiveAttempt,
   type RunHeader,
   type RunSlice,
   type StopRequest,
 } from './run-state.ts';
 import {
   assertMove,
-  ATTEMPT_GRAPH,
   type FinishedJobState,
   isJobFinished,
   isRunFinished,
@@ -24,6 +21,16 @@ import {
   RUN_GRAPH,
   type RunState,
 } from './states.ts';
+import {
+  baseOf,
+  endAttempt,
+  liveAttempt,
+  startAttempt,
+  whyTimedOut,
+  withLive,
+  withoutHold,
+  withStop,
+} from './evolve-job.ts';
 import type { JobCounts } from './views.ts';
 import { queuedSince, waitOf } from './waits.ts';
 
@@ -277,73 +284,6 @@ function withoutPause({ pause: _ended, ...run }: RunHeader): RunHeader {
   return run;
 }
 
-function withoutHold({ hold: _ended, ...job }: JobRecord): JobRecord {
-  return job;
-}
-
-function whyTimedOut({ silenceMs }: Extract<RunEvent, { type: 'AttemptTimedOut' }>): string {
-  return silenceMs === undefined ? 'its time limit ran out' : `nothing was heard of it for ${silenceMs / 1_000} s`;
-}
-
-interface AttemptEvent {
-  readonly type: RunEvent['type'];
-  readonly attempt: number;
-}
-
-function startAttempt(job: JobRecord, event: AttemptEvent, nowMs: number): JobRecord {
-  const { instance, attemptStartedMs } = liveAttempt(job, event);
-  assertMove('attempt', ATTEMPT_GRAPH, attemptStartedMs === undefined ? 'OFFERED' : 'RUNNING', 'RUNNING');
-  const { queuedMs: _waited, ...base } = baseOf(job);
-  return {
-    ...base,
-    startedMs: job.startedMs ?? nowMs,
-    state: 'RUNNING',
-    live: { instance, attemptStartedMs: nowMs },
-  };
-}
-
-/** An offer that ends leaves its job queued; the end of a started attempt is followed by what becomes of its job. */
-function endAttempt(job: JobRecord, event: Extract<RunEvent, { type: 'AttemptEnded' }>): JobRecord {
-  const { attemptStartedMs } = liveAttempt(job, event);
-  assertMove('attempt', ATTEMPT_GRAPH, attemptStartedMs === undefined ? 'OFFERED' : 'RUNNING', event.state);
-  const failureClass = event.failure?.class;
-  const spent =
-    failureClass === undefined ? job.spent : { ...job.spent, [failureClass]: (job.spent[failureClass] ?? 0) + 1 };
-  return job.state === 'OFFERED' ? { ...baseOf(job), spent, state: 'QUEUED' } : { ...job, spent };
-}
-
-/** What a job carries into its next state. */
-function baseOf(job: JobRecord): JobBase {
-  return {
-    attempt: job.attempt,
-    unmet: job.unmet,
-    badNeeds: job.badNeeds,
-    spent: job.spent,
-    ...(job.readyMs !== undefined && { readyMs: job.readyMs }),
-    ...(job.queuedMs !== undefined && { queuedMs: job.queuedMs }),
-    ...(job.startedMs !== undefined && { startedMs: job.startedMs }),
-    ...(job.hold !== undefined && { hold: job.hold }),
-    ...(job.details !== undefined && { details: job.details }),
-  };
-}
-
-function liveAttempt(job: JobRecord, event: AttemptEvent): LiveAttempt {
-  const live = liveOf(job);
-  if (live === undefined || job.attempt !== event.attempt) {
-    throw new Error(`${event.type} of attempt ${event.attempt} while the job is ${job.state} with ${job.attempt}`);
-  }
-  return live;
-}
-
-function withStop(job: JobRecord, stop: StopRequest): JobRecord & { live: LiveAttempt } {
-  return withLive(job, { stop });
-}
-
-function withLive(job: JobRecord, change: Partial<LiveAttempt>): JobRecord & { live: LiveAttempt } {
-  if (!('live' in job)) throw new Error(`a job that is ${job.state} has no attempt in hand`);
-  return { ...job, live: { ...job.live, ...change } };
-}
-
 function setJob(slice: Evolving, index: number, change: (job: JobRecord) => JobRecord): void {
   const before = jobOf(slice, index);
   const after = change(before);
@@ -356,12 +296,4 @@ function setJob(slice: Evolving, index: number, change: (job: JobRecord) => JobR
 function moveRun(slice: Evolving, state: RunState, change: Partial<RunHeader> = {}): void {
   if (state !== slice.run.state) assertMove('run', RUN_GRAPH, slice.run.state, state);
   slice.run = { ...slice.run, ...change, state };
-}
-
-/** Rebuilds a run from its whole ledger. */
-export function replay(plan: Plan, events: readonly { readonly event: RunEvent; readonly timeMs: number }[]): RunSlice {
-  const { run, jobs } = beforeFirstEvent(plan);
-  const slice: Evolving = { plan, run, jobs: new Map(jobs) };
-  for (const { event, timeMs } of events) evolve(slice, event, timeMs);
-  return slice;
 }

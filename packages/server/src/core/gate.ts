@@ -5,7 +5,8 @@ import { canonicalJson, type JsonObject } from './json.ts';
 import { plannedJob } from './plan.ts';
 import { DONE, refuse } from './replies.ts';
 import { type GateAnswer, type JobRecord, jobOf } from './run-state.ts';
-import { concludeJob, type Draft, emit } from './settle.ts';
+import { type Draft, emit } from './draft.ts';
+import { concludeJob } from './settle.ts';
 import { isJobFinished } from './states.ts';
 
 type Answer = Extract<Command, { type: 'AnswerGate' }>;

@@ -4,7 +4,8 @@ import { emitUnstarted } from './attempt.ts';
 import type { Command, Reply } from './commands.ts';
 import { DONE, refuse } from './replies.ts';
 import { assertLoaded, isStopping, jobOf, type JobWait, type TimedWait } from './run-state.ts';
-import { type Draft, emit, heldBackBy, makeReady } from './settle.ts';
+import { type Draft, emit } from './draft.ts';
+import { heldBackBy, makeReady } from './settle.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
 type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>;

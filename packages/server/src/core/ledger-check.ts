@@ -1,9 +1,9 @@
 // What a run's ledger says, held against what is stored of it: takes the events one by one, then the rows. It knows of an attempt what
 // its row has, in texts that are short whatever was written, so that it stays small for a run of many.
 import type { Annotation, RunEvent } from './events.ts';
-import { beforeFirstEvent, evolve, type Evolving } from './evolve.ts';
 import { canonicalJson, type JsonObject } from './json.ts';
 import type { Plan } from './plan.ts';
+import { createReplay, startPoint } from './replay.ts';
 import type { JobRecord, RunHeader } from './run-state.ts';
 import { dueOf } from './alarms.ts';
 import type { AttemptState, Failure, JobState, LogState, RunState } from './states.ts';
@@ -73,8 +73,8 @@ export interface LedgerCheck {
 
 /** @param fingerprint A short digest of a text. */
 export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => string, report: Report): LedgerCheck {
-  const { run, jobs } = beforeFirstEvent(plan);
-  const slice: Evolving = { plan, run, jobs: new Map(jobs) };
+  const ledger = createReplay(startPoint(plan));
+  const { slice } = ledger;
   /** What the events say of attempts whose rows have not come yet, by the columns that have it. */
   const attempts = new Map<string, Texts>();
   const jobsSeen = new Set<number>();
@@ -164,7 +164,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
           found: `${timeMs}`,
         });
       try {
-        evolve(slice, event, timeMs);
+        ledger.take({ seq, timeMs, event });
       } catch (error) {
         const expected = 'an event that can follow the ones before';
         report({ kind: 'EVENT', where, expected, found: `${event.type}: ${String(error)}` });

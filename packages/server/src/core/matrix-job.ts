@@ -1,58 +1,25 @@
-// The job that a matrix is of: makes its cells, starts as many of them as may be open, and concludes as they have.
+// The job that a matrix is of: which cells it makes, and what it concludes as once these have finished.
+import type { Cell } from './definition.ts';
 import { evaluateMatrix, outputsOf } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { type PlannedJob, plannedJob } from './plan.ts';
 import { assertLoaded, isStopping, type JobRecord, jobOf } from './run-state.ts';
-import {
-  concludeJob,
-  type Conclusion,
-  type Draft,
-  emit,
-  hasFailed,
-  invalid,
-  settleBlocked,
-  settleDependants,
-} from './settle.ts';
-import { isJobFinished } from './states.ts';
+import { type Conclusion, type Draft, hasFailed, invalid } from './draft.ts';
 
 const MAX_MESSAGE = 1_024;
 const UNKNOWN = { class: 'WORKLOAD', message: '' } as const;
 
-/** Makes the cells of a matrix whose needs have finished, and starts them. */
-export function expand(draft: Draft, group: PlannedJob): void {
+/** The cells of a matrix whose needs have finished, or what it concludes as without any. */
+export function makeCells(draft: Draft, group: PlannedJob): readonly Cell[] | Conclusion {
   const cells = evaluateMatrix(draft, group);
-  if (typeof cells === 'string') return concludeJob(draft, group.index, invalid(`its matrix: ${cells}`));
-  if (cells.length === 0) return concludeJob(draft, group.index, { state: 'SKIPPED' });
+  if (typeof cells === 'string') return invalid(`its matrix: ${cells}`);
+  if (cells.length === 0) return { state: 'SKIPPED' };
   const total = draft.run.counts.total + cells.length;
-  if (total > LIMITS.jobsPerRun) {
-    const message = `its matrix has ${cells.length} cells: with them the run has ${total} jobs, at most ${LIMITS.jobsPerRun} are allowed`;
-    return concludeJob(draft, group.index, invalid(message));
-  }
-  const first = draft.plan.jobs.length;
-  emit(draft, { type: 'JobsAdded', job: group.index, cells });
-  for (let cell = first; cell < draft.plan.jobs.length; cell++) draft.touched.add(cell);
-  for (const finished of startCells(draft, group.index)) settleDependants(draft, finished);
-}
-
-/** Starts cells that have not been, in order, while there is room. Returns those that have finished at once. */
-export function startCells(draft: Draft, group: number): readonly number[] {
-  const { cells = [], definition } = plannedJob(draft.plan, group);
-  assertLoaded(draft, cells);
-  const isOpen = (cell: number): boolean => {
-    const { state } = jobOf(draft, cell);
-    return state !== 'BLOCKED' && !isJobFinished(state);
-  };
-  let room = (definition.matrix?.maxParallel ?? cells.length) - cells.filter(isOpen).length;
-  const finished: number[] = [];
-  for (const cell of cells) {
-    if (room <= 0) break;
-    if (jobOf(draft, cell).state !== 'BLOCKED') continue;
-    draft.touched.add(cell);
-    if (settleBlocked(draft, cell) === 'finished') finished.push(cell);
-    else room--;
-  }
-  return finished;
+  if (total <= LIMITS.jobsPerRun) return cells;
+  return invalid(
+    `its matrix has ${cells.length} cells: with them the run has ${total} jobs, at most ${LIMITS.jobsPerRun} are allowed`,
+  );
 }
 
 /** What a matrix concludes as, all of whose cells have finished. */

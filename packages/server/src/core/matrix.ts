@@ -90,13 +90,18 @@ function withKeys(names: readonly string[], cells: readonly JsonObject[]): reado
   const taken = new Set<string>();
   return cells.map((values, position) => {
     const named = names.filter((name) => name in values);
-    const parts = (named.length > 0 ? named : Object.keys(values).sort()).map((name) => String(values[name]));
+    const parts = (named.length > 0 ? named : Object.keys(values).sort()).map((name) => plainText(values[name]));
     const text = parts.join(',');
     const isPlain = parts.length > 0 && text.length <= MAX_KEY && parts.every((part) => PLAIN.test(part));
     const key = isPlain && !taken.has(text) ? text : `#${position + 1}`;
     taken.add(key);
     return { key, values };
   });
+}
+
+/** A value as a part of a key; of a list or an object, what is none. */
+function plainText(value: JsonValue | undefined): string {
+  return typeof value === 'string' ? value : JSON.stringify(value ?? null);
 }
 
 function shown(value: JsonValue | undefined): string {

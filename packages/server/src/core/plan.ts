@@ -92,6 +92,11 @@ function isPlain({ if: condition, spec, call }: JobDefinition): boolean {
   return condition === undefined && !mentionsTemplate(call?.params ?? spec);
 }
 
+/** Whether a job has one of these names; a cell has that of its matrix's job, too. */
+export function isNamed({ name, definition }: PlannedJob, names: ReadonlySet<string>): boolean {
+  return names.has(name) || names.has(definition.name);
+}
+
 /** The needs that a definition names: a FINALLY job has more. */
 export function declaredNeeds(plan: Plan, index: number): readonly number[] {
   const { needs, definition } = plannedJob(plan, index);

@@ -1,82 +1,16 @@
 // What follows from an event: jobs whose needs have finished become ready, are skipped or cancelled; a run without open jobs
 // finishes. A decision emits its own events and then lets them settle.
-import type { RunEvent } from './events.ts';
-import { evolve, type Evolving } from './evolve.ts';
+import { type Conclusion, type Draft, emit, finishJob, hasFailed, invalid } from './draft.ts';
 import { evaluateJob } from './job-expressions.ts';
-import type { JsonObject } from './json.ts';
-import { concludeGroup, expand, startCells } from './matrix-job.ts';
-import { isGroup, outlivesCancel, plannedJob } from './plan.ts';
-import {
-  assertLoaded,
-  type JobRecord,
-  jobOf,
-  type RunFacts,
-  type RunHeader,
-  type RunSlice,
-  type TimedWait,
-} from './run-state.ts';
-import { type Failure, isRunFinished, type JobState, type RunState } from './states.ts';
-
-/** The states of the run, and of the job that the event is about, right after an event. */
-export interface EventMark {
-  readonly run: RunState;
-  readonly job: JobState | undefined;
-}
-
-/** A decision in the making: the events so far and the state after them. */
-export interface Draft extends Evolving {
-  readonly nowMs: number;
-  readonly events: RunEvent[];
-  readonly marks: EventMark[];
-  /** Jobs that changed. */
-  readonly touched: Set<number>;
-  /** Of a run that is being created to start later: when. */
-  startMs?: number;
-  /** With the outputs of jobs that this decision concluded. */
-  readonly facts?: RunFacts & { readonly outputs: Map<number, JsonObject> };
-}
-
-/** Begins a decision. The slice itself is never changed. */
-export function beginDraft(slice: RunSlice, nowMs: number): Draft {
-  return {
-    plan: slice.plan,
-    run: slice.run,
-    jobs: new Map(slice.jobs),
-    nowMs,
-    events: [],
-    marks: [],
-    touched: new Set(),
-    ...(slice.facts !== undefined && { facts: { ...slice.facts, outputs: new Map(slice.facts.outputs) } }),
-  };
-}
-
-/** Of the message of a failure, in characters. */
-const MAX_MESSAGE = 1_024;
-
-/** Adds an event and applies it. */
-export function emit(draft: Draft, event: RunEvent): void {
-  evolve(draft, event, draft.nowMs);
-  draft.events.push(event);
-  const job = 'job' in event ? event.job : undefined;
-  draft.marks.push({ run: draft.run.state, job: job === undefined ? undefined : jobOf(draft, job).state });
-  if (job !== undefined) draft.touched.add(job);
-  if (event.type === 'AttemptEnded') draft.facts?.outputs.set(event.job, event.outputs ?? {});
-}
-
-export type Conclusion =
-  | { readonly state: 'SUCCEEDED'; readonly outputs?: JsonObject }
-  | { readonly state: 'CANCELLED' | 'SKIPPED' }
-  | { readonly state: 'FAILED'; readonly failure: Failure };
+import { concludeGroup, makeCells } from './matrix-job.ts';
+import { isGroup, outlivesCancel, type PlannedJob, plannedJob } from './plan.ts';
+import { assertLoaded, type JobRecord, jobOf, type RunHeader, type TimedWait } from './run-state.ts';
+import { isJobFinished, isRunFinished } from './states.ts';
 
 /** Concludes a job that its own attempt, a timer or a cancel ended, and settles what follows. */
 export function concludeJob(draft: Draft, job: number, conclusion: Conclusion): void {
   finishJob(draft, job, conclusion);
   settleDependants(draft, job);
-}
-
-function finishJob(draft: Draft, job: number, conclusion: Conclusion): void {
-  const failureAllowed = conclusion.state === 'FAILED' && plannedJob(draft.plan, job).definition.allowFailure;
-  emit(draft, { type: 'JobFinished', job, ...conclusion, ...(failureAllowed && { failureAllowed }) });
 }
 
 /** Decides on every job that waited for this finished one only, and on those that wait for them. */
@@ -125,11 +59,6 @@ function whyNotToRun(draft: Draft, index: number, job: JobRecord): Conclusion | 
   return needs.some((need) => hasFailed(jobOf(draft, need))) ? undefined : { state: 'SKIPPED' };
 }
 
-/** Whether a job failed and the failure counts. */
-export function hasFailed(job: JobRecord): boolean {
-  return job.state === 'FAILED' && job.failureAllowed !== true;
-}
-
 /** Works out what a job leaves to its run. Returns how it concludes when it is not to run. */
 function evaluate(draft: Draft, index: number): Conclusion | undefined {
   const { outcome, condition, ...found } = evaluateJob(draft, plannedJob(draft.plan, index));
@@ -140,11 +69,6 @@ function evaluate(draft: Draft, index: number): Conclusion | undefined {
   }
   if (outcome === 'READY') return undefined;
   return 'message' in found ? invalid(found.message) : { state: 'SKIPPED' };
-}
-
-/** The end of a job that cannot be what its definition says. */
-export function invalid(message: string): Conclusion {
-  return { state: 'FAILED', failure: { class: 'INVALID', message: message.slice(0, MAX_MESSAGE) } };
 }
 
 /** Queues a job that may start, or lets it wait: for whoever holds it back, and then for what is left of a wait of its own. */
@@ -177,4 +101,34 @@ export function settleRun(draft: Draft): void {
   if (counts.open > 0 || isRunFinished(state)) return;
   const failed = counts.failed + counts.cancelled > 0;
   emit(draft, { type: 'RunFinished', state: cancel !== undefined ? 'CANCELLED' : failed ? 'FAILED' : 'SUCCEEDED' });
+}
+
+/** Makes the cells of a matrix, and starts them. */
+function expand(draft: Draft, group: PlannedJob): void {
+  const cells = makeCells(draft, group);
+  if ('state' in cells) return concludeJob(draft, group.index, cells);
+  const first = draft.plan.jobs.length;
+  emit(draft, { type: 'JobsAdded', job: group.index, cells });
+  for (let cell = first; cell < draft.plan.jobs.length; cell++) draft.touched.add(cell);
+  for (const finished of startCells(draft, group.index)) settleDependants(draft, finished);
+}
+
+/** Starts cells that have not been, in order, while there is room. Returns those that have finished at once. */
+export function startCells(draft: Draft, group: number): readonly number[] {
+  const { cells = [], definition } = plannedJob(draft.plan, group);
+  assertLoaded(draft, cells);
+  const isOpen = (cell: number): boolean => {
+    const { state } = jobOf(draft, cell);
+    return state !== 'BLOCKED' && !isJobFinished(state);
+  };
+  let room = (definition.matrix?.maxParallel ?? cells.length) - cells.filter(isOpen).length;
+  const finished: number[] = [];
+  for (const cell of cells) {
+    if (room <= 0) break;
+    if (jobOf(draft, cell).state !== 'BLOCKED') continue;
+    draft.touched.add(cell);
+    if (settleBlocked(draft, cell) === 'finished') finished.push(cell);
+    else room--;
+  }
+  return finished;
 }

@@ -8,7 +8,8 @@ import { DONE } from './replies.ts';
 import { jobOf, liveOf } from './run-state.ts';
 import { alarmsOf } from './alarms.ts';
 import { expireGate } from './gate.ts';
-import { concludeJob, type Draft, emit, makeReady } from './settle.ts';
+import { type Draft, emit } from './draft.ts';
+import { concludeJob, makeReady } from './settle.ts';
 
 type TimerCommand = Extract<Command, { type: 'Timer' }>;
 

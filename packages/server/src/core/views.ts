@@ -72,20 +72,24 @@ export interface ProgressView {
   readonly fraction?: number;
 }
 
-export interface JobView {
+/** Where a job stands. */
+export interface JobPointView {
+  readonly state: JobState;
+  readonly attempt: number;
+  /** Of a gate, with when its timeout ends it. */
+  readonly wait?: JobWait & { readonly untilMs?: number };
+  readonly hold?: HoldBack;
+  readonly stop?: StopRequest;
+  readonly failure?: Failure;
+}
+
+export interface JobView extends JobPointView {
   readonly project: string;
   readonly runId: RunId;
   readonly job: number;
   readonly name: string;
   readonly driver: string;
-  readonly state: JobState;
-  /** Of a gate, with when its timeout ends it. */
-  readonly wait?: JobWait & { readonly untilMs?: number };
-  readonly hold?: HoldBack;
-  readonly stop?: StopRequest;
   readonly needs: readonly string[];
-  readonly attempt: number;
-  readonly failure?: Failure;
   readonly failureAllowed: boolean;
   readonly outputs?: Outputs;
   readonly progress?: ProgressView;
@@ -123,6 +127,26 @@ export interface AddedJobView {
   readonly job: number;
   readonly name: string;
   readonly values: JsonObject;
+}
+
+/** What became of a run from one event to another. */
+export interface RunDiffView {
+  /** As it was right after the events; without params and definition. */
+  readonly before: RunView;
+  readonly after: RunView;
+  /** On all pages together. */
+  readonly changedJobs: number;
+  readonly jobs: Page<JobChangeView>;
+}
+
+/** A job that two points of its run show differently. */
+export interface JobChangeView {
+  readonly runId: RunId;
+  readonly job: number;
+  readonly name: string;
+  /** Undefined: there was no such job yet. */
+  readonly before?: JobPointView;
+  readonly after: JobPointView;
 }
 
 export interface EventView {

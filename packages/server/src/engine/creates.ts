@@ -23,7 +23,8 @@ import { type EventWrite, insertEvents, readClock } from '../store/ledger-rows.t
 import { claimRequestIds, findRequestIds, insertRuns, type RunInsert } from '../store/run-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
-import { callChanges, type FlushOptions } from './flush.ts';
+import { callChanges } from './call-changes.ts';
+import type { FlushOptions } from './flush.ts';
 import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
 import { answerAgain } from './request-ids.ts';

@@ -22,6 +22,7 @@ import type {
   Page,
   PipelineView,
   RevisionView,
+  RunDiffView,
   RunView,
 } from '../core/views.ts';
 
@@ -125,7 +126,18 @@ export interface RunOperations {
   /** One outcome an item, in order. */
   createBatch(project: string, runs: readonly NewRun[]): Promise<readonly (RunId | Refusal)[]>;
   get(project: string, runId: RunId): Promise<RunView>;
+  /** As it was right after one of its events. */
+  getAt(project: string, runId: RunId, seq: number, signal: AbortSignal): Promise<RunView>;
   list(project: string, filter: RunFilter, page: PageRequest): Promise<Page<RunView>>;
+  /** @param toSeq Undefined: the newest event. Pages go on with the same. */
+  diff(
+    project: string,
+    runId: RunId,
+    fromSeq: number,
+    toSeq: number | undefined,
+    page: PageRequest,
+    signal: AbortSignal,
+  ): Promise<RunDiffView>;
   cancel(project: string, runId: RunId, reason: string, force: boolean): Promise<RunView>;
   pause(project: string, runId: RunId, asker: Asker): Promise<RunView>;
   resume(project: string, runId: RunId, asker: Asker): Promise<RunView>;
@@ -150,6 +162,8 @@ export type GateReply = Omit<GateAnswer, 'timeMs'> & { readonly groups: readonly
 
 export interface JobOperations {
   get(project: string, job: JobKey): Promise<JobView>;
+  /** As it was right after an event of its run. */
+  getAt(project: string, job: JobKey, seq: number, signal: AbortSignal): Promise<JobView>;
   list(
     project: string,
     runId: RunId,
@@ -157,12 +171,28 @@ export interface JobOperations {
     names: readonly string[],
     page: PageRequest,
   ): Promise<Page<JobView>>;
+  listAt(
+    project: string,
+    runId: RunId,
+    seq: number,
+    states: readonly JobState[],
+    names: readonly string[],
+    page: PageRequest,
+    signal: AbortSignal,
+  ): Promise<Page<JobView>>;
   cancel(project: string, job: JobKey, reason: string): Promise<JobView>;
   hold(project: string, job: JobKey, asker: Asker): Promise<JobView>;
   release(project: string, job: JobKey, asker: Asker): Promise<JobView>;
   answerGate(project: string, job: JobKey, answer: GateReply): Promise<JobView>;
   retry(project: string, job: JobKey, trigger: Trigger, requestId?: string): Promise<JobView>;
   listAttempts(project: string, job: JobKey, page: PageRequest): Promise<Page<AttemptView>>;
+  listAttemptsAt(
+    project: string,
+    job: JobKey,
+    seq: number,
+    page: PageRequest,
+    signal: AbortSignal,
+  ): Promise<Page<AttemptView>>;
   readLog(
     project: string,
     job: JobKey,

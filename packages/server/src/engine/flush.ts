@@ -1,44 +1,22 @@
 // One flush of the ledger inside its transaction: lock the runs, load what the commands touch, decide, write. Nothing is answered
 // here: the caller commits first.
 import type { RunId } from '../core/ids.ts';
-import type { RunEvent } from '../core/events.ts';
 import { plannedJob } from '../core/plan.ts';
-import { type JobRecord, jobOf } from '../core/run-state.ts';
 import { dueOf } from '../core/alarms.ts';
-import { changeAttempts, insertAttempts, lockAttempts } from '../store/attempt-rows.ts';
-import { type CallChange, changeCalls } from '../store/call-rows.ts';
-import { digestOf, insertDefinitions } from '../store/definition-rows.ts';
+import { changeAttempts, insertAttempts } from '../store/attempt-rows.ts';
+import { changeCalls } from '../store/call-rows.ts';
 import { enqueue } from '../store/queue-rows.ts';
 import { type SharedInstance, shareInstances } from '../store/instance-rows.ts';
-import { insertJobs, type JobWrite, loadJobs, updateJobs } from '../store/job-rows.ts';
-import {
-  existingRuns,
-  insertEvents,
-  loadFacts,
-  loadRuns,
-  lockRuns,
-  readClock,
-  updateRuns,
-} from '../store/ledger-rows.ts';
-import { jobOutcomes } from '../store/outcome-rows.ts';
+import { insertJobs, type JobWrite, updateJobs } from '../store/job-rows.ts';
+import { existingRuns, insertEvents, lockRuns, readClock, updateRuns } from '../store/ledger-rows.ts';
 import type { Tx } from '../store/sql.ts';
+import { callChanges } from './call-changes.ts';
+import { growDefinitions, jobsAdded } from './growth.ts';
 import type { Plans } from './plans.ts';
+import { load, loadContents, loadLocked, loadWantedFacts } from './load-work.ts';
 import { noSuchRun } from './refusals.ts';
-import type { CachedRun, RunCache } from './run-cache.ts';
-import type { RunContext } from './run-context.ts';
-import {
-  addFacts,
-  addLoaded,
-  advance,
-  type Answer,
-  attemptNeeded,
-  beginWork,
-  contentKey,
-  jobsNeeded,
-  type RunWork,
-  type Submission,
-  type Wanted,
-} from './run-work.ts';
+import type { RunCache } from './run-cache.ts';
+import { advance, type Answer, beginWork, jobsNeeded, type RunWork, type Submission, type Wanted } from './run-work.ts';
 
 /** How often a decision is given just the jobs that it asks for. */
 const ROUNDS_BY_JOB = 3;
@@ -47,8 +25,6 @@ export interface FlushOptions {
   readonly plans: Plans;
   readonly cache: RunCache;
 }
-
-type LockedRun = Pick<CachedRun, 'context' | 'header'>;
 
 export interface FlushOutcome {
   /** The runs that were locked and decided on, with an answer or a failure for each of their submissions. */
@@ -97,32 +73,6 @@ export async function flushSubmissions(
   const outcome = { works, refused, missed, nowMs };
   await Promise.all([write(tx, works, nowMs), alongside?.(outcome)]);
   return outcome;
-}
-
-/** Locked runs as they are now, in the order of their locks: those that the cache does not know are read. */
-async function loadLocked(
-  tx: Tx,
-  seqs: ReadonlyMap<RunId, number>,
-  plans: Plans,
-  cache: RunCache,
-): Promise<readonly LockedRun[]> {
-  const found = new Map<RunId, LockedRun | undefined>();
-  for (const [runId, seq] of seqs) found.set(runId, cache.find(runId, seq));
-  const unknown = [...seqs.keys()].filter((runId) => found.get(runId) === undefined);
-  const rows = unknown.length === 0 ? [] : await loadRuns(tx, unknown);
-  const compiled = await plans.load(
-    tx,
-    rows.map((row) => row.digest),
-  );
-  for (const { digest, header, ...origin } of rows) {
-    const plan = compiled.get(digest);
-    if (plan === undefined) throw new Error(`the plan of run ${origin.runId} was not loaded`);
-    found.set(origin.runId, { context: { ...origin, plan }, header });
-  }
-  return [...found].map(([runId, run]) => {
-    if (run === undefined) throw new Error(`run ${runId} was not loaded`);
-    return run;
-  });
 }
 
 /** Sorts the submissions about runs that were not locked: somebody else holds them, or they do not exist. */
@@ -175,60 +125,6 @@ function answerOutsiders(works: readonly RunWork[], instances: ReadonlyMap<numbe
   }
 }
 
-async function load(
-  tx: Tx,
-  works: readonly RunWork[],
-  wanted: (work: RunWork) => readonly number[],
-  cache: RunCache,
-): Promise<void> {
-  const keys = works.flatMap((work) => {
-    const { runId } = work.context;
-    const missing = new Set(wanted(work).filter((job) => !work.jobs.has(job)));
-    addLoaded(work, takeCached(cache, work, missing));
-    return [...missing].map((job) => ({ runId, job }));
-  });
-  if (keys.length === 0) return;
-  const byRun = Map.groupBy(await loadJobs(tx, keys), (job) => job.key.runId);
-  for (const work of works) {
-    const jobs = byRun.get(work.context.runId) ?? [];
-    addLoaded(
-      work,
-      jobs.map(({ key, record }) => [key.job, record]),
-    );
-  }
-}
-
-/** Takes from `missing` what the cache has. */
-function takeCached(cache: RunCache, work: RunWork, missing: Set<number>): (readonly [number, JobRecord])[] {
-  const known = cache.find(work.context.runId, work.before.seq)?.jobs;
-  const found: (readonly [number, JobRecord])[] = [];
-  for (const job of missing) {
-    const record = known?.get(job);
-    if (record === undefined) continue;
-    found.push([job, record]);
-    missing.delete(job);
-  }
-  return found;
-}
-
-async function loadContents(tx: Tx, works: readonly RunWork[]): Promise<void> {
-  const keys = works.flatMap((work) => {
-    const { runId } = work.context;
-    return work.submissions.flatMap(({ command }) => {
-      const needed = attemptNeeded(work, command);
-      const isMissing = needed !== undefined && !work.contents.has(contentKey(needed.job, needed.attempt));
-      return isMissing ? [{ runId, ...needed }] : [];
-    });
-  });
-  if (keys.length === 0) return;
-  const byRun = Map.groupBy(await lockAttempts(tx, keys), (attempt) => attempt.runId);
-  for (const work of works) {
-    for (const { job, attempt, content } of byRun.get(work.context.runId) ?? []) {
-      work.contents.set(contentKey(job, attempt), content);
-    }
-  }
-}
-
 async function decideAll(tx: Tx, works: readonly RunWork[], nowMs: number, cache: RunCache): Promise<void> {
   let open = works;
   for (let round = 0; open.length > 0; round++) {
@@ -245,30 +141,6 @@ async function decideAll(tx: Tx, works: readonly RunWork[], nowMs: number, cache
       loadWantedFacts(tx, wanted),
     ]);
   }
-}
-
-/** Few runs have expressions: what these ask for is read run by run. */
-async function loadWantedFacts(tx: Tx, wanted: ReadonlyMap<RunWork, Wanted>): Promise<void> {
-  const works = [...wanted.keys()].filter((work) => wanted.get(work)?.outputsOf !== undefined);
-  if (works.length === 0) return;
-  const facts = await loadFacts(
-    tx,
-    works.flatMap((work) => (work.facts === undefined ? [work.context.runId] : [])),
-  );
-  await Promise.all(
-    works.map(async (work) => {
-      const { runId } = work.context;
-      const known = work.facts ?? facts.get(runId);
-      if (known === undefined) throw new Error(`run ${runId} was not loaded`);
-      const jobs = wanted.get(work)?.outputsOf ?? [];
-      const outcomes = jobs.length === 0 ? [] : await jobOutcomes(tx, runId, jobs);
-      addFacts(
-        work,
-        known,
-        outcomes.map(({ job, outputs }) => [job, outputs]),
-      );
-    }),
-  );
 }
 
 function everyJob(work: RunWork): readonly number[] {
@@ -301,33 +173,6 @@ async function write(tx: Tx, works: readonly RunWork[], nowMs: number): Promise<
   ]);
 }
 
-/** Stores the definitions of runs that have grown. Returns their digests. */
-async function growDefinitions(
-  tx: Tx,
-  works: readonly RunWork[],
-  nowMs: number,
-): Promise<ReadonlyMap<RunWork, string>> {
-  const grown = works.filter((work) => work.addedFrom !== undefined);
-  if (grown.length === 0) return new Map();
-  const digests = new Map(grown.map((work) => [work, digestOf(work.context.plan.definition)]));
-  const definitions = new Map(grown.map((work) => [digests.get(work) ?? '', work.context.plan.definition]));
-  await insertDefinitions(tx, definitions, nowMs);
-  return digests;
-}
-
-/** The rows of jobs that the decisions added to a run. */
-function jobsAdded(work: RunWork): JobWrite[] {
-  const { runId, project, plan } = work.context;
-  if (work.addedFrom === undefined) return [];
-  const slice = { plan, run: work.run, jobs: work.jobs };
-  return plan.jobs.slice(work.addedFrom).map(({ index }) => {
-    const record = jobOf(slice, index);
-    const dueMs = dueOf(slice, index, record);
-    if (dueMs !== undefined) work.dueMs = Math.min(work.dueMs ?? dueMs, dueMs);
-    return { key: { runId, job: index }, project, record, dueMs };
-  });
-}
-
 function jobWrites(work: RunWork): JobWrite[] {
   const { runId, project, plan } = work.context;
   const slice = { plan, run: work.run, jobs: work.jobs };
@@ -352,27 +197,6 @@ function newlyQueued(work: RunWork): { key: JobWrite['key']; project: string; dr
     queued.push({ key: { runId, job }, project, driver: plannedJob(plan, job).definition.driver });
   }
   return queued;
-}
-
-/** What the events of a run make of its calls. */
-export function callChanges(
-  { runId, project, plan }: RunContext,
-  events: readonly { readonly event: RunEvent }[],
-): CallChange[] {
-  return events.flatMap(({ event }): CallChange[] => {
-    switch (event.type) {
-      case 'JobWaiting':
-        return event.reason === 'CHILD_RUN' ? [{ key: { runId, job: event.job }, project, event }] : [];
-      case 'ChildRunStarted':
-        return [{ key: { runId, job: event.job }, project, event }];
-      case 'JobFinished':
-        return plan.jobs[event.job]?.definition.call === undefined
-          ? []
-          : [{ key: { runId, job: event.job }, project, event }];
-      default:
-        return [];
-    }
-  });
 }
 
 /** The events of a run; the last one tells the feed when what a list of runs shows has changed. */

@@ -22,11 +22,12 @@ export interface JobOperationsOptions {
   readonly ledger: Ledger;
   readonly holdBacks: HoldBacks;
   readonly reruns: Reruns;
+  readonly history: Pick<JobOperations, 'getAt' | 'listAt' | 'listAttemptsAt'>;
   readonly logs: Pick<JobOperations, 'readLog' | 'tailLog'>;
 }
 
 export function createJobOperations(options: JobOperationsOptions): JobOperations {
-  const { pool, plans, ledger, holdBacks, reruns, logs } = options;
+  const { pool, plans, ledger, holdBacks, reruns, history, logs } = options;
   const queries = createJobQueries({ pool, plans });
 
   /** Whether the release of a backoff is no repetition: that must not release the backoff of a later attempt. */
@@ -43,6 +44,7 @@ export function createJobOperations(options: JobOperationsOptions): JobOperation
 
   return {
     ...queries,
+    ...history,
     ...logs,
     async cancel(project, key, reason) {
       const { reply } = await ledger.submit(key.runId, { type: 'CancelJob', job: key.job, reason }, { project });

@@ -1,6 +1,6 @@
 // Reading the jobs of a run and their attempts.
 import type { JobKey } from '../core/ids.ts';
-import type { Plan } from '../core/plan.ts';
+import { isNamed, type Plan } from '../core/plan.ts';
 import { listAttempts, listJobs, readJob } from '../store/job-views.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
@@ -53,7 +53,5 @@ async function loadRunOf(tx: Tx, plans: Plans, project: string, key: JobKey): Pr
 
 function jobsNamed(plan: Plan, names: readonly string[]): number[] {
   const wanted = new Set(names);
-  return plan.jobs
-    .filter(({ name, definition }) => wanted.has(name) || wanted.has(definition.name))
-    .map(({ index }) => index);
+  return plan.jobs.filter((job) => isNamed(job, wanted)).map(({ index }) => index);
 }

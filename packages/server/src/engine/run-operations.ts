@@ -10,6 +10,7 @@ import type { RunCreation } from './run-creation.ts';
 
 export interface RunOperationsOptions {
   readonly queries: Pick<RunOperations, 'get' | 'list'>;
+  readonly history: Pick<RunOperations, 'getAt' | 'diff'>;
   readonly watch: Pick<RunOperations, 'watch'>;
   readonly feed: Pick<RunOperations, 'watchAll'>;
   readonly deletion: Pick<RunOperations, 'delete'>;
@@ -21,7 +22,7 @@ export interface RunOperationsOptions {
 }
 
 export function createRunOperations(options: RunOperationsOptions): RunOperations {
-  const { queries, watch, feed, deletion, verification, creation, reruns, ledger, holdBacks } = options;
+  const { queries, history, watch, feed, deletion, verification, creation, reruns, ledger, holdBacks } = options;
 
   /** The run that a request made, perhaps long ago. */
   async function readMade(project: string, runId: RunId): Promise<RunView> {
@@ -36,6 +37,7 @@ export function createRunOperations(options: RunOperationsOptions): RunOperation
 
   return {
     ...queries,
+    ...history,
     ...watch,
     ...feed,
     ...deletion,

@@ -36,6 +36,7 @@ import { runRescue } from './rescue.ts';
 import { createRunCache } from './run-cache.ts';
 import { createRunCreation } from './run-creation.ts';
 import { createRunDeletion } from './run-deletion.ts';
+import { createRunHistory } from './run-history.ts';
 import { createRunOperations } from './run-operations.ts';
 import { createRunQueries } from './run-queries.ts';
 import { createRunVerification } from './run-verification.ts';
@@ -178,6 +179,7 @@ async function build(
   const holdBacks = createHoldBacks(ledger, replica);
   const reruns = createReruns({ pool, plans, creates });
   const scheduler = createScheduler({ pool, ledger, creation, log });
+  const history = createRunHistory({ pool, plans });
   const tokens = createTokenReader({ pool });
   const deletion = createRunDeletion({ pool, onDeleted: (runIds) => late.announcer?.deleted(runIds) });
 
@@ -206,6 +208,7 @@ async function build(
     pipelines: createPipelines({ pool, checkSpecs }),
     runs: createRunOperations({
       queries: createRunQueries({ pool, plans }),
+      history: history.runs,
       watch: createRunWatch({ pool, plans, wakeUps }),
       feed: createFeedWatch({ pool, wakeUps }),
       deletion,
@@ -221,6 +224,7 @@ async function build(
       ledger,
       holdBacks,
       reruns,
+      history: history.jobs,
       logs: createLogReader({ pool, plans, wakeUps }),
     }),
     drivers: { ...createDriverQueries({ pool }), ...driverSessions, ...createDrain({ pool, ledger, sessions, hints }) },

@@ -6,7 +6,7 @@ import type { RunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { JobState, RunState } from '../core/states.ts';
 import { eventOf } from './ledger-rows.ts';
-import { rowsOf, statement, type Tx } from './sql.ts';
+import { plain, rowsOf, statement, type Tx } from './sql.ts';
 
 const MAX_EVENTS = 1_000;
 
@@ -28,25 +28,39 @@ export interface StoredEvent {
   readonly event: RunEvent;
 }
 
+interface EventColumns {
+  time_ms: number;
+  version: number;
+  type: string;
+  run_state: RunState;
+  job: number | null;
+  job_state: JobState | null;
+  data: object;
+}
+
 /** Reads the next events of a run: as many as fit into a message, and none at the end; undefined when the run is gone. */
 export async function readEvents(tx: Tx, runId: RunId, afterSeq: number): Promise<StoredEvent[] | undefined> {
-  const rows = await rowsOf<{
-    seq: number | null;
-    time_ms: number;
-    version: number;
-    type: string;
-    run_state: RunState;
-    job: number | null;
-    job_state: JobState | null;
-    data: object;
-  }>(tx, READ_EVENTS, [runId, afterSeq]);
+  const rows = await rowsOf<EventColumns & { seq: number | null }>(tx, READ_EVENTS, [runId, afterSeq]);
   if (rows.length === 0) return undefined;
-  return rows.flatMap(({ seq, version, ...row }) => {
-    if (seq === null) return [];
-    const { time_ms: timeMs, run_state: runState, job_state: jobState } = row;
-    const event = eventOf(version, row.type, row.job, row.data);
-    return [{ seq, timeMs, runState, jobState: jobState ?? undefined, event }];
-  });
+  return rows.flatMap(({ seq, ...row }) => (seq === null ? [] : [storedEvent(seq, row)]));
+}
+
+const READ_SOME_EVENTS = statement(
+  'read_some_events',
+  `select seq, time_ms, version, type, run_state, job, job_state, data from events
+   where run_id = $1 and seq = any($2::int[]) order by seq`,
+);
+
+/** Reads these events of a run, as many as it has; how much they hold is the caller's to bound. */
+export async function readSomeEvents(tx: Tx, runId: RunId, seqs: readonly number[]): Promise<StoredEvent[]> {
+  const rows = await rowsOf<EventColumns & { seq: number }>(tx, READ_SOME_EVENTS, [runId, plain(seqs, (seq) => seq)]);
+  return rows.map(({ seq, ...row }) => storedEvent(seq, row));
+}
+
+function storedEvent(seq: number, row: EventColumns): StoredEvent {
+  const { time_ms: timeMs, run_state: runState, job_state: jobState } = row;
+  const event = eventOf(row.version, row.type, row.job, row.data);
+  return { seq, timeMs, runState, jobState: jobState ?? undefined, event };
 }
 
 const READ_FEED_POINT = statement(

@@ -1,9 +1,8 @@
 // Jobs and attempts as readers see them, from the projection. What a job's definition says of it comes from the run's plan.
 import { type InferResult, sql } from 'kysely';
-import type { JobDefinition } from '../core/definition.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
-import { plannedJob, type Plan } from '../core/plan.ts';
-import type { JobDetails, JobWait } from '../core/run-state.ts';
+import { detailsView, plannedView, waitView } from '../core/job-view.ts';
+import type { Plan } from '../core/plan.ts';
 import type { JobState } from '../core/states.ts';
 import type { AttemptView, JobView, Page } from '../core/views.ts';
 import { expiredLogs, nameOf } from './log-expiry.ts';
@@ -82,20 +81,17 @@ function selectJobs(runId: RunId) {
 type JobRow = InferResult<ReturnType<typeof selectJobs>>[number];
 
 function jobView({ runId, project, plan }: JobsRun, row: JobRow): JobView {
-  const { definition, name, cell } = plannedJob(plan, row.job);
   // The newest attempt of a finished job is the one that concluded it.
   const outputs = row.finished_ms === null ? null : (row.inherited_outputs ?? row.outputs);
   return {
     project,
     runId,
     job: row.job,
-    name,
-    driver: definition.driver,
+    ...plannedView(plan, row.job),
     state: row.state,
-    needs: definition.needs,
     attempt: row.attempt,
     failureAllowed: row.failure_allowed,
-    ...(row.wait !== null && { wait: waitView(row.wait, definition) }),
+    ...(row.wait !== null && { wait: waitView(plan, row.job, row.wait) }),
     ...(row.hold !== null && { hold: row.hold }),
     ...(row.stop !== null && { stop: row.stop }),
     ...(row.failure !== null && { failure: row.failure }),
@@ -104,24 +100,8 @@ function jobView({ runId, project, plan }: JobsRun, row: JobRow): JobView {
     ...(row.started_ms !== null && { startedMs: row.started_ms }),
     ...(row.finished_ms !== null && { finishedMs: row.finished_ms }),
     ...(row.inherited_from !== null && { inheritedFrom: row.inherited_from }),
-    ...(cell !== undefined && { cell: { of: definition.name, values: cell.values } }),
-    ...(definition.stage !== undefined && { stage: definition.stage }),
-    ...detailsView(row.details),
+    ...(row.details !== null && detailsView(row.details)),
   };
-}
-
-function detailsView(details: JobDetails | null): Pick<JobView, 'condition' | 'answers' | 'childRun'> {
-  const { condition, answers, childRun } = details ?? {};
-  return {
-    ...(condition !== undefined && { condition }),
-    ...(answers !== undefined && { answers }),
-    ...(childRun !== undefined && { childRun }),
-  };
-}
-
-function waitView(wait: JobWait, { gate }: JobDefinition): NonNullable<JobView['wait']> {
-  const isTimed = wait.reason === 'APPROVAL' && gate?.timeoutMs !== undefined;
-  return isTimed ? { ...wait, untilMs: wait.sinceMs + gate.timeoutMs } : wait;
 }
 
 /** Lists the attempts of a job, oldest first. */

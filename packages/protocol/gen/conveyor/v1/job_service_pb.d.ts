@@ -108,6 +108,14 @@ export declare type GetJobRequest = Message<"conveyor.v1.GetJobRequest"> & {
    * @generated from field: string job_id = 2;
    */
   jobId: string;
+
+  /**
+   * Optional. The job as it was right after the event of the run with this `seq`, rebuilt from its ledger: from 1 to the `seq`
+   * of the newest event. The ledger does not hold `progress`, which is not set then. Default: as it is now.
+   *
+   * @generated from field: int64 at_seq = 3;
+   */
+  atSeq: bigint;
 };
 
 /**
@@ -178,11 +186,19 @@ export declare type ListJobsRequest = Message<"conveyor.v1.ListJobsRequest"> & {
   pageSize: number;
 
   /**
-   * Optional. `next_page_token` of the page before; bound to its filter.
+   * Optional. `next_page_token` of the page before; bound to its filter and `at_seq`.
    *
    * @generated from field: string page_token = 6;
    */
   pageToken: string;
+
+  /**
+   * Optional. The jobs as they were right after the event of the run with this `seq`, rebuilt from its ledger: from 1 to the `seq`
+   * of the newest event. The ledger does not hold `progress`, which is not set then. Default: as they are now.
+   *
+   * @generated from field: int64 at_seq = 7;
+   */
+  atSeq: bigint;
 };
 
 /**
@@ -565,11 +581,20 @@ export declare type ListAttemptsRequest = Message<"conveyor.v1.ListAttemptsReque
   pageSize: number;
 
   /**
-   * Optional. `next_page_token` of the page before.
+   * Optional. `next_page_token` of the page before; bound to its `at_seq`.
    *
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * Optional. The attempts as they were right after the event of the run with this `seq`, rebuilt from its ledger: from 1 to the `seq`
+   * of the newest event. The ledger does not hold `progress`, which is not set then, and says of a log and of outputs
+   * only what they were when the attempt ended: before, `log_size` is 0 and `outputs` is empty. Default: as they are now.
+   *
+   * @generated from field: int64 at_seq = 5;
+   */
+  atSeq: bigint;
 };
 
 /**
@@ -810,7 +835,8 @@ export declare const JobService: GenService<{
     output: typeof CreateJobResponseSchema;
   },
   /**
-   * Reads one job with its definition. Errors: NOT_FOUND (JOB_NOT_FOUND).
+   * Reads one job with its definition, as it is now or as it was right after an event of its run.
+   * Errors: NOT_FOUND (JOB_NOT_FOUND), with `at_seq` RESOURCE_EXHAUSTED (LIMIT_REACHED: too many replays wait at this replica).
    *
    * @generated from rpc conveyor.v1.JobService.GetJob
    */
@@ -820,7 +846,9 @@ export declare const JobService: GenService<{
     output: typeof GetJobResponseSchema;
   },
   /**
-   * Lists the jobs of a run in the definition's order. Errors: NOT_FOUND (RUN_NOT_FOUND), INVALID_ARGUMENT (INVALID_CURSOR).
+   * Lists the jobs of a run in the definition's order, as they are now or as they were right after an event.
+   * Errors: NOT_FOUND (RUN_NOT_FOUND), INVALID_ARGUMENT (INVALID_CURSOR), with `at_seq` RESOURCE_EXHAUSTED (LIMIT_REACHED: too many
+   * replays wait at this replica).
    *
    * @generated from rpc conveyor.v1.JobService.ListJobs
    */
@@ -891,7 +919,9 @@ export declare const JobService: GenService<{
     output: typeof AnswerGateResponseSchema;
   },
   /**
-   * Lists the attempts of a job, oldest first. Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_CURSOR).
+   * Lists the attempts of a job, oldest first, as they are now or as they were right after an event of its run.
+   * Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_CURSOR), with `at_seq` RESOURCE_EXHAUSTED (LIMIT_REACHED: too many
+   * replays wait at this replica).
    *
    * @generated from rpc conveyor.v1.JobService.ListAttempts
    */

@@ -8,6 +8,7 @@ import type { PipelineDefinition } from "./pipeline_pb.js";
 import type { Run, RunState, Trigger } from "./run_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ErrorReason } from "./error_pb.js";
+import type { Failure, JobHold, JobState, JobStop, JobWait } from "./job_pb.js";
 import type { Event } from "./event_pb.js";
 
 /**
@@ -332,6 +333,14 @@ export declare type GetRunRequest = Message<"conveyor.v1.GetRunRequest"> & {
    * @generated from field: string run_id = 2;
    */
   runId: string;
+
+  /**
+   * Optional. The run as it was right after the event with this `seq`, rebuilt from its ledger: from 1 to the `seq` of the newest
+   * event. Default: as it is now.
+   *
+   * @generated from field: int64 at_seq = 3;
+   */
+  atSeq: bigint;
 };
 
 /**
@@ -927,6 +936,212 @@ export declare type Discrepancy = Message<"conveyor.v1.Discrepancy"> & {
 export declare const DiscrepancySchema: GenMessage<Discrepancy>;
 
 /**
+ * Request of DiffRun.
+ *
+ * @generated from message conveyor.v1.DiffRunRequest
+ */
+export declare type DiffRunRequest = Message<"conveyor.v1.DiffRunRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The run's id.
+   *
+   * @generated from field: string run_id = 2;
+   */
+  runId: string;
+
+  /**
+   * Required. The `seq` of the event to begin after: from 1 to `to_seq`.
+   *
+   * @generated from field: int64 from_seq = 3;
+   */
+  fromSeq: bigint;
+
+  /**
+   * Optional. The `seq` of the last event: from `from_seq` to that of the newest one. Default: the newest when the first page is asked for.
+   *
+   * @generated from field: int64 to_seq = 4;
+   */
+  toSeq: bigint;
+
+  /**
+   * Optional. How many jobs: 1 to 1,000; larger values are cut to 1,000. Default: 100.
+   *
+   * @generated from field: int32 page_size = 5;
+   */
+  pageSize: number;
+
+  /**
+   * Optional. `next_page_token` of the page before; bound to the request's run and events.
+   *
+   * @generated from field: string page_token = 6;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.DiffRunRequest.
+ * Use `create(DiffRunRequestSchema)` to create a new message.
+ */
+export declare const DiffRunRequestSchema: GenMessage<DiffRunRequest>;
+
+/**
+ * Response of DiffRun.
+ *
+ * @generated from message conveyor.v1.DiffRunResponse
+ */
+export declare type DiffRunResponse = Message<"conveyor.v1.DiffRunResponse"> & {
+  /**
+   * The run right after the event `from_seq`, without params and definition.
+   *
+   * @generated from field: conveyor.v1.Run before = 1;
+   */
+  before?: Run | undefined;
+
+  /**
+   * The run right after the event `to_seq`, without params and definition.
+   *
+   * @generated from field: conveyor.v1.Run after = 2;
+   */
+  after?: Run | undefined;
+
+  /**
+   * How many events lie between: those after `from_seq`, up to and with `to_seq`.
+   *
+   * @generated from field: int64 event_count = 3;
+   */
+  eventCount: bigint;
+
+  /**
+   * How many jobs changed, on all pages together.
+   *
+   * @generated from field: int32 changed_job_count = 4;
+   */
+  changedJobCount: number;
+
+  /**
+   * One page of them, in the definition's order.
+   *
+   * @generated from field: repeated conveyor.v1.JobChange jobs = 5;
+   */
+  jobs: JobChange[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 6;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.DiffRunResponse.
+ * Use `create(DiffRunResponseSchema)` to create a new message.
+ */
+export declare const DiffRunResponseSchema: GenMessage<DiffRunResponse>;
+
+/**
+ * A job that was shown otherwise at one point of its run than at another.
+ *
+ * @generated from message conveyor.v1.JobChange
+ */
+export declare type JobChange = Message<"conveyor.v1.JobChange"> & {
+  /**
+   * The job's id.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string job = 2;
+   */
+  job: string;
+
+  /**
+   * As it was before.
+   *
+   * @generated from field: conveyor.v1.JobPoint before = 3;
+   */
+  before?: JobPoint | undefined;
+
+  /**
+   * As it was after.
+   *
+   * @generated from field: conveyor.v1.JobPoint after = 4;
+   */
+  after?: JobPoint | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.JobChange.
+ * Use `create(JobChangeSchema)` to create a new message.
+ */
+export declare const JobChangeSchema: GenMessage<JobChange>;
+
+/**
+ * Where a job stood at some point of its run. Its fields are those of Job.
+ *
+ * @generated from message conveyor.v1.JobPoint
+ */
+export declare type JobPoint = Message<"conveyor.v1.JobPoint"> & {
+  /**
+   * Where it stood.
+   *
+   * @generated from field: conveyor.v1.JobState state = 1;
+   */
+  state: JobState;
+
+  /**
+   * The number of its newest attempt; 0 before the first offer.
+   *
+   * @generated from field: int32 attempt = 2;
+   */
+  attempt: number;
+
+  /**
+   * What it waited for, in state WAITING.
+   *
+   * @generated from field: conveyor.v1.JobWait wait = 3;
+   */
+  wait?: JobWait | undefined;
+
+  /**
+   * Set while it was held.
+   *
+   * @generated from field: conveyor.v1.JobHold hold = 4;
+   */
+  hold?: JobHold | undefined;
+
+  /**
+   * How its attempt was being stopped.
+   *
+   * @generated from field: conveyor.v1.JobStop stop = 5;
+   */
+  stop?: JobStop | undefined;
+
+  /**
+   * Why it failed; set in state FAILED.
+   *
+   * @generated from field: conveyor.v1.Failure failure = 6;
+   */
+  failure?: Failure | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.JobPoint.
+ * Use `create(JobPointSchema)` to create a new message.
+ */
+export declare const JobPointSchema: GenMessage<JobPoint>;
+
+/**
  * Request of WatchRun.
  *
  * @generated from message conveyor.v1.WatchRunRequest
@@ -1216,7 +1431,8 @@ export declare const RunService: GenService<{
     output: typeof BatchCreateRunsResponseSchema;
   },
   /**
-   * Reads one run with its definition. Errors: NOT_FOUND (RUN_NOT_FOUND).
+   * Reads one run with its definition, as it is now or as it was right after an event. Errors: NOT_FOUND (RUN_NOT_FOUND), with `at_seq`
+   * RESOURCE_EXHAUSTED (LIMIT_REACHED: too many replays wait at this replica).
    *
    * @generated from rpc conveyor.v1.RunService.GetRun
    */
@@ -1307,6 +1523,19 @@ export declare const RunService: GenService<{
     methodKind: "unary";
     input: typeof VerifyRunRequestSchema;
     output: typeof VerifyRunResponseSchema;
+  },
+  /**
+   * Tells what became of a run from one of its events to another: the run as it was right after each, and every job that was shown
+   * otherwise then, in the definition's order. Both are rebuilt by replaying the ledger.
+   * Errors: NOT_FOUND (RUN_NOT_FOUND), INVALID_ARGUMENT (INVALID_CURSOR), RESOURCE_EXHAUSTED (LIMIT_REACHED: too many replays wait at
+   * this replica).
+   *
+   * @generated from rpc conveyor.v1.RunService.DiffRun
+   */
+  diffRun: {
+    methodKind: "unary";
+    input: typeof DiffRunRequestSchema;
+    output: typeof DiffRunResponseSchema;
   },
   /**
    * Streams one run's ledger from a cursor: first what is stored, then what comes. Ends with OK after the run's last event.

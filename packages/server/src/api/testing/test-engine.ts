@@ -306,7 +306,29 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         create: async () => ({ ...RUN, definition: DEFINITION }),
         createBatch: async (_, runs) => runs.map(() => RUN_ID),
         get: async () => ({ ...RUN, definition: DEFINITION }),
+        getAt: async (_project, _runId, seq) => ({ ...RUN, seq, definition: DEFINITION }),
         list: async () => ({ items: [{ ...RUN, definition: DEFINITION }], next: '7' }),
+        diff: async (_project, runId, fromSeq, toSeq = 9) => ({
+          before: { ...RUN, seq: fromSeq, definition: DEFINITION },
+          after: { ...RUN, seq: toSeq },
+          changedJobs: 2,
+          jobs: {
+            items: [
+              {
+                runId,
+                job: 0,
+                name: 'build',
+                before: { state: 'WAITING' as const, attempt: 1, wait: { reason: 'HELD' as const }, hold: HOLD },
+                after: {
+                  state: 'FAILED' as const,
+                  attempt: 2,
+                  failure: { class: 'WORKLOAD' as const, message: 'it broke' },
+                },
+              },
+            ],
+            next: '9.0',
+          },
+        }),
         cancel: async () => ({ ...RUN, state: 'CANCELLING' as const, cancelReason: 'enough' }),
         pause: async () => ({ ...RUN, pause: HOLD }),
         resume: async () => RUN,
@@ -332,13 +354,16 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
       'jobs',
       {
         get: async () => ({ ...JOB, definition: JOB_DEFINITION }),
+        getAt: async () => JOB,
         list: async () => ({ items: [STOPPING_JOB], next: '0' }),
+        listAt: async () => ({ items: [JOB], next: '0' }),
         cancel: async () => ({ ...JOB, state: 'CANCELLED' as const, finishedMs: 1_700_000_009_000 }),
         hold: async () => ({ ...JOB, hold: HOLD, wait: { reason: 'HELD' as const } }),
         release: async () => ({ ...JOB, state: 'QUEUED' as const }),
         answerGate: async () => ({ ...JOB, state: 'SUCCEEDED' as const }),
         retry: async () => ({ ...JOB, state: 'QUEUED' as const }),
         listAttempts: async () => ({ items: [ATTEMPT], next: '1' }),
+        listAttemptsAt: async () => ({ items: [ATTEMPT], next: '1' }),
         readLog: async () => LOG_PART,
         async *tailLog() {
           yield { ...LOG_PART, chunks: [], sections: [], logState: 'OPEN' as const };

@@ -3,8 +3,8 @@
 import { expect } from 'vitest';
 import { resultOf } from '../attempt.ts';
 import type { Command, Reply } from '../commands.ts';
-import { replay } from '../evolve.ts';
 import { plannedJob } from '../plan.ts';
+import { createReplay, startPoint } from '../replay.ts';
 import { type JobRecord, jobOf, JobsNotLoaded, liveOf, type RunSlice } from '../run-state.ts';
 import type { FailureClass, JobState, RunState } from '../states.ts';
 import { checkAlarms, checkState, claim, FINISHED, needAllows } from './run-invariants.ts';
@@ -65,7 +65,9 @@ export function checkStep(ledger: SimulatedLedger, attemptsBefore: SimulatedLedg
 /** Fails unless the events alone, as they are stored, rebuild the run. */
 export function checkReplay(ledger: SimulatedLedger): void {
   const stored = JSON.parse(JSON.stringify(ledger.entries)) as typeof ledger.entries;
-  const rebuilt = replay(ledger.slice.plan, stored);
+  const replay = createReplay(startPoint(ledger.slice.plan));
+  for (const [i, entry] of stored.entries()) replay.take({ ...entry, seq: i + 1 });
+  const rebuilt = replay.slice;
   expect(rebuilt.run).toEqual(ledger.slice.run);
   expect(rebuilt.jobs).toEqual(ledger.slice.jobs);
   claim(rebuilt.run.seq === stored.length, 'the run counts each of its events once');

@@ -1,0 +1,56 @@
+// Rebuilds a run from its ledger, one event after the other, as it was right after any of them. What it keeps besides the run is small,
+// however much the events hold: of outputs only where they are.
+import { jsonBytes } from './check-fields.ts';
+import type { RunEvent } from './events.ts';
+import { beforeFirstEvent, evolve, type Evolving } from './evolve.ts';
+import type { Plan } from './plan.ts';
+import type { RunSlice } from './run-state.ts';
+
+/** An event of a ledger. */
+export interface LedgerEntry {
+  readonly seq: number;
+  readonly timeMs: number;
+  readonly event: RunEvent;
+}
+
+/** Which event holds the outputs of an attempt, and how large they are as JSON. */
+export interface OutputsPlace {
+  readonly seq: number;
+  readonly bytes: number;
+}
+
+/** A whole run as it was right after an event. It never changes. */
+export interface RunPoint extends RunSlice {
+  /** Of jobs whose newest attempt has ended with outputs. */
+  readonly outputs: ReadonlyMap<number, OutputsPlace>;
+}
+
+export interface Replay {
+  /** The run after the events so far; it changes with each. */
+  readonly slice: RunSlice;
+  /** Takes the next event. @throws Error when it cannot follow the ones before; nothing can be taken after that. */
+  take(entry: LedgerEntry): void;
+  /** The run as it is now. Points of one replay share what did not change between them. */
+  point(): RunPoint;
+}
+
+/** Where the replay of a ledger begins: before its first event. */
+export function startPoint(plan: Plan): RunPoint {
+  return { ...beforeFirstEvent(plan), outputs: new Map() };
+}
+
+/** @param from Where to go on. */
+export function createReplay(from: RunPoint): Replay {
+  const slice: Evolving = { plan: from.plan, run: from.run, jobs: new Map(from.jobs) };
+  const outputs = new Map(from.outputs);
+  return {
+    slice,
+    take({ seq, timeMs, event }) {
+      evolve(slice, event, timeMs);
+      if (event.type === 'AttemptOffered') outputs.delete(event.job);
+      if (event.type !== 'AttemptEnded' || event.outputs === undefined) return;
+      outputs.set(event.job, { seq, bytes: jsonBytes(event.outputs) });
+    },
+    point: () => ({ plan: slice.plan, run: slice.run, jobs: new Map(slice.jobs), outputs: new Map(outputs) }),
+  };
+}

@@ -1,0 +1,84 @@
+// Runs and jobs as readers see them at a point of the ledger, and what differs between two. What of a run never changes is taken from
+// how it is now; everything else is what the replay says.
+import type { RunId } from './ids.ts';
+import { canonicalJson } from './json.ts';
+import { detailsView, plannedView, waitView } from './job-view.ts';
+import { type Plan, plannedJob } from './plan.ts';
+import type { RunPoint } from './replay.ts';
+import { type JobRecord, liveOf } from './run-state.ts';
+import type { JobChangeView, JobPointView, JobView, Outputs, RunView } from './views.ts';
+
+export function runViewAt(now: RunView, { run }: RunPoint): RunView {
+  const { cancelReason: _cancel, pause: _pause, startedMs: _started, finishedMs: _finished, ...always } = now;
+  return {
+    ...always,
+    state: run.state,
+    counts: run.counts,
+    seq: run.seq,
+    ...(run.cancel !== undefined && { cancelReason: run.cancel.reason }),
+    ...(run.pause !== undefined && { pause: run.pause }),
+    ...(run.startedMs !== undefined && { startedMs: run.startedMs }),
+    ...(run.finishedMs !== undefined && { finishedMs: run.finishedMs }),
+  };
+}
+
+/** @param outputs Of the attempt that concluded it. */
+export function jobViewAt(
+  { runId, project }: { readonly runId: RunId; readonly project: string },
+  { plan }: RunPoint,
+  job: number,
+  record: JobRecord,
+  outputs: Outputs | undefined,
+): JobView {
+  const finished = 'finishedMs' in record ? record : undefined;
+  const shown = finished?.outputs ?? outputs;
+  return {
+    project,
+    runId,
+    job,
+    ...plannedView(plan, job),
+    ...jobPointView(plan, job, record),
+    ...(record.details !== undefined && detailsView(record.details)),
+    failureAllowed: finished?.failureAllowed === true,
+    ...(shown !== undefined && { outputs: shown }),
+    ...(record.startedMs !== undefined && { startedMs: record.startedMs }),
+    ...(finished !== undefined && { finishedMs: finished.finishedMs }),
+    ...(finished?.inheritedFrom !== undefined && { inheritedFrom: finished.inheritedFrom }),
+  };
+}
+
+/** The jobs that two points of a run show differently, in their order. */
+export function jobChanges(runId: RunId, from: RunPoint, to: RunPoint): JobChangeView[] {
+  const changes: JobChangeView[] = [];
+  for (const [job, record] of to.jobs) {
+    const earlier = from.jobs.get(job);
+    if (earlier === record) continue;
+    const before = earlier && jobPointView(from.plan, job, earlier);
+    const after = jobPointView(to.plan, job, record);
+    if (before !== undefined && shownText(before) === shownText(after)) continue;
+    const { name } = plannedJob(to.plan, job);
+    changes.push({ runId, job, name, after, ...(before !== undefined && { before }) });
+  }
+  return changes.sort((a, b) => a.job - b.job);
+}
+
+/** All that readers are shown of it: what is still to be waited for behind a wait is not. */
+function shownText({ wait, ...view }: JobPointView): string {
+  return canonicalJson({
+    ...view,
+    reason: wait?.reason,
+    untilMs: wait && 'untilMs' in wait ? wait.untilMs : undefined,
+  });
+}
+
+function jobPointView(plan: Plan, job: number, record: JobRecord): JobPointView {
+  const stop = liveOf(record)?.stop;
+  return {
+    state: record.state,
+    attempt: record.attempt,
+    ...('wait' in record && { wait: waitView(plan, job, record.wait) }),
+    ...(record.hold !== undefined && { hold: record.hold }),
+    ...(stop !== undefined && { stop }),
+    ...('failure' in record && record.failure !== undefined && { failure: record.failure }),
+  };
+}
