@@ -47,26 +47,26 @@ export const LIMITS = {
   delayMs: 31_536_000_000,
   schedules: 10_000,
   cronExpressions: 10,
-  /** Of one expression: characters, levels of brackets and of operators, and operators, calls, fields and literals. */
-  expressionLength: 1_024,
-  expressionDepth: 32,
-  expressionNodes: 512,
-  /** Characters of a pattern with its repetitions written out. */
-  expressionPattern: 2_000,
-  /** What the evaluation of one expression, and of all expressions of one template, may cost: some ten milliseconds. */
-  expressionSteps: 500_000,
-  /** What the trace of an evaluation may cost beyond that: parts that were not needed, and values as JSON. */
-  expressionTraceSteps: 100_000,
-  expressionParts: 64,
-  /** Largest value of a part in a trace, as JSON. */
-  expressionPartBytes: 1_024,
-  templateExpressions: 100,
   /** Missed occurrences that a schedule runs, and those that it records, at most. */
   catchUp: 100,
   /** Runs of one schedule that are open. */
   openOccurrences: 1_000,
   /** Occurrences of one backfill, and of one schedule that wait. */
   queuedOccurrences: 1_000,
+  /** Of one expression: characters, levels of brackets and of operators, and operators, calls, fields and literals. */
+  expressionLength: 1_024,
+  expressionDepth: 32,
+  expressionNodes: 512,
+  /** Characters of a pattern with its repetitions written out. */
+  expressionPattern: 2_000,
+  /** What the evaluation of one expression, and of all expressions of one template, may cost: 100 ms at most. */
+  expressionSteps: 300_000,
+  /** What the trace of an evaluation may cost beyond that: parts that were not needed, and values as JSON. */
+  expressionTraceSteps: 50_000,
+  expressionParts: 64,
+  /** Largest value of a part in a trace, as JSON. */
+  expressionPartBytes: 1_024,
+  templateExpressions: 100,
   /** Unless the control plane is started with another one. */
   logBytes: 1_073_741_824,
   logFrameBytes: 524_288,

@@ -7,6 +7,15 @@ const CALL_STEPS = 4;
 /** A search may compare every character of the text with every one of what it looks for; so many comparisons are one step. */
 const COMPARISONS_PER_STEP = 1_024;
 
+/** Making a timestamp or a duration. */
+const TIME_STEPS = 16;
+/** A function that fails makes an error of JavaScript, with its stack. */
+const FAILURE_STEPS = 150;
+
+export function chargeFailedCall({ meter }: Scales): void {
+  meter.charge(FAILURE_STEPS);
+}
+
 /** @param id The name that the parser gives it. */
 export function chargeCall(scales: Scales, id: string, operands: readonly CelValue[]): void {
   scales.meter.charge(CALL_STEPS);
@@ -15,7 +24,13 @@ export function chargeCall(scales: Scales, id: string, operands: readonly CelVal
     case 'type':
     case 'dyn':
       return;
+    case 'timestamp':
+    case 'duration':
+      scales.meter.charge(TIME_STEPS);
+      chargeWeights(scales, operands);
+      return;
     case 'size':
+      // Characters are counted one by one.
       if (typeof first === 'string') scales.meter.charge(first.length / 4);
       return;
     case '_==_':
@@ -69,8 +84,10 @@ function chargeWeights(scales: Scales, operands: readonly CelValue[]): void {
 function chargeComparison(scales: Scales, left: CelValue, right: CelValue): void {
   if ((isList(left) && isList(right)) || (isMap(left) && isMap(right))) {
     if (left.size === right.size) scales.meter.charge(Math.min(weigh(scales, left), weigh(scales, right)));
-  } else {
-    scales.meter.charge(Math.min(lengthOf(left), lengthOf(right)) / CHARACTERS_PER_STEP);
+  } else if (isText(left) && isText(right)) {
+    scales.meter.charge(Math.min(left.length, right.length) / CHARACTERS_PER_STEP);
+  } else if (isTime(left) && isTime(right)) {
+    chargeWeights(scales, [left, right]);
   }
 }
 
@@ -87,5 +104,13 @@ function chargeReplacements({ meter }: Scales, text: string, part: CelValue, by:
 }
 
 function lengthOf(value: CelValue): number {
-  return typeof value === 'string' || value instanceof Uint8Array ? value.length : 0;
+  return isText(value) ? value.length : 0;
+}
+
+function isTime(value: CelValue): boolean {
+  return typeof value === 'object' && !isText(value) && !isList(value) && !isMap(value);
+}
+
+function isText(value: CelValue): value is string | Uint8Array {
+  return typeof value === 'string' || value instanceof Uint8Array;
 }

@@ -11,16 +11,20 @@ import {
   isCelUint,
 } from '@bufbuild/cel';
 import { quote } from '../check-fields.ts';
-import type { JsonValue } from '../json.ts';
 import { fromJson, type Importer } from './json-values.ts';
 import { isMapKey, type MapKey } from './map-keys.ts';
 import type { Meter } from './meter.ts';
-import type { LoopNode, Node, Root } from './nodes.ts';
+import type { Inputs, LoopNode, Node } from './nodes.ts';
 import { Failure, type Outcome } from './outcome.ts';
-import { CHARACTERS_PER_STEP } from './scales.ts';
+import type { Matcher, Pattern } from './pattern.ts';
 
-/** The values of the variables. */
-export type Inputs = Readonly<Partial<Record<Root, JsonValue>>>;
+/** To make a matcher, of any pattern and for each of its states. */
+const MATCHER_STEPS = 2_000;
+const MATCHER_SIZE_STEPS = 25;
+/** Of a character by which a match comes to states that it has not been in together before. */
+const SLOW_STEPS = 24;
+/** Of an entry of a map that is made: it is hashed. */
+const ENTRY_STEPS = 4;
 
 /** One evaluation, or several of the same inputs with one budget. */
 export interface Run extends Importer {
@@ -29,12 +33,22 @@ export interface Run extends Importer {
   readonly inputs: Inputs;
   /** Of every node that was visited, but those in the body of a loop. */
   readonly outcomes: Map<Node, Outcome>;
+  /** With an upper bound of the sets of states that each came to: those are fast from then on. */
+  readonly matchers: Map<Pattern, { readonly matcher: Matcher; readonly seen: number }>;
   /** What the loop is at; there is at most one, since they are not nested. */
   element: CelValue | undefined;
 }
 
 export function createRun(inputs: Inputs, meter: Meter): Run {
-  return { meter, inputs, weights: new WeakMap(), imported: new Map(), outcomes: new Map(), element: undefined };
+  return {
+    meter,
+    inputs,
+    weights: new WeakMap(),
+    imported: new Map(),
+    outcomes: new Map(),
+    matchers: new Map(),
+    element: undefined,
+  };
 }
 
 /** Throws CostExceeded, and nothing else that an author could cause. */
@@ -77,11 +91,7 @@ function evaluateKind(run: Run, node: Node): Outcome {
       return operands instanceof Failure ? operands : node.callee.call(run, node.isMethod, operands);
     }
     case 'matches':
-      return withValue(run, node.operand, (text) => {
-        if (typeof text !== 'string') return new Failure(`cannot apply matches to ${typeName(text)}`);
-        run.meter.charge(text.length / CHARACTERS_PER_STEP + (text.length * node.pattern.size) / STATES_PER_STEP);
-        return node.pattern.test(text);
-      });
+      return withValue(run, node.operand, (text) => evaluateMatch(run, node.pattern, text));
     case 'list': {
       const items = evaluateEach(run, node.items);
       return items instanceof Failure ? items : celList(items);
@@ -92,9 +102,6 @@ function evaluateKind(run: Run, node: Node): Outcome {
       return withValue(run, node.range, (range) => evaluateLoop(run, node, range));
   }
 }
-
-/** Of a pattern and a character, that a match goes through in the time of a step. */
-const STATES_PER_STEP = 64;
 
 function withValue(run: Run, node: Node, use: (value: CelValue) => Outcome): Outcome {
   const outcome = evaluateNode(run, node);
@@ -126,6 +133,17 @@ function evaluateLogic(run: Run, operands: readonly Node[], endsAt: boolean): Ou
     if (outcome instanceof Failure) failure ??= outcome;
   }
   return failure ?? !endsAt;
+}
+
+function evaluateMatch(run: Run, pattern: Pattern, text: CelValue): Outcome {
+  if (typeof text !== 'string') return new Failure(`cannot apply matches to ${typeName(text)}`);
+  const known = run.matchers.get(pattern);
+  if (known === undefined) run.meter.charge(MATCHER_STEPS + MATCHER_SIZE_STEPS * pattern.size);
+  const { matcher, seen } = known ?? { matcher: pattern.createMatcher(), seen: 0 };
+  const slow = Math.max(0, Math.min(text.length, pattern.sets - seen));
+  run.matchers.set(pattern, { matcher, seen: seen + slow });
+  run.meter.charge(text.length + slow * (SLOW_STEPS + pattern.size / 4));
+  return matcher.test(text);
 }
 
 function readField(value: CelValue, field: string): Outcome {
@@ -162,6 +180,7 @@ function shownKey(key: MapKey): string {
 }
 
 function evaluateMap(run: Run, entries: readonly { readonly key: Node; readonly value: Node }[]): Outcome {
+  run.meter.charge(ENTRY_STEPS * entries.length);
   const made = new Map<bigint | string | boolean | CelUint, CelValue>();
   for (const entry of entries) {
     const key = evaluateNode(run, entry.key);

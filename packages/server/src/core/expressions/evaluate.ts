@@ -4,11 +4,11 @@ import { type CelValue, celEnv, celType, isCelError, isCelList, isCelMap, parse,
 import { jsonBytes } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
-import { createRun, evaluateNode, type Inputs, type Run } from './evaluate-node.ts';
+import { createRun, evaluateNode, type Run } from './evaluate-node.ts';
 import type { Expression } from './expression.ts';
 import { toJson } from './json-values.ts';
 import { CostExceeded, createMeter } from './meter.ts';
-import type { Node, Part } from './nodes.ts';
+import type { Inputs, Node, Part } from './nodes.ts';
 import { Failure } from './outcome.ts';
 
 /** The value of an expression, or why it has none. */

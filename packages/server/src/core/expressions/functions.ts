@@ -12,7 +12,7 @@ import {
   isCelMap,
 } from '@bufbuild/cel';
 import { strings } from '@bufbuild/cel/ext';
-import { chargeCall } from './call-costs.ts';
+import { chargeCall, chargeFailedCall } from './call-costs.ts';
 import { isMapKey } from './map-keys.ts';
 import { Failure, type Outcome } from './outcome.ts';
 import { OVERLOADS } from './overloads.ts';
@@ -76,6 +76,9 @@ export function findFunction(name: string): CelFunction | undefined {
   return FUNCTIONS.get(name);
 }
 
+/** The library puts what it was given into its messages. */
+const MAX_MESSAGE = 200;
+
 /** Overloads by the types that they are for; those that take any type are tried one by one. */
 interface Overloads {
   readonly byTypes: Map<string, CelFunc>;
@@ -111,12 +114,14 @@ function createFunction(id: string, overloads: Overloads): CelFunction {
     isFunction: all.some(({ target }) => target === undefined),
     call(scales, isMethod, operands) {
       chargeCall(scales, id, operands);
-      const own = id === '@in' ? isKeyOf(operands) : id === '_+_' ? concatLists(operands) : undefined;
+      const own = callWithoutLibrary(id, operands);
       if (own !== undefined) return own;
       const types = operands.map((operand) => celType(operand).name);
       const result = callOverload(id, overloads, isMethod, operands, types);
       if (result === undefined) return new Failure(`cannot apply ${name} to ${types.join(' and ')}`);
-      return isCelError(result) ? new Failure(`${name}: ${result.message}`) : result;
+      if (!isCelError(result)) return result;
+      chargeFailedCall(scales);
+      return new Failure(`${name}: ${result.message.slice(0, MAX_MESSAGE)}`);
     },
   };
 }
@@ -138,6 +143,35 @@ function callOverload(
     if (result !== undefined) return result;
   }
   return undefined;
+}
+
+/** What the library gets wrong or is slow at; undefined when it is asked. */
+function callWithoutLibrary(id: string, operands: readonly CelValue[]): CelValue | undefined {
+  const [left, right] = operands;
+  if (typeof left === 'bigint' && typeof right === 'bigint') return compareScalars(id, left, right);
+  if (typeof left === 'string' && typeof right === 'string') return compareScalars(id, left, right);
+  if (id === '@in') return isKeyOf(operands);
+  return id === '_+_' ? concatLists(operands) : undefined;
+}
+
+/** Most calls are comparisons, and finding the overload of one takes ten times as long as to compare. */
+function compareScalars<T extends bigint | string>(id: string, left: T, right: T): boolean | undefined {
+  switch (id) {
+    case '_==_':
+      return left === right;
+    case '_!=_':
+      return left !== right;
+    case '_<_':
+      return left < right;
+    case '_<=_':
+      return left <= right;
+    case '_>_':
+      return left > right;
+    case '_>=_':
+      return left >= right;
+    default:
+      return undefined;
+  }
 }
 
 /** The library takes a key for missing when its value is null. */

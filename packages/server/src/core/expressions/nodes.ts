@@ -1,6 +1,7 @@
 // An expression as it is evaluated: macros are loops, chains of && and || are one node, functions are found. A tree of at most
 // LIMITS.expressionNodes nodes, in which no loop is part of the body of another.
 import type { CelValue } from '@bufbuild/cel';
+import type { JsonValue } from '../json.ts';
 import type { CelFunction } from './functions.ts';
 import type { Pattern } from './pattern.ts';
 
@@ -11,6 +12,9 @@ export type Root = (typeof ROOTS)[number];
 /** The macros that go through a list, or the keys of a map. */
 export const LOOPS = ['all', 'exists', 'exists_one', 'map', 'filter'] as const;
 export type Loop = (typeof LOOPS)[number];
+
+/** The values of the variables. One that is not there has no value, which is an error of the expression that reads it. */
+export type Inputs = Readonly<Partial<Record<Root, JsonValue>>>;
 
 /** What an expression may refer to. */
 export interface Scope {

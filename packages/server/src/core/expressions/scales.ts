@@ -6,6 +6,9 @@ import type { Meter } from './meter.ts';
 /** Characters that are read for one step. */
 export const CHARACTERS_PER_STEP = 16;
 
+/** Timestamps and durations are messages, which the library reads by reflection. */
+const MESSAGE_WEIGHT = 8;
+
 export interface Scales {
   readonly meter: Meter;
   /** Of lists and maps, which do not change. */
@@ -16,7 +19,8 @@ export interface Scales {
 export function weigh(scales: Scales, value: CelValue): number {
   if (typeof value === 'string') return 1 + value.length / CHARACTERS_PER_STEP;
   if (value instanceof Uint8Array) return 1 + value.length / CHARACTERS_PER_STEP;
-  if (typeof value !== 'object' || value === null || !(isCelList(value) || isCelMap(value))) return 1;
+  if (typeof value !== 'object' || value === null) return 1;
+  if (!isCelList(value) && !isCelMap(value)) return MESSAGE_WEIGHT;
   const known = scales.weights.get(value);
   if (known !== undefined) return known;
   scales.meter.charge(1 + value.size);

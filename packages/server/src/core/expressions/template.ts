@@ -4,10 +4,10 @@ import { addViolation, type Found, jsonBytes, quote } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 import { evaluateJson, inLibrary } from './evaluate.ts';
-import { createRun, type Inputs, type Run } from './evaluate-node.ts';
+import { createRun, type Run } from './evaluate-node.ts';
 import { compileExpression, type Expression } from './expression.ts';
 import { createMeter } from './meter.ts';
-import type { Root, Scope } from './nodes.ts';
+import type { Inputs, Root, Scope } from './nodes.ts';
 import { Failure } from './outcome.ts';
 import { hasTemplate, splitTemplate } from './split-template.ts';
 
@@ -44,10 +44,12 @@ interface Compiler {
  */
 export function compileTemplate(found: Found, field: string, value: JsonValue, scope: Scope): Template | undefined {
   if (!mentionsTemplate(value)) return undefined;
-  const before = found.length;
-  const compiler: Compiler = { found, scope, expressions: [], count: 0 };
+  // A list of its own: that of the caller takes only so many.
+  const own: Found = [];
+  const compiler: Compiler = { found: own, scope, expressions: [], count: 0 };
   const shape = compileValue(compiler, field, value);
-  if (found.length > before) return undefined;
+  for (const violation of own) addViolation(found, violation.field, violation.description);
+  if (own.length > 0) return undefined;
   const { expressions } = compiler;
   const isAll = expressions.some(({ needs }) => needs === 'all');
   return {

@@ -1,0 +1,151 @@
+import { describe, expect, it } from 'vitest';
+import type { Found } from '../check-fields.ts';
+import type { JsonValue } from '../json.ts';
+import { LIMITS } from '../limits.ts';
+import type { Inputs, Scope } from './nodes.ts';
+import { compileTemplate, resolveTemplate } from './template.ts';
+
+const SCOPE: Scope = { roots: ['params', 'needs', 'matrix'], needs: ['build', 'lint'] };
+const INPUTS: Inputs = {
+  params: { n: 3, ratio: 0.5, text: 'a"b', yes: true, nothing: null, xs: [1, 'x'], map: { a: 1 } },
+  needs: { build: { outputs: { image: 'app:1' } }, lint: {} },
+};
+
+function compile(value: JsonValue) {
+  const found: Found = [];
+  return { template: compileTemplate(found, 'spec', value, SCOPE), found };
+}
+
+function resolve(value: JsonValue, maxBytes = 65_536) {
+  const { template, found } = compile(value);
+  expect(found).toEqual([]);
+  return resolveTemplate(template!, INPUTS, maxBytes);
+}
+
+describe('a template', () => {
+  const texts: [string, JsonValue][] = [
+    // One expression keeps its type.
+    ['${{ params.n }}', 3],
+    ['${{params.xs}}', [1, 'x']],
+    ['${{\n params.map\n}}', { a: 1 }],
+    ['${{ params.nothing }}', null],
+    ['${{ params.text }}', 'a"b'],
+    // In a text, values become text.
+    [' ${{ params.n }}', ' 3'],
+    ['n=${{ params.n }}, r=${{ params.ratio }}, y=${{ params.yes }}', 'n=3, r=0.5, y=true'],
+    ['${{ params.text }}${{ params.nothing }}!', 'a"b!'],
+    ['xs: ${{ params.xs }} map: ${{ params.map }}', 'xs: [1,"x"] map: {"a":1}'],
+    // Braces and quotes of CEL.
+    ['${{ "}}" }}', '}}'],
+    ["${{ '}}' + '''}}''' }}", '}}}}'],
+    [String.raw`${'$'}{{ "\"}}" }}`, '"}}'],
+    [String.raw`${'$'}{{ r"\" + "}}" }}`, String.raw`\}}`],
+    ['${{ {"a": {"b": 1}} }}', { a: { b: 1 } }],
+    ['${{ {"a": {"b": 1}}}}', { a: { b: 1 } }],
+    // Escapes, and what only looks like an expression.
+    ['$${{ params.n }}', '${{ params.n }}'],
+    ['$${{ a }} ${{ params.n }} $${{', '${{ a }} 3 ${{'],
+    ['$$${{', '$${{'],
+    ['${ params.n } {{ params.n }} ${{ 1 }} }}', '${ params.n } {{ params.n }} 1 }}'],
+    ['${{ params.n }}}', '3}'],
+  ];
+  it.each(texts)('resolves %j', (text, value) => {
+    expect(resolve(text)).toEqual({ value });
+    expect(resolve({ deep: [{ text }] })).toEqual({ value: { deep: [{ text: value }] } });
+  });
+
+  it('knows what its expressions refer to', () => {
+    const value = {
+      a: '${{ params.n }}',
+      b: ['x ${{ needs.build.outputs.image }} ${{ needs.lint }}'],
+      c: '${{ params.n }}',
+    };
+    expect(compile(value).template).toMatchObject({ roots: ['params', 'needs'], needs: ['build', 'lint'] });
+    expect(compile({ a: '${{ needs.lint }}', b: '${{ size(needs) }}' }).template).toMatchObject({ needs: 'all' });
+    expect(compile('$${{').template).toMatchObject({ roots: [], needs: [] });
+  });
+
+  it('is none where there is nothing to resolve', () => {
+    for (const value of [null, 1, 'text', '$ {{ }}', '{{ x }}', [], { a: [{ b: '$' }] }]) {
+      expect(compile(value)).toEqual({ template: undefined, found: [] });
+    }
+  });
+
+  it('leaves the rest of a value as it is', () => {
+    const value: JsonValue = { a: 1, b: [true, null, { c: 'text' }], d: '${{ params.n }}', e: { f: [] } };
+    expect(resolve(value)).toEqual({ value: { ...value, d: 3 } });
+    const sneaky = JSON.parse('{"__proto__": "${{ params.n }}"}') as JsonValue;
+    expect(JSON.stringify(resolve(sneaky))).toBe('{"value":{"__proto__":3}}');
+  });
+
+  const wrong: [JsonValue, string, RegExp][] = [
+    [
+      { steps: [{}, {}, { run: 'make ${{ params.n' }] },
+      'spec.steps[2].run',
+      /^has no }} after "\$\{\{ params.n"; write \$\$\{\{/,
+    ],
+    [{ a: '${{ "}} }}' }, 'spec.a', /^has no }} after/],
+    [{ a: '${{ {"b": 1 }}' }, 'spec.a', /^has no }} after/],
+    [
+      { a: { 'x ${{ params.n }}': 1 } },
+      'spec.a',
+      /^has the key "x \$\{\{ params.n }}"; expressions may not be in keys/,
+    ],
+    [{ a: '${{ }}' }, 'spec.a', /^is required: an expression/],
+    [['${{ parms.n }}'], 'spec[0]', /did you mean "params"/],
+    [{ a: '${{ needs.deploy.x }}' }, 'spec.a', /no job "deploy"/],
+    [{ a: '${{ params.n + }}' }, 'spec.a', /ends too early/],
+  ];
+  it.each(wrong)('names the place of what is wrong in %j', (value, field, description) => {
+    const { template, found } = compile(value);
+    expect(template).toBeUndefined();
+    expect(found).toEqual([{ field, description: expect.stringMatching(description) }]);
+  });
+
+  it('names all that is wrong', () => {
+    const { found } = compile({ a: '${{ parms }} ${{ foo() }}', b: '${{', '${{': 1 });
+    expect(found.map(({ field }) => field)).toEqual(['spec.a', 'spec.a', 'spec.b', 'spec']);
+  });
+
+  it('names the place and the expression that has no value', () => {
+    expect(resolve({ a: ['${{ params.n }}', 'x ${{ params.missing }}'] })).toEqual({
+      field: 'spec.a[1]',
+      error: '"params.missing": there is no field "missing"',
+    });
+  });
+});
+
+describe('the bounds of a template', () => {
+  it('hold for the number of its expressions', () => {
+    const texts = (count: number): string => '${{ 1 }}'.repeat(count);
+    expect(compile({ a: texts(60), b: texts(40) }).found).toEqual([]);
+    expect(compile({ a: texts(60), b: texts(5_000) }).found).toEqual([
+      { field: 'spec.b', description: `is beyond the ${LIMITS.templateExpressions} expressions that there may be` },
+    ]);
+  });
+
+  it('hold for the result', () => {
+    expect(resolve({ a: '${{ params.text }}' }, 12)).toEqual({ value: { a: 'a"b' } });
+    expect(resolve({ a: '${{ params.text }}' }, 11)).toEqual({
+      field: 'spec',
+      error: 'must have at most 11 bytes as JSON; has 12',
+    });
+  });
+
+  it('hold for values that are put into many places', () => {
+    const inputs: Inputs = { params: { text: 'x'.repeat(60_000) } };
+    const { template } = compile({ a: ['${{ params.text }}', 'b: ${{ params.text }}'] });
+    expect(resolveTemplate(template!, inputs, 65_536)).toEqual({
+      field: 'spec.a[1]',
+      error: 'must have at most 65536 bytes as JSON, with what "params.text" adds',
+    });
+  });
+
+  it('hold for the cost of all of its expressions together', () => {
+    const inputs: Inputs = { params: { xs: Array<number>(10_000).fill(1) } };
+    const { template } = compile(Array<string>(100).fill('${{ params.xs.all(x, x == 1) }}'));
+    expect(resolveTemplate(template!, inputs, 65_536)).toMatchObject({
+      error: expect.stringContaining(`costs more than ${LIMITS.expressionSteps} steps`),
+    });
+  });
+});
