@@ -3,7 +3,7 @@ import { type DescMessage, type DescMethod, equals, type MessageInitShape, toJso
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DrainDeadline, DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
-import { JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { GateVerdict, JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { LeaseDoubt, RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
@@ -376,6 +376,16 @@ const CASES: readonly Case[] = [
     request: { jobId: JOB_ID },
     asked: ['default', key, { reason: '', actor: '' }],
     answered: { job: { state: 'JOB_STATE_QUEUED' } },
+  },
+  {
+    method: JobService.method.answerGate,
+    request: { jobId: JOB_ID, verdict: GateVerdict.APPROVE, actor: 'ada', groups: ['ops'], answers: { sure: true } },
+    asked: [
+      'default',
+      key,
+      { verdict: 'APPROVE', actor: 'ada', groups: ['ops'], answers: { sure: true }, comment: '' },
+    ],
+    answered: { job: { state: 'JOB_STATE_SUCCEEDED' } },
   },
   {
     method: JobService.method.retryJob,

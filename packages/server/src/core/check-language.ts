@@ -159,11 +159,15 @@ export function checkEnv(found: Found, field: string, env: Readonly<Record<strin
   compileEnv(found, field, env);
 }
 
-/** How many expressions a job has, roughly: what is in its texts is counted, whatever it is. */
-function expressionsIn({ if: condition, spec, call, matrix }: JobDefinition): number {
-  const value = [spec, call?.params ?? {}, { ...matrix?.axes }, matrix?.include ?? [], matrix?.exclude ?? []];
-  const templates = mentionsTemplate(value) ? JSON.stringify(value).split('${{').length - 1 : 0;
-  return templates + (condition === undefined ? 0 : 1);
+/** How long the condition of a job and its texts with expressions are. */
+function expressionsIn({ if: condition = '', spec, call, matrix }: JobDefinition): number {
+  const { axes = {}, include = [], exclude = [] } = matrix ?? {};
+  return [spec, call?.params ?? {}, axes, include, exclude].reduce(addTexts, condition.length);
+}
+
+function addTexts(length: number, value: JsonValue | Readonly<Record<string, JsonValue>>): number {
+  if (typeof value === 'string') return length + (mentionsTemplate(value) ? value.length : 0);
+  return typeof value === 'object' && value !== null ? Object.values(value).reduce(addTexts, length) : length;
 }
 
 /** @param fields The path of each job, unless it is its index under `field`. */
@@ -174,17 +178,14 @@ export function checkExpressions(
   fields?: readonly string[],
 ): void {
   let matrices = 0;
-  let count = 0;
+  let length = 0;
   for (const [index, job] of jobs.entries()) {
     const path = fields?.[index] ?? `${field}[${index}]`;
     if (job.matrix !== undefined) matrices++;
-    count += expressionsIn(job);
-    if (count > LIMITS.expressions) {
-      addViolation(
-        found,
-        path,
-        `the definition has more than ${LIMITS.expressions} expressions up to here, which is the limit`,
-      );
+    length += expressionsIn(job);
+    if (length > LIMITS.expressionCharacters) {
+      const description = `the conditions and the texts with expressions have more than ${LIMITS.expressionCharacters} characters up to here`;
+      addViolation(found, path, description);
       return;
     }
     compileJob(found, path, job);

@@ -3,9 +3,8 @@
 import type { Found } from './check-fields.ts';
 import type { Cell, Definition, JobDefinition } from './definition.ts';
 import { evaluateExpression, type PartValue } from './expressions/evaluate.ts';
-import type { Inputs } from './expressions/evaluate-node.ts';
 import { compileExpression, type Expression } from './expressions/expression.ts';
-import type { Root, Scope } from './expressions/nodes.ts';
+import type { Inputs, Root, Scope } from './expressions/nodes.ts';
 import { compileTemplate, resolveTemplate, type Template } from './expressions/template.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';

@@ -12,8 +12,8 @@ export const LIMITS = {
   jobsPerRun: 10_000,
   needsPerJob: 1_000,
   secretsPerJob: 64,
-  /** Conditions, and values with an expression in them, of one definition: each takes a quarter of a millisecond to check. */
-  expressions: 2_000,
+  /** Characters of the conditions, and of the texts with expressions, of one definition: a thousand take up to 7 ms to check. */
+  expressionCharacters: 131_072,
   stages: 100,
   envValues: 64,
   envBytes: 4_096,

@@ -57,12 +57,14 @@ export interface DueCall {
   readonly child: { readonly runId: RunId; readonly state: FinishedRunState | 'OPEN' | 'DELETED' } | undefined;
 }
 
-// Those that only wait are left out, after a look at each.
+// Those that only wait are left out, after a look at each. The limits leave the planner no way but to look for each by its key.
 const DUE_CALLS = statement(
   'due_calls',
   `select c.run_id, c.job, c.project, c.child_run, r.state, r.run_id is null as gone, j.details, j.wait, p.cancel, p.labels
-   from calls c join runs p on p.run_id = c.run_id join jobs j on j.run_id = c.run_id and j.job = c.job
-   left join runs r on r.run_id = c.child_run
+   from calls c
+   cross join lateral (select cancel, labels from runs where run_id = c.run_id limit 1) p
+   cross join lateral (select details, wait from jobs where run_id = c.run_id and job = c.job limit 1) j
+   left join lateral (select run_id, state, finished_ms from runs where run_id = c.child_run limit 1) r on true
    where c.child_run is null or r.run_id is null or r.finished_ms is not null or j.wait ->> 'stopping' is not null
    order by c.run_id, c.job limit $1`,
 );
