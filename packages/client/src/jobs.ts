@@ -1,7 +1,7 @@
 // Owns what a program can do with jobs, their attempts and their logs.
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import type { Client as ServiceClient } from '@connectrpc/connect';
-import type { Attempt, Job, JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { type Attempt, GateVerdict, type Job, type JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import type { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import type { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { type CallOptions, type PointOptions, required } from './call.ts';
@@ -32,6 +32,19 @@ export interface JobFilterInput {
   readonly names?: readonly string[] | undefined;
 }
 
+/** What somebody answers to a gate. */
+export interface GateAnswerInput {
+  readonly verdict: 'approve' | 'reject';
+  /** Who answers, in the platform's own words. */
+  readonly actor: string;
+  /** Groups that they belong to. Default: none. */
+  readonly groups?: readonly string[] | undefined;
+  /** What the gate's form asks for. Default: nothing. */
+  readonly answers?: JsonObject | undefined;
+  /** Why, for people to read. Default: nothing. */
+  readonly comment?: string | undefined;
+}
+
 /** Jobs of the client's project. Every method throws ConveyorError, or the reason of the caller's signal. */
 export interface Jobs {
   /** Creates a run of one job; when it returns, the run is durable. Reasons: INVALID_FIELD, SPEC_MISMATCH, REQUEST_ID_REUSED. */
@@ -49,6 +62,10 @@ export interface Jobs {
   hold(jobId: string, input?: AskerInput, options?: CallOptions): Promise<Job>;
   /** Lets a held job go on. Reasons: JOB_NOT_FOUND, ALREADY_FINISHED, REPLICA_TOO_OLD. */
   release(jobId: string, input?: AskerInput, options?: CallOptions): Promise<Job>;
+  /**
+   * Answers a gate that waits. Reasons: JOB_NOT_FOUND, INVALID_FIELD, NOT_A_GATE, NOT_AN_APPROVER, NOT_WAITING, ALREADY_FINISHED.
+   */
+  answerGate(jobId: string, answer: GateAnswerInput, options?: CallOptions): Promise<Job>;
   /**
    * Runs a job again: at once while it waits for a retry, else in a new run. Returns the job that runs.
    * Reasons: JOB_NOT_FOUND, NOT_FINISHED, REQUEST_ID_REUSED.
@@ -92,6 +109,17 @@ export function createJobs(rpc: ServiceClient<typeof JobService>): Jobs {
     },
     async release(jobId, { reason = '', actor = '' } = {}, options) {
       return required((await rpc.releaseJob({ jobId, reason, actor }, options)).job);
+    },
+    async answerGate(jobId, { verdict, actor, groups = [], answers, comment = '' }, options) {
+      const request = {
+        jobId,
+        verdict: verdict === 'approve' ? GateVerdict.APPROVE : GateVerdict.REJECT,
+        actor,
+        groups: [...groups],
+        comment,
+        ...(answers === undefined ? {} : { answers }),
+      };
+      return required((await rpc.answerGate(request, options)).job);
     },
     async retry(jobId, { trigger, requestId = '' } = {}, options) {
       const request = { jobId, requestId, ...(trigger === undefined ? {} : { trigger }) };
