@@ -7,10 +7,14 @@ export interface FilePlace {
   readonly column: number;
 }
 
-/** One thing that is wrong with a file. */
-export interface FileProblem extends FilePlace {
-  /** Path of the field, such as `jobs[2].needs[0]`; empty when it is about the whole file. */
+/** A field of a file, and where it stands. */
+export interface FileField extends FilePlace {
+  /** Its path, such as `jobs[2].needs[0]`; empty for the whole file. */
   readonly path: string;
+}
+
+/** One thing that is wrong with a file. */
+export interface FileProblem extends FileField {
   readonly message: string;
 }
 

@@ -16,7 +16,7 @@ import { DurationSchema, ListValueSchema, StructSchema, TimestampSchema, ValueSc
 import { parseDuration } from '@conveyor/client';
 import { PipelineRefSchema } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { nearestName } from '@conveyor/server/nearest-name';
-import type { FilePlace, FileProblem } from './file-problem.ts';
+import type { FileField, FileProblem } from './file-problem.ts';
 import { parseTime } from './text.ts';
 import { type Spot, type YamlFile, type YamlMap, type YamlNode, parseYaml } from './yaml-tree.ts';
 
@@ -43,8 +43,8 @@ export interface MessageFile<Desc extends DescMessage> {
   readonly message: MessageShape<Desc>;
   /** The fields beside the message that the file gives. */
   readonly beside: Readonly<Record<string, string | boolean>>;
-  /** Where a field stands, by its path as the server writes it, or what is nearest above it. */
-  locate(fieldPath: string): FilePlace;
+  /** A field by its path as the server writes it: its path in the file, and where it or what is nearest above it stands. */
+  locate(fieldPath: string): FileField;
 }
 
 /** How durations are written: no larger than the contract's Duration may be. */
@@ -78,9 +78,9 @@ export function boundsOf(scalar: ScalarType): { readonly min: number; readonly m
 }
 
 /** The names by which a file may give a value of an enum: short ones, in any case, and those of the contract. */
-export function choicesOf(desc: DescEnum): readonly { readonly short: string; readonly name: string }[] {
-  const prefix = desc.sharedPrefix ?? '';
-  return desc.values
+export function choicesOf(desc: DescEnum | undefined): readonly { readonly short: string; readonly name: string }[] {
+  const prefix = desc?.sharedPrefix ?? '';
+  return (desc?.values ?? [])
     .filter(({ number }) => number !== 0)
     .map(({ name }) => ({ short: name.slice(prefix.length).toLowerCase(), name }));
 }
@@ -112,7 +112,10 @@ export function parseMessageFile<Desc extends DescMessage>(
   return {
     message: fromJson(kind.desc, json),
     beside,
-    locate: (fieldPath) => file.placeOf(offsetOf(root, parsePath(fieldPath, kind.prefix))),
+    locate(fieldPath) {
+      const path = fieldPath.replace(kind.prefix, '');
+      return { ...file.placeOf(offsetOf(root, parsePath(path))), path };
+    },
   };
 }
 
@@ -143,20 +146,24 @@ function readMessage(desc: DescMessage, node: YamlNode, at: Spot, reader: Reader
 
 function readFields(desc: DescMessage, { entries }: YamlMap, parent: Spot | undefined, reader: Reader): JsonObject {
   const json: JsonObject = {};
+  const given = new Set<string>();
   for (const [key, { offset, value }] of entries) {
     const at = { parent, step: key, offset };
     const field = desc.fields.find(({ jsonName, name }) => key === jsonName || key === name);
     if (field === undefined) {
       const known = [...(reader.beside ?? []), ...desc.fields.map(({ jsonName }) => jsonName)];
       reader.file.refuse(at, `is no field here; ${hint(key, known)}these are: ${known.join(', ')}`);
-    } else if (field.jsonName in json) {
+      continue;
+    }
+    if (given.has(field.jsonName)) {
       reader.file.refuse(at, 'is given twice');
-    } else if (field.oneof?.fields.some(({ jsonName }) => jsonName in json)) {
+    } else if (field.oneof?.fields.some(({ jsonName }) => given.has(jsonName))) {
       const either = field.oneof.fields.map((one) => one.jsonName).join(' or ');
       reader.file.refuse(at, `cannot be given beside ${either}`);
     } else if (!isNull(value)) {
       json[field.jsonName] = readField(field, value, at, reader);
     }
+    given.add(field.jsonName);
   }
   return json;
 }
@@ -278,10 +285,9 @@ function entryAt({ entries }: YamlMap, key: string) {
   return entries.get(key) ?? entries.get(camelCase);
 }
 
-/** Reads a path as the server writes it, such as `run.definition.jobs[2].labels["a.b"]`. */
-function parsePath(text: string, prefix: RegExp): (string | number)[] {
-  const inMessage = text.replace(prefix, '');
-  return Array.from(inMessage.matchAll(/\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]|([^.[\]]+)/g), ([, index, key, field]) =>
+/** Reads a path as the server writes it, such as `jobs[2].labels["a.b"]`. */
+function parsePath(text: string): (string | number)[] {
+  return Array.from(text.matchAll(/\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]|([^.[\]]+)/g), ([, index, key, field]) =>
     index === undefined ? (key ?? field ?? '') : Number(index),
   );
 }

@@ -2,7 +2,7 @@
 import { ScalarType } from '@bufbuild/protobuf';
 import type { PipelineDefinition } from '@conveyor/client';
 import { PipelineDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import { type FilePlace, type FileProblem, problemsText } from './file-problem.ts';
+import { type FileField, type FileProblem, problemsText } from './file-problem.ts';
 import { type FileKind, parseMessageFile } from './message-file.ts';
 
 /** A pipeline, and where each part of it stands in its file. */
@@ -10,8 +10,8 @@ export interface PipelineFile {
   /** Its `name`; undefined when the file gives none. */
   readonly name: string | undefined;
   readonly definition: PipelineDefinition;
-  /** Where a field stands, by its path in the definition, such as `jobs[2].needs[0]`, or what is nearest above it. */
-  locate(fieldPath: string): FilePlace;
+  /** A field by its path as the server writes it: its path in the file, and where it or what is nearest above it stands. */
+  locate(fieldPath: string): FileField;
 }
 
 /** A file is no pipeline. The message holds every problem, one a line. */

@@ -2,7 +2,7 @@
 import { ScalarType } from '@bufbuild/protobuf';
 import type { ScheduleSpec } from '@conveyor/client';
 import { ScheduleSpecSchema } from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
-import type { FilePlace, FileProblem } from './file-problem.ts';
+import type { FileField, FileProblem } from './file-problem.ts';
 import { type FileKind, parseMessageFile } from './message-file.ts';
 
 /** A schedule, and where each part of it stands in its file. */
@@ -12,8 +12,8 @@ export interface ScheduleFile {
   /** Its `paused`; undefined when the file says nothing of it. */
   readonly paused: boolean | undefined;
   readonly spec: ScheduleSpec;
-  /** Where a field stands, by its path as the server writes it, or what is nearest above it. */
-  locate(fieldPath: string): FilePlace;
+  /** A field by its path as the server writes it: its path in the file, and where it or what is nearest above it stands. */
+  locate(fieldPath: string): FileField;
 }
 
 /** Schedules as files. */
