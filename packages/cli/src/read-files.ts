@@ -13,39 +13,57 @@ import { MAX_FILE_BYTES } from './yaml-tree.ts';
 
 /** Reads a pipeline; `-` is standard input. Throws UsageError. */
 export async function readPipelineFile(cli: Cli, file: string): Promise<PipelineFile> {
-  const { name, pipeline, problems } = await inspectPipelineFile(cli, file);
-  if (pipeline === undefined) throw new UsageError(`${name} is no pipeline\n${problemsText(problems)}`);
-  return pipeline;
+  return goodOnes([await inspect(cli, file)])[0];
+}
+
+/** A pipeline that can be stored. */
+export type NamedPipelineFile = PipelineFile & { readonly name: string };
+
+/** Reads pipelines to store, each with a name of its own, as inspectPipelineFiles does. Throws UsageError when one is wrong. */
+export async function readNamedPipelines(
+  cli: Cli,
+  paths: readonly string[],
+): Promise<[NamedPipelineFile, ...NamedPipelineFile[]]> {
+  return goodOnes(await inspectPipelineFiles(cli, paths));
 }
 
 /** A file, and the pipeline in it or what is wrong with it. */
-export interface InspectedFile {
-  readonly name: string;
-  /** Undefined exactly when there are problems. */
-  readonly pipeline: PipelineFile | undefined;
-  readonly problems: readonly FileProblem[];
-}
+export type Inspected<T> = { readonly file: string } & (
+  | { readonly pipeline: T; readonly problems?: undefined }
+  | { readonly pipeline?: undefined; readonly problems: readonly FileProblem[] }
+);
 
-/** Reads what should be a pipeline; `-` is standard input. Throws UsageError when it cannot be read at all. */
-export async function inspectPipelineFile(cli: Cli, file: string): Promise<InspectedFile> {
-  const { source, name } = await readSource(cli, file);
-  try {
-    return { name, pipeline: parsePipeline(source, name), problems: [] };
-  } catch (thrown) {
-    if (thrown instanceof PipelineFileError) return { name, pipeline: undefined, problems: thrown.problems };
-    throw thrown;
+/**
+ * Reads what should be pipelines to store: `-` is standard input, and of directories the YAML and JSON files in them are meant, by name.
+ * Throws UsageError when something cannot be read at all.
+ */
+export async function inspectPipelineFiles(
+  cli: Cli,
+  paths: readonly string[],
+): Promise<Inspected<NamedPipelineFile>[]> {
+  const files = (await Promise.all(paths.map(filesOf))).flat();
+  const inspected: Inspected<NamedPipelineFile>[] = [];
+  const firstOf = new Map<string, string>();
+  for (const path of files) {
+    const { file, pipeline, problems } = await inspect(cli, path);
+    if (pipeline === undefined) {
+      inspected.push({ file, problems });
+      continue;
+    }
+    const { name } = pipeline;
+    const first = firstOf.get(name ?? '');
+    const problem =
+      name === undefined
+        ? 'is required: add a line such as `name: ci` at the top'
+        : first && `is also the name of the pipeline in ${first}`;
+    if (name === undefined || problem !== undefined) {
+      inspected.push({ file, problems: [{ ...pipeline.locate('name'), message: problem ?? '' }] });
+      continue;
+    }
+    firstOf.set(name, file);
+    inspected.push({ file, pipeline: { ...pipeline, name } });
   }
-}
-
-/** Files as they are, and directories as the YAML and JSON files in them, by name. Throws UsageError. */
-export async function filesOf(paths: readonly string[]): Promise<string[]> {
-  const listed = paths.map(async (path) => {
-    if (path === '-' || !(await statOf(path)).isDirectory()) return [path];
-    const names = (await readdir(path)).filter((name) => /\.(ya?ml|json)$/.test(name)).toSorted();
-    if (names.length === 0) throw new UsageError(`${path} has no file that ends in .yaml, .yml or .json`);
-    return names.map((name) => join(path, name));
-  });
-  return (await Promise.all(listed)).flat();
+  return inspected;
 }
 
 /** Reads a schedule; `-` is standard input. Throws UsageError. */
@@ -72,11 +90,41 @@ export async function withFilePlaces<T>(file: PipelineFile | ScheduleFile, call:
 /** The fields of a file that the server refused, if that is what was thrown. */
 export function refusedFields(file: PipelineFile | ScheduleFile, thrown: unknown): FileProblem[] {
   if (!(thrown instanceof ConveyorError)) return [];
-  return thrown.fieldViolations.map(({ field, description }) => ({
-    ...file.locate(field),
-    path: field,
-    message: description,
-  }));
+  return thrown.fieldViolations.map(({ field, description }) => ({ ...file.locate(field), message: description }));
+}
+
+/** Pipelines of files of which none is wrong. */
+function goodOnes<T>(inspected: readonly Inspected<T>[]): [T, ...T[]] {
+  const wrong = inspected.filter(({ problems }) => problems !== undefined);
+  if (wrong.length > 0) {
+    const title = wrong.length === 1 ? `${wrong[0]?.file} is no pipeline` : `${wrong.length} files are no pipelines`;
+    throw new UsageError(`${title}\n${problemsText(wrong.flatMap(({ problems = [] }) => problems))}`);
+  }
+  const [first, ...more] = inspected.flatMap(({ pipeline }) => (pipeline === undefined ? [] : [pipeline]));
+  if (first === undefined) throw new Error('no file was inspected');
+  return [first, ...more];
+}
+
+async function inspect(cli: Cli, path: string): Promise<Inspected<PipelineFile>> {
+  const { source, name: file } = await readSource(cli, path);
+  try {
+    return { file, pipeline: parsePipeline(source, file) };
+  } catch (thrown) {
+    if (thrown instanceof PipelineFileError) return { file, problems: thrown.problems };
+    throw thrown;
+  }
+}
+
+async function filesOf(path: string): Promise<string[]> {
+  if (path === '-') return [path];
+  try {
+    if (!(await stat(path)).isDirectory()) return [path];
+    const names = (await readdir(path)).filter((name) => /\.(ya?ml|json)$/.test(name)).toSorted();
+    if (names.length > 0) return names.map((name) => join(path, name));
+  } catch (thrown) {
+    throw unreadable(path, thrown);
+  }
+  throw new UsageError(`${path} has no file that ends in .yaml, .yml or .json`);
 }
 
 async function readSource({ stdin }: Cli, file: string): Promise<{ source: Uint8Array; name: string }> {
@@ -102,14 +150,6 @@ async function readBounded(stream: AsyncIterable<string | Uint8Array>, name: str
     chunks.push(bytes);
   }
   return Buffer.concat(chunks);
-}
-
-async function statOf(path: string) {
-  try {
-    return await stat(path);
-  } catch (thrown) {
-    throw unreadable(path, thrown);
-  }
 }
 
 function unreadable(path: string, thrown: unknown): UsageError {

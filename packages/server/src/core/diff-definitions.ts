@@ -52,14 +52,23 @@ interface Found {
 
 function jobsByName(jobs: JsonValue | undefined): ReadonlyMap<string, JsonObject> {
   if (!Array.isArray(jobs)) return new Map();
-  return new Map(jobs.filter(isObject).map((job) => [String(job['name']), job]));
+  return new Map(
+    jobs.filter(isObject).map((job): [string, JsonObject] => {
+      const { name } = job;
+      return [typeof name === 'string' ? name : '', job];
+    }),
+  );
 }
 
 function unordered(job: JsonObject): JsonObject {
-  const sort = (value: JsonValue) => (Array.isArray(value) ? value.toSorted() : value);
+  const sort = (value: JsonValue) => (Array.isArray(value) ? value.toSorted(byCanonicalJson) : value);
   return Object.fromEntries(
     Object.entries(job).map(([field, value]) => [field, UNORDERED.has(field) ? sort(value) : value]),
   );
+}
+
+function byCanonicalJson(a: JsonValue, b: JsonValue): number {
+  return canonicalJson(a) < canonicalJson(b) ? -1 : 1;
 }
 
 function changesOf(found: Found, before: JsonObject, after: JsonObject): FieldChange[] {
