@@ -143,6 +143,15 @@ describe('a file that is hard to read', () => {
     expect(problems.filter((problem) => problem.includes('aliases make more than 2 MiB of this file'))).toHaveLength(1);
   });
 
+  it.each(['"', ']', 'a: ]', '%a\n', '---\n', '!a ', '&a ', '*a ', '? ', 'a: b: c\n', '[a, '])(
+    'is read in bounded time and memory when it is full of %j',
+    (part) => {
+      const problems = problemsOf(part.repeat(500_000 / part.length));
+      expect(problems.length).toBeGreaterThan(0);
+      expect(problems.length).toBeLessThanOrEqual(101);
+    },
+  );
+
   it('tells no more problems than anybody reads, in time', () => {
     const jobs = Array.from({ length: 20_000 }, () => '  - { nam: a, nedes: b }').join('\n');
     expect(problemsOf(`jobs:\n${jobs}`)).toHaveLength(100);

@@ -16,7 +16,7 @@ import { DurationSchema, ListValueSchema, StructSchema, TimestampSchema, ValueSc
 import { parseDuration } from '@conveyor/client';
 import { PipelineRefSchema } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { nearestName } from '@conveyor/server/nearest-name';
-import type { FileField, FileProblem } from './file-problem.ts';
+import { type FileField, type FileProblem, MAX_PROBLEMS } from './file-problem.ts';
 import { parseTime } from './text.ts';
 import { type Spot, type YamlFile, type YamlMap, type YamlNode, parseYaml } from './yaml-tree.ts';
 
@@ -148,6 +148,8 @@ function readFields(desc: DescMessage, { entries }: YamlMap, parent: Spot | unde
   const json: JsonObject = {};
   const given = new Set<string>();
   for (const [key, { offset, value }] of entries) {
+    // Looking for what was meant takes time.
+    if (reader.file.problems.length >= MAX_PROBLEMS) break;
     const at = { parent, step: key, offset };
     const field = desc.fields.find(({ jsonName, name }) => key === jsonName || key === name);
     if (field === undefined) {

@@ -87,10 +87,12 @@ export async function withFilePlaces<T>(file: PipelineFile | ScheduleFile, call:
   }
 }
 
-/** The fields of a file that the server refused, if that is what was thrown. */
+/** The fields of a file that the server refused, as they stand in it, if that is what was thrown. */
 export function refusedFields(file: PipelineFile | ScheduleFile, thrown: unknown): FileProblem[] {
   if (!(thrown instanceof ConveyorError)) return [];
-  return thrown.fieldViolations.map(({ field, description }) => ({ ...file.locate(field), message: description }));
+  return thrown.fieldViolations
+    .map(({ field, description }) => ({ ...file.locate(field), message: description }))
+    .toSorted((a, b) => a.line - b.line || a.column - b.column);
 }
 
 /** Pipelines of files of which none is wrong. */
