@@ -41,6 +41,8 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   assert.ok(list(pipelines, 'pipelines').some((pipeline) => pipeline['name'] === name));
   const revisions = await ok('PipelineService/ListPipelineRevisions', { name });
   assert.equal(list(revisions, 'revisions').length, 1);
+  const compared = await ok('PipelineService/DiffPipelineRevisions', { name, fromRevision: 1 });
+  assert.deepEqual([read(compared, 'toRevision'), read(compared, 'diff', 'changeCount') ?? 0], [1, 0]);
 
   const labels = { walk: name };
   const created = await ok('RunService/CreateRun', { run: { pipeline: { name }, labels }, requestId: name });

@@ -226,8 +226,7 @@ describe('conveyor apply', () => {
     const wrong = pipelineYaml.replace('[build]', '[biuld]');
     expect(await run(['apply', '-f', '-'], plane.env, wrong)).toMatchObject({
       exitCode: 2,
-      stderr:
-        'error: the server refuses the pipeline\n<stdin>:4:42: definition.jobs[1].needs[0]: there is no job "biuld"\n',
+      stderr: 'error: the server refuses the pipeline\n<stdin>:4:42: jobs[1].needs[0]: there is no job "biuld"\n',
     });
   });
 
@@ -236,7 +235,7 @@ describe('conveyor apply', () => {
     expect(result).toMatchObject({
       exitCode: 2,
       stderr:
-        'error: <stdin> is no pipeline\n<stdin>:2:1: job: is no field here; these are: name, jobs, paramsSchema, labels\n',
+        'error: <stdin> is no pipeline\n<stdin>:2:1: job: is no field here; did you mean jobs? these are: name, jobs, paramsSchema, labels\n',
     });
   });
 });
@@ -398,7 +397,7 @@ describe('a failure', () => {
     [['run', 'ci', '-p', 'sha'], "error: 'sha' is no param\nnext: write params as key=value\n"],
     [
       ['apply', '-f', '/nowhere.yaml'],
-      "error: cannot read /nowhere.yaml: ENOENT: no such file or directory, open '/nowhere.yaml'\n",
+      "error: cannot read /nowhere.yaml: ENOENT: no such file or directory, stat '/nowhere.yaml'\n",
     ],
     [['cancel', 'r/j', '--force'], 'error: --force is for whole runs\nnext: leave it out, or cancel r\n'],
     [

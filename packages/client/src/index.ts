@@ -23,7 +23,7 @@ export {
   type TimeoutOptions,
   pipeline,
 } from './pipeline-builder.ts';
-export type { AppliedPipeline, PipelineInput, Pipelines } from './pipelines.ts';
+export type { AppliedPipeline, PipelineInput, Pipelines, ValidatedPipeline } from './pipelines.ts';
 export type { WatchOptions } from './resume.ts';
 export {
   type AskerInput,
@@ -65,6 +65,12 @@ export {
   type PipelineDefinition,
   type PipelineRevision,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+export type {
+  DiffPipelineRevisionsResponse,
+  FieldChange,
+  JobDiff,
+  PipelineDiff,
+} from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 export { type Run, RunState, type Trigger } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 export {
   type BatchCreateRunsResult,

@@ -1,5 +1,5 @@
 // `conveyor describe`: everything about one resource.
-import { type DescMessage, type JsonObject, type JsonValue, type MessageShape, toJson } from '@bufbuild/protobuf';
+import { type DescMessage, type JsonObject, type JsonValue, type MessageShape, create } from '@bufbuild/protobuf';
 import { AnnotationLevel, DriverState, type Event, type Job, JobState, type Run, outputsOf } from '@conveyor/client';
 import { DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
@@ -10,10 +10,10 @@ import {
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
-import { stringify } from 'yaml';
 import { type Cli, type OutputOptions, findJob, jsonOf, outputOption, parseJobTarget, prettyJson } from '../cli.ts';
 import { askedBy, because, stopText, waitText } from '../event-text.ts';
 import { UsageError } from '../failure.ts';
+import { messageJson, messageYaml, yamlOf } from '../message-yaml.ts';
 import { atOption, eventAt, momentOf, type PointOptions, pointText } from '../points.ts';
 import { attemptTable, jobTable } from '../tables.ts';
 import { countsText, elapsed, enumName, fields, labels, printable, runState, stateCell, time } from '../text.ts';
@@ -119,7 +119,7 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
   );
   return printSections(cli, [
     jobFields(cli, job, event),
-    job.definition === undefined ? '' : yamlSection('Definition', toJson(JobDefinitionSchema, job.definition)),
+    job.definition === undefined ? '' : yamlSection('Definition', messageJson(JobDefinitionSchema, job.definition)),
     yamlSection('Outputs', outputsOf(job)),
     notes.length === 0 ? '' : ['Notes:', ...notes].join('\n'),
     attempts.length === 0 ? '' : attemptTable(attempts, cli.terminal.colors, momentOf(event)),
@@ -149,10 +149,10 @@ async function describePipeline(cli: Cli, target: string, { output }: DescribeOp
   const [, name = target, revision = ''] = /^(.+)@(\d+)$/.exec(target) ?? [];
   const pipeline = await cli.client().pipelines.get(name, revision === '' ? {} : { revision: Number(revision) });
   if (output === 'json') return printJson(cli, PipelineSchema, pipeline);
-  const definition = pipeline.definition === undefined ? {} : toJson(PipelineDefinitionSchema, pipeline.definition);
   const comment = `# revision ${pipeline.revision}, first applied ${time(pipeline.createTime)}, last ${time(pipeline.updateTime)}`;
-  const yaml = stringify({ name: pipeline.name, ...(isJsonObject(definition) ? definition : {}) });
-  return cli.terminal.print(`${comment}\n${yaml.trimEnd()}`);
+  const definition = pipeline.definition ?? create(PipelineDefinitionSchema);
+  const yaml = messageYaml(PipelineDefinitionSchema, { name: pipeline.name }, definition);
+  return cli.terminal.print(`${comment}\n${yaml}`);
 }
 
 async function describeDriver(cli: Cli, target: string, { output }: DescribeOptions): Promise<void> {
@@ -191,7 +191,7 @@ function printSections({ terminal }: Cli, sections: readonly string[]): Promise<
 
 function yamlSection(title: string, value: JsonValue | undefined): string {
   if (!isJsonObject(value) || Object.keys(value).length === 0) return '';
-  return `${title}:\n${stringify(value).trimEnd().replaceAll(/^/gm, '  ')}`;
+  return `${title}:\n${yamlOf(value).replaceAll(/^/gm, '  ')}`;
 }
 
 function isJsonObject(value: JsonValue | undefined): value is JsonObject {

@@ -3,6 +3,7 @@ import { JobState, type PipelineDefinition } from '@conveyor/client';
 import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
 import { UsageError } from '../failure.ts';
+import { placeText } from '../file-problem.ts';
 import { drawGraph, type GraphFormat, type GraphStates } from '../graph.ts';
 import type { PipelineFile } from '../pipeline-file.ts';
 import { readPipelineFile } from '../read-files.ts';
@@ -67,9 +68,11 @@ function checked(file: PipelineFile): PipelineDefinition {
   const problems = definition.jobs.flatMap(({ name, needs }, index) => [
     ...(/^[\w.-]+$/.test(name)
       ? []
-      : [`${file.locate(`jobs[${index}].name`)}: ${JSON.stringify(name)} is no name of a job`]),
+      : [`${placeText(file.locate(`jobs[${index}].name`))}: ${JSON.stringify(name)} is no name of a job`]),
     ...needs.flatMap((need, at) =>
-      names.has(need) ? [] : [`${file.locate(`jobs[${index}].needs[${at}]`)}: there is no job ${JSON.stringify(need)}`],
+      names.has(need)
+        ? []
+        : [`${placeText(file.locate(`jobs[${index}].needs[${at}]`))}: there is no job ${JSON.stringify(need)}`],
     ),
   ]);
   if (problems.length > 0) throw new UsageError(['this pipeline cannot be drawn', ...problems].join('\n'));

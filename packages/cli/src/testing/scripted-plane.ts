@@ -8,7 +8,7 @@ import { DrainDeadline, DriverService } from '@conveyor/protocol/conveyor/v1/dri
 import { type Event, EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { type JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
-import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
+import { type PipelineDiffSchema, PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import type { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import {
   type CreateRunRequest,
@@ -45,6 +45,8 @@ export interface Script {
   readonly stalls?: boolean;
   /** The bytes of logs are gone by their age. Default: false. */
   readonly expired?: boolean;
+  /** How whatever is compared differs. Default: not at all. */
+  readonly diff?: MessageInitShape<typeof PipelineDiffSchema>;
   /** What the verification of the run finds. Default: nothing. */
   readonly discrepancies?: readonly MessageInitShape<typeof DiscrepancySchema>[];
 }
@@ -103,13 +105,21 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
   const server = await startScriptedServer((router) => {
     router.service(ServerService, { getServerInfo: () => ({ version: '9.8.7', replica: 'replica-1' }) });
     router.service(PipelineService, {
-      applyPipeline({ name, definition }) {
-        changes.push({ apply: name, jobs: definition?.jobs.map((job) => job.name) });
+      applyPipeline({ name, definition, validateOnly, expectedRevision }) {
+        const asked = { [validateOnly ? 'validate' : 'apply']: name, jobs: definition?.jobs.map((job) => job.name) };
+        changes.push({ ...asked, ...(expectedRevision !== undefined && { expectedRevision }) });
         const field = 'definition.jobs[1].needs[0]';
         const isWrong = definition?.jobs[1]?.needs[0] === 'biuld';
         const fields = [{ field, description: 'there is no job "biuld"' }];
         if (isWrong) throw refusal('invalid_argument', 'INVALID_FIELD', 'the definition is wrong', { fields });
-        return { pipeline: { name, revision: 3 }, changed: true, warnings: ['driver shell has never connected'] };
+        const warnings = ['driver shell has never connected'];
+        if (!validateOnly) return { pipeline: { name, revision: 3 }, changed: true, warnings };
+        return {
+          ...(name === 'ci' && { pipeline: { name, revision: 3 } }),
+          changed: true,
+          warnings,
+          diff: { ...script.diff },
+        };
       },
       getPipeline({ name }) {
         if (name !== 'ci') throw refusal('not_found', 'PIPELINE_NOT_FOUND', `there is no pipeline ${name}`);
@@ -117,6 +127,11 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
         const definition = { jobs: names.map((job) => ({ name: job, driver: 'shell' })), paramsSchema };
         return { pipeline: { name, revision: 3, definition } };
       },
+      diffPipelineRevisions: ({ fromRevision, toRevision }) => ({
+        fromRevision,
+        toRevision: toRevision === 0 ? 3 : toRevision,
+        diff: { ...script.diff },
+      }),
       deletePipeline({ name }) {
         changes.push({ delete: name });
         return {};

@@ -76,6 +76,45 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    method: PipelineService.method.applyPipeline,
+    request: {
+      name: 'ci',
+      definition: { ...definition, jobs: [{ ...definition.jobs[0], allowFailure: false }] },
+      validateOnly: true,
+    },
+    asked: ['default', 'ci', expect.anything(), { expectedRevision: undefined, found: [] }],
+    answered: {
+      changed: true,
+      warnings: ['no shell driver is known'],
+      pipeline: { name: 'ci', revision: 3 },
+      diff: { changedJobs: [{ name: 'build', changes: [{ path: 'allow_failure', oldValue: true }] }], changeCount: 1 },
+    },
+    without: ['diff.changedJobs[0].changes[0].newValue'],
+  },
+  {
+    method: PipelineService.method.diffPipelineRevisions,
+    request: { name: 'ci', fromRevision: 1 },
+    asked: ['default', 'ci', 1, undefined],
+    answered: {
+      fromRevision: 1,
+      toRevision: 3,
+      diff: {
+        removedJobs: ['old'],
+        changedJobs: [
+          {
+            name: 'build',
+            changes: [
+              { path: 'spec.env.CI', newValue: '1' },
+              { path: 'spec.flags[1]', oldValue: 7, newValue: null },
+              { path: 'timeouts.run_timeout', oldValue: '60s', newValue: '90.500s' },
+            ],
+          },
+        ],
+        changeCount: 3,
+      },
+    },
+  },
+  {
     method: PipelineService.method.getPipeline,
     request: { project: 'default', name: 'ci', revision: 2 },
     asked: ['default', 'ci', 2],

@@ -59,6 +59,7 @@ const BAD_INPUT: readonly BadInput[] = [
     { name: 'ci', definition: { jobs: [{ name: 'a', driver: 'shell', timeouts: { runTimeout: { seconds: -1n } } }] } },
     'definition.jobs[0].timeouts.run_timeout',
   ],
+  ['no revision to compare with', pipelines.diffPipelineRevisions, { name: 'ci' }, 'from_revision'],
   ['a negative expected revision', pipelines.applyPipeline, { name: 'ci', expectedRevision: -1 }, 'expected_revision'],
   ['a negative revision', pipelines.getPipeline, { name: 'ci', revision: -1 }, 'revision'],
   ['a negative page size', pipelines.listPipelines, { pageSize: -1 }, 'page_size'],

@@ -8,7 +8,7 @@ import type { JobKey, RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { Timing } from '../core/limits.ts';
 import type { Verification } from '../core/ledger-check.ts';
-import type { Refusal } from '../core/refusal.ts';
+import type { FieldViolation, Refusal } from '../core/refusal.ts';
 import type { GateAnswer } from '../core/run-state.ts';
 import type { OccurrenceView, ScheduleSpec, ScheduleView } from '../core/schedule.ts';
 import type { JobState, RunState } from '../core/states.ts';
@@ -80,7 +80,16 @@ export interface PipelineOperations {
     definition: Definition,
     expectedRevision?: number,
   ): Promise<{ pipeline: PipelineView; changed: boolean; warnings: readonly string[] }>;
+  /** Checks everything that an apply would, and writes nothing. Refuses what was found wrong already together with what it finds. */
+  validate(
+    project: string,
+    name: string,
+    definition: Definition,
+    options: { readonly expectedRevision: number | undefined; readonly found: readonly FieldViolation[] },
+  ): Promise<{ newest: PipelineView | undefined; changed: boolean; warnings: readonly string[] }>;
   get(project: string, name: string, revision?: number): Promise<PipelineView>;
+  /** Two revisions to compare; without `to`, the newest. */
+  getTwo(project: string, name: string, from: number, to?: number): Promise<{ from: PipelineView; to: PipelineView }>;
   list(project: string, page: PageRequest): Promise<Page<PipelineView>>;
   listRevisions(project: string, name: string, page: PageRequest): Promise<Page<RevisionView>>;
   delete(project: string, name: string): Promise<void>;

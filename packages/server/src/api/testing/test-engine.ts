@@ -38,6 +38,19 @@ export const DEFINITION: Definition = {
   labels: { team: 'core' },
 };
 
+/** What DEFINITION was before. */
+const EARLIER_DEFINITION: Definition = {
+  ...DEFINITION,
+  jobs: [
+    { ...JOB_DEFINITION, name: 'old' },
+    {
+      ...JOB_DEFINITION,
+      spec: { run: 'make', env: {}, retries: 2, flags: [true, 7] },
+      timeouts: { ...DEFAULT_TIMEOUTS, runMs: 60_000 },
+    },
+  ],
+};
+
 export const PIPELINE: PipelineView = {
   project: 'default',
   name: 'ci',
@@ -281,7 +294,9 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
       'pipelines',
       {
         apply: async () => ({ pipeline: PIPELINE, changed: true, warnings: ['no shell driver is known'] }),
+        validate: async () => ({ newest: PIPELINE, changed: true, warnings: ['no shell driver is known'] }),
         get: async () => PIPELINE,
+        getTwo: async () => ({ from: { ...PIPELINE, revision: 1, definition: EARLIER_DEFINITION }, to: PIPELINE }),
         list: async () => ({ items: [PIPELINE], next: 'ci' }),
         listRevisions: async () => ({
           items: [
