@@ -76,7 +76,6 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addGet,
     addGraph,
     addDescribe,
-    addDiff,
     addDrain,
     addDelete,
     addVerify,

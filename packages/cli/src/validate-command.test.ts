@@ -88,7 +88,7 @@ describe('conveyor validate', () => {
     expect(stdout.split('\n').map((line) => line.replace(/ these are.*/, ''))).toEqual([
       '<stdin>:2:11: labels.x: must be text; put it in quotes',
       '<stdin>:4:7: jobs[0].nam: is no field here; did you mean name?',
-      '<stdin>:4:19: jobs[0].when: must be success or always; did you mean always?',
+      '<stdin>:4:19: jobs[0].when: must be success or always or failure or finally; did you mean always?',
       '',
     ]);
     expect(await run(['validate', '--offline', '-f', '-'], nowhere, good('a'))).toEqual({
