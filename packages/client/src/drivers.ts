@@ -2,6 +2,7 @@
 import type { Client as ServiceClient } from '@connectrpc/connect';
 import type { Driver } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { DrainDeadline, type DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
+import type { Queue, QueuePause } from '@conveyor/protocol/conveyor/v1/queue_pb.js';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { type CallOptions, required } from './call.ts';
 import { type ListOptions, paged } from './paging.ts';
@@ -36,6 +37,22 @@ export interface DrainResult {
   readonly evicted: number;
 }
 
+/** Which jobs of a driver. Default: all. */
+export interface QueueInput {
+  /** Only jobs of this project. Default: with `pipeline` the project `default`, without it every project. */
+  readonly project?: string | undefined;
+  /** Only jobs of this pipeline. */
+  readonly pipeline?: string | undefined;
+}
+
+/** Which queue to pause, and why. */
+export interface PauseQueueInput extends QueueInput {
+  /** Why, for people to read. */
+  readonly reason?: string | undefined;
+  /** Who asks, for people to read. */
+  readonly actor?: string | undefined;
+}
+
 /** Driver instances. Every method throws ConveyorError, or the reason of the caller's signal. */
 export interface Drivers {
   /** Driver instances by name and instance, without spec schemas. */
@@ -47,6 +64,12 @@ export interface Drivers {
    * characters. With `waitMs` the call has no deadline but its own. Reason: DRIVER_NOT_FOUND.
    */
   drain(name: string, input?: DrainInput, options?: CallOptions): Promise<DrainResult>;
+  /** Stops offers of queued jobs of a driver name; what is offered or runs goes on. Reason: LIMIT_REACHED. */
+  pauseQueue(driver: string, input?: PauseQueueInput, options?: CallOptions): Promise<QueuePause>;
+  /** Takes a pause of exactly these names away. Returns whether there was one. */
+  resumeQueue(driver: string, input?: QueueInput, options?: CallOptions): Promise<boolean>;
+  /** The driver names that have queued jobs or are paused, by name. */
+  queues(options?: ListOptions): AsyncIterable<Queue>;
 }
 
 export function createDrivers(rpc: ServiceClient<typeof DriverService>): Drivers {
@@ -62,5 +85,16 @@ export function createDrivers(rpc: ServiceClient<typeof DriverService>): Drivers
       if (waitMs === undefined) return rpc.drainDrivers(request, options);
       return rpc.drainDrivers({ ...request, waitTimeout: durationFromMs(waitMs) }, { timeoutMs: 0, ...options });
     },
+    async pauseQueue(driver, { project = '', pipeline = '', reason = '', actor = '' } = {}, options) {
+      return required((await rpc.pauseQueue({ driver, project, pipeline, reason, actor }, options)).pause);
+    },
+    async resumeQueue(driver, { project = '', pipeline = '' } = {}, options) {
+      return (await rpc.resumeQueue({ driver, project, pipeline }, options)).resumed;
+    },
+    queues: (options = {}) =>
+      paged(async (page) => {
+        const { queues, nextPageToken } = await rpc.listQueues(page, options);
+        return { items: queues, nextPageToken };
+      }, options),
   };
 }

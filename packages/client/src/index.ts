@@ -2,7 +2,14 @@
 export type { Backoff } from './backoff.ts';
 export type { CallOptions, PointOptions } from './call.ts';
 export { type Client, type ClientOptions, type ClientPolicy, createClient } from './client.ts';
-export type { DrainInput, DrainResult, DriverFilterInput, Drivers } from './drivers.ts';
+export type {
+  DrainInput,
+  DrainResult,
+  DriverFilterInput,
+  Drivers,
+  PauseQueueInput,
+  QueueInput,
+} from './drivers.ts';
 export { type DurationText, parseDuration } from './duration.ts';
 export {
   ConveyorError,
@@ -37,6 +44,7 @@ export type { DiffInput, RerunInput, RunDiff, Runs } from './runs.ts';
 export type { AppliedSchedule, BackfillInput, ScheduleInput, Schedules } from './schedules.ts';
 export type { RunsUpdate } from './watch.ts';
 
+export type { Queue, QueuePause } from '@conveyor/protocol/conveyor/v1/queue_pb.js';
 export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 export type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 export {

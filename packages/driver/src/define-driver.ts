@@ -11,6 +11,11 @@ export interface DriverSettings<Spec = JsonObject> {
   readonly slots?: number;
   /** What an instance is, for people and for matching. At most 64. Default: none. */
   readonly labels?: Readonly<Record<string, string>>;
+  /**
+   * Pools of slots beside `slots`, such as `{ gpu: 2 }`: how many jobs that name the pool run at a time. Each takes one of `slots`, too.
+   * At most 32. Default: none.
+   */
+  readonly pools?: Readonly<Record<string, number>>;
   /** JSON Schema (2020-12) of the specs that it accepts, at most 64 KiB. Default: any object. */
   readonly specSchema?: JsonObject;
   /** The driver's own version, for people. At most 128 characters. Default: none. */

@@ -38,6 +38,7 @@ export interface Introduction {
   readonly incarnation: Uint8Array;
   readonly labels: Readonly<Record<string, string>>;
   readonly slots: number;
+  readonly pools: Readonly<Record<string, number>>;
   readonly specSchema: JsonObject | undefined;
   readonly version: string;
   readonly held: readonly Held[];
@@ -59,7 +60,7 @@ const maxNoteBytes = 4096;
 const maxLinkBytes = 2048;
 
 export function helloFrame(introduction: Introduction): DriverFrame {
-  const { driver, instanceId, incarnation, labels, slots, specSchema, version, held } = introduction;
+  const { driver, instanceId, incarnation, labels, slots, pools, specSchema, version, held } = introduction;
   return message({
     case: 'hello',
     value: {
@@ -71,6 +72,7 @@ export function helloFrame(introduction: Introduction): DriverFrame {
       incarnation,
       labels: { ...labels },
       slots,
+      pools: { ...pools },
       specSchema,
       version,
       held: held.map(({ id, fence, phase, logOffset }) => ({

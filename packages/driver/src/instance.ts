@@ -154,13 +154,14 @@ export class DriverInstance<Spec> implements RunningDriver {
 
   /** One session, from Hello to its end. */
   async #serve(endpoint: Endpoint): Promise<SessionEnd> {
-    const { name, slots = 1, labels = {}, specSchema, version = '' } = this.#settings;
+    const { name, slots = 1, pools = {}, labels = {}, specSchema, version = '' } = this.#settings;
     const hello = helloFrame({
       driver: name,
       instanceId: this.instanceId,
       incarnation: this.#incarnation,
       labels,
       slots,
+      pools,
       specSchema,
       version,
       held: this.#holdings.held,

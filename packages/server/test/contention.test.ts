@@ -152,7 +152,8 @@ function openErraticDriver(instance: string, random: () => number) {
         if (from === moves && !stopped) move();
       },
     };
-    const hello = { driver: 'contended', instance, incarnation, capabilities: [], labels: {}, slots: 6, version: '' };
+    const offers = { labels: {}, slots: 6, pools: {} };
+    const hello = { driver: 'contended', instance, incarnation, capabilities: [], ...offers, version: '' };
     session = await both.engines[at]!.drivers.openSession(
       { role: 'driver', id: 'test' },
       { ...hello, held: [...held.values()] },

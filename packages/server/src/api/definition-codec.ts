@@ -24,6 +24,7 @@ import {
 } from '../core/definition.ts';
 import { LIMITS } from '../core/limits.ts';
 import { decodeGate, decodeMatrix, encodeCall, encodeGate, encodeMatrix } from './language-codec.ts';
+import { decodePlacement, encodePlacement } from './placement-codec.ts';
 import { decodeDuration } from './request-fields.ts';
 
 /** Adds what is wrong to `found`, with paths under `field`. */
@@ -71,6 +72,7 @@ export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
     matrix: job.matrix && decodeMatrix(job.matrix),
     gate: job.gate && decodeGate(job.gate),
     call: job.call,
+    ...decodePlacement(job),
   };
 }
 
@@ -96,6 +98,7 @@ export function encodeJobDefinition(job: JobDefinition): MessageInitShape<typeof
     matrix: job.matrix && encodeMatrix(job.matrix),
     gate: job.gate && encodeGate(job.gate),
     call: job.call && encodeCall(job.call),
+    ...encodePlacement(job),
   };
 }
 

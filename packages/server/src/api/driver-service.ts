@@ -1,10 +1,14 @@
 // DriverService, but for its sessions: those are served by the gRPC door alone (session/).
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { type Duration, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import {
   DrainDeadline,
   type DrainDriversRequest,
   type DriverService,
+  type PauseQueueRequest,
 } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
+import type { QueuePauseSchema, QueueSchema } from '@conveyor/protocol/conveyor/v1/queue_pb.js';
 import {
   addViolation,
   checkName,
@@ -13,13 +17,14 @@ import {
   type Found,
   INSTANCE_ID,
   INSTANCE_PATTERN,
+  PIPELINE_NAME,
 } from '../core/check-fields.ts';
+import type { QueuePause, QueueView } from '../core/views.ts';
 import type { DrainRequest, Engine } from '../engine/engine.ts';
 import { unimplementedError } from './call-error.ts';
 import { encodeDriver } from './encode-run.ts';
 import { encodePageToken } from './page-token.ts';
-import { decodeDuration, decodePage, decodeRequest } from './request-fields.ts';
-import type { Duration } from '@bufbuild/protobuf/wkt';
+import { decodeAsker, decodeDuration, decodePage, decodeProject, decodeRequest } from './request-fields.ts';
 
 const MAX_WAIT_MS = 3_600_000;
 
@@ -53,7 +58,41 @@ export function createDriverService({ drivers }: Engine): ServiceImpl<typeof Dri
       const { drivers: drained, idle, evicted } = await drivers.drain(decoded, signal);
       return { drivers: drained.map(encodeDriver), idle, evicted };
     },
+
+    async pauseQueue(request) {
+      const pause = decodeRequest((found) => ({ ...decodeQueue(found, request), ...decodeAsker(found, request) }));
+      return { pause: encodeQueuePause(await drivers.pauseQueue(pause)) };
+    },
+
+    async resumeQueue(request) {
+      return { resumed: await drivers.resumeQueue(decodeRequest((found) => decodeQueue(found, request))) };
+    },
+
+    async listQueues(request) {
+      const list = ['ListQueues'];
+      const page = decodeRequest((found) => decodePage(found, request, { request: list }));
+      const { items, next } = await drivers.listQueues(page);
+      return { queues: items.map(encodeQueue), nextPageToken: encodePageToken(next, list) };
+    },
   };
+}
+
+function decodeQueue(
+  found: Found,
+  { driver, project, pipeline }: Pick<PauseQueueRequest, 'driver' | 'project' | 'pipeline'>,
+): Pick<QueuePause, 'driver' | 'project' | 'pipeline'> {
+  checkName(found, 'driver', driver, DRIVER_NAME);
+  if (pipeline !== '') checkName(found, 'pipeline', pipeline, PIPELINE_NAME);
+  const isAll = project === '' && pipeline === '';
+  return { driver, project: isAll ? '' : decodeProject(project), pipeline };
+}
+
+function encodeQueue({ driver, queued, pauses }: QueueView): MessageInitShape<typeof QueueSchema> {
+  return { driver, queued, pauses: pauses.map(encodeQueuePause) };
+}
+
+function encodeQueuePause({ sinceMs, ...pause }: QueuePause): MessageInitShape<typeof QueuePauseSchema> {
+  return { ...pause, pauseTime: timestampFromMs(sinceMs) };
 }
 
 function decodeDrain(found: Found, request: DrainDriversRequest): DrainRequest {

@@ -63,6 +63,7 @@ export function encodeDriver(driver: DriverView): MessageInitShape<typeof Driver
     state: DriverState[driver.state],
     labels: driver.labels,
     slots: driver.slots,
+    pools: driver.pools,
     held: driver.held,
     epoch: BigInt(driver.epoch),
     version: driver.version,

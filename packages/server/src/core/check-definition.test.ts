@@ -5,7 +5,9 @@ import type { Found } from './check-fields.ts';
 import { LIMITS } from './limits.ts';
 
 function job(name: string, rest: Partial<JobInput> = {}): JobInput {
-  return { name, driver: 'shell', needs: [], secrets: [], allowFailure: false, if: '', stage: '', ...rest };
+  const placement = { priority: 0, pool: '', stickyKey: '' };
+  const defaults = { driver: 'shell', needs: [], secrets: [], allowFailure: false, if: '', stage: '' };
+  return { name, ...defaults, ...placement, ...rest };
 }
 
 function definition(jobs: readonly JobInput[], rest: Partial<DefinitionInput> = {}): DefinitionInput {

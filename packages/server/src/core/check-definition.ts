@@ -40,6 +40,7 @@ import {
   type GateInput,
   type MatrixInput,
 } from './check-language.ts';
+import { checkPlacement, type PlacementInput } from './check-placement.ts';
 import { checkStages, needsOfStages } from './check-stages.ts';
 
 /** A definition as it was written. What is undefined was not set; durations are in milliseconds and may be NaN. */
@@ -52,7 +53,7 @@ export interface DefinitionInput {
   readonly failFast: boolean;
 }
 
-export interface JobInput {
+export interface JobInput extends PlacementInput {
   readonly name: string;
   readonly driver: string;
   readonly spec?: JsonObject | undefined;
@@ -172,6 +173,7 @@ function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
     ...checkMatrix(found, `${field}.matrix`, input.matrix),
     ...checkGate(found, `${field}.gate`, input.gate),
     ...checkCall(found, `${field}.call`, input.call),
+    ...checkPlacement(found, field, input),
   };
 }
 
@@ -186,6 +188,10 @@ function checkUndriven(found: Found, field: string, { gate, call, driver, spec, 
     secrets: secrets.length > 0,
     retry: job.retry !== undefined,
     timeouts: job.timeouts !== undefined,
+    selector: job.selector !== undefined,
+    priority: job.priority !== 0,
+    pool: job.pool !== '',
+    sticky_key: job.stickyKey !== '',
   };
   for (const [name, isUsed] of Object.entries(used)) {
     if (isUsed) addViolation(found, `${field}.${name}`, `must not be set: the job is a ${kind}, which no driver runs`);

@@ -41,7 +41,8 @@ export const INSTANCE_PATTERN: NameRule = {
   rule: '1 to 128 characters of A-Z a-z 0-9 . _ - and *, which stands for any',
 };
 export const OUTPUT_KEY: NameRule = INSTANCE_ID;
-const LABEL_KEY: NameRule = {
+export const POOL_NAME: NameRule = DRIVER_NAME;
+export const LABEL_KEY: NameRule = {
   pattern: /^[A-Za-z0-9._/-]{1,128}$/,
   rule: '1 to 128 characters of A-Z a-z 0-9 . _ - /',
 };

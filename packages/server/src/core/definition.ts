@@ -48,7 +48,25 @@ export interface JobDefinition {
   readonly matrix?: Matrix;
   readonly gate?: Gate;
   readonly call?: PipelineCall;
+  readonly selector?: DriverSelector;
+  /** Undefined: 0. */
+  readonly priority?: number;
+  readonly pool?: string;
+  readonly stickyKey?: string;
 }
+
+export interface DriverSelector {
+  readonly required: readonly LabelRule[];
+  readonly preferred: readonly LabelRule[];
+}
+
+export interface LabelRule {
+  readonly key: string;
+  readonly operator: LabelOperator;
+  readonly values: readonly string[];
+}
+
+export type LabelOperator = 'EQUALS' | 'IN' | 'NOT_IN' | 'EXISTS' | 'NOT_EXISTS' | 'GREATER_THAN' | 'LESS_THAN';
 
 export interface Matrix {
   /** A list of values, or a text with an expression of one, by the name of the axis. */

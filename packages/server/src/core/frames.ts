@@ -20,6 +20,8 @@ export interface Hello {
   readonly capabilities: readonly string[];
   readonly labels: Labels;
   readonly slots: number;
+  /** Slots by the name of their pool. */
+  readonly pools: Readonly<Record<string, number>>;
   readonly specSchema?: JsonObject;
   readonly held: readonly HeldAttempt[];
   readonly version: string;
@@ -85,6 +87,7 @@ export interface Offer {
   readonly cancelGraceMs: number;
   readonly onLeaseDoubt: LeaseDoubt;
   readonly traceparent: string;
+  readonly pool?: string;
 }
 
 export interface Start {

@@ -42,6 +42,14 @@ export const LIMITS = {
   checkpointBytes: 4_096,
   messageBytes: 4_096,
   labels: 64,
+  /** Rules of a selector, required and preferred each, and values of one. */
+  labelRules: 32,
+  labelRuleValues: 64,
+  /** Pools of slots of one instance. */
+  pools: 32,
+  queuePauses: 1_000,
+  /** Jobs are from minus this to this. */
+  maxPriority: 100,
   batchItems: 1_000,
   /** How far ahead a run may be told to start: 365 days. */
   delayMs: 31_536_000_000,

@@ -82,7 +82,9 @@ export function usesLanguage({ jobs, failFast }: Definition): boolean {
     failFast === true ||
     jobs.some((job) => {
       const isOld = job.when === 'SUCCESS' || job.when === 'ALWAYS';
-      return !isOld || !isPlain(job) || job.matrix !== undefined || job.gate !== undefined || job.call !== undefined;
+      const isPlaced = job.selector !== undefined || job.pool !== undefined;
+      const isUndriven = job.gate !== undefined || job.call !== undefined;
+      return !isOld || !isPlain(job) || job.matrix !== undefined || isUndriven || isPlaced;
     })
   );
 }

@@ -168,6 +168,7 @@ export interface DriverView {
   readonly state: 'READY' | 'DRAINING' | 'GONE';
   readonly labels: Labels;
   readonly slots: number;
+  readonly pools: Readonly<Record<string, number>>;
   readonly held: number;
   readonly epoch: number;
   readonly version: string;
@@ -175,6 +176,23 @@ export interface DriverView {
   readonly createdMs: number;
   readonly connectedMs: number;
   readonly heartbeatMs: number;
+}
+
+/** A pause of the queue of a driver name. An empty project or pipeline stands for all. */
+export interface QueuePause {
+  readonly driver: string;
+  readonly project: string;
+  readonly pipeline: string;
+  readonly actor: string;
+  readonly reason: string;
+  readonly sinceMs: number;
+}
+
+export interface QueueView {
+  readonly driver: string;
+  /** Counted up to a bound. */
+  readonly queued: number;
+  readonly pauses: readonly QueuePause[];
 }
 
 export type LogChannel = 'STDOUT' | 'STDERR' | 'DRIVER';

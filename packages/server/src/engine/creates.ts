@@ -27,6 +27,7 @@ import { callChanges } from './call-changes.ts';
 import type { FlushOptions } from './flush.ts';
 import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
+import { queueEntry } from './queue-entry.ts';
 import { answerAgain } from './request-ids.ts';
 import type { RunContext } from './run-context.ts';
 
@@ -263,7 +264,7 @@ function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
     if (due !== undefined) dueMs = Math.min(dueMs ?? due, due);
     jobs.push({ key, project, record, dueMs: due });
     if (record.state !== 'QUEUED') continue;
-    queue.push({ key, project, driver: plannedJob(after.plan, job).definition.driver });
+    queue.push(queueEntry({ runId, project, pipeline }, job, plannedJob(after.plan, job).definition, nowMs));
   }
   const insert: RunInsert = {
     runId,

@@ -2,7 +2,7 @@
 // the locks of their runs, and hands them over after the commit. Rows that nobody here can take stay for others.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AttemptKey, JobKey } from '../core/ids.ts';
-import { claimQueued, dequeue } from '../store/queue-rows.ts';
+import { dequeue } from '../store/queue-rows.ts';
 import type { Lane } from '../store/lane.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
@@ -10,7 +10,8 @@ import { type FlushOptions, type FlushOutcome, flushSubmissions, keepCommitted }
 import type { Fit } from './fit.ts';
 import type { Log } from './log.ts';
 import { composeOffer } from './offers.ts';
-import { createQueueHeads } from './queue-heads.ts';
+import type { Plans } from './plans.ts';
+import { claimFlows, createQueues, type Queues } from './queues.ts';
 import type { Answer, RunWork, Submission } from './run-work.ts';
 import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -33,6 +34,7 @@ export interface DispatcherOptions {
   readonly flushing: FlushOptions;
   readonly sessions: Sessions;
   readonly fit: Fit;
+  readonly plans: Plans;
   readonly log: Log;
   readonly onCommitted: (works: readonly RunWork[]) => void;
 }
@@ -47,7 +49,7 @@ interface Round {
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { lane, sessions, log } = options;
-  const heads = createQueueHeads();
+  const queues = createQueues();
   const woken = new Set<string>();
   let ring = Promise.withResolvers<void>();
 
@@ -63,12 +65,13 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   }
 
   async function round(signal: AbortSignal): Promise<void> {
+    queues.keep(new Set(sessions.drivers()));
     const drivers = [...woken].filter((driver) => sessions.of(driver).some((session) => session.room() > 0));
     woken.clear();
     if (drivers.length === 0) return;
     const { offers, outcome, again, missed } = await inTransaction(
       lane,
-      (tx, begun) => claimRound(tx, begun, drivers, heads, options),
+      (tx, begun) => claimRound(tx, begun, drivers, queues, options),
       signal,
     );
     if (outcome !== undefined) {
@@ -114,23 +117,25 @@ async function claimRound(
   tx: Tx,
   begun: Promise<unknown>,
   drivers: readonly string[],
-  heads: ReturnType<typeof createQueueHeads>,
-  { sessions, fit, flushing }: DispatcherOptions,
+  queues: Queues,
+  { sessions, fit, plans, flushing }: DispatcherOptions,
 ): Promise<Round> {
   const taken = new Map<Submission, { session: Session; key: JobKey; answer?: Answer }>();
   const again: string[] = [];
   for (const driver of drivers) {
-    const room = sessions.of(driver).reduce((sum, session) => sum + session.room(), 0);
+    const here = sessions.of(driver);
+    const room = here.reduce((sum, session) => sum + session.room(), 0);
     const limit = Math.min(room, MAX_OFFERS - taken.size);
     if (limit <= 0) {
       again.push(driver);
       continue;
     }
-    const rows = await claimQueued(tx, driver, heads.from(driver), limit + fit.passedOver(driver));
-    heads.saw(driver, rows[0]?.no);
-    const assigned = await fit.assign(tx, sessions.of(driver), rows, limit);
+    const { flows, order } = queues.of(driver);
+    const claimed = await claimFlows(tx, driver, flows, limit, order, here, plans);
+    const assigned = await fit.assign(tx, here, claimed, limit, order);
     for (const { session, key } of assigned) taken.set(offerOf(session, key), { session, key });
-    if (rows.length >= limit && room > limit) again.push(driver);
+    const hasMore = assigned.length > 0 && claimed.some(({ isCut }) => isCut) && room > assigned.length;
+    if (hasMore || flows.isSearching()) again.push(driver);
   }
   if (taken.size === 0) return { offers: [], outcome: undefined, again, missed: false };
   const outcome = await flushSubmissions(tx, begun, [...taken.keys()], flushing, false, async (decided) => {

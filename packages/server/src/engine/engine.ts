@@ -21,6 +21,8 @@ import type {
   LogPart,
   Page,
   PipelineView,
+  QueuePause,
+  QueueView,
   RevisionView,
   RunDiffView,
   RunView,
@@ -226,6 +228,11 @@ export interface DriverOperations {
     request: DrainRequest,
     signal: AbortSignal,
   ): Promise<{ drivers: readonly DriverView[]; idle: boolean; evicted: number }>;
+  pauseQueue(pause: Omit<QueuePause, 'sinceMs'>): Promise<QueuePause>;
+  /** Returns whether exactly this was paused. */
+  resumeQueue(name: Pick<QueuePause, 'driver' | 'project' | 'pipeline'>): Promise<boolean>;
+  /** By driver name. */
+  listQueues(page: PageRequest): Promise<Page<QueueView>>;
   /**
    * Opens a session. Frames for the driver are handed to `link.send` (first the Welcome); api coalesces them into messages.
    * Rejects with RefusedError when the hello is refused.

@@ -1,11 +1,15 @@
-// Which session takes which job: those whose spec schema accepts it, but not an instance that just sent it back three times in a
-// row; of these the one with the most room. What nobody here can take is left in the queue.
+// Which session takes which job: those that its labels and pools allow and whose spec schema accepts it, but not an instance that just
+// sent it back three times in a row. What nobody here can take is left in the queue.
+import type { FairOrder } from '../core/fair-order.ts';
 import { formatJobId, type JobKey } from '../core/ids.ts';
+import { mayTake, type Placement, preference } from '../core/placement.ts';
 import type { QueueRow } from '../store/queue-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Plans } from './plans.ts';
+import { type ClaimedFlow, type Flow, linesOf, noteLeft } from './queue-flows.ts';
 import { detailsOf, loadContexts } from './run-context.ts';
 import type { Session } from './session.ts';
+import { createStickyPlaces } from './sticky-places.ts';
 
 /** Offers of a job in a row that one instance may send back before it is passed over. */
 const RETURNS_ALLOWED = 3;
@@ -19,22 +23,30 @@ export interface Assignment {
 }
 
 export interface Fit {
-  /** Assigns at most `limit` of the claimed rows. */
+  /** Assigns at most `limit` of the claimed rows, in the order of their turns. */
   assign(
     tx: Tx,
     sessions: readonly Session[],
-    rows: readonly QueueRow[],
+    claimed: readonly ClaimedFlow[],
     limit: number,
+    order: FairOrder,
   ): Promise<readonly Assignment[]>;
-  /** How many rows at the head of a driver's queue may find nobody here. */
-  passedOver(driver: string): number;
   /** An instance sent an offer back, or let it run out. */
   returned(session: Session, key: JobKey): void;
 }
 
+/** How many jobs that may go to some of the sessions they have room for. */
+export function roomFor(sessions: readonly Session[], { placement }: Flow): number {
+  let room = 0;
+  for (const session of sessions) {
+    if (mayTake(session.facts.offers, placement)) room += roomOf(session, placement?.pool);
+  }
+  return room;
+}
+
 export function createFit(plans: Plans): Fit {
   const returns = new Map<string, { count: number; untilMs: number }>();
-  const left = new Map<string, number>();
+  const places = createStickyPlaces();
 
   const returnKey = (session: Session, key: JobKey): string => `${session.facts.writer.instance} ${formatJobId(key)}`;
 
@@ -44,26 +56,42 @@ export function createFit(plans: Plans): Fit {
   }
 
   return {
-    async assign(tx, sessions, rows, limit) {
-      const room = new Map(sessions.map((session) => [session, session.room()]));
+    async assign(tx, sessions, claimed, limit, order) {
+      const rows = claimed.flatMap((flow) => flow.rows);
       const accepts = await acceptance(tx, plans, sessions, rows);
+      const seats = createSeats(sessions);
       const assigned: Assignment[] = [];
-      for (const key of rows) {
-        if (assigned.length >= limit) break;
-        let best: Session | undefined;
-        for (const [session, free] of room) {
-          if (free <= (best === undefined ? 0 : (room.get(best) ?? 0))) continue;
-          if (accepts(session, key) && !isPassedOver(session, key)) best = session;
-        }
-        if (best === undefined) continue;
-        room.set(best, (room.get(best) ?? 0) - 1);
-        assigned.push({ session: best, key });
+
+      function place(flow: Flow, row: QueueRow): boolean {
+        const suits = (session: Session): boolean => accepts(session, row) && !isPassedOver(session, row);
+        const candidates = seats.of(flow.placement);
+        const sticky = places.find(flow, row, candidates);
+        const isThere = sticky !== undefined && suits(sticky);
+        if (isThere && !seats.isFree(sticky, flow.placement) && places.isWaiting(row)) return false;
+        const session =
+          isThere && seats.isFree(sticky, flow.placement)
+            ? sticky
+            : best(candidates, (one) => (seats.isFree(one, flow.placement) && suits(one) ? seats.room(one) : 0));
+        if (session === undefined) return false;
+        seats.take(session, flow.placement);
+        places.took(flow, row, session);
+        assigned.push({ session, key: row });
+        return true;
       }
-      const [driver] = sessions.map(({ facts }) => facts.driver);
-      if (driver !== undefined) left.set(driver, Math.min(rows.length - assigned.length, 1_000));
+
+      const left = new Map<Flow, number>();
+      const lines = linesOf(claimed.map(({ flow, rows }) => ({ ...lineOf(flow), flow, rows }))).map(mergeRows);
+      order.serve(lines, limit, ({ waiting }) => {
+        const next = waiting.next();
+        if (next.done === true) return false;
+        const { flow, row } = next.value;
+        const isPlaced = place(flow, row);
+        if (!isPlaced) left.set(flow, (left.get(flow) ?? 0) + 1);
+        return isPlaced;
+      });
+      for (const { flow } of claimed) noteLeft(flow, left.get(flow) ?? 0);
       return assigned;
     },
-    passedOver: (driver) => left.get(driver) ?? 0,
     returned(session, key) {
       const id = returnKey(session, key);
       const count = (returns.get(id)?.count ?? 0) + 1;
@@ -73,6 +101,89 @@ export function createFit(plans: Plans): Fit {
       if (returns.size > MAX_REMEMBERED && oldest !== undefined) returns.delete(oldest);
     },
   };
+}
+
+interface Candidate {
+  readonly session: Session;
+  /** How many of the preferred rules hold. */
+  readonly preference: number;
+}
+
+/** The free slots of sessions, while they are given out. */
+function createSeats(sessions: readonly Session[]) {
+  const free = new Map(sessions.map((session) => [session, session.room()]));
+  const pools = new Map<string, Map<Session, number>>();
+  const candidates = new Map<Placement | undefined, readonly Candidate[]>();
+
+  function freeOf(pool: string): Map<Session, number> {
+    const known = pools.get(pool) ?? new Map(sessions.map((session) => [session, session.roomOf(pool)]));
+    pools.set(pool, known);
+    return known;
+  }
+
+  return {
+    of(placement: Placement | undefined): readonly Candidate[] {
+      const known =
+        candidates.get(placement) ??
+        sessions
+          .filter(({ facts }) => mayTake(facts.offers, placement))
+          .map((session) => ({ session, preference: preference(session.facts.offers, placement) }));
+      candidates.set(placement, known);
+      return known;
+    },
+    room: (session: Session): number => free.get(session) ?? 0,
+    isFree(session: Session, placement: Placement | undefined): boolean {
+      if ((free.get(session) ?? 0) === 0) return false;
+      return placement?.pool === undefined || (freeOf(placement.pool).get(session) ?? 0) > 0;
+    },
+    take(session: Session, placement: Placement | undefined): void {
+      free.set(session, (free.get(session) ?? 0) - 1);
+      if (placement?.pool === undefined) return;
+      const slots = freeOf(placement.pool);
+      slots.set(session, (slots.get(session) ?? 0) - 1);
+    },
+  };
+}
+
+/** The one that is preferred most, and of these the one with the most room; none without room. */
+function best(candidates: readonly Candidate[], roomOf: (session: Session) => number): Session | undefined {
+  let found: Candidate | undefined;
+  let room = 0;
+  for (const candidate of candidates) {
+    const isLess = found !== undefined && candidate.preference < found.preference;
+    if (isLess) continue;
+    const isMore = found === undefined || candidate.preference > found.preference;
+    const own = roomOf(candidate.session);
+    if (own === 0 || (!isMore && own <= room)) continue;
+    found = candidate;
+    room = own;
+  }
+  return found?.session;
+}
+
+function roomOf(session: Session, pool: string | undefined): number {
+  return pool === undefined ? session.room() : Math.min(session.room(), session.roomOf(pool));
+}
+
+function lineOf({ project, pipeline }: Flow): { readonly project: string; readonly pipeline: string } {
+  return { project, pipeline };
+}
+
+interface LineRows {
+  readonly project: string;
+  readonly pipeline: string;
+  readonly flow: Flow;
+  readonly rows: readonly QueueRow[];
+}
+
+/** The rows of a line's flows in one order. */
+function mergeRows(flows: readonly LineRows[]) {
+  const [first] = flows;
+  if (first === undefined) throw new Error('a line without a flow');
+  const all = flows.flatMap(({ flow, rows }) => rows.map((row) => ({ flow, row })));
+  if (flows.length > 1) all.sort((a, b) => a.row.rank - b.row.rank || a.row.no - b.row.no);
+  const { project, pipeline } = first;
+  return { line: { project, pipeline, waiting: all.values() }, count: all.length };
 }
 
 /** Looks at specs only when the instances differ in what they accept. */

@@ -5,7 +5,7 @@ import { plannedJob } from '../core/plan.ts';
 import { dueOf } from '../core/alarms.ts';
 import { changeAttempts, insertAttempts } from '../store/attempt-rows.ts';
 import { changeCalls } from '../store/call-rows.ts';
-import { enqueue } from '../store/queue-rows.ts';
+import { enqueue, type QueueInsert } from '../store/queue-rows.ts';
 import { type SharedInstance, shareInstances } from '../store/instance-rows.ts';
 import { insertJobs, type JobWrite, updateJobs } from '../store/job-rows.ts';
 import { existingRuns, insertEvents, lockRuns, readClock, updateRuns } from '../store/ledger-rows.ts';
@@ -13,6 +13,7 @@ import type { Tx } from '../store/sql.ts';
 import { callChanges } from './call-changes.ts';
 import { growDefinitions, jobsAdded } from './growth.ts';
 import type { Plans } from './plans.ts';
+import { queueEntry } from './queue-entry.ts';
 import { load, loadContents, loadLocked, loadWantedFacts } from './load-work.ts';
 import { noSuchRun } from './refusals.ts';
 import type { RunCache } from './run-cache.ts';
@@ -154,7 +155,7 @@ async function write(tx: Tx, works: readonly RunWork[], nowMs: number): Promise<
   const added = changed.flatMap(jobsAdded);
   const calls = changed.flatMap((work) => callChanges(work.context, work.events));
   const grown = await growDefinitions(tx, changed, nowMs);
-  const queued = changed.flatMap(newlyQueued);
+  const queued = changed.flatMap((work) => newlyQueued(work, nowMs));
   const offered = changed.flatMap((work) => work.offered);
   const attempts = changed.flatMap((work) => [...work.attempts.values()]);
   await Promise.all([
@@ -187,14 +188,14 @@ function jobWrites(work: RunWork): JobWrite[] {
   return writes;
 }
 
-function newlyQueued(work: RunWork): { key: JobWrite['key']; project: string; driver: string }[] {
-  const { runId, project, plan } = work.context;
-  const queued = [];
+function newlyQueued(work: RunWork, nowMs: number): QueueInsert[] {
+  const { plan } = work.context;
+  const queued: QueueInsert[] = [];
   const added = work.addedFrom === undefined ? [] : plan.jobs.slice(work.addedFrom).map(({ index }) => index);
   for (const job of [...work.loaded.keys(), ...added]) {
     const wasQueued = work.loaded.get(job)?.state === 'QUEUED';
     if (wasQueued || work.jobs.get(job)?.state !== 'QUEUED') continue;
-    queued.push({ key: { runId, job }, project, driver: plannedJob(plan, job).definition.driver });
+    queued.push(queueEntry(work.context, job, plannedJob(plan, job).definition, nowMs));
   }
   return queued;
 }

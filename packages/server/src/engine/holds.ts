@@ -6,6 +6,8 @@ import type { CancelPhase } from '../core/states.ts';
 
 export interface Hold {
   readonly key: AttemptKey;
+  /** The pool of which it takes a slot. */
+  readonly pool: string | undefined;
   /** On the process's monotonic clock. */
   readonly sinceMs: number;
   /** When an offer that is not answered is withdrawn. */
@@ -24,8 +26,10 @@ interface Waiting {
 export interface Holds {
   /** How many slots are taken. */
   taken(): number;
+  /** How many slots of a pool are. */
+  takenOf(pool: string): number;
   find(key: AttemptKey): Hold | undefined;
-  add(key: AttemptKey, phase: Hold['phase'], offerTimeoutMs: number): Hold;
+  add(key: AttemptKey, phase: Hold['phase'], offerTimeoutMs: number, pool: string | undefined): Hold;
   drop(key: AttemptKey): void;
   all(): readonly Hold[];
   addOrphan(orphan: Orphan): void;
@@ -44,10 +48,16 @@ export function createHolds(): Holds {
 
   return {
     taken: () => holds.size + orphans.size,
+    takenOf(pool) {
+      let taken = 0;
+      for (const hold of holds.values()) if (hold.pool === pool) taken++;
+      for (const { orphan } of orphans.values()) if (orphan.offer.pool === pool) taken++;
+      return taken;
+    },
     find: (key) => holds.get(formatAttemptId(key)),
-    add(key, phase, offerTimeoutMs) {
+    add(key, phase, offerTimeoutMs, pool) {
       const sinceMs = performance.now();
-      const hold: Hold = { key, sinceMs, deadlineMs: sinceMs + offerTimeoutMs, phase };
+      const hold: Hold = { key, pool, sinceMs, deadlineMs: sinceMs + offerTimeoutMs, phase };
       holds.set(formatAttemptId(key), hold);
       return hold;
     },

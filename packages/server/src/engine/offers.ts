@@ -40,6 +40,7 @@ export function composeOffer(run: RunContext, key: AttemptKey, details: JobDetai
     cancelGraceMs,
     onLeaseDoubt: definition.onLeaseDoubt,
     traceparent: run.traceparent,
+    ...(definition.pool !== undefined && { pool: definition.pool }),
   };
 }
 

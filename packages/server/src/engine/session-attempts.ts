@@ -80,7 +80,7 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
       if (hold === undefined) revoke(key, NO_ORPHAN);
       return;
     }
-    const hold = holds.add(key, 'ASKED', 0);
+    const hold = holds.add(key, 'ASKED', 0, orphan.offer.pool);
     const { reply, run, job } = await submit(key, { type: 'Adopt' });
     if (reply.type !== 'Done' || run === undefined) return stale(key, reply, 'it is no longer yours');
     const live = job !== undefined && 'live' in job ? job.live : undefined;

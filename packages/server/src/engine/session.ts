@@ -3,6 +3,7 @@
 import type { DriverFrame, Offer, Orphan } from '../core/frames.ts';
 import type { AttemptKey } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
+import type { InstanceOffer } from '../core/placement.ts';
 import type { Refusal } from '../core/refusal.ts';
 import type { AttemptState, CancelPhase } from '../core/states.ts';
 import type { Background } from './background.ts';
@@ -29,12 +30,13 @@ export interface SessionFacts {
   readonly driver: string;
   readonly instance: string;
   readonly slots: number;
+  readonly offers: InstanceOffer;
   readonly draining: boolean;
   /** Of its spec schema, in hexadecimal digits; undefined when it has none. */
   readonly schemaDigest: string | undefined;
   readonly accepts: AcceptsSpec;
-  /** Attempts that it goes on with. */
-  readonly held: readonly AttemptKey[];
+  /** Attempts that it goes on with, each with the pool of which it takes a slot. */
+  readonly held: readonly { readonly key: AttemptKey; readonly pool: string | undefined }[];
   readonly orphans: readonly Orphan[];
 }
 
@@ -66,6 +68,8 @@ export interface Session extends DriverSession {
   readonly facts: SessionFacts;
   /** How many more offers it can take now. */
   room(): number;
+  /** How many of them may take a slot of this pool. */
+  roomOf(pool: string): number;
   /** Hands over an offer that is committed. */
   offer(offer: Offer): void;
   /** Tells that an attempt is to be stopped. */
@@ -110,7 +114,7 @@ export function createSession(options: SessionOptions): Session {
     if (change.draining === true) draining = true;
   });
   const attempts = createSessionAttempts({ ...options, holds, acks, superseded: () => session.end(SUPERSEDED) });
-  for (const key of facts.held) holds.add(key, 'RUNNING', 0);
+  for (const { key, pool } of facts.held) holds.add(key, 'RUNNING', 0, pool);
   for (const orphan of facts.orphans) holds.addOrphan(orphan);
 
   const session: Session = {
@@ -120,8 +124,9 @@ export function createSession(options: SessionOptions): Session {
       if (ended || draining || leaving || left || link.queuedBytes() > MAX_QUEUED_BYTES) return 0;
       return Math.max(0, slots - holds.taken());
     },
+    roomOf: (pool) => Math.max(0, (facts.offers.pools[pool] ?? 0) - holds.takenOf(pool)),
     offer(offer) {
-      const hold = holds.add(offer.key, 'OFFERED', offer.offerTimeoutMs);
+      const hold = holds.add(offer.key, 'OFFERED', offer.offerTimeoutMs, offer.pool);
       // A driver that was never told cannot have begun.
       if (ended || left) work(() => attempts.withdraw(hold, false));
       else link.send({ type: 'Offer', ...offer });
@@ -275,7 +280,7 @@ export function createSession(options: SessionOptions): Session {
 
   function accept(frame: Extract<DriverFrame, { type: 'Accept' }>): void {
     const { key } = frame;
-    const hold = holds.find(key) ?? holds.add(key, 'OFFERED', Number.POSITIVE_INFINITY);
+    const hold = holds.find(key) ?? holds.add(key, 'OFFERED', Number.POSITIVE_INFINITY, undefined);
     // Said again, it is about to be answered.
     if (hold.phase === 'ASKED') return;
     hold.phase = 'ASKED';

@@ -30,6 +30,7 @@ import { createLogWriter } from './log-writer.ts';
 import { createComposeStart, type ResolveSecrets } from './offers.ts';
 import { createPipelines } from './pipelines.ts';
 import { createPlans } from './plans.ts';
+import { createQueuePauses } from './queue-pauses.ts';
 import { joinReplicas } from './replica.ts';
 import { createReruns } from './reruns.ts';
 import { runRescue } from './rescue.ts';
@@ -139,6 +140,7 @@ async function build(
     flushing,
     sessions,
     fit,
+    plans,
     log,
     onCommitted,
   });
@@ -227,7 +229,12 @@ async function build(
       history: history.jobs,
       logs: createLogReader({ pool, plans, wakeUps }),
     }),
-    drivers: { ...createDriverQueries({ pool }), ...driverSessions, ...createDrain({ pool, ledger, sessions, hints }) },
+    drivers: {
+      ...createDriverQueries({ pool }),
+      ...driverSessions,
+      ...createDrain({ pool, ledger, sessions, hints }),
+      ...createQueuePauses({ pool, dispatcher, hints }),
+    },
     schedules: createSchedules({ pool, creation, scheduler }),
     authenticateToken: (token) => tokens.authenticateToken(token),
     ready: () => replica.isConnected() && !stopping.signal.aborted,

@@ -18,6 +18,7 @@ import type { Plans } from './plans.ts';
 import { detailsOf, loadContexts } from './run-context.ts';
 import type { Writer } from './run-work.ts';
 import type { SessionFacts } from './session.ts';
+import { withPools } from './held-pools.ts';
 import type { AcceptsSpec, SpecSchemas } from './spec-schemas.ts';
 
 export interface TakeoverOptions {
@@ -86,10 +87,11 @@ export async function takeOverInstance(
       driver: hello.driver,
       instance: hello.instance,
       slots: hello.slots,
+      offers: { labels: hello.labels, pools: hello.pools },
       draining: committed.draining,
       schemaDigest: schemaDigest?.toString('hex'),
       accepts,
-      held: verdicts.filter(({ kind }) => kind === 'START' || kind === 'KEEP').map(({ key }) => key),
+      held: await withPools(options, hello, keptOf(verdicts)),
       orphans,
     },
     welcome: {
@@ -129,6 +131,7 @@ async function commitTakeover(
     replica,
     labels: hello.labels,
     slots: hello.slots,
+    pools: hello.pools,
     version: hello.version,
     schemaDigest,
     nowMs,
@@ -178,6 +181,10 @@ async function judge(
     await options.ledger.submit(key.runId, loseCommand(key, writer, 'INVALID', message), { writer });
     return { kind: 'STOP', key };
   }
+}
+
+function keptOf(verdicts: readonly Verdict[]): readonly AttemptKey[] {
+  return verdicts.filter(({ kind }) => kind === 'START' || kind === 'KEEP').map(({ key }) => key);
 }
 
 /** Stops what the one message of a Welcome has no room to start: it is tried again. */

@@ -123,6 +123,7 @@ interface InstancesTable {
   epoch: Read<number>;
   labels: Read<Labels>;
   slots: Read<number>;
+  pools: Read<Readonly<Record<string, number>>>;
   version: Read<string>;
   schema_digest: Read<Buffer | null>;
   draining: Read<boolean>;

@@ -72,7 +72,17 @@ function selectDrivers() {
   return tables
     .selectFrom('instances as i')
     .leftJoin('leases as l', 'l.instance_no', 'i.no')
-    .select(['i.driver', 'i.instance', 'i.epoch', 'i.labels', 'i.slots', 'i.version', 'i.draining', 'i.created_ms'])
+    .select([
+      'i.driver',
+      'i.instance',
+      'i.epoch',
+      'i.labels',
+      'i.slots',
+      'i.pools',
+      'i.version',
+      'i.draining',
+      'i.created_ms',
+    ])
     .select(['i.connected_ms', 'l.seen_ms', isLive.as('live')])
     .select((select) =>
       select
@@ -94,6 +104,7 @@ function driverView(row: DriverRow): DriverView {
     state: !row.live ? 'GONE' : row.draining ? 'DRAINING' : 'READY',
     labels: row.labels,
     slots: row.slots,
+    pools: row.pools,
     held: row.held ?? 0,
     epoch: row.epoch,
     version: row.version,

@@ -57,6 +57,8 @@ export interface InstanceWrite {
   readonly replica: string;
   readonly labels: Labels;
   readonly slots: number;
+  /** Slots by the name of their pool. */
+  readonly pools: Readonly<Record<string, number>>;
   readonly version: string;
   /** SHA-256 of the canonical spec schema. */
   readonly schemaDigest: Uint8Array | undefined;
@@ -66,11 +68,11 @@ export interface InstanceWrite {
 const TAKE_OVER = statement(
   'take_over',
   `insert into instances as i (driver, instance, owner, incarnation, epoch, replica, labels, slots, version, schema_digest, created_ms,
-     connected_ms)
-   values ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $10, $10)
+     connected_ms, pools)
+   values ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $10, $10, $11)
    on conflict (driver, instance) do update set owner = excluded.owner, incarnation = excluded.incarnation, epoch = i.epoch + 1,
      replica = excluded.replica, labels = excluded.labels, slots = excluded.slots, version = excluded.version,
-     schema_digest = excluded.schema_digest, connected_ms = excluded.connected_ms,
+     schema_digest = excluded.schema_digest, pools = excluded.pools, connected_ms = excluded.connected_ms,
      draining = i.draining and i.incarnation = excluded.incarnation
    returning no, epoch, draining`,
 );
@@ -91,6 +93,7 @@ export async function takeOver(
     write.version,
     write.schemaDigest,
     write.nowMs,
+    JSON.stringify(write.pools),
   ]);
   if (row === undefined) throw new Error('an upsert returned no row');
   return row;

@@ -17,7 +17,7 @@ beforeAll(async () => {
   database = await createTestDatabase();
   pools = await createPools(database.config);
   const row = { driver: 'shell', instance: 'a', owner: 'test', incarnation: Buffer.alloc(32), replica: 'a' };
-  const rest = { labels: {}, slots: 1, version: '', schemaDigest: undefined, nowMs: 0 };
+  const rest = { labels: {}, slots: 1, pools: {}, version: '', schemaDigest: undefined, nowMs: 0 };
   ({ no: instance } = await withConnection(pools.pool, (tx) => takeOver(tx, { ...row, ...rest })));
 });
 afterAll(async () => {

@@ -100,6 +100,13 @@ export declare type Driver = Message<"conveyor.v1.Driver"> & {
    * @generated from field: google.protobuf.Timestamp heartbeat_time = 12;
    */
   heartbeatTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Its pools of slots, each with how many attempts of jobs that name it the instance takes at a time.
+   *
+   * @generated from field: map<string, int32> pools = 13;
+   */
+  pools: { [key: string]: number };
 };
 
 /**

@@ -6,6 +6,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { Driver } from "./driver_pb.js";
 import type { Duration } from "@bufbuild/protobuf/wkt";
+import type { Queue, QueuePause } from "./queue_pb.js";
 import type { SessionRequestSchema, SessionResponseSchema } from "./driver_session_pb.js";
 
 /**
@@ -212,6 +213,182 @@ export declare type DrainDriversResponse = Message<"conveyor.v1.DrainDriversResp
 export declare const DrainDriversResponseSchema: GenMessage<DrainDriversResponse>;
 
 /**
+ * Request of PauseQueue.
+ *
+ * @generated from message conveyor.v1.PauseQueueRequest
+ */
+export declare type PauseQueueRequest = Message<"conveyor.v1.PauseQueueRequest"> & {
+  /**
+   * Required. The driver name.
+   *
+   * @generated from field: string driver = 1;
+   */
+  driver: string;
+
+  /**
+   * Optional. Only jobs of this project. Default: with `pipeline` the project `default`, without it every project.
+   *
+   * @generated from field: string project = 2;
+   */
+  project: string;
+
+  /**
+   * Optional. Only jobs of this pipeline. Default: of all, and of inline definitions.
+   *
+   * @generated from field: string pipeline = 3;
+   */
+  pipeline: string;
+
+  /**
+   * Optional. Who asks, for people to read. At most 256 characters.
+   *
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+
+  /**
+   * Optional. Why, for people to read. At most 4 KiB.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message conveyor.v1.PauseQueueRequest.
+ * Use `create(PauseQueueRequestSchema)` to create a new message.
+ */
+export declare const PauseQueueRequestSchema: GenMessage<PauseQueueRequest>;
+
+/**
+ * Response of PauseQueue.
+ *
+ * @generated from message conveyor.v1.PauseQueueResponse
+ */
+export declare type PauseQueueResponse = Message<"conveyor.v1.PauseQueueResponse"> & {
+  /**
+   * The pause.
+   *
+   * @generated from field: conveyor.v1.QueuePause pause = 1;
+   */
+  pause?: QueuePause | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.PauseQueueResponse.
+ * Use `create(PauseQueueResponseSchema)` to create a new message.
+ */
+export declare const PauseQueueResponseSchema: GenMessage<PauseQueueResponse>;
+
+/**
+ * Request of ResumeQueue.
+ *
+ * @generated from message conveyor.v1.ResumeQueueRequest
+ */
+export declare type ResumeQueueRequest = Message<"conveyor.v1.ResumeQueueRequest"> & {
+  /**
+   * Required. The driver name.
+   *
+   * @generated from field: string driver = 1;
+   */
+  driver: string;
+
+  /**
+   * Optional. The project that the pause names. Default: as in PauseQueue.
+   *
+   * @generated from field: string project = 2;
+   */
+  project: string;
+
+  /**
+   * Optional. The pipeline that the pause names.
+   *
+   * @generated from field: string pipeline = 3;
+   */
+  pipeline: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ResumeQueueRequest.
+ * Use `create(ResumeQueueRequestSchema)` to create a new message.
+ */
+export declare const ResumeQueueRequestSchema: GenMessage<ResumeQueueRequest>;
+
+/**
+ * Response of ResumeQueue.
+ *
+ * @generated from message conveyor.v1.ResumeQueueResponse
+ */
+export declare type ResumeQueueResponse = Message<"conveyor.v1.ResumeQueueResponse"> & {
+  /**
+   * Whether there was such a pause.
+   *
+   * @generated from field: bool resumed = 1;
+   */
+  resumed: boolean;
+};
+
+/**
+ * Describes the message conveyor.v1.ResumeQueueResponse.
+ * Use `create(ResumeQueueResponseSchema)` to create a new message.
+ */
+export declare const ResumeQueueResponseSchema: GenMessage<ResumeQueueResponse>;
+
+/**
+ * Request of ListQueues.
+ *
+ * @generated from message conveyor.v1.ListQueuesRequest
+ */
+export declare type ListQueuesRequest = Message<"conveyor.v1.ListQueuesRequest"> & {
+  /**
+   * Optional. 1 to 1,000; larger values are cut to 1,000. Default: 100.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * Optional. `next_page_token` of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ListQueuesRequest.
+ * Use `create(ListQueuesRequestSchema)` to create a new message.
+ */
+export declare const ListQueuesRequestSchema: GenMessage<ListQueuesRequest>;
+
+/**
+ * Response of ListQueues.
+ *
+ * @generated from message conveyor.v1.ListQueuesResponse
+ */
+export declare type ListQueuesResponse = Message<"conveyor.v1.ListQueuesResponse"> & {
+  /**
+   * One page.
+   *
+   * @generated from field: repeated conveyor.v1.Queue queues = 1;
+   */
+  queues: Queue[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ListQueuesResponse.
+ * Use `create(ListQueuesResponseSchema)` to create a new message.
+ */
+export declare const ListQueuesResponseSchema: GenMessage<ListQueuesResponse>;
+
+/**
  * What becomes of attempts that drained instances still hold at the deadline.
  *
  * @generated from enum conveyor.v1.DrainDeadline
@@ -304,6 +481,39 @@ export declare const DriverService: GenService<{
     methodKind: "unary";
     input: typeof DrainDriversRequestSchema;
     output: typeof DrainDriversResponseSchema;
+  },
+  /**
+   * Stops the offers of queued jobs of a driver name: of all, or of one project, or of one pipeline. Jobs are still queued, and their queue
+   * timeouts run on; what is offered or runs goes on. Claims that begin after the answer offer nothing; one that was under way may still.
+   * Pausing again what is paused takes over the new reason.
+   * Errors: RESOURCE_EXHAUSTED (LIMIT_REACHED: 1,000 queues are paused already).
+   *
+   * @generated from rpc conveyor.v1.DriverService.PauseQueue
+   */
+  pauseQueue: {
+    methodKind: "unary";
+    input: typeof PauseQueueRequestSchema;
+    output: typeof PauseQueueResponseSchema;
+  },
+  /**
+   * Takes a pause of exactly these names away; others that cover the same jobs stay. When there is none, nothing changes.
+   *
+   * @generated from rpc conveyor.v1.DriverService.ResumeQueue
+   */
+  resumeQueue: {
+    methodKind: "unary";
+    input: typeof ResumeQueueRequestSchema;
+    output: typeof ResumeQueueResponseSchema;
+  },
+  /**
+   * Lists the driver names that have queued jobs or are paused, by name. Errors: INVALID_ARGUMENT (INVALID_CURSOR).
+   *
+   * @generated from rpc conveyor.v1.DriverService.ListQueues
+   */
+  listQueues: {
+    methodKind: "unary";
+    input: typeof ListQueuesRequestSchema;
+    output: typeof ListQueuesResponseSchema;
   },
 }>;
 

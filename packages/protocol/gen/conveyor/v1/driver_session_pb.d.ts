@@ -389,6 +389,14 @@ export declare type Hello = Message<"conveyor.v1.Hello"> & {
    * @generated from field: string version = 10;
    */
   version: string;
+
+  /**
+   * Optional. Pools of slots beside `slots`, each with how many attempts at a time may be of jobs that name it, 0 to 10,000. An attempt of
+   * such a job takes one of its pool and one of `slots`. At most 32; names are 1 to 63 characters of `a-z 0-9 -`, beginning with a letter.
+   *
+   * @generated from field: map<string, int32> pools = 11;
+   */
+  pools: { [key: string]: number };
 };
 
 /**
@@ -800,6 +808,13 @@ export declare type Offer = Message<"conveyor.v1.Offer"> & {
    * @generated from field: google.protobuf.Duration silence_timeout = 15;
    */
   silenceTimeout?: Duration | undefined;
+
+  /**
+   * The pool of which it takes a slot; empty when it needs none.
+   *
+   * @generated from field: string pool = 16;
+   */
+  pool: string;
 };
 
 /**

@@ -296,6 +296,39 @@ export declare type JobDefinition = Message<"conveyor.v1.JobDefinition"> & {
    * @generated from field: conveyor.v1.PipelineCall call = 15;
    */
   call?: PipelineCall | undefined;
+
+  /**
+   * Optional. Which instances of its driver may take it, and which of those should, by their labels. Default: any. A job that no connected
+   * instance may take waits in the queue and is in nobody's way.
+   *
+   * @generated from field: conveyor.v1.DriverSelector selector = 23;
+   */
+  selector?: DriverSelector | undefined;
+
+  /**
+   * Optional. Its place among the queued jobs of the same pipeline and project, -100 to 100; higher ones first. A job gains one level each
+   * 60 s that it is queued, so none waits for ever. Between pipelines, and between projects, shares decide and not priority. Default: 0.
+   *
+   * @generated from field: int32 priority = 24;
+   */
+  priority: number;
+
+  /**
+   * Optional. A pool of slots of which it takes one, such as `gpu`, beside one of the instance's own: only instances that publish the pool
+   * take it. 1 to 63 characters of `a-z 0-9 -`, beginning with a letter. Default: none.
+   *
+   * @generated from field: string pool = 25;
+   */
+  pool: string;
+
+  /**
+   * Optional. Jobs of one project with the same key go to the instance that took the last one, for the sake of what it has at hand: while it
+   * is connected to the same replica and accepts them. One that has no free slot is waited for, for at most 2 s. 1 to 128 characters.
+   * Default: none.
+   *
+   * @generated from field: string sticky_key = 26;
+   */
+  stickyKey: string;
 };
 
 /**
@@ -303,6 +336,67 @@ export declare type JobDefinition = Message<"conveyor.v1.JobDefinition"> & {
  * Use `create(JobDefinitionSchema)` to create a new message.
  */
 export declare const JobDefinitionSchema: GenMessage<JobDefinition>;
+
+/**
+ * Which instances of a driver, by the labels that they publish.
+ *
+ * @generated from message conveyor.v1.DriverSelector
+ */
+export declare type DriverSelector = Message<"conveyor.v1.DriverSelector"> & {
+  /**
+   * Optional. Only instances for which all of these hold. At most 32.
+   *
+   * @generated from field: repeated conveyor.v1.LabelRule required = 1;
+   */
+  required: LabelRule[];
+
+  /**
+   * Optional. Of the instances with a free slot those for which most of these hold; of equal ones that with the most free slots. At most 32.
+   *
+   * @generated from field: repeated conveyor.v1.LabelRule preferred = 2;
+   */
+  preferred: LabelRule[];
+};
+
+/**
+ * Describes the message conveyor.v1.DriverSelector.
+ * Use `create(DriverSelectorSchema)` to create a new message.
+ */
+export declare const DriverSelectorSchema: GenMessage<DriverSelector>;
+
+/**
+ * What holds for an instance or not.
+ *
+ * @generated from message conveyor.v1.LabelRule
+ */
+export declare type LabelRule = Message<"conveyor.v1.LabelRule"> & {
+  /**
+   * Required. The key of a label: 1 to 128 characters of `A-Z a-z 0-9 . _ - /`.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * Optional. Default: EQUALS.
+   *
+   * @generated from field: conveyor.v1.LabelOperator operator = 2;
+   */
+  operator: LabelOperator;
+
+  /**
+   * One for EQUALS, GREATER_THAN and LESS_THAN, 1 to 64 for IN and NOT_IN, none for EXISTS and NOT_EXISTS. At most 256 characters each.
+   *
+   * @generated from field: repeated string values = 3;
+   */
+  values: string[];
+};
+
+/**
+ * Describes the message conveyor.v1.LabelRule.
+ * Use `create(LabelRuleSchema)` to create a new message.
+ */
+export declare const LabelRuleSchema: GenMessage<LabelRule>;
 
 /**
  * The cells of a matrix, worked out once the needs of its job have finished. They are the combinations of `axes` without those that
@@ -580,6 +674,74 @@ export declare type JobTimeouts = Message<"conveyor.v1.JobTimeouts"> & {
  * Use `create(JobTimeoutsSchema)` to create a new message.
  */
 export declare const JobTimeoutsSchema: GenMessage<JobTimeouts>;
+
+/**
+ * How a label is compared.
+ *
+ * @generated from enum conveyor.v1.LabelOperator
+ */
+export enum LabelOperator {
+  /**
+   * Not set: EQUALS.
+   *
+   * @generated from enum value: LABEL_OPERATOR_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The label is the value.
+   *
+   * @generated from enum value: LABEL_OPERATOR_EQUALS = 1;
+   */
+  EQUALS = 1,
+
+  /**
+   * The label is one of the values.
+   *
+   * @generated from enum value: LABEL_OPERATOR_IN = 2;
+   */
+  IN = 2,
+
+  /**
+   * The label is none of the values, or is not there.
+   *
+   * @generated from enum value: LABEL_OPERATOR_NOT_IN = 3;
+   */
+  NOT_IN = 3,
+
+  /**
+   * The label is there.
+   *
+   * @generated from enum value: LABEL_OPERATOR_EXISTS = 4;
+   */
+  EXISTS = 4,
+
+  /**
+   * The label is not there.
+   *
+   * @generated from enum value: LABEL_OPERATOR_NOT_EXISTS = 5;
+   */
+  NOT_EXISTS = 5,
+
+  /**
+   * The label is a decimal number greater than the value.
+   *
+   * @generated from enum value: LABEL_OPERATOR_GREATER_THAN = 6;
+   */
+  GREATER_THAN = 6,
+
+  /**
+   * The label is a decimal number less than the value.
+   *
+   * @generated from enum value: LABEL_OPERATOR_LESS_THAN = 7;
+   */
+  LESS_THAN = 7,
+}
+
+/**
+ * Describes the enum conveyor.v1.LabelOperator.
+ */
+export declare const LabelOperatorSchema: GenEnum<LabelOperator>;
 
 /**
  * What becomes of a gate that was not answered in time.

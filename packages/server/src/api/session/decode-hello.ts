@@ -14,6 +14,7 @@ import {
   DRIVER_NAME,
   type Found,
   INSTANCE_ID,
+  POOL_NAME,
   quote,
 } from '../../core/check-fields.ts';
 import type { HeldAttempt, Hello } from '../../core/frames.ts';
@@ -28,7 +29,8 @@ const MAX_CAPABILITIES = 64;
 
 /** @throws RefusedError PROTOCOL_VIOLATION with every wrong field */
 export function decodeHello(hello: HelloMessage): Hello {
-  const { protocolVersion, driver, instanceId, incarnation, capabilities, labels, slots, specSchema, version } = hello;
+  const { protocolVersion, driver, instanceId, incarnation, capabilities, labels, slots, version } = hello;
+  const { pools, specSchema } = hello;
   const found: Found = [];
   if (protocolVersion !== PROTOCOL_VERSION) {
     addViolation(found, 'hello.protocol_version', `must be ${PROTOCOL_VERSION}; got ${protocolVersion}`);
@@ -42,6 +44,7 @@ export function decodeHello(hello: HelloMessage): Hello {
   for (const [index, name] of capabilities.entries()) checkText(found, `hello.capabilities[${index}]`, name, 64);
   checkLabels(found, 'hello.labels', labels);
   checkNumber(found, 'hello.slots', slots, { min: 0, max: LIMITS.slots, integer: true });
+  checkPools(found, pools);
   if (specSchema !== undefined) compileSchema(found, 'hello.spec_schema', specSchema);
   checkText(found, 'hello.version', version, 128);
   checkCount(found, 'hello.held', hello.held.length, LIMITS.heldAttempts);
@@ -58,10 +61,22 @@ export function decodeHello(hello: HelloMessage): Hello {
     capabilities,
     labels,
     slots,
+    pools,
     ...(specSchema !== undefined && { specSchema }),
     held,
     version,
   };
+}
+
+function checkPools(found: Found, pools: Readonly<Record<string, number>>): void {
+  const names = Object.keys(pools);
+  checkCount(found, 'hello.pools', names.length, LIMITS.pools);
+  for (const name of names) {
+    if (!POOL_NAME.pattern.test(name)) {
+      addViolation(found, 'hello.pools', `has the name ${quote(name)}; names are ${POOL_NAME.rule}`);
+    }
+    checkNumber(found, `hello.pools[${quote(name)}]`, pools[name] ?? 0, { min: 0, max: LIMITS.slots, integer: true });
+  }
 }
 
 function decodeHeld(found: Found, field: string, { attemptId, fence, phase, logOffset }: HeldMessage): HeldAttempt[] {

@@ -134,6 +134,7 @@ function initOffer(offer: Offer): MessageInitShape<typeof OfferSchema> {
     onLeaseDoubt: LeaseDoubt[offer.onLeaseDoubt],
     traceparent: offer.traceparent,
     silenceTimeout: silenceTimeoutMs === undefined ? undefined : durationFromMs(silenceTimeoutMs),
+    pool: offer.pool ?? '',
   };
 }
 

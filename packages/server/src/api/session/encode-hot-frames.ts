@@ -80,4 +80,5 @@ function writeOffer(offer: Offer): void {
   writer.integer(13, LeaseDoubt[offer.onLeaseDoubt]);
   writer.text(14, offer.traceparent);
   if (silenceTimeoutMs !== undefined) writer.duration(15, silenceTimeoutMs);
+  if (offer.pool !== undefined) writer.text(16, offer.pool);
 }

@@ -5,7 +5,16 @@ import { makeRunId } from '../../core/ids.ts';
 import { DEFAULT_TIMING, LIMITS } from '../../core/limits.ts';
 import type { HoldBack } from '../../core/run-state.ts';
 import type { OccurrenceView, ScheduleView } from '../../core/schedule.ts';
-import type { AttemptView, DriverView, EventView, JobView, LogPart, PipelineView, RunView } from '../../core/views.ts';
+import type {
+  AttemptView,
+  DriverView,
+  QueueView,
+  EventView,
+  JobView,
+  LogPart,
+  PipelineView,
+  RunView,
+} from '../../core/views.ts';
 import type { Engine, Principal } from '../../engine/engine.ts';
 
 export const RUN_ID = makeRunId(1_700_000_000_000, new Uint8Array(10));
@@ -128,12 +137,19 @@ export const DRIVER: DriverView = {
   state: 'READY',
   labels: { os: 'linux' },
   slots: 4,
+  pools: { gpu: 2 },
   held: 1,
   epoch: 2,
   version: '1.0.0',
   createdMs: 1_700_000_000_000,
   connectedMs: 1_700_000_001_000,
   heartbeatMs: 1_700_000_002_000,
+};
+
+const QUEUE: QueueView = {
+  driver: 'shell',
+  queued: 7,
+  pauses: [{ driver: 'shell', project: '', pipeline: '', actor: 'ana', reason: 'upgrade', sinceMs: 1_700_000_000_000 }],
 };
 
 export const SCHEDULE: ScheduleView = {
@@ -414,6 +430,9 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         list: async () => ({ items: [DRIVER], next: 'shell-1' }),
         get: async () => ({ ...DRIVER, specSchema: { type: 'object' } }),
         drain: async () => ({ drivers: [{ ...DRIVER, state: 'DRAINING' as const }], idle: false, evicted: 3 }),
+        pauseQueue: async (pause) => ({ ...pause, sinceMs: 1_700_000_000_000 }),
+        resumeQueue: async () => true,
+        listQueues: async () => ({ items: [QUEUE], next: 'shell' }),
         openSession: async () => {
           throw new Error('a test of sessions brings its own');
         },

@@ -135,6 +135,7 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
           replica: 'test',
           labels,
           slots: 4,
+          pools: {},
           version: '1.2.3',
           schemaDigest,
           nowMs,

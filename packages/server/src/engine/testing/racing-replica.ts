@@ -65,7 +65,15 @@ export async function openRacingReplica({ config }: TestDatabase, rewrites: Rewr
       const taken = await takeOverInstance(
         takeover,
         { role: 'driver', id: 'test' },
-        { incarnation: Buffer.from(hello.instance), capabilities: [], labels: {}, slots: 1, version: '', ...hello },
+        {
+          incarnation: Buffer.from(hello.instance),
+          capabilities: [],
+          labels: {},
+          slots: 1,
+          pools: {},
+          version: '',
+          ...hello,
+        },
       );
       if (isRefusal(taken)) throw new Error(taken.message);
       return taken;

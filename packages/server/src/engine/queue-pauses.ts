@@ -1,0 +1,53 @@
+// Pausing and resuming the queue of a driver name. The pauses are in the database, where every claim of every replica looks.
+import { LIMITS } from '../core/limits.ts';
+import { RefusedError } from '../core/refusal.ts';
+import { type Pool, withConnection } from '../store/pool.ts';
+import { listQueues, pauseQueue, resumeQueue } from '../store/queue-pauses.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import type { DriverOperations } from './engine.ts';
+import type { Hints } from './hints.ts';
+
+/** Jobs of one queue that are counted; more are as many as that. */
+const MAX_COUNTED = 100_000;
+
+export interface QueuePausesOptions {
+  readonly pool: Pool;
+  readonly dispatcher: Pick<Dispatcher, 'wake'>;
+  readonly hints: Pick<Hints, 'tell'>;
+}
+
+export function createQueuePauses({
+  pool,
+  dispatcher,
+  hints,
+}: QueuePausesOptions): Pick<DriverOperations, 'pauseQueue' | 'resumeQueue' | 'listQueues'> {
+  return {
+    async pauseQueue(pause) {
+      const paused = await withConnection(pool, (tx) => pauseQueue(tx, pause, LIMITS.queuePauses));
+      if (paused === undefined) throw tooMany();
+      return paused;
+    },
+    async resumeQueue(name) {
+      const resumed = await withConnection(pool, (tx) => resumeQueue(tx, name));
+      dispatcher.wake(name.driver);
+      hints.tell(`queue:${name.driver}`);
+      return resumed;
+    },
+    async listQueues({ size, after = '' }) {
+      const queues = await withConnection(pool, (tx) => listQueues(tx, after, size + 1, MAX_COUNTED));
+      const items = queues.slice(0, size);
+      const last = items.at(-1);
+      return { items, ...(queues.length > size && last !== undefined && { next: last.driver }) };
+    },
+  };
+}
+
+function tooMany(): RefusedError {
+  const max = LIMITS.queuePauses;
+  const message = `${max} queues are paused already: resume some, or pause a driver as a whole`;
+  return new RefusedError({
+    refused: 'LIMIT_REACHED',
+    message,
+    metadata: { limit: 'queue_pauses', max: String(max) },
+  });
+}

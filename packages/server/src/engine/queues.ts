@@ -1,0 +1,79 @@
+// The queues of the drivers that have sessions here: what is known of the flows of each, whose turn it is among them, and claims.
+import { createFairOrder, type FairOrder, type WeightOf } from '../core/fair-order.ts';
+import { type Placement, placementOf } from '../core/placement.ts';
+import { claimQueued, findFlows, type FoundFlow } from '../store/queue-rows.ts';
+import type { Tx } from '../store/sql.ts';
+import { roomFor } from './fit.ts';
+import type { Plans } from './plans.ts';
+import { type ClaimedFlow, createQueueFlows, type Flow, FOUND_AT_ONCE, type QueueFlows } from './queue-flows.ts';
+import { loadContexts } from './run-context.ts';
+import type { Session } from './session.ts';
+
+export interface Queue {
+  readonly flows: QueueFlows;
+  readonly order: FairOrder;
+}
+
+export interface Queues {
+  of(driver: string): Queue;
+  /** Forgets the queues of other drivers. */
+  keep(drivers: ReadonlySet<string>): void;
+}
+
+export function createQueues(weightOf?: WeightOf): Queues {
+  const queues = new Map<string, Queue>();
+  return {
+    of(driver) {
+      const queue = queues.get(driver) ?? { flows: createQueueFlows(), order: createFairOrder(weightOf) };
+      queues.set(driver, queue);
+      return queue;
+    },
+    keep(drivers) {
+      for (const driver of queues.keys()) if (!drivers.has(driver)) queues.delete(driver);
+    },
+  };
+}
+
+/** Claims of the flows that are known, looks for others in the same round trip, and claims of those, too. */
+export async function claimFlows(
+  tx: Tx,
+  driver: string,
+  flows: QueueFlows,
+  limit: number,
+  order: FairOrder,
+  sessions: readonly Session[],
+  plans: Plans,
+): Promise<readonly ClaimedFlow[]> {
+  const room = (flow: Flow): number => roomFor(sessions, flow);
+  const known = flows.plan(limit, room, order);
+  const gaps = flows.gaps();
+  const [rows, found] = await Promise.all([
+    known.claims.length === 0 ? [] : claimQueued(tx, driver, known.claims),
+    gaps.length === 0 ? [] : findFlows(tx, driver, gaps, FOUND_AT_ONCE),
+  ]);
+  const claimed = flows.saw(known, rows);
+  if (gaps.length === 0) return claimed;
+  const placements = await placementsOf(tx, plans, found);
+  const fresh = flows.found(found, (flow) => placements.get(flow.flow));
+  if (fresh.length === 0) return claimed;
+  const planned = flows.plan(limit, room, order, fresh);
+  const more = planned.claims.length === 0 ? [] : await claimQueued(tx, driver, planned.claims);
+  return [...claimed, ...flows.saw(planned, more)];
+}
+
+/** What the jobs of flows ask of an instance. A run that is gone made a stale row, which any instance may take and so remove. */
+async function placementsOf(
+  tx: Tx,
+  plans: Plans,
+  found: readonly FoundFlow[],
+): Promise<ReadonlyMap<string, Placement | undefined>> {
+  const placed = found.filter((flow) => flow.placed);
+  if (placed.length === 0) return new Map();
+  const contexts = await loadContexts(tx, plans, [...new Set(placed.map(({ first }) => first.runId))]);
+  return new Map(
+    placed.map(({ flow, first: { runId, job } }) => {
+      const definition = contexts.get(runId)?.plan.jobs[job]?.definition;
+      return [flow, definition && placementOf(definition)];
+    }),
+  );
+}
