@@ -67,6 +67,33 @@ test('a job goes to an instance whose labels its selector requires, and past tho
   expect(await finish(windows)).toBe(nobody.jobId);
 });
 
+test("ten thousand jobs that nobody can take are in nobody's way", async () => {
+  const session = await connect('crowded', 'one', { slots: 1 });
+  const selector = { required: [{ key: 'os', values: ['plan9'] }] };
+  const axes = { n: Array.from({ length: 1_000 }, (_, n) => n) };
+  const jobs = ['a', 'b', 'c', 'd', 'e'].map((name) =>
+    jobOf('crowded', { steps: [] }, { name, selector, matrix: { axes } }),
+  );
+  const { client } = system.replicas[0]!;
+  const runs = await Promise.all([1, 2].map(() => client.runs.create({ definition: { jobs } })));
+  const queued = await Array.fromAsync(client.drivers.queues());
+  expect(queued.find(({ driver }) => driver === 'crowded')).toMatchObject({ queued: 10_000 });
+  for (let i = 0; i < 20; i++) {
+    const job = await create('crowded', { priority: -100 });
+    expect(await finish(session)).toBe(job.jobId);
+  }
+  const [times] = await system.query<{ worst: number }>(
+    `select max(a.offered_ms - j.ready_ms)::int as worst from attempts a join jobs j using (run_id, job)
+     join instances i on i.no = a.instance_no where i.driver = 'crowded'`,
+  );
+  // The next poll alone would take 500 ms.
+  expect(times!.worst).toBeLessThan(400);
+  for (const { runId } of runs) {
+    await client.runs.cancel(runId);
+    await client.runs.finished(runId);
+  }
+});
+
 test('of several instances with room the preferred one gets the job', async () => {
   await connect('fond', 'large', { slots: 100 });
   const ssd = await connect('fond', 'ssd', { slots: 2, labels: { disk: 'ssd' } });

@@ -118,6 +118,12 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   const drivers = await ok('DriverService/ListDrivers', { name: hello.driver, includeGone: true });
   assert.ok(list(drivers, 'drivers').some((driver) => driver['instance'] === name));
   assert.equal(read(await ok('DriverService/DrainDrivers', instance), 'idle'), true);
+  const queue = { driver: hello.driver, pipeline: name };
+  const queuePause = await ok('DriverService/PauseQueue', { ...queue, reason: 'walking' });
+  assert.equal(text(queuePause, 'pause', 'reason'), 'walking');
+  const queues = list(await ok('DriverService/ListQueues', {}), 'queues');
+  assert.ok(queues.some(({ driver }) => driver === hello.driver));
+  assert.equal(read(await ok('DriverService/ResumeQueue', queue), 'resumed'), true);
 
   const spec = { run: { pipeline: { name } }, cron: ['@yearly'] };
   const scheduled = await ok('ScheduleService/ApplySchedule', { name, spec });

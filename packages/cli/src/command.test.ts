@@ -257,6 +257,11 @@ describe('commands that change something', () => {
     [['verify', runId, '--skip-logs'], { verify: runId, skipLogs: true }],
     [['drain', 'shell/host-1', '--undo'], { drain: 'shell', instance: 'host-1', undo: true, evicts: false }],
     [['drain', 'sh*', '--instance', 'h*', '--evict'], { drain: 'sh*', instance: 'h*', undo: false, evicts: true }],
+    [
+      ['queue', 'pause', 'shell', '--pipeline', 'ci', '--reason', 'why'],
+      { pauseQueue: 'shell', pipeline: 'ci', reason: 'why', actor: 'ada' },
+    ],
+    [['queue', 'resume', 'shell'], { resumeQueue: 'shell', pipeline: '' }],
   ])('%j', async (args, change) => {
     await using plane = await startScriptedPlane();
     expect(await run(args, { ...plane.env, USER: 'ada' })).toMatchObject({ exitCode: 0 });
@@ -271,6 +276,14 @@ describe('commands that change something', () => {
       stderr: 'error: there is no run nope\n',
     });
     expect(plane.changes).toEqual([{ delete: runId }]);
+  });
+
+  it('queue list tells how many wait and what is paused', async () => {
+    await using plane = await startScriptedPlane();
+    const { stdout } = await run(['queue', 'list'], plane.env);
+    expect(stdout).toMatch(/^busy +100000 or more$/m);
+    expect(stdout).toMatch(/^shell +7 +all for .* by ana: upgrade$/m);
+    expect((await run(['queue', 'resume', 'none'], plane.env)).stdout).toBe('queue none was not paused\n');
   });
 
   it('drain --wait exits 1 when work is still held', async () => {

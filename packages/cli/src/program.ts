@@ -14,6 +14,7 @@ import { addGraph } from './commands/graph.ts';
 import { addHold, addRelease } from './commands/hold.ts';
 import { addLogs } from './commands/logs.ts';
 import { addPause, addResume } from './commands/pause.ts';
+import { addQueue } from './commands/queue.ts';
 import { addRerun } from './commands/rerun.ts';
 import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
@@ -77,6 +78,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addGraph,
     addDescribe,
     addDrain,
+    addQueue,
     addDelete,
     addVerify,
     addSchedule,

@@ -227,6 +227,20 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
         const drained = { name: 'shell', instance: 'host-1', state: DriverState.DRAINING, slots: 4, held };
         return { drivers: [drained], idle: evicts, evicted: 1 - held };
       },
+      pauseQueue({ driver, pipeline, reason, actor }) {
+        changes.push({ pauseQueue: driver, pipeline, reason, actor });
+        return { pause: { driver, pipeline, reason, actor } };
+      },
+      resumeQueue({ driver, pipeline }) {
+        changes.push({ resumeQueue: driver, pipeline });
+        return { resumed: driver === 'shell' };
+      },
+      listQueues: () => ({
+        queues: [
+          { driver: 'busy', queued: 100_000 },
+          { driver: 'shell', queued: 7, pauses: [{ driver: 'shell', actor: 'ana', reason: 'upgrade' }] },
+        ],
+      }),
     });
   });
   return Object.assign(server, { created, changes, env: { CONVEYOR_ADDRESS: server.grpcAddress } });

@@ -636,6 +636,27 @@ const CASES: readonly Case[] = [
     answered: { drivers: [{ state: 'DRIVER_STATE_DRAINING' }] },
   },
   {
+    method: DriverService.method.pauseQueue,
+    request: { driver: 'shell', pipeline: 'ci', actor: 'ana', reason: 'upgrade' },
+    asked: [{ driver: 'shell', project: 'default', pipeline: 'ci', actor: 'ana', reason: 'upgrade' }],
+    answered: { pause: { driver: 'shell', project: 'default', pipeline: 'ci', pauseTime: '2023-11-14T22:13:20Z' } },
+  },
+  {
+    method: DriverService.method.resumeQueue,
+    request: { driver: 'shell' },
+    asked: [{ driver: 'shell', project: '', pipeline: '' }],
+    answered: { resumed: true },
+  },
+  {
+    method: DriverService.method.listQueues,
+    request: { pageSize: 5 },
+    asked: [{ size: 5 }],
+    answered: {
+      queues: [{ driver: 'shell', queued: 7, pauses: [{ actor: 'ana' }] }],
+      nextPageToken: expect.any(String),
+    },
+  },
+  {
     method: ServerService.method.getServerInfo,
     request: {},
     asked: [],

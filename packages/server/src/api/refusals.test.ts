@@ -198,6 +198,10 @@ const BAD_INPUT: readonly BadInput[] = [
   ['a malformed pattern of instances', drivers.drainDrivers, { name: '*', instance: 'a b*' }, 'instance'],
   ['an unknown end of a drain', drivers.drainDrivers, { name: 'shell', onDeadline: 9 }, 'on_deadline'],
   ['an eviction that is undone', drivers.drainDrivers, { name: 'shell', undo: true, onDeadline: 2 }, 'on_deadline'],
+  ['a pause of no driver', drivers.pauseQueue, {}, 'driver'],
+  ['a pause of a malformed pipeline', drivers.pauseQueue, { driver: 'shell', pipeline: 'A b' }, 'pipeline'],
+  ['a long actor of a pause', drivers.pauseQueue, { driver: 'shell', actor: 'x'.repeat(257) }, 'actor'],
+  ['a malformed driver to resume', drivers.resumeQueue, { driver: 'A b' }, 'driver'],
   ['a long wait', drivers.drainDrivers, { name: 'shell', waitTimeout: { seconds: 3_601n } }, 'wait_timeout'],
 ];
 
