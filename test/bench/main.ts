@@ -1,5 +1,7 @@
 // Owns `pnpm bench`: which benchmarks there are, their options, and that one whose counts are wrong fails.
 import { parseArgs } from 'node:util';
+import { backlogFigures, measureBacklog } from './backlog.ts';
+import { fairnessFigures, measureFairness } from './fairness.ts';
 import { lifecycleFigures, measureLifecycle } from './lifecycle.ts';
 import { describeMachine } from './machine.ts';
 import { measurePickup, pickupFigures } from './pickup.ts';
@@ -8,13 +10,18 @@ import { measureStart, startFigures } from './start.ts';
 
 const usage = `usage: pnpm bench lifecycle [--jobs N] [--runs N] [--json FILE] [--profile DIR]
        pnpm bench pickup [--jobs N] [--runs N] [--json FILE]
+       pnpm bench backlog [--jobs N] [--runs N] [--json FILE]
+       pnpm bench fairness [--jobs N] [--runs N] [--json FILE]
        pnpm bench start [--compiled] [--runs N] [--json FILE]
 
---jobs     jobs of each run: 50,000 (lifecycle) or 200 (pickup) by default
+--jobs     jobs of each run: 50,000 (lifecycle), 200 (pickup) or 10,000 (fairness) by default; jobs queued (backlog): 1,000, 100,000 and
+           1,000,000 by default
 --runs     how often to measure, 3 by default; the table shows medians
 --json     write every measurement to this file
 --compiled start what \`pnpm build\` made, as an installed command does, instead of the sources
 --profile  leave processor profiles of the server and the drivers in this directory`;
+
+const BACKLOGS = [1_000, 100_000, 1_000_000];
 
 interface Options {
   readonly jobs: number | undefined;
@@ -33,6 +40,19 @@ const benchmarks: Record<string, (options: Options) => Promise<string[]>> = {
   },
   async pickup({ jobs = 200, ...options }) {
     await repeat('pickup', { jobs }, options, pickupFigures, () => measurePickup({ jobs }));
+    return [];
+  },
+  async backlog({ jobs, ...options }) {
+    for (const queued of jobs === undefined ? BACKLOGS : [jobs]) {
+      const json = options.json?.replace(/(\.json)?$/, `-${queued}.json`);
+      console.log(`${queued.toLocaleString('en-US')} queued`);
+      const measure = () => measureBacklog({ jobs: queued });
+      await repeat('backlog', { jobs: queued }, { runs: options.runs, json }, backlogFigures, measure);
+    }
+    return [];
+  },
+  async fairness({ jobs = 10_000, ...options }) {
+    await repeat('fairness', { jobs }, options, fairnessFigures, () => measureFairness({ jobs }));
     return [];
   },
   async start({ compiled, ...options }) {

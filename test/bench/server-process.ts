@@ -25,6 +25,8 @@ export interface ServerProcessOptions {
   readonly nodeArgv?: readonly string[];
   /** Whether to run what `pnpm build` made, as an installed command does, instead of the sources. Default: false. */
   readonly compiled?: boolean;
+  /** Options of `conveyor up`. Default: none. */
+  readonly argv?: readonly string[];
 }
 
 const cli = new URL('../../packages/cli/', import.meta.url);
@@ -34,13 +36,13 @@ const stopWithinMs = 30_000;
 /** Starts a server and returns once it is ready. Disposing it stops it as SIGTERM does. */
 export async function startServerProcess(
   dataDir: string,
-  { nodeArgv = [], compiled = false }: ServerProcessOptions = {},
+  { nodeArgv = [], compiled = false, argv: options = [] }: ServerProcessOptions = {},
 ): Promise<ServerProcess> {
   const began = performance.now();
   const main = fileURLToPath(new URL(compiled ? 'dist/main.js' : 'src/main.ts', cli));
   const addresses = ['--grpc-address', '127.0.0.1:0', '--http-address', '127.0.0.1:0'];
   const conditions = compiled ? [] : ['--conditions=source'];
-  const argv = [...conditions, ...nodeArgv, main, 'up', ...addresses, '--data-dir', dataDir];
+  const argv = [...conditions, ...nodeArgv, main, 'up', ...addresses, '--data-dir', dataDir, ...options];
   const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = once(child, 'exit');
   const complaints = createInterface(child.stderr).on('line', (line) => {

@@ -19,11 +19,14 @@ export interface ServerSettings {
   readonly corsOrigins: readonly string[];
   /** How long runs and logs are kept. */
   readonly retention: Retention;
+  /** Weights in the turns of queued jobs, by `project` or `project/pipeline`. */
+  readonly queueShares: Readonly<Record<string, number>>;
 }
 
 /** Starts a server; disposing it drains and stops it. Throws an Error whose message says what happened and what to do. */
 export async function startServer(settings: ServerSettings): Promise<Conveyor> {
-  const { grpcAddress, httpAddress, dataDir, databaseUrl, corsOrigins, tls, insecure, retention } = settings;
+  const { grpcAddress, httpAddress, dataDir, databaseUrl, corsOrigins, tls, insecure, retention, queueShares } =
+    settings;
   const { startConveyor } = await import('@conveyor/server');
   return startConveyor({
     database: databaseUrl === undefined ? { dataDir } : { url: databaseUrl },
@@ -31,5 +34,6 @@ export async function startServer(settings: ServerSettings): Promise<Conveyor> {
     grpc: { address: grpcAddress, tls, insecure },
     http: { address: httpAddress, tls, insecure, corsOrigins },
     retention,
+    queueShares,
   });
 }

@@ -5,6 +5,7 @@ import { type Api, type Authenticate, createApi, type Door, type DoorOptions } f
 import { checkFree, checkOptions } from './api/door.ts';
 import type { RequestListener } from './api/http/request-listener.ts';
 import { DEFAULT_TIMING, LIMITS, type Timing } from './core/limits.ts';
+import { assertQueueShares, type QueueShares } from './core/queue-shares.ts';
 import { assertRetention, type Retention } from './core/retention.ts';
 import type { ResolveSecrets } from './engine/offers.ts';
 import { startEngine } from './engine/start-engine.ts';
@@ -50,6 +51,11 @@ export interface ConveyorOptions {
   readonly maxLogBytes?: number;
   /** How long finished runs and logs are kept. Every replica keeps to its own: give all the same. Default: for ever. */
   readonly retention?: Retention;
+  /**
+   * Weights of projects, by name, and of pipelines, by `project/pipeline`, in the turns of queued jobs: whole numbers from 1 to 1,000. Every
+   * replica keeps to its own: give all the same. Default: 1 for each.
+   */
+  readonly queueShares?: QueueShares;
   /** Default: a pino logger on standard error at level `info`. */
   readonly logger?: Logger;
 }
@@ -69,7 +75,7 @@ export interface Conveyor extends AsyncDisposable {
 
 /**
  * Starts a control plane.
- * @throws RangeError when a setting of `retention` cannot be kept to.
+ * @throws RangeError when a setting of `retention` or `queueShares` cannot be kept to.
  * @throws DatabaseStartError when the database cannot be started, reached or migrated.
  * @throws DoorError when a door cannot be opened.
  * @throws RangeError when `maxLogBytes` is out of bounds.
@@ -79,8 +85,9 @@ export function startConveyor(options: ConveyorOptions): Promise<Conveyor> {
 }
 
 async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyor> {
-  const { retention = {} } = options;
+  const { retention = {}, queueShares = {} } = options;
   assertRetention(retention);
+  assertQueueShares(queueShares);
   const log = options.logger ?? pino({ name: 'conveyor' }, pino.destination({ dest: 2, sync: true }));
   const { schema = DEFAULT_SCHEMA, maxLogBytes = LIMITS.logBytes } = options;
   if (!Number.isSafeInteger(maxLogBytes) || maxLogBytes < 1) {
@@ -107,6 +114,7 @@ async function build(stack: Teardown, options: ConveyorOptions): Promise<Conveyo
       timing: options.timing ?? DEFAULT_TIMING,
       maxLogBytes,
       retention,
+      queueShares,
       resolveSecrets: options.resolveSecrets,
       log: log.child({ component: 'engine' }),
     }),

@@ -33,6 +33,12 @@ export function addUp(program: Command, cli: Cli): void {
       'keep so many of the newest runs, and delete older ones once finished (default: all)',
     )
     .option('--keep-logs-for <duration>', 'drop the logs of a day so long after it, such as 30d (default: never)')
+    .addOption(
+      repeatable(
+        '--queue-share <name=weight>',
+        'turns of a `project` or `project/pipeline` for one of others (default: 1)',
+      ),
+    )
     .addHelpText('after', help)
     .action((options: UpOptions) => up(cli, options));
 }
@@ -49,6 +55,7 @@ interface UpOptions {
   readonly keepRunsFor?: string;
   readonly keepRuns?: string;
   readonly keepLogsFor?: string;
+  readonly queueShare: readonly string[];
 }
 
 const help = `
@@ -93,6 +100,7 @@ async function readSettings(env: Environment, options: UpOptions): Promise<Serve
     insecure: options.insecure ?? false,
     corsOrigins: options.corsOrigin,
     retention: readRetention(options),
+    queueShares: Object.fromEntries(options.queueShare.map(readShare)),
   };
 }
 
@@ -111,6 +119,12 @@ function readAge(option: string, text: string): number {
   const ageMs = durationMs(duration);
   if (ageMs < 3_600_000) throw new UsageError(`${option}: ${text} is too short`, 'give an hour, 1h, or more');
   return ageMs;
+}
+
+function readShare(text: string): [string, number] {
+  const [, name, weight] = /^([^=]+)=([1-9]\d{0,2}|1000)$/.exec(text) ?? [];
+  if (name !== undefined && weight !== undefined) return [name, Number(weight)];
+  throw new UsageError(`--queue-share: '${text}' is no share`, 'write one such as default/deploy=3, from 1 to 1000');
 }
 
 function readCount(option: string, text: string): number {

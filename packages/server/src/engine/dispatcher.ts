@@ -1,6 +1,7 @@
 // Matches queued jobs with the free slots of the sessions of this replica: claims rows of the queue, decides on the offers under
 // the locks of their runs, and hands them over after the commit. Rows that nobody here can take stay for others.
 import { setTimeout as delay } from 'node:timers/promises';
+import type { WeightOf } from '../core/fair-order.ts';
 import type { AttemptKey, JobKey } from '../core/ids.ts';
 import { dequeue } from '../store/queue-rows.ts';
 import type { Lane } from '../store/lane.ts';
@@ -35,6 +36,7 @@ export interface DispatcherOptions {
   readonly sessions: Sessions;
   readonly fit: Fit;
   readonly plans: Plans;
+  readonly weightOf: WeightOf;
   readonly log: Log;
   readonly onCommitted: (works: readonly RunWork[]) => void;
 }
@@ -49,7 +51,7 @@ interface Round {
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { lane, sessions, log } = options;
-  const queues = createQueues();
+  const queues = createQueues(options.weightOf);
   const woken = new Set<string>();
   let ring = Promise.withResolvers<void>();
 

@@ -20,7 +20,7 @@ export interface Queues {
   keep(drivers: ReadonlySet<string>): void;
 }
 
-export function createQueues(weightOf?: WeightOf): Queues {
+export function createQueues(weightOf: WeightOf): Queues {
   const queues = new Map<string, Queue>();
   return {
     of(driver) {

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LIMITS, type Timing } from '../core/limits.ts';
+import { type QueueShares, weightsOf } from '../core/queue-shares.ts';
 import { RefusedError } from '../core/refusal.ts';
 import type { Retention } from '../core/retention.ts';
 import type { Pools } from '../store/connect.ts';
@@ -75,6 +76,8 @@ export interface EngineOptions {
   readonly maxLogBytes?: number;
   /** Default: everything is kept. */
   readonly retention?: Retention;
+  /** Default: 1 for each. */
+  readonly queueShares?: QueueShares;
   readonly resolveSecrets?: ResolveSecrets | undefined;
   readonly log: Log;
 }
@@ -86,10 +89,9 @@ export function startEngine(options: EngineOptions): Promise<RunningEngine> {
   return buildOrUndo((stack) => build(stack, options));
 }
 
-async function build(
-  stack: Teardown,
-  { pools, schema, version, timing, maxLogBytes = LIMITS.logBytes, retention = {}, resolveSecrets, log }: EngineOptions,
-): Promise<RunningEngine> {
+async function build(stack: Teardown, options: EngineOptions): Promise<RunningEngine> {
+  const { pools, schema, version, timing, resolveSecrets, log } = options;
+  const { maxLogBytes = LIMITS.logBytes, retention = {}, queueShares = {} } = options;
   const { pool } = pools;
   const { leaseMs } = timing;
   await withConnection(pool, ensureLogPartitions);
@@ -141,6 +143,7 @@ async function build(
     sessions,
     fit,
     plans,
+    weightOf: weightsOf(queueShares),
     log,
     onCommitted,
   });

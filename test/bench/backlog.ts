@@ -1,0 +1,133 @@
+// `bench backlog`: how fast jobs are claimed, and offered, run and finished, with so many queued. The backlog is made of copies of one run in
+// the tables, and filled up as it is taken, so that it has its length all the time.
+import { setTimeout as delay } from 'node:timers/promises';
+import { createNodeClient } from '@conveyor/client/node';
+import type { Client } from 'pg';
+import { claimQueued, dequeue, enqueue, type QueueInsert } from '../../packages/server/src/store/queue-rows.ts';
+import { type Child, startChild } from './child.ts';
+import { openLedger } from './ledger-recount.ts';
+import { type DriverSettings, type DriverTotals, driverName } from './lifecycle-driver.ts';
+import type { Figure } from './report.ts';
+import { startServerProcess } from './server-process.ts';
+import { median } from './statistics.ts';
+import { temporaryDirectory } from './temporary-directory.ts';
+
+const pipeline = 'backlog';
+const claimAtOnce = 500;
+const claimRounds = 60;
+const offersForMs = 6_000;
+const fillMs = 25;
+
+export interface BacklogOptions {
+  readonly jobs: number;
+}
+
+/** Measures once, on a server and a database of its own. */
+export async function measureBacklog({ jobs }: BacklogOptions) {
+  await using directory = await temporaryDirectory();
+  await using server = await startServerProcess(directory.path);
+  await using stack = new AsyncDisposableStack();
+  const ledger = stack.adopt(await openLedger(directory.path), (client) => client.end());
+  const { grpcAddress: address, operatorToken, driverToken } = server;
+  const client = createNodeClient({ address, token: operatorToken });
+  await client.pipelines.apply({ name: pipeline, definition: { jobs: [{ name: 'job', driver: driverName }] } });
+  await client.runs.create({ pipeline });
+  await keepModel(ledger);
+  await copyRuns(ledger, jobs - 1);
+
+  const claimsPerSecond = await measureClaims(ledger);
+  const settings: DriverSettings = { address, token: driverToken, sessions: 25, slots: 20 };
+  const filled = new AbortController();
+  const drivers: Child<object, DriverTotals>[] = [];
+  for (let n = 1; n <= 2; n++) drivers.push(stack.use(await startChild('./lifecycle-driver.ts', settings)));
+  const jobsRun = async (): Promise<number> => {
+    const totals = await Promise.all(drivers.map((driver) => driver.ask({})));
+    return totals.reduce((sum, total) => sum + total.jobs, 0);
+  };
+  const filler = keepFilled(ledger, jobs, jobsRun, filled.signal);
+  await delay(offersForMs / 3);
+  const before = { jobs: await jobsRun(), ms: performance.now() };
+  await delay(offersForMs);
+  const after = { jobs: await jobsRun(), ms: performance.now() };
+  filled.abort();
+  const lowest = await filler;
+  return {
+    claimsPerSecond,
+    runPerSecond: ((after.jobs - before.jobs) / (after.ms - before.ms)) * 1_000,
+    lowestBacklog: lowest,
+  };
+}
+
+export const backlogFigures: Figure<Awaited<ReturnType<typeof measureBacklog>>>[] = [
+  { name: `claims, ${claimAtOnce} at a time`, unit: 'jobs/s', of: ({ claimsPerSecond }) => claimsPerSecond },
+  { name: 'offered, run and finished', unit: 'jobs/s', of: ({ runPerSecond }) => runPerSecond },
+  { name: 'backlog, lowest', unit: 'jobs', of: ({ lowestBacklog }) => lowestBacklog },
+];
+
+/** The one run that was created, apart from what happens to it. */
+async function keepModel(ledger: Client): Promise<void> {
+  for (const table of ['runs', 'jobs', 'queue', 'events']) {
+    await ledger.query(`create table model_${table} as select * from ${table}`);
+  }
+}
+
+/** The ranks of the copies grow as if they had been queued one after the other. */
+async function copyRuns(ledger: Client, count: number): Promise<void> {
+  if (count <= 0) return;
+  const copied = (table: string, columns: string): string =>
+    `insert into ${table} overriding user value select (jsonb_populate_record(m, jsonb_build_object(${columns}))).*
+     from model_${table} m, copies c`;
+  await ledger.query('begin');
+  await ledger.query(
+    'create temporary table copies on commit drop as select gen_random_uuid() as run_id, i from generate_series(1, $1::int) i',
+    [count],
+  );
+  for (const table of ['runs', 'jobs', 'events']) await ledger.query(copied(table, `'run_id', c.run_id`));
+  const now = 'floor(extract(epoch from clock_timestamp()) * 1000)::bigint';
+  await ledger.query(copied('queue', `'run_id', c.run_id, 'rank', ${now}`));
+  await ledger.query('commit');
+}
+
+/** Claims and takes out what was claimed, on one connection, as a dispatcher does; what was taken is queued again outside of the time. */
+async function measureClaims(ledger: Client): Promise<number> {
+  const { rows } = await ledger.query<Omit<QueueInsert, 'key' | 'stickyKey'>>(
+    'select project, driver, pipeline, flow, placed, priority, rank from model_queue',
+  );
+  const [model] = rows;
+  if (model === undefined) throw new Error('nothing is queued');
+  const rates: number[] = [];
+  const lowest = Number.MIN_SAFE_INTEGER;
+  const { flow, project, driver } = model;
+  for (let round = 0; round < claimRounds; round++) {
+    const beganMs = performance.now();
+    await ledger.query('begin');
+    const claims = [{ flow, project, pipeline: model.pipeline, fromRank: lowest, quantum: claimAtOnce }];
+    const claimed = await claimQueued(ledger, driver, claims);
+    await dequeue(ledger, claimed);
+    await ledger.query('commit');
+    rates.push((claimed.length / (performance.now() - beganMs)) * 1_000);
+    const rank = Date.now();
+    await enqueue(
+      ledger,
+      claimed.map(({ runId, job }) => ({ ...model, key: { runId, job }, stickyKey: undefined, rank })),
+    );
+  }
+  return median(rates);
+}
+
+/** Fills the backlog up until the abort. Returns how short it was at worst. */
+async function keepFilled(
+  ledger: Client,
+  jobs: number,
+  jobsRun: () => Promise<number>,
+  signal: AbortSignal,
+): Promise<number> {
+  let lowest = jobs;
+  for (let run = 0; !signal.aborted; await delay(fillMs)) {
+    const now = await jobsRun();
+    lowest = Math.min(lowest, jobs - (now - run));
+    await copyRuns(ledger, now - run);
+    run = now;
+  }
+  return lowest;
+}
