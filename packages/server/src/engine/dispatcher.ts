@@ -8,7 +8,7 @@ import type { Lane } from '../store/lane.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { type FlushOptions, type FlushOutcome, flushSubmissions, keepCommitted } from './flush.ts';
-import type { Fit } from './fit.ts';
+import { type Fit, roomFor } from './fit.ts';
 import type { Log } from './log.ts';
 import { composeOffer } from './offers.ts';
 import type { Plans } from './plans.ts';
@@ -133,10 +133,11 @@ async function claimRound(
       continue;
     }
     const { flows, order } = queues.of(driver);
-    const claimed = await claimFlows(tx, driver, flows, limit, order, here, plans);
-    const assigned = await fit.assign(tx, here, claimed, limit, order);
-    for (const { session, key } of assigned) taken.set(offerOf(session, key), { session, key });
-    const hasMore = assigned.length > 0 && claimed.some(({ isCut }) => isCut) && room > assigned.length;
+    const claimed = await claimFlows(tx, driver, flows, limit, order, roomFor(here), plans);
+    const { assignments, looksFurther } = await fit.assign(tx, here, claimed, limit, order);
+    for (const { session, key } of assignments) taken.set(offerOf(session, key), { session, key });
+    const isCut = assignments.length > 0 && claimed.some((flow) => flow.isCut);
+    const hasMore = room > assignments.length && (isCut || looksFurther);
     if (hasMore || flows.isSearching()) again.push(driver);
   }
   if (taken.size === 0) return { offers: [], outcome: undefined, again, missed: false };

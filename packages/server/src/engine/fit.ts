@@ -22,6 +22,12 @@ export interface Assignment {
   readonly key: JobKey;
 }
 
+export interface Assigned {
+  readonly assignments: readonly Assignment[];
+  /** Whether the next claim looks further past rows that nobody here takes. */
+  readonly looksFurther: boolean;
+}
+
 export interface Fit {
   /** Assigns at most `limit` of the claimed rows, in the order of their turns. */
   assign(
@@ -30,18 +36,22 @@ export interface Fit {
     claimed: readonly ClaimedFlow[],
     limit: number,
     order: FairOrder,
-  ): Promise<readonly Assignment[]>;
+  ): Promise<Assigned>;
   /** An instance sent an offer back, or let it run out. */
   returned(session: Session, key: JobKey): void;
 }
 
-/** How many jobs that may go to some of the sessions they have room for. */
-export function roomFor(sessions: readonly Session[], { placement }: Flow): number {
-  let room = 0;
-  for (const session of sessions) {
-    if (mayTake(session.facts.offers, placement)) room += roomOf(session, placement?.pool);
-  }
-  return room;
+/** Tells how many jobs of a flow the sessions have room for now. */
+export function roomFor(sessions: readonly Session[]): (flow: Flow) => number {
+  const total = sessions.reduce((sum, session) => sum + session.room(), 0);
+  return ({ placement }) => {
+    if (placement === undefined) return total;
+    let room = 0;
+    for (const session of sessions) {
+      if (mayTake(session.facts.offers, placement)) room += roomOf(session, placement.pool);
+    }
+    return room;
+  };
 }
 
 export function createFit(plans: Plans): Fit {
@@ -79,6 +89,7 @@ export function createFit(plans: Plans): Fit {
         return true;
       }
 
+      const tried = new Map<Flow, number>();
       const left = new Map<Flow, number>();
       const lines = linesOf(claimed.map(({ flow, rows }) => ({ ...lineOf(flow), flow, rows }))).map(mergeRows);
       order.serve(lines, limit, ({ waiting }) => {
@@ -86,11 +97,15 @@ export function createFit(plans: Plans): Fit {
         if (next.done === true) return false;
         const { flow, row } = next.value;
         const isPlaced = place(flow, row);
+        tried.set(flow, (tried.get(flow) ?? 0) + 1);
         if (!isPlaced) left.set(flow, (left.get(flow) ?? 0) + 1);
         return isPlaced;
       });
-      for (const { flow } of claimed) noteLeft(flow, left.get(flow) ?? 0);
-      return assigned;
+      let looksFurther = false;
+      for (const of of claimed) {
+        if (noteLeft(of, tried.get(of.flow) ?? 0, left.get(of.flow) ?? 0)) looksFurther = true;
+      }
+      return { assignments: assigned, looksFurther };
     },
     returned(session, key) {
       const id = returnKey(session, key);

@@ -100,22 +100,25 @@ export function createQueueFlows(): QueueFlows {
       }
       const open = [...rooms.keys()];
       const busy = open.filter(({ expected }) => expected > 0);
-      const countOf = (flow: Flow): number => Math.min(flow.expected, rooms.get(flow) ?? 0);
-      const lines = linesOf(busy).map((flows) => ({
-        line: { ...lineOf(flows), flows },
-        count: flows.reduce((sum, flow) => sum + countOf(flow), 0),
-      }));
-      const planned = new Map<Flow, number>();
-      let spare = limit;
-      for (const [{ flows }, count] of order.plan(lines, limit)) {
-        spare -= count;
-        for (const flow of flows) planned.set(flow, Math.min(count, rooms.get(flow) ?? 0));
-      }
-      const quiet = open.filter(({ expected }) => expected === 0);
-      const probed =
-        quiet.length <= PROBES ? quiet : quiet.toSorted((a, b) => a.lookedMs - b.lookedMs).slice(0, PROBES);
-      const share = Math.max(1, Math.ceil(spare / Math.max(1, probed.length)));
-      for (const flow of probed) planned.set(flow, Math.min(share, rooms.get(flow) ?? 0));
+      const quiet = open
+        .filter(({ expected }) => expected === 0)
+        .toSorted((one, other) => one.lookedMs - other.lookedMs);
+      const looked = [...busy, ...quiet.slice(0, PROBES)];
+      const planned = new Map(looked.map((flow) => [flow, 1]));
+      const raise = (flows: readonly Flow[], countOf: (flow: Flow) => number): void => {
+        for (const [line, count] of order.plan(
+          linesOf(flows).map((own) => waitingOf(own, countOf)),
+          limit,
+        )) {
+          for (const flow of line.flows) {
+            planned.set(flow, Math.max(planned.get(flow) ?? 0, Math.min(count, rooms.get(flow) ?? 0)));
+          }
+        }
+      };
+      const roomOf = (flow: Flow): number => rooms.get(flow) ?? 0;
+      // As many as each has, if it has as many as before, so that no slot stays free; and its full share, if it has more by now.
+      raise(busy, (flow) => Math.min(flow.expected, roomOf(flow)));
+      raise(looked, roomOf);
       const flows = [...planned.keys()];
       for (const flow of flows) flow.lookedMs = nowMs;
       return {
@@ -174,7 +177,7 @@ export function createQueueFlows(): QueueFlows {
         const own = byFlow.get(flow.id) ?? [];
         const [first] = own;
         const isCut = own.length >= (claims[i]?.quantum ?? 0);
-        flow.expected = isCut ? Number.MAX_SAFE_INTEGER : 2 * own.length;
+        flow.expected = isCut ? Number.MAX_SAFE_INTEGER : own.length;
         if (first !== undefined) {
           flow.foundMs = nowMs;
           flow.fromRank = first.rank - MARGIN_MS;
@@ -186,9 +189,16 @@ export function createQueueFlows(): QueueFlows {
   };
 }
 
-/** Notes how many rows of a claimed flow found nobody: the next claim looks past them. */
-export function noteLeft(flow: Flow, left: number): void {
-  flow.left = Math.min(left, MAX_LEFT);
+/**
+ * Notes how many rows of a claimed flow were offered to the sessions here and found nobody: the next claim looks past them, and much
+ * further when none found anybody. Returns whether it does.
+ */
+export function noteLeft({ flow, rows, isCut }: ClaimedFlow, tried: number, left: number): boolean {
+  if (tried === 0 && rows.length > 0) return false;
+  const before = flow.left;
+  const isStuck = isCut && left > 0 && left === rows.length;
+  flow.left = Math.min(isStuck ? 4 * left : left, MAX_LEFT);
+  return isStuck && flow.left > before;
 }
 
 /** Flows by the line that they belong to, whose turns they share. */
@@ -196,7 +206,9 @@ export function linesOf<F extends Line>(flows: readonly F[]): (readonly F[])[] {
   return [...Map.groupBy(flows, ({ project, pipeline }) => `${project}\n${pipeline}`).values()];
 }
 
-function lineOf([flow]: readonly Flow[]): Line {
+function waitingOf(flows: readonly Flow[], countOf: (flow: Flow) => number) {
+  const [flow] = flows;
   if (flow === undefined) throw new Error('a line without a flow');
-  return { project: flow.project, pipeline: flow.pipeline };
+  const { project, pipeline } = flow;
+  return { line: { project, pipeline, flows }, count: flows.reduce((sum, own) => sum + countOf(own), 0) };
 }

@@ -3,11 +3,9 @@ import { createFairOrder, type FairOrder, type WeightOf } from '../core/fair-ord
 import { type Placement, placementOf } from '../core/placement.ts';
 import { claimQueued, findFlows, type FoundFlow } from '../store/queue-rows.ts';
 import type { Tx } from '../store/sql.ts';
-import { roomFor } from './fit.ts';
 import type { Plans } from './plans.ts';
 import { type ClaimedFlow, createQueueFlows, type Flow, FOUND_AT_ONCE, type QueueFlows } from './queue-flows.ts';
 import { loadContexts } from './run-context.ts';
-import type { Session } from './session.ts';
 
 export interface Queue {
   readonly flows: QueueFlows;
@@ -34,17 +32,19 @@ export function createQueues(weightOf: WeightOf): Queues {
   };
 }
 
-/** Claims of the flows that are known, looks for others in the same round trip, and claims of those, too. */
+/**
+ * Claims of the flows that are known, looks for others in the same round trip, and claims of those, too.
+ * @param room How many jobs of a flow there is room for.
+ */
 export async function claimFlows(
   tx: Tx,
   driver: string,
   flows: QueueFlows,
   limit: number,
   order: FairOrder,
-  sessions: readonly Session[],
+  room: (flow: Flow) => number,
   plans: Plans,
 ): Promise<readonly ClaimedFlow[]> {
-  const room = (flow: Flow): number => roomFor(sessions, flow);
   const known = flows.plan(limit, room, order);
   const gaps = flows.gaps();
   const [rows, found] = await Promise.all([

@@ -18,7 +18,7 @@ import type { Plans } from './plans.ts';
 import { detailsOf, loadContexts } from './run-context.ts';
 import type { Writer } from './run-work.ts';
 import type { SessionFacts } from './session.ts';
-import { withPools } from './held-pools.ts';
+import { keptWithPools } from './held-pools.ts';
 import type { AcceptsSpec, SpecSchemas } from './spec-schemas.ts';
 
 export interface TakeoverOptions {
@@ -91,7 +91,7 @@ export async function takeOverInstance(
       draining: committed.draining,
       schemaDigest: schemaDigest?.toString('hex'),
       accepts,
-      held: await withPools(options, hello, keptOf(verdicts)),
+      held: await keptWithPools(options, hello, verdicts),
       orphans,
     },
     welcome: {
@@ -181,10 +181,6 @@ async function judge(
     await options.ledger.submit(key.runId, loseCommand(key, writer, 'INVALID', message), { writer });
     return { kind: 'STOP', key };
   }
-}
-
-function keptOf(verdicts: readonly Verdict[]): readonly AttemptKey[] {
-  return verdicts.filter(({ kind }) => kind === 'START' || kind === 'KEEP').map(({ key }) => key);
 }
 
 /** Stops what the one message of a Welcome has no room to start: it is tried again. */
