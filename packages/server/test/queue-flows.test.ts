@@ -2,16 +2,16 @@
 import { randomUUID } from 'node:crypto';
 import { Client } from 'pg';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import type { FairOrder } from '../core/fair-order.ts';
-import type { RunId } from '../core/ids.ts';
-import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type JobDefinition } from '../core/definition.ts';
-import { connectionOptions } from '../store/connection-options.ts';
-import { dequeue, enqueue, type QueueInsert, type QueueRow } from '../store/queue-rows.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
-import { createPlans } from './plans.ts';
-import { type Flow, linesOf, type QueueFlows } from './queue-flows.ts';
-import { queueEntry } from './queue-entry.ts';
-import { claimFlows, createQueues, type Queue } from './queues.ts';
+import type { FairOrder } from '../src/core/fair-order.ts';
+import type { RunId } from '../src/core/ids.ts';
+import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type JobDefinition } from '../src/core/definition.ts';
+import { connectionOptions } from '../src/store/connection-options.ts';
+import { dequeue, enqueue, type QueueInsert, type QueueRow } from '../src/store/queue-rows.ts';
+import { createTestDatabase, type TestDatabase } from '../src/store/testing/database.ts';
+import { createPlans } from '../src/engine/plans.ts';
+import { type Flow, linesOf, type QueueFlows } from '../src/engine/queue-flows.ts';
+import { queueEntry } from '../src/engine/queue-entry.ts';
+import { claimFlows, createQueues, type Queue } from '../src/engine/queues.ts';
 
 let database: TestDatabase;
 let client: Client;
