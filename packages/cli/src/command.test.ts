@@ -441,6 +441,10 @@ describe('a failure', () => {
       "error: --keep-runs-for: '90' is no duration\nnext: write one such as 12h or 90d\n",
     ],
     [['up', '--keep-logs-for', '59m'], 'error: --keep-logs-for: 59m is too short\nnext: give an hour, 1h, or more\n'],
+    [
+      ['up', '--queue-share', 'default'],
+      "error: --queue-share: 'default' is no share\nnext: write one such as default/deploy=3, from 1 to 1000\n",
+    ],
     [['up', '--keep-runs', '0'], "error: --keep-runs: '0' is no number of runs\nnext: write one from 1 to 9999999\n"],
   ])('of usage exits 2: %j', async (args, stderr) => {
     await using plane = await startScriptedPlane();
