@@ -77,18 +77,27 @@ async function keepModel(ledger: Client): Promise<void> {
 /** The ranks of the copies grow as if they had been queued one after the other. */
 async function copyRuns(ledger: Client, count: number): Promise<void> {
   if (count <= 0) return;
-  const copied = (table: string, columns: string): string =>
-    `insert into ${table} overriding user value select (jsonb_populate_record(m, jsonb_build_object(${columns}))).*
-     from model_${table} m, copies c`;
   await ledger.query('begin');
   await ledger.query(
     'create temporary table copies on commit drop as select gen_random_uuid() as run_id, i from generate_series(1, $1::int) i',
     [count],
   );
-  for (const table of ['runs', 'jobs', 'events']) await ledger.query(copied(table, `'run_id', c.run_id`));
-  const now = 'floor(extract(epoch from clock_timestamp()) * 1000)::bigint';
-  await ledger.query(copied('queue', `'run_id', c.run_id, 'rank', ${now}`));
+  for (const table of ['runs', 'jobs', 'events', 'queue']) await copyRows(ledger, table);
   await ledger.query('commit');
+}
+
+/** Copies the rows of a table for each of the new runs. Rank, and whatever the database numbers, is its own. */
+async function copyRows(ledger: Client, table: string): Promise<void> {
+  const { rows } = await ledger.query<{ name: string }>(
+    `select attname as name from pg_attribute
+     where attrelid = $1::regclass and attnum > 0 and not attisdropped and attidentity = '' and attname <> 'rank'`,
+    [table],
+  );
+  const names = rows.map(({ name }) => name);
+  const values = names.map((name) => (name === 'run_id' ? 'c.run_id' : `m.${name}`));
+  await ledger.query(
+    `insert into ${table} (${names.join(', ')}) select ${values.join(', ')} from model_${table} m, copies c`,
+  );
 }
 
 /** Claims and takes out what was claimed, on one connection, as a dispatcher does; what was taken is queued again outside of the time. */
