@@ -9,7 +9,7 @@ import { connectionOptions } from '../src/store/connection-options.ts';
 import { dequeue, enqueue, type QueueInsert, type QueueRow } from '../src/store/queue-rows.ts';
 import { createTestDatabase, type TestDatabase } from '../src/store/testing/database.ts';
 import { createPlans } from '../src/engine/plans.ts';
-import { type Flow, linesOf, type QueueFlows } from '../src/engine/queue-flows.ts';
+import { type Flow, linesOf } from '../src/engine/queue-flows.ts';
 import { queueEntry } from '../src/engine/queue-entry.ts';
 import { claimFlows, createQueues, type Queue } from '../src/engine/queues.ts';
 
@@ -139,21 +139,12 @@ test('a job of a higher priority passes those that are queued, also where claims
   expect((await round(queue, 1)).map(({ row }) => row.priority)).toEqual([5]);
 });
 
-test('flows that nobody here can take are not claimed of, and found but once', async () => {
+test('a flow whose placement cannot be told is left alone', async () => {
   const queue = newQueue();
-  const pool = 'gpu';
-  await enqueue(client, [...rows('p', 'x', 5, 0, { pool }), ...rows('p', 'x', 5, 0)]);
-  // Runs that do not exist ask for nothing: what they asked for is told by the plans of those that do.
-  const noted: QueueFlows = { ...queue.flows, found: (flows) => queue.flows.found(flows, () => ({ pool })) };
-  const claimed = await claimFlows(
-    client,
-    'shell',
-    noted,
-    50,
-    queue.order,
-    ({ placement }) => (placement ? 0 : 50),
-    plans,
-  );
-  expect(claimed.flatMap(({ rows: own }) => own)).toHaveLength(5);
-  expect(queue.flows.gaps().length).toBe(3);
+  // Of runs that are gone.
+  await enqueue(client, [...rows('p', 'x', 5, 0, { pool: 'gpu' }), ...rows('p', 'x', 5, 0)]);
+  const taken = [...(await round(queue, 50)), ...(await round(queue, 50))];
+  expect(taken).toHaveLength(5);
+  expect(taken.every(({ flow }) => flow.placement === undefined)).toBe(true);
+  expect(queue.flows.gaps()).toHaveLength(2);
 });

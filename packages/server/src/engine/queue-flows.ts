@@ -47,7 +47,7 @@ export interface QueueFlows {
   plan(limit: number, roomFor: (flow: Flow) => number, order: FairOrder, among?: readonly Flow[]): Planned;
   /** Where to look for flows that are not known. */
   gaps(): readonly FlowGap[];
-  /** Takes up what a search of `gaps` found. */
+  /** Takes up what a search of `gaps` found; not what asks for a placement that cannot be told. */
   found(flows: readonly FoundFlow[], placementOf: (flow: FoundFlow) => Placement | undefined): readonly Flow[];
   /** Whether there may be more flows to be found now. */
   isSearching(): boolean;
@@ -103,8 +103,8 @@ export function createQueueFlows(): QueueFlows {
       const quiet = open
         .filter(({ expected }) => expected === 0)
         .toSorted((one, other) => one.lookedMs - other.lookedMs);
-      const looked = [...busy, ...quiet.slice(0, PROBES)];
-      const planned = new Map(looked.map((flow) => [flow, 1]));
+      const probed = quiet.slice(0, PROBES);
+      const planned = new Map(probed.map((flow) => [flow, 1]));
       const raise = (flows: readonly Flow[], countOf: (flow: Flow) => number): void => {
         for (const [line, count] of order.plan(
           linesOf(flows).map((own) => waitingOf(own, countOf)),
@@ -118,7 +118,7 @@ export function createQueueFlows(): QueueFlows {
       const roomOf = (flow: Flow): number => rooms.get(flow) ?? 0;
       // As many as each has, if it has as many as before, so that no slot stays free; and its full share, if it has more by now.
       raise(busy, (flow) => Math.min(flow.expected, roomOf(flow)));
-      raise(looked, roomOf);
+      raise([...busy, ...probed], roomOf);
       const flows = [...planned.keys()];
       for (const flow of flows) flow.lookedMs = nowMs;
       return {
@@ -150,13 +150,15 @@ export function createQueueFlows(): QueueFlows {
         restUntilMs = nowMs + pages * REST_MS_A_PAGE;
         pages = 0;
       }
-      return flows.map((row) => {
+      return flows.flatMap((row) => {
+        const placement = row.placed ? placementOf(row) : undefined;
+        if (row.placed && placement === undefined) return [];
         const isOld = row.flow === OLD_ROWS;
         const flow: Flow = {
           id: row.flow,
           project: isOld ? '' : row.project,
           pipeline: isOld ? '' : row.pipeline,
-          placement: row.placed ? placementOf(row) : undefined,
+          placement,
           expected: 0,
           lookedMs: 0,
           foundMs: nowMs,
@@ -166,7 +168,7 @@ export function createQueueFlows(): QueueFlows {
           left: 0,
         };
         known.set(flow.id, flow);
-        return flow;
+        return [flow];
       });
     },
     isSearching: () => cursor !== LOWEST,

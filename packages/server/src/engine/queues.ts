@@ -61,7 +61,10 @@ export async function claimFlows(
   return [...claimed, ...flows.saw(planned, more)];
 }
 
-/** What the jobs of flows ask of an instance. A run that is gone made a stale row, which any instance may take and so remove. */
+/**
+ * What the jobs of flows ask of an instance. A flow whose first row is of a run that is gone is left out, and found again once that row has
+ * been swept.
+ */
 async function placementsOf(
   tx: Tx,
   plans: Plans,
@@ -71,9 +74,9 @@ async function placementsOf(
   if (placed.length === 0) return new Map();
   const contexts = await loadContexts(tx, plans, [...new Set(placed.map(({ first }) => first.runId))]);
   return new Map(
-    placed.map(({ flow, first: { runId, job } }) => {
+    placed.flatMap(({ flow, first: { runId, job } }) => {
       const definition = contexts.get(runId)?.plan.jobs[job]?.definition;
-      return [flow, definition && placementOf(definition)];
+      return definition === undefined ? [] : [[flow, placementOf(definition)]];
     }),
   );
 }
