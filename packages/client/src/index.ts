@@ -11,13 +11,17 @@ export {
   type ErrorReason,
   type FieldViolation,
 } from './error.ts';
-export type { JobFilterInput, JobInput, Jobs } from './jobs.ts';
+export type { ExpressionText, MatrixOptions } from './job-kinds.ts';
+export type { GateReply, JobFilterInput, JobInput, Jobs } from './jobs.ts';
 export type { LogPart, LogPosition } from './log-tail.ts';
 export { outputsOf } from './outputs.ts';
 export type { ListOptions } from './paging.ts';
 export {
+  type AnyJobOptions,
+  type GateOptions,
   type JobOptions,
   type PipelineBuilder,
+  type PipelineCallOptions,
   type PipelineOptions,
   type RetryOptions,
   type TimeoutOptions,
@@ -43,6 +47,7 @@ export {
   AnnotationLevel,
   type Attempt,
   AttemptState,
+  type ConditionPart,
   type Failure,
   FailureClass,
   type GateAnswer,
@@ -60,10 +65,15 @@ export {
 } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 export { type LogChunk, LogChannel, type LogSection, type LogSpan } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 export {
+  type Gate,
+  GateExpiry,
   type JobDefinition,
+  type Matrix,
   type Pipeline,
+  type PipelineCall,
   type PipelineDefinition,
   type PipelineRevision,
+  RunCondition,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 export { type Run, RunState, type Trigger } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 export {

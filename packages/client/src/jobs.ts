@@ -1,7 +1,7 @@
 // Owns what a program can do with jobs, their attempts and their logs.
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import type { Client as ServiceClient } from '@connectrpc/connect';
-import type { Attempt, Job, JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { type Attempt, GateVerdict, type Job, type JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import type { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import type { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { type CallOptions, type PointOptions, required } from './call.ts';
@@ -22,6 +22,20 @@ export interface JobInput {
   readonly trigger?: TriggerInput | undefined;
   /** For 24 h the same id with the same body answers with the same job. Default: a random one for each call. */
   readonly requestId?: string | undefined;
+}
+
+/** What somebody answers to a gate. */
+export interface GateReply {
+  /** A gate goes on once as many people as its quorum approved; one rejection fails it. */
+  readonly verdict: 'approve' | 'reject';
+  /** Who answers, in the platform's own words, which has made sure of it. 1 to 256 characters. */
+  readonly actor: string;
+  /** Groups that they belong to, for the gate's `approvers`. Default: none. */
+  readonly groups?: readonly string[] | undefined;
+  /** What the gate's form asks for. Default: {}. */
+  readonly answers?: JsonObject | undefined;
+  /** Why, for people to read; at most 4 KiB. Default: empty. */
+  readonly comment?: string | undefined;
 }
 
 /** Which jobs of a run. Default: all. */
@@ -54,6 +68,11 @@ export interface Jobs {
    * Reasons: JOB_NOT_FOUND, NOT_FINISHED, REQUEST_ID_REUSED.
    */
   retry(jobId: string, input?: { trigger?: TriggerInput; requestId?: string }, options?: CallOptions): Promise<Job>;
+  /**
+   * Answers a gate that waits; who answers again replaces the earlier answer. Returns the gate as it is then. Reasons: JOB_NOT_FOUND,
+   * INVALID_FIELD, NOT_AN_APPROVER, NOT_A_GATE, NOT_WAITING, ALREADY_FINISHED.
+   */
+  answerGate(jobId: string, reply: GateReply, options?: CallOptions): Promise<Job>;
   /** The attempts of a job, oldest first. Reason: JOB_NOT_FOUND; with `atSeq` also INVALID_FIELD, LIMIT_REACHED. */
   attempts(jobId: string, options?: ListOptions & PointOptions): AsyncIterable<Attempt>;
   /** What is stored of a log now. Reasons: JOB_NOT_FOUND, ATTEMPT_NOT_FOUND. */
@@ -97,6 +116,17 @@ export function createJobs(rpc: ServiceClient<typeof JobService>): Jobs {
       const request = { jobId, requestId, ...(trigger === undefined ? {} : { trigger }) };
       return required((await rpc.retryJob(request, options)).job);
     },
+    async answerGate(jobId, { verdict, actor, groups = [], answers, comment = '' }, options) {
+      const request = {
+        jobId,
+        verdict: verdicts[verdict],
+        actor,
+        groups: [...groups],
+        comment,
+        ...(answers === undefined ? {} : { answers }),
+      };
+      return required((await rpc.answerGate(request, options)).job);
+    },
     attempts: (jobId, { atSeq = 0n, ...options } = {}) =>
       paged(async (page) => {
         const { attempts, nextPageToken } = await rpc.listAttempts({ jobId, atSeq, ...page }, options);
@@ -106,3 +136,5 @@ export function createJobs(rpc: ServiceClient<typeof JobService>): Jobs {
     tailLog: (jobId, position = {}, options = {}) => resume(logTail(rpc, jobId, position), options),
   };
 }
+
+const verdicts = { approve: GateVerdict.APPROVE, reject: GateVerdict.REJECT };
