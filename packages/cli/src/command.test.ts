@@ -236,7 +236,7 @@ describe('conveyor apply', () => {
     expect(result).toMatchObject({
       exitCode: 2,
       stderr:
-        'error: <stdin> is no pipeline\n<stdin>:2:1: job: is no field here; these are: name, jobs, paramsSchema, labels\n',
+        'error: <stdin> is no pipeline\n<stdin>:2:1: job: is no field here; these are: name, jobs, paramsSchema, labels, stages, env, failFast\n',
     });
   });
 });

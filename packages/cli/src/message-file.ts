@@ -12,7 +12,7 @@ import {
   fromJson,
   toJson,
 } from '@bufbuild/protobuf';
-import { DurationSchema, StructSchema, TimestampSchema } from '@bufbuild/protobuf/wkt';
+import { DurationSchema, StructSchema, TimestampSchema, ValueSchema } from '@bufbuild/protobuf/wkt';
 import { parseDuration } from '@conveyor/client';
 import { PipelineRefSchema } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { type Document, LineCounter, isAlias, isCollection, isNode, isPair, isScalar, parseDocument } from 'yaml';
@@ -114,6 +114,7 @@ function readRoot(document: Document, what: string, reader: Reader): Readonly<Re
 
 function readMessage(desc: DescMessage, value: unknown, path: Path, reader: Reader): JsonValue {
   if (desc.typeName === StructSchema.typeName) return readStruct(value, path, reader);
+  if (desc.typeName === ValueSchema.typeName) return readJson(value, path, reader);
   if (desc.typeName === DurationSchema.typeName) return readDuration(value, path, reader);
   if (desc.typeName === TimestampSchema.typeName) return readTime(value, path, reader);
   if (desc.typeName === PipelineRefSchema.typeName && typeof value === 'string') return { name: value };
