@@ -9,6 +9,7 @@ import { addDelete } from './commands/delete.ts';
 import { addDescribe } from './commands/describe.ts';
 import { addDiff } from './commands/diff.ts';
 import { addDrain } from './commands/drain.ts';
+import { addGate } from './commands/gate.ts';
 import { addGet } from './commands/get.ts';
 import { addGraph } from './commands/graph.ts';
 import { addHold, addRelease } from './commands/hold.ts';
@@ -67,6 +68,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addResume,
     addHold,
     addRelease,
+    addGate,
     addRerun,
     addRetry,
     addGet,

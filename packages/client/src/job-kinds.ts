@@ -42,7 +42,7 @@ export interface GateFields {
   /** How long it waits. Default: without a limit. */
   readonly timeout?: DurationText | undefined;
   /** What becomes of it then. Default: `fail`. */
-  readonly onTimeout?: keyof typeof expiries | undefined;
+  readonly onTimeout?: 'fail' | 'approve' | 'skip' | undefined;
 }
 
 /** Which pipeline a call runs, and with what. */

@@ -38,7 +38,7 @@ export interface AnyJobOptions<Need extends string, Stage extends string = strin
    * When it runs, once its needs have finished: when all succeeded, whatever came of them, when one failed, or after every other job of
    * the run. Default: `success`.
    */
-  readonly when?: keyof typeof conditions | undefined;
+  readonly when?: 'success' | 'always' | 'failure' | 'finally' | undefined;
   /** A condition beside `when`, in CEL: the job is skipped when it is false. Default: none. */
   readonly if?: string | undefined;
   /** The stage that it belongs to. Default: none. */

@@ -6,6 +6,7 @@ import { PipelineSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
 import { type Cli, type OutputOptions, findJob, outputOption, parseJobTarget, repeatable } from '../cli.ts';
+import { cellCounts, withCells } from '../cells.ts';
 import { UsageError } from '../failure.ts';
 import { show, take } from '../lists.ts';
 import { parseLabels } from '../params.ts';
@@ -104,7 +105,9 @@ function addGetJobs(get: Command, cli: Cli): void {
       const states = parseStates(jobStates, state);
       const jobs = await Array.fromAsync(cli.client().jobs.list(runId, { states }, { atSeq: at }));
       const atMs = momentOf(output === 'json' ? undefined : await eventAt(cli, runId, at));
-      await show(cli, output, JobSchema, jobs, () => jobTable(jobs, cli.terminal.colors, atMs));
+      await show(cli, output, JobSchema, jobs, () =>
+        jobTable(withCells(jobs), cli.terminal.colors, atMs, cellCounts(jobs)),
+      );
     });
 }
 

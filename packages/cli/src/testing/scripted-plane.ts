@@ -1,7 +1,7 @@
 // Owns a control plane for tests of the command: one pipeline, one driver, and one run whose ledger and logs a test writes.
 import { type MessageInitShape, create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { JobState, LogState, RunState } from '@conveyor/client';
+import { GateVerdict, JobState, LogState, RunState } from '@conveyor/client';
 import { type ScriptedServer, refusal, startScriptedServer } from '@conveyor/client/testing';
 import { DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { DrainDeadline, DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
@@ -31,7 +31,8 @@ export interface Script {
       {
         readonly log?: string | Uint8Array;
         readonly state?: JobState;
-        readonly shown?: Pick<MessageInitShape<typeof JobSchema>, 'wait' | 'hold' | 'stop'>;
+        /** What else GetJob and ListJobs say of it; a cell is no job of the run's definition. */
+        readonly shown?: Omit<MessageInitShape<typeof JobSchema>, '$typeName' | 'name' | 'jobId'>;
       }
     >
   >;
@@ -39,6 +40,8 @@ export interface Script {
   readonly events?: readonly MessageInitShape<typeof EventSchema>[];
   /** Where the run ends; RUNNING is a run that goes on for ever. Default: SUCCEEDED. */
   readonly state?: RunState;
+  /** The newest event, as GetRun says it. Default: 0. */
+  readonly seq?: bigint;
   /** Set while the run is paused. */
   readonly pause?: { readonly reason: string; readonly actor: string };
   /** The first watcher gets the run's first event only, and then nothing. Default: false. */
@@ -61,6 +64,7 @@ export interface ScriptedPlane extends ScriptedServer {
 export async function startScriptedPlane(script: Script = {}): Promise<ScriptedPlane> {
   const { jobs = { build: {} }, state = RunState.SUCCEEDED } = script;
   const names = Object.keys(jobs);
+  const defined = names.filter((name) => jobs[name]?.shown?.matrixJob === undefined);
   const events = ledger(names, script.events, state);
   const created: CreateRunRequest[] = [];
   const changes: unknown[] = [];
@@ -75,13 +79,14 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       pipeline: 'ci',
       revision: 3,
       state,
+      seq: script.seq ?? 0n,
       labels: { branch: 'main' },
       ...(script.pause !== undefined && { pause: { ...script.pause, time: timestampFromMs(startMs) } }),
       createTime: timestampFromMs(startMs),
       startTime: timestampFromMs(startMs),
       ...(state === RunState.RUNNING ? {} : { finishTime: timestampFromMs(startMs + 61_000) }),
       jobCounts: { total: names.length, succeeded: names.length },
-      definition: { jobs: names.map((name) => ({ name, driver: 'shell' })) },
+      definition: { jobs: defined.map((name) => jobs[name]?.shown?.definition ?? { name, driver: 'shell' }) },
       ...change,
     };
   };
@@ -191,6 +196,12 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       releaseJob({ jobId, reason, actor }) {
         changes.push({ release: jobId, reason, actor });
         return { job: { state: JobState.QUEUED } };
+      },
+      answerGate({ jobId, verdict, actor, groups, answers, comment }) {
+        changes.push({ [GateVerdict[verdict].toLowerCase()]: jobId, actor, groups, answers, comment });
+        const answer = { actor, verdict, answers: answers ?? {}, comment };
+        const state = verdict === GateVerdict.REJECT ? JobState.FAILED : JobState.WAITING;
+        return { job: { jobId, state, gateAnswers: [answer] } };
       },
       retryJob({ jobId, trigger }) {
         changes.push({ retry: jobId, kind: trigger?.kind });
