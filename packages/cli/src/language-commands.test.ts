@@ -195,6 +195,24 @@ describe('the jobs of a run', () => {
   });
 });
 
+describe('conveyor graph', () => {
+  it('counts the cells of a run, or with --cells draws each', async () => {
+    await using plane = await startScriptedPlane(withMatrix(3));
+    const counted = (await run(['graph', runId], plane.env)).stdout;
+    expect(counted).toContain('j0(["test<br>3 cells: 2 succeeded, 1 failed<br>waiting"]):::waiting');
+    expect(counted).not.toContain('test[1]');
+    const { stdout } = await run(['graph', runId, '--cells'], plane.env);
+    expect(stdout).toContain('  j2("test[1]<br>failed"):::failed\n');
+  });
+
+  it('refuses a stage that there is none of, by line and column', async () => {
+    const file = 'stages: [check]\njobs:\n  - { name: build, driver: shell, stage: chekc }\n';
+    const { exitCode, stderr } = await run(['graph', '-f', '-'], {}, file);
+    expect({ exitCode, stderr }).toMatchObject({ exitCode: 2 });
+    expect(stderr).toContain('<stdin>:3:35: there is no stage "chekc"');
+  });
+});
+
 describe('following', () => {
   const waits = (job: string): MessageInitShape<typeof EventSchema> => ({
     job,

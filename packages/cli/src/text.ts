@@ -46,7 +46,7 @@ export function printable(text: string): string {
 /** The text on one line, cut where it is long. */
 export function clipped(text: string, length: number): string {
   const line = printable(text);
-  return line.length <= length ? line : `${line.slice(0, length - 1)}…`;
+  return line.length <= length ? line : `${line.slice(0, length - 1).trimEnd()}…`;
 }
 
 /** A word as a shell takes it: that of a cell has brackets, which some would look for files by. */
