@@ -69,6 +69,12 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   assert.equal(text(paused, 'run', 'pause', 'actor'), 'walker');
   const resumed = await ok('RunService/ResumeRun', { runId });
   assert.equal(read(resumed, 'run', 'pause') ?? undefined, undefined);
+  const asked = { name: 'ask', gate: { quorum: 2 } };
+  const gated = await ok('JobService/CreateJob', { job: asked });
+  const answer = { jobId: text(gated, 'job', 'jobId'), verdict: 'GATE_VERDICT_APPROVE', actor: 'walker' };
+  const answered = await ok('JobService/AnswerGate', { ...answer, groups: ['walkers'], answers: { deep: [1] } });
+  assert.deepEqual(read(answered, 'job', 'gateAnswers', 0, 'answers'), { deep: [1] });
+  assert.equal(text(answered, 'job', 'wait', 'reason'), 'WAIT_REASON_APPROVAL');
   const single = await ok('JobService/CreateJob', { job });
   const cancelled = await ok('JobService/CancelJob', { jobId: text(single, 'job', 'jobId'), reason: 'not wanted' });
   assert.equal(text(cancelled, 'job', 'state'), 'JOB_STATE_CANCELLED');
