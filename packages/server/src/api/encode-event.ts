@@ -89,6 +89,7 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
       return { case: 'jobEvaluated', value: { condition: condition && encodeCondition(condition), spec } };
     }
     case 'JobsAdded':
+    case 'JobsAppended':
       return {
         case: 'jobsAdded',
         value: {

@@ -62,6 +62,7 @@ export function createAttemptPage(
       case 'AttemptAdopted':
       case 'AttemptTimedOut':
       case 'AttemptHeard':
+      case 'JobsAppended':
         return;
     }
   }

@@ -24,13 +24,13 @@ interface Outcome {
 }
 
 /** The attempt in hand, if it is exactly the one that the speaker names and holds. */
-function heldBy(draft: Draft, ref: AttemptRef): LiveAttempt | undefined {
+export function heldBy(draft: Draft, ref: AttemptRef): LiveAttempt | undefined {
   const job = jobOf(draft, ref.job);
   const live = liveOf(job);
   return live !== undefined && job.attempt === ref.attempt && live.instance === ref.instance ? live : undefined;
 }
 
-function stale(content?: AttemptContent): Reply {
+export function stale(content?: AttemptContent): Reply {
   return content === undefined ? { type: 'Stale' } : { type: 'Stale', state: content.state };
 }
 

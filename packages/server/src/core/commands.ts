@@ -1,5 +1,6 @@
 // What can be asked of a run's ledger, and what it answers. Everything that a decision needs beside the state is in its command:
 // random numbers, and what the store holds of an attempt's content.
+import type { JobDefinition } from './definition.ts';
 import type { Annotation, InheritedJob, Trigger } from './events.ts';
 import type { JsonObject } from './json.ts';
 import type { Refusal } from './refusal.ts';
@@ -61,6 +62,11 @@ export type Command =
       readonly type: 'Annotate';
       readonly number: number;
       readonly annotation: Annotation;
+      readonly content: AttemptContent | undefined;
+    } & AttemptRef)
+  | ({
+      readonly type: 'AppendJobs';
+      readonly jobs: readonly JobDefinition[];
       readonly content: AttemptContent | undefined;
     } & AttemptRef)
   | ({

@@ -1,5 +1,6 @@
 // decide(state, command, now) -> events and a reply. Pure: no clock, no randomness, no I/O. A repeated command has no second effect;
 // its reply is the same, or says that the attempt is no longer in hand. A command with a stale fence changes nothing.
+import { appendJobs } from './append.ts';
 import { cancelJob, cancelRun, stopSiblings } from './cancel.ts';
 import { finishChild, refuseChild, startChild } from './child-run.ts';
 import type { Command, Reply } from './commands.ts';
@@ -54,6 +55,8 @@ function apply(draft: Draft, command: Command): Reply {
       return adopt(draft, command);
     case 'Annotate':
       return annotate(draft, command);
+    case 'AppendJobs':
+      return appendJobs(draft, command);
     case 'Finish':
       return finish(draft, command);
     case 'Lose':

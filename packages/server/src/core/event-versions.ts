@@ -6,7 +6,7 @@ import type { RunEvent } from './events.ts';
  * The newest version that this build knows.
  * 2: RunPaused, RunResumed, JobHeld, JobReleased, AttemptHeard; JobWaiting for PAUSED and HELD; AttemptTimedOut by silence.
  * 3: RunCreated with a time to start at; JobWaiting for DELAY.
- * 4: JobEvaluated, JobsAdded, GateAnswered, ChildRunStarted; JobWaiting for APPROVAL and CHILD_RUN; JobFinished with outputs. Definitions
+ * 4: JobEvaluated, JobsAdded, JobsAppended, GateAnswered, ChildRunStarted; JobWaiting for APPROVAL and CHILD_RUN; JobFinished with outputs. Definitions
  *    that have what leads to them, or conditions and policies that older builds do not know.
  */
 export const EVENT_VERSION = 4;
@@ -31,6 +31,7 @@ export function versionOf(event: RunEvent): number {
       return 2;
     case 'JobEvaluated':
     case 'JobsAdded':
+    case 'JobsAppended':
     case 'GateAnswered':
     case 'ChildRunStarted':
       return 4;

@@ -1,7 +1,7 @@
 // The events of a run's ledger. Together they are the truth: evolve() rebuilds the run, its jobs and attempts from them. Ids,
 // jitter and times were decided when an event was made and are recorded in it, so evolve needs nothing else.
 import type { JsonObject } from './json.ts';
-import type { Cell } from './definition.ts';
+import type { Cell, JobDefinition } from './definition.ts';
 import type { ConditionTrace, GateAnswer, TimedWait } from './run-state.ts';
 import type { EndedAttemptState, Failure, FinishedJobState, FinishedRunState, LogState } from './states.ts';
 
@@ -59,6 +59,13 @@ export type RunEvent =
     }
   /** The job is a matrix, and has begun to wait for these cells. */
   | { readonly type: 'JobsAdded'; readonly job: number; readonly cells: readonly Cell[] }
+  /** An attempt of the job has appended these. */
+  | {
+      readonly type: 'JobsAppended';
+      readonly job: number;
+      readonly attempt: number;
+      readonly jobs: readonly JobDefinition[];
+    }
   | ({ readonly type: 'GateAnswered'; readonly job: number } & Omit<GateAnswer, 'timeMs'>)
   | { readonly type: 'ChildRunStarted'; readonly job: number; readonly childRun: string }
   | {

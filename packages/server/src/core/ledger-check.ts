@@ -130,6 +130,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       case 'AttemptAdopted':
       case 'AttemptTimedOut':
       case 'AttemptHeard':
+      case 'JobsAppended':
         return;
     }
   }

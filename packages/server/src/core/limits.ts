@@ -19,6 +19,8 @@ export const LIMITS = {
   envBytes: 4_096,
   /** Jobs of one definition that have a matrix. */
   matrices: 100,
+  /** How often jobs may be appended to one run. */
+  appends: 100,
   matrixAxes: 16,
   matrixCells: 1_000,
   /** Combinations of the axes of a matrix, before any is excluded. */

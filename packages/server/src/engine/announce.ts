@@ -61,6 +61,7 @@ export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, 
           break;
         case 'JobEvaluated':
         case 'JobsAdded':
+        case 'JobsAppended':
         case 'GateAnswered':
         case 'ChildRunStarted':
         case 'RunCreated':

@@ -113,6 +113,7 @@ export function jobsNeeded(plan: Plan, command: Command): readonly number[] {
     case 'Accept':
     case 'Adopt':
     case 'Annotate':
+    case 'AppendJobs':
     case 'ReleaseBackoff':
     case 'HoldJob':
     case 'ReleaseJob':
@@ -139,6 +140,7 @@ export function attemptNeeded(work: RunWork, command: Command): { job: number; a
     case 'Finish':
     case 'Lose':
     case 'Annotate':
+    case 'AppendJobs':
       return { job: command.job, attempt: command.attempt };
     case 'Timer': {
       const job = work.jobs.get(command.job);
@@ -282,6 +284,7 @@ function noteAttempt(work: RunWork, command: Command, event: RunEvent, nowMs: nu
     case 'AttemptAdopted':
     case 'AttemptTimedOut':
     case 'AttemptHeard':
+    case 'JobsAppended':
       return;
   }
   work.attempts.set(id, change);

@@ -148,6 +148,7 @@ function holderOf(work: RunWork, event: RunEvent): number | undefined {
     case 'JobReleased':
     case 'JobEvaluated':
     case 'JobsAdded':
+    case 'JobsAppended':
     case 'GateAnswered':
     case 'ChildRunStarted':
       return undefined;

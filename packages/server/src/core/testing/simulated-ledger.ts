@@ -78,6 +78,7 @@ function withContent(ledger: SimulatedLedger, command: Command): Command {
     case 'Finish':
     case 'Lose':
     case 'Annotate':
+    case 'AppendJobs':
       return { ...command, content: ledger.attempts.get(attemptKey(command.job, command.attempt)) };
     case 'Timer': {
       const job = ledger.slice.jobs.get(command.job);
@@ -134,6 +135,7 @@ function project(ledger: SimulatedLedger, command: Command, event: RunEvent): vo
     case 'AttemptAdopted':
     case 'AttemptTimedOut':
     case 'AttemptHeard':
+    case 'JobsAppended':
       return;
   }
 }
