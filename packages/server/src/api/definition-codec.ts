@@ -34,7 +34,7 @@ export function decodeDefinition(found: Found, field: string, definition: Pipeli
 
 /** Takes a job apart for checkLoneJob and checkDefinition; says nothing about what is wrong with it. */
 export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
-  const { name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets } = job;
+  const { name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets, outputsSchema } = job;
   return {
     name,
     driver,
@@ -64,6 +64,7 @@ export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
       onLeaseDoubt === LeaseDoubt.UNSPECIFIED ? undefined : (LeaseDoubt[onLeaseDoubt] ?? String(onLeaseDoubt)),
     allowFailure,
     secrets,
+    outputsSchema,
   };
 }
 
@@ -84,6 +85,7 @@ export function encodeJobDefinition(job: JobDefinition): MessageInitShape<typeof
     onLeaseDoubt: job.onLeaseDoubt === 'CONTINUE' ? LeaseDoubt.UNSPECIFIED : LeaseDoubt[job.onLeaseDoubt],
     allowFailure: job.allowFailure,
     secrets: [...job.secrets],
+    outputsSchema: job.outputsSchema,
   };
 }
 

@@ -54,6 +54,55 @@ describe('a result', () => {
     expect(lastEnd(ledger)).toMatchObject({ logSize: 100, logState });
   });
 
+  describe('of a job with a schema of its outputs', () => {
+    const outputsSchema = { required: ['image'] };
+    const checked = { text: '{"image":"sha"}' };
+    const bad = { ...checked, problem: 'outputs.image is wrong' };
+
+    function withSchema(): SimulatedLedger {
+      const retry = { ...DEFAULT_RETRY, budgets: { ...DEFAULT_RETRY.budgets, WORKLOAD: 9 } };
+      const ledger = openLedger(definitionOf(jobNamed('only', { outputsSchema, retry })));
+      create(ledger);
+      start(ledger, 0);
+      store(ledger, 1, { outputs: { image: 'sha' } });
+      return ledger;
+    }
+
+    test('waits until they were held against it', () => {
+      const ledger = withSchema();
+      expect(finish(ledger, 0)).toEqual({ type: 'Unchecked', schema: outputsSchema, outputs: { image: 'sha' } });
+      expect(jobOf(ledger.slice, 0).state).toBe('RUNNING');
+      expect(finish(ledger, 0, { checked })).toEqual({ type: 'Finished', logState: 'SEALED' });
+      expect(jobOf(ledger.slice, 0).state).toBe('SUCCEEDED');
+    });
+
+    test('waits again when they were replaced meanwhile', () => {
+      const ledger = withSchema();
+      store(ledger, 1, { outputs: { image: 'other' } });
+      expect(finish(ledger, 0, { checked })).toMatchObject({ type: 'Unchecked', outputs: { image: 'other' } });
+      store(ledger, 1, { outputs: undefined });
+      expect(finish(ledger, 0, { checked })).toMatchObject({ type: 'Unchecked', outputs: {} });
+    });
+
+    test('is a failure for good when they do not fit, and stands when it is repeated', () => {
+      const ledger = withSchema();
+      const failure = { class: 'INVALID', message: 'outputs.image is wrong' };
+      expect(finish(ledger, 0, { checked: bad })).toEqual({ type: 'Finished', logState: 'SEALED' });
+      expect(lastEnd(ledger)).toMatchObject({ state: 'FAILED', failure, outputs: { image: 'sha' } });
+      expect(jobOf(ledger.slice, 0)).toMatchObject({ state: 'FAILED', failure });
+      expect(finish(ledger, 0)).toEqual({ type: 'Finished', logState: 'SEALED' });
+    });
+
+    test.each([
+      ['fails', { outcome: 'FAILED', message: 'exit 1' }, { class: 'WORKLOAD', message: 'exit 1' }],
+      ['stops by itself', { outcome: 'CANCELLED', message: 'had enough' }, { class: 'DRIVER', message: 'had enough' }],
+    ] as const)('does not matter when its driver %s', (_, change, failure) => {
+      const ledger = withSchema();
+      expect(finish(ledger, 0, change)).toEqual({ type: 'Finished', logState: 'SEALED' });
+      expect(lastEnd(ledger)).toMatchObject({ state: 'FAILED', failure });
+    });
+  });
+
   test('that is repeated is acknowledged again, also when the job has gone on', () => {
     const ledger = running({
       ...DEFAULT_RETRY,

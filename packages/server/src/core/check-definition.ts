@@ -24,8 +24,8 @@ import {
   type RetryPolicy,
   type RunCondition,
 } from './definition.ts';
+import { checkOutputsSchemas, checkParamsSchema } from './check-schemas.ts';
 import type { JsonObject } from './json.ts';
-import { compileSchema } from './json-schema.ts';
 import { LIMITS } from './limits.ts';
 import { nearestName } from './nearest-name.ts';
 
@@ -47,6 +47,7 @@ export interface JobInput {
   readonly onLeaseDoubt?: string | undefined;
   readonly allowFailure: boolean;
   readonly secrets: readonly string[];
+  readonly outputsSchema?: JsonObject | undefined;
 }
 
 export interface RetryInput {
@@ -84,6 +85,7 @@ export function checkDefinition(found: Found, field: string, input: DefinitionIn
   checkLabels(found, `${field}.labels`, labels);
   if (paramsSchema !== undefined) checkParamsSchema(found, `${field}.params_schema`, paramsSchema);
   const checked = jobs.map((job, index) => checkJob(found, `${field}.jobs[${index}]`, job));
+  checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs);
   checkGraph(found, `${field}.jobs`, jobs);
   const bytes = jsonBytes(input);
   if (bytes > LIMITS.definitionBytes) {
@@ -95,19 +97,12 @@ export function checkDefinition(found: Found, field: string, input: DefinitionIn
 /** As checkDefinition, for a job that is a run by itself: it needs no other. */
 export function checkLoneJob(found: Found, field: string, input: JobInput): Definition {
   if (input.needs.length > 0) addViolation(found, `${field}.needs`, 'must be empty: the job is a run by itself');
+  checkOutputsSchemas(found, () => field, [input]);
   return { jobs: [checkJob(found, field, { ...input, needs: [] })], labels: {} };
 }
 
-function checkParamsSchema(found: Found, field: string, schema: JsonObject): void {
-  const { type } = schema;
-  if (type !== undefined && type !== 'object') {
-    addViolation(found, `${field}.type`, 'must be "object": params are an object');
-  }
-  compileSchema(found, field, schema);
-}
-
 function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
-  const { name, driver, spec = {}, needs, secrets } = input;
+  const { name, driver, spec = {}, needs, secrets, outputsSchema } = input;
   checkName(found, `${field}.name`, name, JOB_NAME);
   checkName(found, `${field}.driver`, driver, DRIVER_NAME);
   checkJson(found, `${field}.spec`, spec, LIMITS.specBytes);
@@ -130,6 +125,7 @@ function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
     onLeaseDoubt: checkChoice(found, `${field}.on_lease_doubt`, input.onLeaseDoubt, LEASE_DOUBTS, 'CONTINUE'),
     allowFailure: input.allowFailure,
     secrets,
+    ...(outputsSchema !== undefined && { outputsSchema }),
   };
 }
 

@@ -20,6 +20,14 @@ export interface AttemptContent {
   readonly heardMs?: number;
 }
 
+/** What was found out about outputs, outside of decisions: to hold them against their schema may take long. */
+export interface CheckedOutputs {
+  /** The outputs that were looked at, as canonical JSON. */
+  readonly text: string;
+  /** What is wrong with them, for people; undefined: they fit. */
+  readonly problem?: string;
+}
+
 export interface AttemptRef {
   readonly job: number;
   readonly attempt: number;
@@ -74,6 +82,8 @@ export type Command =
       readonly logLost: boolean;
       readonly random: number;
       readonly content: AttemptContent | undefined;
+      /** Needed when its job has a schema for them; the reply asks for it. */
+      readonly checked?: CheckedOutputs;
     } & AttemptRef)
   /** The driver is gone with it, or broke the contract about it. */
   | ({
@@ -106,4 +116,6 @@ export type Reply =
   | { readonly type: 'Stale'; readonly state?: AttemptState }
   | { readonly type: 'Finished'; readonly logState: LogState }
   | { readonly type: 'LogMissing'; readonly offset: number }
+  /** Nothing was decided: these outputs have to be held against the schema first. */
+  | { readonly type: 'Unchecked'; readonly schema: JsonObject; readonly outputs: JsonObject }
   | { readonly type: 'Refused'; readonly refusal: Refusal };

@@ -23,6 +23,8 @@ export interface JobDefinition {
   readonly onLeaseDoubt: LeaseDoubt;
   readonly allowFailure: boolean;
   readonly secrets: readonly string[];
+  /** Of its outputs. Undefined: any. */
+  readonly outputsSchema?: JsonObject;
 }
 
 export interface RetryPolicy {

@@ -16,6 +16,8 @@ export const LIMITS = {
   specBytes: 65_536,
   schemaBytes: 65_536,
   paramsBytes: 65_536,
+  /** Different schemas of outputs in one definition: each takes time to compile. */
+  outputsSchemas: 500,
   /** All outputs of one attempt, as JSON. */
   outputBytes: 65_536,
   /** Outputs of all needs of one job, as JSON: what Start can carry. */

@@ -10,6 +10,7 @@ import type { Hints } from './hints.ts';
 import type { Leases } from './leases.ts';
 import type { Log } from './log.ts';
 import type { LogWriter } from './log-writer.ts';
+import type { OutputsCheck } from './outputs-check.ts';
 import { giveUp } from './rescue.ts';
 import { createSession, type Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -19,6 +20,7 @@ export interface DriverSessionsOptions extends TakeoverOptions {
   readonly sessions: Sessions;
   readonly leases: Leases;
   readonly logWriter: LogWriter;
+  readonly checkOutputs: OutputsCheck;
   readonly background: Background;
   readonly fit: Fit;
   readonly hints: Hints;
@@ -48,6 +50,7 @@ export function createDriverSessions(options: DriverSessionsOptions): Pick<Drive
         background,
         log,
         composeStart: options.composeStart,
+        checkOutputs: options.checkOutputs,
         renew: (beating, seq) => options.leases.renew(beating, seq),
         store: (change) =>
           withConnection(pool, async (tx) => {

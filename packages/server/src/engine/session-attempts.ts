@@ -8,6 +8,7 @@ import type { Hold, Holds } from './holds.ts';
 import type { Ledger } from './ledger.ts';
 import type { LogAcks } from './log-acks.ts';
 import type { LogResult, LogWriter } from './log-writer.ts';
+import type { OutputsCheck } from './outputs-check.ts';
 import { BEGINNING, CannotStart, type ComposeStart, type StartPoint } from './offers.ts';
 import type { RunContext } from './run-context.ts';
 import type { LedgerReply, Writer } from './run-work.ts';
@@ -43,6 +44,7 @@ export interface SessionAttemptsOptions {
   readonly logWriter: LogWriter;
   readonly maxLogBytes: number;
   readonly composeStart: ComposeStart;
+  readonly checkOutputs: OutputsCheck;
   readonly holds: Holds;
   readonly acks: LogAcks;
   readonly onRoom: () => void;
@@ -159,7 +161,13 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
     const logLost = result.logLost || result.logSize > options.maxLogBytes;
     const settled = logWriter.settled(key);
     if (settled !== undefined) await settled;
-    const { reply } = await submit(key, { ...result, logLost, random: Math.random() });
+    const command = { ...result, logLost, random: Math.random() };
+    let { reply } = await submit(key, command);
+    if (reply.type === 'Unchecked') {
+      const checked = options.checkOutputs(reply.schema, reply.outputs);
+      ({ reply } = await submit(key, { ...command, checked }));
+    }
+    if (reply.type === 'Unchecked') return lose(key, 'INVALID', 'the driver changed its outputs after it finished');
     if (reply.type === 'Finished') {
       link.send({ type: 'FinishAck', key, logState: reply.logState });
       acks.forget(key);

@@ -14,6 +14,7 @@ import type { Log } from './log.ts';
 import { createLogAcks } from './log-acks.ts';
 import type { LogEntry, LogResult, LogWriter } from './log-writer.ts';
 import type { ComposeStart } from './offers.ts';
+import type { OutputsCheck } from './outputs-check.ts';
 import type { Writer } from './run-work.ts';
 import { createSessionAttempts } from './session-attempts.ts';
 import { createSettingsStore, type SettingsChange } from './settings-store.ts';
@@ -46,6 +47,7 @@ export interface SessionOptions {
   /** The largest log of an attempt, in bytes. */
   readonly maxLogBytes: number;
   readonly composeStart: ComposeStart;
+  readonly checkOutputs: OutputsCheck;
   readonly background: Background;
   readonly log: Log;
   /** Asks for a renewal; its Pulse is sent once that is committed. */

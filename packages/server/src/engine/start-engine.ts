@@ -27,6 +27,7 @@ import type { Log } from './log.ts';
 import { createLogReader } from './log-reader.ts';
 import { createLogWriter } from './log-writer.ts';
 import { createComposeStart, type ResolveSecrets } from './offers.ts';
+import { createOutputsCheck } from './outputs-check.ts';
 import { createPipelines } from './pipelines.ts';
 import { createPlans } from './plans.ts';
 import { joinReplicas } from './replica.ts';
@@ -158,6 +159,7 @@ async function build(
     plans,
     ledger,
     composeStart,
+    checkOutputs: createOutputsCheck(),
     schemas: createSpecSchemas(),
     replica: replica.id,
     timing,

@@ -232,6 +232,15 @@ export declare type JobDefinition = Message<"conveyor.v1.JobDefinition"> & {
    * @generated from field: repeated string secrets = 10;
    */
   secrets: string[];
+
+  /**
+   * Optional. JSON Schema (2020-12) of the job's outputs, an object schema of at most 64 KiB as JSON; a definition has at most 500
+   * different ones. An attempt that would succeed with outputs that do not fit fails with class INVALID. Defaults in it are not filled
+   * in. Its patterns are regular expressions of RE2, without look-around and back-references. Default: any object.
+   *
+   * @generated from field: google.protobuf.Struct outputs_schema = 20;
+   */
+  outputsSchema?: JsonObject | undefined;
 };
 
 /**

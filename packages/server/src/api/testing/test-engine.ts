@@ -30,6 +30,7 @@ const JOB_DEFINITION: JobDefinition = {
   onLeaseDoubt: 'STOP',
   allowFailure: true,
   secrets: ['TOKEN'],
+  outputsSchema: { type: 'object', required: ['image'] },
 };
 
 export const DEFINITION: Definition = {
