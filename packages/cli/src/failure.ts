@@ -71,6 +71,8 @@ const nextSteps: ReadonlyMap<string, string> = new Map<ErrorReason, string>([
     'SCHEDULE_NOT_FOUND',
     'list schedules with `conveyor schedule list`, or make one with `conveyor schedule apply -f FILE`',
   ],
+  ['VALUE_NOT_FOUND', 'list the values of a run with `conveyor value list RUN`'],
+  ['VERSION_MISMATCH', 'read it with `conveyor value get RUN KEY`, and try again with what it is now'],
   ['NOT_FINISHED', 'wait for it with `conveyor watch RUN`, or stop it with `conveyor cancel RUN`'],
   ['REPLICA_TOO_OLD', 'upgrade or stop that replica, then try again'],
   ['SERVER_STOPPING', 'try again in a moment'],

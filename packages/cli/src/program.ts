@@ -18,6 +18,7 @@ import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
 import { addSchedule } from './commands/schedule.ts';
 import { addUp } from './commands/up.ts';
+import { addValue } from './commands/value.ts';
 import { addVerify } from './commands/verify.ts';
 import { addVersion } from './commands/version.ts';
 import { addWatch } from './commands/watch.ts';
@@ -74,6 +75,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addDrain,
     addDelete,
     addVerify,
+    addValue,
     addSchedule,
     addVersion,
   ];

@@ -35,6 +35,7 @@ export {
 } from './run-input.ts';
 export type { RerunInput, Runs } from './runs.ts';
 export type { AppliedSchedule, BackfillInput, ScheduleInput, Schedules } from './schedules.ts';
+export { jsonOfValue, type ValueCondition, type Values } from './values.ts';
 export type { RunsUpdate } from './watch.ts';
 
 export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
@@ -70,6 +71,7 @@ export {
   type RunChange,
   type VerifyRunResponse,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+export type { RunValue } from '@conveyor/protocol/conveyor/v1/run_value_pb.js';
 export {
   type Schedule,
   ScheduleMissedPolicy,

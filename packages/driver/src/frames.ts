@@ -65,7 +65,7 @@ export function helloFrame(introduction: Introduction): DriverFrame {
     value: {
       $typeName: 'conveyor.v1.Hello',
       protocolVersion: 1,
-      capabilities: [],
+      capabilities: ['values'],
       driver,
       instanceId,
       incarnation,
@@ -252,8 +252,8 @@ function message(frame: DriverFrame['frame']): DriverFrame {
   return { $typeName: 'conveyor.v1.DriverFrame', frame };
 }
 
-/** `payloadBytes` bounds what is not of fixed size, ids and keys aside. */
-function frame(said: DriverFrame['frame'], payloadBytes = 0): Frame {
+/** One frame. `payloadBytes` bounds what is not of fixed size, ids and keys aside. */
+export function frame(said: DriverFrame['frame'], payloadBytes = 0): Frame {
   return { message: message(said), maxBytes: frameBytes + payloadBytes };
 }
 

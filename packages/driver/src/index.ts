@@ -23,3 +23,4 @@ export {
 } from './job-failure.ts';
 export type { Logger } from './logger.ts';
 export { runDriver } from './process.ts';
+export { RunValueError, type RunValue, type RunValueReason, type RunValues, type ValueOptions } from './run-values.ts';

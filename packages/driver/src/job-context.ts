@@ -5,6 +5,8 @@ import type { Start } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js'
 import { AnnotationLevel, JobState, ProgressPhase } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import type { Attempt } from './attempt.ts';
+import { assertKey, assertNoNul, maxJsonBytes } from './job-json.ts';
+import { createRunValues, type RunValues } from './run-values.ts';
 import { annotationFrame, checkpointFrame, outputFrame, progressFrame, sectionFrame } from './frames.ts';
 
 /** Which job this is, and which try of it. */
@@ -113,19 +115,17 @@ export interface JobContext<Spec = JsonObject> {
    * its `adopt` is given the latest that became durable. Throws a RangeError past 4 KiB.
    */
   readonly checkpoint: (handle: string | Uint8Array) => void;
+  /** The values of the run, shared with its other jobs and its platform, with compare-and-set. */
+  readonly values: RunValues;
 }
 
-const maxOutputBytes = 64 * 1024;
 const maxAnnotations = 100;
 const maxSections = 500;
 const maxCheckpointBytes = 4 * 1024;
-/** `\\u0000` in JSON, but not a backslash and `u0000`. */
-const escapedNul = /(?<!\\)(?:\\\\)*\\u0000/;
-const outputKey = /^[A-Za-z0-9._-]{1,128}$/;
 
-/** The context of an attempt that `start` lets run. */
-export function createJobContext<Spec>(attempt: Attempt, start: Start): JobContext<Spec> {
-  return new AttemptContext<Spec>(attempt, start);
+/** The context of an attempt that `start` lets run. @param knowsValues Whether the control plane knows values of runs. */
+export function createJobContext<Spec>(attempt: Attempt, start: Start, knowsValues: () => boolean): JobContext<Spec> {
+  return new AttemptContext<Spec>(attempt, start, knowsValues);
 }
 
 /** Most work uses little of this, so what costs something is made when it is asked for. All of it may be destructured. */
@@ -137,10 +137,13 @@ class AttemptContext<Spec> implements JobContext<Spec> {
   #log: JobLog | undefined;
   #outputBytes: Map<string, number> | undefined;
   #annotations: number;
+  #values: RunValues | undefined;
+  readonly #knowsValues: () => boolean;
 
-  constructor(attempt: Attempt, start: Start) {
+  constructor(attempt: Attempt, start: Start, knowsValues: () => boolean) {
     this.#attempt = attempt;
     this.#start = start;
+    this.#knowsValues = knowsValues;
     this.#annotations = start.annotations;
   }
 
@@ -181,16 +184,19 @@ class AttemptContext<Spec> implements JobContext<Spec> {
     return this.#log;
   }
 
+  get values(): RunValues {
+    this.#values ??= createRunValues(this.#attempt, this.#start, this.#knowsValues);
+    return this.#values;
+  }
+
   readonly output = (key: string, value: JsonValue): void => {
-    if (!outputKey.test(key)) {
-      throw new RangeError(`output key ${JSON.stringify(key)} is not 1 to 128 characters of A-Z a-z 0-9 . _ -`);
-    }
+    assertKey('output', key);
     const json = JSON.stringify({ [key]: value });
-    if (escapedNul.test(json)) throw new RangeError(`output ${key} contains NUL`);
+    assertNoNul(`output ${key}`, json);
     const sizes = (this.#outputBytes ??= new Map());
     let bytes = Buffer.byteLength(json) - (sizes.get(key) ?? 0);
     for (const size of sizes.values()) bytes += size;
-    if (bytes > maxOutputBytes) throw new RangeError(`outputs are ${bytes} bytes as JSON, at most ${maxOutputBytes}`);
+    if (bytes > maxJsonBytes) throw new RangeError(`outputs are ${bytes} bytes as JSON, at most ${maxJsonBytes}`);
     sizes.set(key, Buffer.byteLength(json));
     this.#attempt.report(`output ${key}`, outputFrame(this.#attempt, key, value));
   };

@@ -30,6 +30,8 @@ const CODES: Readonly<Record<RefusalReason, Code>> = {
   CANCEL_REQUESTED: Code.FailedPrecondition,
   REPLICA_TOO_OLD: Code.FailedPrecondition,
   REVISION_MISMATCH: Code.Aborted,
+  VALUE_NOT_FOUND: Code.NotFound,
+  VERSION_MISMATCH: Code.Aborted,
   LIMIT_REACHED: Code.ResourceExhausted,
   SESSION_SUPERSEDED: Code.Aborted,
   SERVER_STOPPING: Code.Unavailable,

@@ -1,5 +1,6 @@
 // Every call of the contract, by every protocol: the same request reaches the engine and the same answer comes back.
-import { type DescMessage, type DescMethod, equals, type MessageInitShape, toJson } from '@bufbuild/protobuf';
+import { type DescMessage, type DescMethod, equals, fromJson, type MessageInitShape, toJson } from '@bufbuild/protobuf';
+import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DrainDeadline, DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
@@ -9,6 +10,7 @@ import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service
 import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { ScheduleMissedPolicy, ScheduleOverlapPolicy } from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
+import { RunValueService } from '@conveyor/protocol/conveyor/v1/run_value_service_pb.js';
 import { ScheduleService } from '@conveyor/protocol/conveyor/v1/schedule_service_pb.js';
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
 import { SERVICES } from './services.ts';
@@ -362,6 +364,45 @@ const CASES: readonly Case[] = [
         },
       ],
     },
+  },
+  {
+    method: RunValueService.method.setRunValue,
+    request: { runId: RUN_ID, key: 'gate', value: fromJson(ValueSchema, { open: true }), expectedVersion: 0n },
+    asked: ['default', RUN_ID, 'gate', { open: true }, 0],
+    answered: { version: '7' },
+  },
+  {
+    method: RunValueService.method.setRunValue,
+    request: { runId: RUN_ID, key: 'gate', value: fromJson(ValueSchema, null) },
+    asked: ['default', RUN_ID, 'gate', null, undefined],
+    answered: { version: '7' },
+  },
+  {
+    method: RunValueService.method.getRunValue,
+    request: { runId: RUN_ID, key: 'gate' },
+    asked: ['default', RUN_ID, 'gate'],
+    answered: {
+      value: {
+        project: 'default',
+        runId: RUN_ID,
+        key: 'gate',
+        value: { open: true, sizes: [1, null] },
+        version: '7',
+        updateTime: '2023-11-14T22:13:29Z',
+      },
+    },
+  },
+  {
+    method: RunValueService.method.listRunValues,
+    request: { runId: RUN_ID, prefix: 'ga', pageSize: 3 },
+    asked: ['default', RUN_ID, 'ga', { size: 3 }],
+    answered: { values: [{ key: 'gate' }], nextPageToken: expect.any(String) },
+  },
+  {
+    method: RunValueService.method.deleteRunValue,
+    request: { runId: RUN_ID, key: 'gate', expectedVersion: 7n },
+    asked: ['default', RUN_ID, 'gate', 7],
+    answered: {},
   },
   {
     method: ScheduleService.method.applySchedule,

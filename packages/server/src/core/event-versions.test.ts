@@ -29,5 +29,5 @@ test.each<[number, RunEvent]>([
 
 test('an event of a newer build is not guessed at', () => {
   const event = { type: 'JobQueued', job: 0 } as const;
-  expect(() => upcast(EVENT_VERSION + 1, event)).toThrow('event JobQueued has version 4, newer than 3');
+  expect(() => upcast(EVENT_VERSION + 1, event)).toThrow('event JobQueued has version 5, newer than 4');
 });

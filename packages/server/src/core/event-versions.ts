@@ -6,14 +6,18 @@ import type { RunEvent } from './events.ts';
  * The newest version that this build knows.
  * 2: RunPaused, RunResumed, JobHeld, JobReleased, AttemptHeard; JobWaiting for PAUSED and HELD; AttemptTimedOut by silence.
  * 3: RunCreated with a time to start at; JobWaiting for DELAY.
+ * 4: no event; values of runs, which go when their run is deleted, and schemas of outputs, which are checked when an attempt ends.
  */
-export const EVENT_VERSION = 3;
+export const EVENT_VERSION = 4;
 
 /** The version of what pauses, holds and the silence timeout write. */
 export const HOLD_VERSION = 2;
 
 /** The version of what runs that start later write. */
 export const DELAY_VERSION = 3;
+
+/** The version of builds that know values of runs and schemas of outputs. */
+export const VALUES_VERSION = 4;
 
 /** The lowest version that describes an event. */
 export function versionOf(event: RunEvent): number {

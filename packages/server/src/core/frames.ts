@@ -4,6 +4,7 @@ import type { LeaseDoubt } from './definition.ts';
 import type { Annotation } from './events.ts';
 import type { AttemptKey } from './ids.ts';
 import type { JsonObject, JsonValue } from './json.ts';
+import type { Refusal } from './refusal.ts';
 import type { AttemptState, CancelPhase, FailureClass, JobState, LogState } from './states.ts';
 import type { Labels, LogChannel, LogSection, Outputs, ProgressView } from './views.ts';
 
@@ -53,6 +54,22 @@ export type DriverFrame =
   | { readonly type: 'Progress'; readonly key: AttemptKey; readonly progress: ProgressView }
   | { readonly type: 'Annotation'; readonly key: AttemptKey; readonly number: number; readonly annotation: Annotation }
   | { readonly type: 'Checkpoint'; readonly key: AttemptKey; readonly handle: Uint8Array }
+  | { readonly type: 'GetValue'; readonly key: AttemptKey; readonly number: number; readonly name: string }
+  | {
+      readonly type: 'SetValue';
+      readonly key: AttemptKey;
+      readonly number: number;
+      readonly name: string;
+      readonly value: JsonValue;
+      readonly expected: number | undefined;
+    }
+  | {
+      readonly type: 'DeleteValue';
+      readonly key: AttemptKey;
+      readonly number: number;
+      readonly name: string;
+      readonly expected: number | undefined;
+    }
   | {
       readonly type: 'Finish';
       readonly key: AttemptKey;
@@ -98,6 +115,8 @@ export interface Start {
   readonly logCrc32c: number;
   /** How many it has. */
   readonly annotations: number;
+  /** The number of the last change that its driver made of a value. */
+  readonly valueNumber: number;
 }
 
 export type Verdict =
@@ -114,6 +133,8 @@ export interface Orphan {
   readonly logCrc32c: number;
   /** How many it has. */
   readonly annotations: number;
+  /** The number of the last change that its driver made of a value. */
+  readonly valueNumber: number;
   /** How long it has run already, by the database's clock. */
   readonly ranMs: number;
   readonly cancel?: CancelPhase;
@@ -128,6 +149,7 @@ export interface Welcome {
   readonly sessionLogWindow: number;
   readonly maxMessageBytes: number;
   readonly maxLogBytes: number;
+  readonly capabilities: readonly string[];
   readonly verdicts: readonly Verdict[];
   readonly orphans: readonly Orphan[];
 }
@@ -147,6 +169,18 @@ export type ServerFrame =
   | { readonly type: 'Cancel'; readonly key: AttemptKey; readonly phase: CancelPhase; readonly reason: string }
   | { readonly type: 'FinishAck'; readonly key: AttemptKey; readonly logState: LogState }
   | { readonly type: 'LogMissing'; readonly key: AttemptKey; readonly offset: number }
+  | {
+      readonly type: 'ValueAnswer';
+      readonly key: AttemptKey;
+      /** Of what it answers. */
+      readonly number: number;
+      /** What was read; undefined: there is none, or it was no read. */
+      readonly value?: JsonValue;
+      /** That there is now; 0: there is no value. */
+      readonly version: number;
+      /** Why nothing was changed. */
+      readonly refusal?: Refusal;
+    }
   | { readonly type: 'Drain' }
   | {
       readonly type: 'Revoke';

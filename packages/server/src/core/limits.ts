@@ -20,6 +20,10 @@ export const LIMITS = {
   outputsSchemas: 500,
   /** All outputs of one attempt, as JSON. */
   outputBytes: 65_536,
+  /** Values of one run: keys, one value as JSON, and all keys and values. */
+  valueKeys: 1_000,
+  valueBytes: 65_536,
+  valuesBytes: 1_048_576,
   /** Outputs of all needs of one job, as JSON: what Start can carry. */
   needsOutputBytes: 2_097_152,
   checkpointBytes: 4_096,

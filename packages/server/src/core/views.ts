@@ -66,6 +66,15 @@ export interface RunView {
   readonly definition?: Definition;
 }
 
+export interface RunValueView {
+  readonly project: string;
+  readonly runId: RunId;
+  readonly key: string;
+  readonly value: JsonValue;
+  readonly version: number;
+  readonly updatedMs: number;
+}
+
 export interface ProgressView {
   readonly phase: 'UNSPECIFIED' | 'PREPARING' | 'RUNNING';
   readonly message: string;

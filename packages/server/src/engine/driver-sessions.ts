@@ -12,6 +12,7 @@ import type { Log } from './log.ts';
 import type { LogWriter } from './log-writer.ts';
 import type { OutputsCheck } from './outputs-check.ts';
 import { giveUp } from './rescue.ts';
+import type { RunValues } from './run-values.ts';
 import { createSession, type Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
 import { takeOverInstance, type TakeoverOptions } from './takeover.ts';
@@ -21,6 +22,7 @@ export interface DriverSessionsOptions extends TakeoverOptions {
   readonly leases: Leases;
   readonly logWriter: LogWriter;
   readonly checkOutputs: OutputsCheck;
+  readonly values: Pick<RunValues, 'readFor' | 'changeFor'>;
   readonly background: Background;
   readonly fit: Fit;
   readonly hints: Hints;
@@ -51,6 +53,7 @@ export function createDriverSessions(options: DriverSessionsOptions): Pick<Drive
         log,
         composeStart: options.composeStart,
         checkOutputs: options.checkOutputs,
+        values: options.values,
         renew: (beating, seq) => options.leases.renew(beating, seq),
         store: (change) =>
           withConnection(pool, async (tx) => {

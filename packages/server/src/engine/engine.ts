@@ -5,7 +5,7 @@ import type { Definition } from '../core/definition.ts';
 import type { Trigger } from '../core/events.ts';
 import type { DriverFrame, Hello, ServerFrame } from '../core/frames.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
+import type { JsonObject, JsonValue } from '../core/json.ts';
 import type { Timing } from '../core/limits.ts';
 import type { Verification } from '../core/ledger-check.ts';
 import type { Refusal } from '../core/refusal.ts';
@@ -21,6 +21,7 @@ import type {
   Page,
   PipelineView,
   RevisionView,
+  RunValueView,
   RunView,
 } from '../core/views.ts';
 
@@ -144,6 +145,14 @@ export interface RunOperations {
   ): AsyncIterable<RunChanges>;
 }
 
+export interface RunValueOperations {
+  /** @param expectedVersion 0: there must be none; undefined: whatever there is. Returns the version that it has then. */
+  set(project: string, runId: RunId, key: string, value: JsonValue, expectedVersion?: number): Promise<number>;
+  get(project: string, runId: RunId, key: string): Promise<RunValueView>;
+  list(project: string, runId: RunId, prefix: string, page: PageRequest): Promise<Page<RunValueView>>;
+  delete(project: string, runId: RunId, key: string, expectedVersion?: number): Promise<void>;
+}
+
 export interface JobOperations {
   get(project: string, job: JobKey): Promise<JobView>;
   list(
@@ -224,6 +233,7 @@ export interface Engine {
   readonly jobs: JobOperations;
   readonly drivers: DriverOperations;
   readonly schedules: ScheduleOperations;
+  readonly values: RunValueOperations;
   /** The id of this replica; new with each start. */
   readonly replica: string;
   readonly timing: Timing;

@@ -9,6 +9,11 @@ export function frameBytes(frame: DriverFrame): number {
       return FRAME_BYTES + frame.data.length;
     case 'Output':
       return FRAME_BYTES + frame.name.length + JSON.stringify(frame.value).length;
+    case 'GetValue':
+    case 'DeleteValue':
+      return FRAME_BYTES + frame.name.length;
+    case 'SetValue':
+      return FRAME_BYTES + frame.name.length + JSON.stringify(frame.value).length;
     case 'Checkpoint':
       return FRAME_BYTES + frame.handle.length;
     case 'Section':

@@ -9,6 +9,11 @@ export function noSuchRun(runId: RunId): RefusedError {
   return new RefusedError({ refused: 'RUN_NOT_FOUND', message });
 }
 
+export function noSuchValue(runId: RunId, key: string): RefusedError {
+  const message = `run ${runId} has no value ${key}: list those that it has with ListRunValues`;
+  return new RefusedError({ refused: 'VALUE_NOT_FOUND', message });
+}
+
 export function notFinished(runId: RunId, state: RunState): RefusedError {
   const message = `run ${runId} is ${state}: wait for its end, or cancel it first`;
   return new RefusedError({ refused: 'NOT_FINISHED', message });

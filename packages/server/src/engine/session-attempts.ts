@@ -87,8 +87,8 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
     if (reply.type !== 'Done' || run === undefined) return stale(key, reply, 'it is no longer yours');
     const live = job !== undefined && 'live' in job ? job.live : undefined;
     if (live?.stop !== undefined) hold.stop = live.stop;
-    const { ranMs, logOffset, logCrc32c, annotations } = orphan;
-    await start(hold, run, { ranMs, resumed: true, logOffset, logCrc32c, annotations });
+    const { ranMs, logOffset, logCrc32c, annotations, valueNumber } = orphan;
+    await start(hold, run, { ranMs, resumed: true, logOffset, logCrc32c, annotations, valueNumber });
   }
 
   async function start(hold: Hold, run: RunContext, point: StartPoint): Promise<void> {

@@ -2,6 +2,7 @@
 // the caller's.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { capabilitiesOf } from '../core/capabilities.ts';
 import { LIMITS, type Timing } from '../core/limits.ts';
 import { RefusedError } from '../core/refusal.ts';
 import type { Retention } from '../core/retention.ts';
@@ -38,6 +39,7 @@ import { createRunCreation } from './run-creation.ts';
 import { createRunDeletion } from './run-deletion.ts';
 import { createRunOperations } from './run-operations.ts';
 import { createRunQueries } from './run-queries.ts';
+import { createRunValues } from './run-values.ts';
 import { createRunVerification } from './run-verification.ts';
 import { createRunWatch } from './run-watch.ts';
 import { createScheduler } from './scheduler.ts';
@@ -153,6 +155,7 @@ async function build(
   );
   late.announcer = createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers });
 
+  const values = createRunValues({ pool, replica });
   const composeStart = createComposeStart(pool, resolveSecrets);
   const driverSessions = createDriverSessions({
     pool,
@@ -160,6 +163,8 @@ async function build(
     ledger,
     composeStart,
     checkOutputs: createOutputsCheck(),
+    values,
+    capabilities: () => capabilitiesOf(replica.eventVersion()),
     schemas: createSpecSchemas(),
     replica: replica.id,
     timing,
@@ -223,6 +228,7 @@ async function build(
       logs: createLogReader({ pool, plans, wakeUps }),
     }),
     drivers: { ...createDriverQueries({ pool }), ...driverSessions, ...createDrain({ pool, ledger, sessions, hints }) },
+    values,
     schedules: createSchedules({ pool, creation, scheduler }),
     authenticateToken: (token) => tokens.authenticateToken(token),
     ready: () => replica.isConnected() && !stopping.signal.aborted,

@@ -171,7 +171,7 @@ export async function lockAttempts(
 const LIVE_ATTEMPTS = statement(
   'live_attempts',
   `select a.run_id, a.job, a.attempt, a.instance_no, a.state, a.started_ms, a.log_size, a.log_crc32c, a.checkpoint, j.stop,
-     coalesce(json_array_length(a.annotations), 0) as annotations
+     coalesce(json_array_length(a.annotations), 0) as annotations, coalesce((a.value_write ->> 'number')::int, 0) as value_number
    from attempts a join jobs j on j.run_id = a.run_id and j.job = a.job
    where a.instance_no = any($1::bigint[]) and a.finished_ms is null order by a.run_id, a.job`,
 );
@@ -186,6 +186,8 @@ export interface LiveAttemptRow {
   readonly checkpoint: Uint8Array;
   /** How many it has. */
   readonly annotations: number;
+  /** The number of the last change that its driver made of a value. */
+  readonly valueNumber: number;
   /** How it is being stopped. */
   readonly stop: StopRequest | undefined;
 }
@@ -204,6 +206,7 @@ export async function liveAttempts(tx: Tx, instances: readonly number[]): Promis
     checkpoint: Uint8Array | null;
     stop: StopRequest | null;
     annotations: number;
+    value_number: number;
   }>(tx, LIVE_ATTEMPTS, [plain(instances, (no) => no)]);
   return rows.map((row) => ({
     key: { runId: row.run_id, job: row.job, attempt: row.attempt },
@@ -214,6 +217,7 @@ export async function liveAttempts(tx: Tx, instances: readonly number[]): Promis
     logCrc32c: row.log_crc32c,
     checkpoint: row.checkpoint ?? new Uint8Array(),
     annotations: row.annotations,
+    valueNumber: row.value_number,
     stop: row.stop ?? undefined,
   }));
 }

@@ -3,7 +3,7 @@ import type { ColumnType, Generated } from 'kysely';
 import type { Definition } from '../core/definition.ts';
 import type { Annotation, Trigger } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
+import type { JsonObject, JsonValue } from '../core/json.ts';
 import type { HoldBack, JobWait, StopRequest } from '../core/run-state.ts';
 import type {
   OccurrenceFailure,
@@ -28,6 +28,7 @@ export interface Tables {
   tokens: TokensTable;
   schedules: SchedulesTable;
   occurrences: OccurrencesTable;
+  run_values: RunValuesTable;
 }
 
 /** A column that only the hot path writes. */
@@ -164,6 +165,15 @@ interface SchedulesTable {
   due_ms: number | null;
   created_ms: number;
   updated_ms: number;
+}
+
+interface RunValuesTable {
+  run_id: Read<RunId>;
+  key: Read<string>;
+  value: Read<JsonValue>;
+  bytes: Read<number>;
+  version: Read<number>;
+  updated_ms: Read<number>;
 }
 
 interface OccurrencesTable {

@@ -206,6 +206,20 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_SCHEDULE_NOT_FOUND = 26;
    */
   SCHEDULE_NOT_FOUND = 26,
+
+  /**
+   * NOT_FOUND: the run has no value of this key.
+   *
+   * @generated from enum value: ERROR_REASON_VALUE_NOT_FOUND = 27;
+   */
+  VALUE_NOT_FOUND = 27,
+
+  /**
+   * ABORTED: the value has another version than `expected_version`; the metadata has it as `current_version`, 0 when there is none.
+   *
+   * @generated from enum value: ERROR_REASON_VERSION_MISMATCH = 28;
+   */
+  VERSION_MISMATCH = 28,
 }
 
 /**

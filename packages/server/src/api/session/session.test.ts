@@ -319,6 +319,18 @@ describe('a frame of a driver', () => {
       { type: 'Checkpoint', key, handle: Buffer.from('pod-1') },
     ],
     [
+      { case: 'getValue', value: { ...about, number: 1, key: 'k' } },
+      { type: 'GetValue', key, number: 1, name: 'k' },
+    ],
+    [
+      { case: 'setValue', value: { ...about, number: 2, key: 'k', value: outputs, expectedVersion: 0n } },
+      { type: 'SetValue', key, number: 2, name: 'k', value: 'v', expected: 0 },
+    ],
+    [
+      { case: 'deleteValue', value: { ...about, number: 3, key: 'k' } },
+      { type: 'DeleteValue', key, number: 3, name: 'k', expected: undefined },
+    ],
+    [
       { case: 'finish', value: { ...about, outcome: 1, logSize: 10n, logCrc32c: 0xfedcba98 } },
       {
         type: 'Finish',
@@ -475,6 +487,32 @@ describe('a frame of a driver', () => {
       { case: 'checkpoint', value: { ...about, handle: new Uint8Array(4_097) } },
       /^Checkpoint: handle/,
     ],
+    ['value 0', { case: 'getValue', value: { ...about, key: 'k' } }, /^GetValue: number must be 1 or more/],
+    ['no value key', { case: 'getValue', value: { ...about, number: 1 } }, /^GetValue: key is required/],
+    ['no value', { case: 'setValue', value: { ...about, number: 1, key: 'k' } }, /^SetValue: value is required/],
+    [
+      'a malformed value key',
+      { case: 'setValue', value: { ...about, number: 1, key: 'a b', value: outputs } },
+      /^SetValue: key must be/,
+    ],
+    [
+      'an oversize value',
+      {
+        case: 'setValue',
+        value: { ...about, number: 1, key: 'k', value: { kind: { case: 'stringValue', value: 'x'.repeat(65_536) } } },
+      },
+      /^SetValue: value must have at most 65536 bytes/,
+    ],
+    [
+      'a negative expected version',
+      { case: 'setValue', value: { ...about, number: 1, key: 'k', value: outputs, expectedVersion: -1n } },
+      /^SetValue: expected_version must be 0 or more/,
+    ],
+    [
+      'a deletion of what is not there',
+      { case: 'deleteValue', value: { ...about, number: 1, key: 'k', expectedVersion: 0n } },
+      /^DeleteValue: expected_version must be 1 or more/,
+    ],
     ['no outcome', { case: 'finish', value: about }, /^Finish: outcome/],
     ['an unknown outcome', { case: 'finish', value: { ...about, outcome: 9 as FinishOutcome } }, /^Finish: outcome/],
     [
@@ -524,6 +562,7 @@ describe('a frame of the control plane', () => {
     logOffset: 12,
     logCrc32c: 0xdeadbeef,
     annotations: 3,
+    valueNumber: 8,
   };
   const addressed = { attemptId: ATTEMPT_ID, fence: 1 };
   const offered = {
@@ -550,6 +589,7 @@ describe('a frame of the control plane', () => {
     logOffset: 12n,
     logCrc32c: 0xdeadbeef,
     annotations: 3,
+    valueNumber: 8,
   };
   const frames: [ServerFrame, object][] = [
     [
@@ -580,6 +620,20 @@ describe('a frame of the control plane', () => {
       { type: 'LogMissing', key, offset: 7 },
       { case: 'logMissing', value: { ...addressed, offset: 7n } },
     ],
+    [
+      { type: 'ValueAnswer', key, number: 4, value: { a: [null] }, version: 9 },
+      { case: 'valueAnswer', value: { ...addressed, number: 4, version: 9n, error: 0, message: '' } },
+    ],
+    [
+      {
+        type: 'ValueAnswer',
+        key,
+        number: 4,
+        version: 2,
+        refusal: { refused: 'VERSION_MISMATCH', message: 'it has 2' },
+      },
+      { case: 'valueAnswer', value: { ...addressed, version: 2n, error: 28, message: 'it has 2' } },
+    ],
     [{ type: 'Drain' }, { case: 'drain', value: {} }],
     [
       { type: 'Revoke', attemptId: 'any', fence: 8, reason: 'stale', state: 'LOST' },
@@ -599,7 +653,17 @@ describe('a frame of the control plane', () => {
           { kind: 'STOP', key },
           { kind: 'FINISHED', key, logState: 'SEALED' },
         ],
-        orphans: [{ offer, checkpoint: Buffer.from('pod'), logOffset: 6, logCrc32c: 1, annotations: 0, ranMs: 0 }],
+        orphans: [
+          {
+            offer,
+            checkpoint: Buffer.from('pod'),
+            logOffset: 6,
+            logCrc32c: 1,
+            annotations: 0,
+            valueNumber: 0,
+            ranMs: 0,
+          },
+        ],
       },
       {
         case: 'welcome',
@@ -663,6 +727,7 @@ describe('a frame of the control plane', () => {
       logOffset: 0,
       logCrc32c: 0,
       annotations: 0,
+      valueNumber: 0,
       ranMs: 0,
     }));
     await open(async (principal, said, link) =>

@@ -5,7 +5,16 @@ import { makeRunId } from '../../core/ids.ts';
 import { DEFAULT_TIMING, LIMITS } from '../../core/limits.ts';
 import type { HoldBack } from '../../core/run-state.ts';
 import type { OccurrenceView, ScheduleView } from '../../core/schedule.ts';
-import type { AttemptView, DriverView, EventView, JobView, LogPart, PipelineView, RunView } from '../../core/views.ts';
+import type {
+  AttemptView,
+  DriverView,
+  EventView,
+  JobView,
+  LogPart,
+  PipelineView,
+  RunView,
+  RunValueView,
+} from '../../core/views.ts';
 import type { Engine, Principal } from '../../engine/engine.ts';
 
 export const RUN_ID = makeRunId(1_700_000_000_000, new Uint8Array(10));
@@ -154,6 +163,15 @@ export const OCCURRENCES: readonly OccurrenceView[] = [
     decidedMs: 1_700_000_001_500,
   },
 ];
+
+export const RUN_VALUE: RunValueView = {
+  project: 'default',
+  runId: RUN_ID,
+  key: 'gate',
+  value: { open: true, sizes: [1, null] },
+  version: 7,
+  updatedMs: 1_700_000_009_000,
+};
 
 export const EVENTS: readonly EventView[] = [
   {
@@ -346,6 +364,16 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         },
       },
       replacements.jobs,
+    ),
+    values: operations<Engine['values']>(
+      'values',
+      {
+        set: async () => 7,
+        get: async () => RUN_VALUE,
+        list: async () => ({ items: [RUN_VALUE], next: 'gate' }),
+        delete: async () => {},
+      },
+      replacements.values,
     ),
     schedules: operations<Engine['schedules']>(
       'schedules',
