@@ -3,6 +3,7 @@ import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { digestOf } from '../store/definition-rows.ts';
 import { prunePipelines } from '../store/pipelines.ts';
 import { withConnection } from '../store/pool.ts';
+import type { OlderReplica } from '../store/replica-rows.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createPipelines } from './pipelines.ts';
 import { createSpecCheck } from './spec-check.ts';
@@ -13,19 +14,22 @@ let ledger: LedgerFixture;
 let pipelines: ReturnType<typeof createPipelines>;
 let count = 0;
 let project: string;
+/** A replica of an older build that still serves. */
+let older: OlderReplica | undefined;
 const [first, second, third] = [1, 2, 3].map((step) => definitionOf(jobNamed('build', { spec: { step } })));
 
 beforeAll(async () => {
   database = await createTestDatabase();
   ledger = await openLedgerFixture(database);
   const { pool } = ledger;
-  pipelines = createPipelines({ pool, checkSpecs: createSpecCheck({ pool }) });
+  pipelines = createPipelines({ pool, checkSpecs: createSpecCheck({ pool }), replica: { oldest: () => older } });
 });
 afterAll(async () => {
   await ledger[Symbol.asyncDispose]();
   await database[Symbol.asyncDispose]();
 });
 beforeEach(() => {
+  older = undefined;
   project = `project-${count++}`;
 });
 
@@ -146,4 +150,13 @@ test('a deleted pipeline loses its revisions in passes, and its numbering goes o
   await pipelines.delete(project, 'ci');
   expect(await prune()).toBeGreaterThan(0);
   expect(await left()).toBe(1);
+});
+
+test('schemas of outputs are refused while a replica serves that would not check them', async () => {
+  const typed = definitionOf(jobNamed('build', { outputsSchema: { required: ['image'] } }));
+  older = { replica: 'r-0', version: '0.0.9', eventVersion: 3 };
+  await expect(pipelines.apply(project, 'ci', typed)).rejects.toMatchObject(refused('REPLICA_TOO_OLD'));
+  await pipelines.apply(project, 'ci', first!);
+  older = undefined;
+  expect(await pipelines.apply(project, 'ci', typed)).toMatchObject({ pipeline: { revision: 2 } });
 });

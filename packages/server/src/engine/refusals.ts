@@ -1,4 +1,6 @@
 // What readers are told when something is not there, or not theirs: of another project nothing shows, not even that it exists.
+import type { Definition } from '../core/definition.ts';
+import { VALUES_VERSION } from '../core/event-versions.ts';
 import { type JobKey, formatJobId, type RunId } from '../core/ids.ts';
 import { RefusedError } from '../core/refusal.ts';
 import type { RunState } from '../core/states.ts';
@@ -52,6 +54,15 @@ export function replicaTooOld({ replica, version, eventVersion }: OlderReplica):
     'one that died is forgotten after half a minute';
   const metadata = { replica, version, event_version: String(eventVersion) };
   return new RefusedError({ refused: 'REPLICA_TOO_OLD', message, metadata });
+}
+
+/**
+ * @param oldest The replica that knows the least; undefined: all know everything.
+ * @throws RefusedError when it would not check what the definition asks for.
+ */
+export function assertKnown(definition: Definition, oldest: OlderReplica | undefined): void {
+  if (oldest === undefined || oldest.eventVersion >= VALUES_VERSION) return;
+  if (definition.jobs.some(({ outputsSchema }) => outputsSchema !== undefined)) throw replicaTooOld(oldest);
 }
 
 export function noSuchSchedule(name: string): RefusedError {

@@ -14,7 +14,7 @@ import { checkBounded } from './bounded-check.ts';
 import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun, Creates } from './creates.ts';
 import type { NewRun, RunSource } from './engine.ts';
-import { noSuchPipeline, noSuchRevision, replicaTooOld } from './refusals.ts';
+import { assertKnown, noSuchPipeline, noSuchRevision, replicaTooOld } from './refusals.ts';
 import type { Replica } from './replica.ts';
 import { bodyDigest, createOnce } from './request-ids.ts';
 import { type SpecCheck, specMismatch } from './spec-check.ts';
@@ -48,6 +48,7 @@ interface Resolved {
 export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCreationOptions): RunCreation {
   async function resolve(project: string, source: RunSource): Promise<Resolved> {
     const { definition, digest, pipeline } = await find(project, source);
+    assertKnown(definition, replica.oldest());
     const { violations, warnings } = await checkSpecs(definition, 'run.definition');
     if (violations.length > 0) throw new RefusedError(specMismatch(violations));
     const found: FieldViolation[] = [];

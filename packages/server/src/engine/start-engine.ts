@@ -207,7 +207,7 @@ async function build(
     replica: replica.id,
     timing,
     maxLogBytes,
-    pipelines: createPipelines({ pool, checkSpecs }),
+    pipelines: createPipelines({ pool, checkSpecs, replica }),
     runs: createRunOperations({
       queries: createRunQueries({ pool, plans }),
       watch: createRunWatch({ pool, plans, wakeUps }),

@@ -320,7 +320,8 @@ export declare const DeletePipelineResponseSchema: GenMessage<DeletePipelineResp
 export declare const PipelineService: GenService<{
   /**
    * Creates the pipeline or a new revision of it. Applying the newest definition again changes nothing.
-   * Errors: INVALID_ARGUMENT (INVALID_FIELD with every wrong field's path; SPEC_MISMATCH), ABORTED (REVISION_MISMATCH).
+   * Errors: INVALID_ARGUMENT (INVALID_FIELD with every wrong field's path; SPEC_MISMATCH), ABORTED (REVISION_MISMATCH),
+   * FAILED_PRECONDITION (REPLICA_TOO_OLD: a job has an `outputs_schema`, and a replica that does not know it still serves).
    *
    * @generated from rpc conveyor.v1.PipelineService.ApplyPipeline
    */
