@@ -68,6 +68,8 @@ async function take(context: JobContext<Workload>, step: Step, index: number, st
     }
     case 'annotate':
       return context.annotate(step.text);
+    case 'make':
+      return context.artifact({ name: step.name, digest: step.digest, size: step.size });
     case 'add':
       return await add(context, step);
     case 'checkpoint':

@@ -53,6 +53,10 @@ const writes: Record<string, Say> = {
   Progress: (attempt) => progress(attempt, 'said'),
   Checkpoint: (attempt) => handle(attempt, 1),
   Annotation: (attempt) => annotation(attempt, 1),
+  DeclareArtifact: (attempt) => ({
+    case: 'declareArtifact',
+    value: { ...addressOf(attempt), number: 1, artifact: { name: 'said', digest: 'crc32c:00ff00ff' } },
+  }),
   GetValue: (attempt) => ({ case: 'getValue', value: { ...addressOf(attempt), number: 1, key: 'said' } }),
   SetValue: (attempt) => setValue(attempt, 1, 'said'),
   DeleteValue: (attempt) => ({ case: 'deleteValue', value: { ...addressOf(attempt), number: 1, key: 'said' } }),

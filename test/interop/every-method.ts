@@ -69,6 +69,7 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   assert.equal(text(paused, 'run', 'pause', 'actor'), 'walker');
   const resumed = await ok('RunService/ResumeRun', { runId });
   assert.equal(read(resumed, 'run', 'pause') ?? undefined, undefined);
+  assert.equal(list(await ok('RunService/ListRunArtifacts', { runId, job: 'wait' }), 'artifacts').length, 0);
   const key = 'gate';
   const set = await ok('RunValueService/SetRunValue', { runId, key, value: { open: [true] }, expectedVersion: '0' });
   assert.equal(read(set, 'version'), '1');

@@ -83,6 +83,7 @@ export class RecordedJob<Spec> implements JobContext<Spec> {
   };
   readonly progress = (): void => {};
   readonly annotate = (): void => {};
+  readonly artifact = (): void => {};
   readonly checkpoint = (handle: string | Uint8Array): void => {
     this.checkpoints.push(Buffer.from(handle).toString());
   };

@@ -38,6 +38,7 @@ export type { AppliedSchedule, BackfillInput, ScheduleInput, Schedules } from '.
 export { jsonOfValue, type ValueCondition, type Values } from './values.ts';
 export type { RunsUpdate } from './watch.ts';
 
+export type { Artifact, RunArtifact } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
 export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 export type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 export {

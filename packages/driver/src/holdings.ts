@@ -16,13 +16,13 @@ import { Attempt, type Speak } from './attempt.ts';
 import { type AttemptResult, failed, succeeded } from './attempt-result.ts';
 import type { DriverSettings } from './define-driver.ts';
 import { acceptFrame, adoptFrame, type AttemptKey, disownFrame, drainFrame, type Held, rejectFrame } from './frames.ts';
-import { createJobContext } from './job-context.ts';
+import { createJobContext, type Supports } from './job-context.ts';
 import { JobFailure, JobStopped } from './job-failure.ts';
 import type { Logger } from './logger.ts';
 import type { SpoolBounds } from './log-spool.ts';
 import type { Outbox } from './outbox.ts';
 import { PastAttempts } from './past-attempts.ts';
-import { unsupported, valuesCapability } from './run-values.ts';
+import { unsupported } from './run-values.ts';
 
 export class Holdings<Spec> {
   readonly #settings: DriverSettings<Spec>;
@@ -85,7 +85,7 @@ export class Holdings<Spec> {
     this.#bounds = { maxLogBytes: Number(welcome.maxLogBytes), windowBytes: Number(welcome.attemptLogWindow) };
     this.#capabilities = new Set(welcome.capabilities);
     const unnamed = new Set(this.#held.values());
-    if (!this.#knowsValues()) for (const attempt of unnamed) attempt.giveUp(unsupported());
+    if (!this.#supports('values')) for (const attempt of unnamed) attempt.giveUp(unsupported());
     for (const verdict of welcome.verdicts) {
       const attempt = this.#find(verdict);
       if (attempt === undefined) continue;
@@ -253,7 +253,7 @@ export class Holdings<Spec> {
     const stopped = attempt.stop.reason;
     let result: AttemptResult | undefined;
     try {
-      const context = createJobContext<Spec>(attempt, start, this.#knowsValues);
+      const context = createJobContext<Spec>(attempt, start, this.#supports);
       await (attempt.handle === undefined ? settings.run(context) : settings.adopt?.(context, attempt.handle));
       result = stopped === undefined ? succeeded : failed(stopped, stopped);
     } catch (error) {
@@ -289,7 +289,7 @@ export class Holdings<Spec> {
     this.#changed();
   }
 
-  readonly #knowsValues = (): boolean => this.#capabilities.has(valuesCapability);
+  readonly #supports: Supports = (capability) => this.#capabilities.has(capability);
 
   readonly #speak: Speak = (attempt, urgent) => {
     if (this.#held.get(attempt.id) === attempt) this.#outbox?.speak(attempt, urgent);

@@ -7,7 +7,15 @@ import { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import type { Attempt } from './attempt.ts';
 import { assertKey, assertNoNul, maxJsonBytes } from './job-json.ts';
 import { createRunValues, type RunValues } from './run-values.ts';
-import { annotationFrame, checkpointFrame, outputFrame, progressFrame, sectionFrame } from './frames.ts';
+import {
+  annotationFrame,
+  checkpointFrame,
+  outputFrame,
+  progressFrame,
+  sectionFrame,
+  type Capability,
+} from './frames.ts';
+import { assertArtifact, type JobArtifact, sayArtifact } from './artifact.ts';
 
 /** Which job this is, and which try of it. */
 export interface JobIdentity {
@@ -115,6 +123,12 @@ export interface JobContext<Spec = JsonObject> {
    * its `adopt` is given the latest that became durable. Throws a RangeError past 4 KiB.
    */
   readonly checkpoint: (handle: string | Uint8Array) => void;
+  /**
+   * Declares something that the work made and that is kept elsewhere; what is declared cannot be taken back. Throws a RangeError for what is
+   * out of bounds and past the 1,000th of the attempt, and an Error when the control plane does not know artifacts, or not yet all of its
+   * replicas do.
+   */
+  readonly artifact: (artifact: JobArtifact) => void;
   /** The values of the run, shared with its other jobs and its platform, with compare-and-set. */
   readonly values: RunValues;
 }
@@ -123,9 +137,12 @@ const maxAnnotations = 100;
 const maxSections = 500;
 const maxCheckpointBytes = 4 * 1024;
 
-/** The context of an attempt that `start` lets run. @param knowsValues Whether the control plane knows values of runs. */
-export function createJobContext<Spec>(attempt: Attempt, start: Start, knowsValues: () => boolean): JobContext<Spec> {
-  return new AttemptContext<Spec>(attempt, start, knowsValues);
+/** Whether the control plane has an ability, as far as is known. */
+export type Supports = (capability: Capability) => boolean;
+
+/** The context of an attempt that `start` lets run. */
+export function createJobContext<Spec>(attempt: Attempt, start: Start, supports: Supports): JobContext<Spec> {
+  return new AttemptContext<Spec>(attempt, start, supports);
 }
 
 /** Most work uses little of this, so what costs something is made when it is asked for. All of it may be destructured. */
@@ -138,12 +155,14 @@ class AttemptContext<Spec> implements JobContext<Spec> {
   #outputBytes: Map<string, number> | undefined;
   #annotations: number;
   #values: RunValues | undefined;
-  readonly #knowsValues: () => boolean;
+  readonly #supports: Supports;
+  #artifacts: number;
 
-  constructor(attempt: Attempt, start: Start, knowsValues: () => boolean) {
+  constructor(attempt: Attempt, start: Start, supports: Supports) {
     this.#attempt = attempt;
     this.#start = start;
-    this.#knowsValues = knowsValues;
+    this.#supports = supports;
+    this.#artifacts = start.artifacts;
     this.#annotations = start.annotations;
   }
 
@@ -185,7 +204,7 @@ class AttemptContext<Spec> implements JobContext<Spec> {
   }
 
   get values(): RunValues {
-    this.#values ??= createRunValues(this.#attempt, this.#start, this.#knowsValues);
+    this.#values ??= createRunValues(this.#attempt, this.#start, () => this.#supports('values'));
     return this.#values;
   }
 
@@ -214,6 +233,15 @@ class AttemptContext<Spec> implements JobContext<Spec> {
     const number = ++this.#annotations;
     const frame = annotationFrame(this.#attempt, number, annotationLevels[level], text, link);
     this.#attempt.report(`annotation ${number}`, frame);
+  };
+
+  readonly artifact = (artifact: JobArtifact): void => {
+    assertArtifact(artifact);
+    if (!this.#supports('artifacts')) {
+      throw new Error('the control plane does not know artifacts, or not yet all of its replicas do');
+    }
+    sayArtifact(this.#attempt, this.#artifacts + 1, artifact);
+    this.#artifacts++;
   };
 
   readonly checkpoint = (handle: string | Uint8Array): void => {

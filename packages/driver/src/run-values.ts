@@ -58,9 +58,6 @@ export class RunValueError extends Error {
   }
 }
 
-/** The capability that a control plane lists when drivers may use values. */
-export const valuesCapability = 'values';
-
 /** The values of an attempt's run. @param isSupported Whether the control plane knows of values, as far as is known. */
 export function createRunValues(attempt: Attempt, start: Start, isSupported: () => boolean): RunValues {
   let number = start.valueNumber;

@@ -81,6 +81,7 @@ function noteSaid(note: (entry: Said) => void, { frame }: DriverFrame): void {
     case 'progress':
     case 'annotation':
     case 'checkpoint':
+    case 'declareArtifact':
     case 'getValue':
     case 'setValue':
     case 'deleteValue':

@@ -15,7 +15,7 @@ import { type Cli, type OutputOptions, findJob, jsonOf, outputOption, parseJobTa
 import { askedBy, because, stopText, waitText } from '../event-text.ts';
 import { UsageError } from '../failure.ts';
 import { attemptTable, jobTable } from '../tables.ts';
-import { countsText, elapsed, enumName, fields, labels, printable, runState, stateCell, time } from '../text.ts';
+import { countsText, elapsed, enumName, fields, labels, printable, runState, stateCell, time, bytes } from '../text.ts';
 
 export function addDescribe(program: Command, cli: Cli): void {
   const describe = program
@@ -107,10 +107,15 @@ async function describeJob(cli: Cli, target: string, output: OutputOptions['outp
         `  attempt ${number}, ${enumName(AnnotationLevel, level)}: ${printable(`${text} ${link}`)}`,
     ),
   );
+  const made = job.artifacts.map(
+    ({ name, digest, sizeBytes, uri }) => `  ${printable(`${name} ${bytes(sizeBytes)} ${digest} ${uri}`)}`,
+  );
+  if (job.artifactCount > made.length) made.push(`  and ${job.artifactCount - made.length} more`);
   return printSections(cli, [
     jobFields(cli, job),
     job.definition === undefined ? '' : yamlSection('Definition', toJson(JobDefinitionSchema, job.definition)),
     yamlSection('Outputs', outputsOf(job)),
+    made.length === 0 ? '' : ['Artifacts:', ...made].join('\n'),
     notes.length === 0 ? '' : ['Notes:', ...notes].join('\n'),
     attempts.length === 0 ? '' : attemptTable(attempts, cli.terminal.colors),
   ]);

@@ -64,6 +64,13 @@ const definitionJson = {
   paramsSchema: { type: 'object' },
   labels: { team: 'core' },
 };
+const artifactJson = {
+  name: 'app',
+  digest: `sha256:${'0a'.repeat(32)}`,
+  sizeBytes: '1024',
+  uri: 's3://builds/app',
+  mediaType: 'application/gzip',
+};
 const trigger = { kind: 'push', actor: 'ada', reference: 'https://example.com/1' };
 const byApi = { kind: 'api', actor: '', reference: '' };
 const key = { runId: RUN_ID, job: 0 };
@@ -222,6 +229,24 @@ const CASES: readonly Case[] = [
     without: ['run.pause'],
   },
   {
+    method: RunService.method.listRunArtifacts,
+    request: { runId: RUN_ID, job: 'build', pageSize: 3 },
+    asked: ['default', RUN_ID, 'build', { size: 3 }],
+    answered: {
+      artifacts: [
+        {
+          artifact: artifactJson,
+          jobId: JOB_ID,
+          job: 'build',
+          attempt: 1,
+          number: 2,
+          createTime: '2023-11-14T22:13:29Z',
+        },
+      ],
+      nextPageToken: expect.any(String),
+    },
+  },
+  {
     method: RunService.method.watchRun,
     request: { runId: RUN_ID, afterSeq: 5n },
     asked: ['default', RUN_ID, 5, expect.any(AbortSignal)],
@@ -246,6 +271,7 @@ const CASES: readonly Case[] = [
         { seq: '4', attempt: 2, attemptHeard: { heardTime: '2023-11-14T22:13:20Z' } },
         { seq: '5', runPaused: { reason: 'maintenance', actor: 'ada' } },
         { seq: '6', job: 'build', jobWaiting: { wait: { reason: 'WAIT_REASON_PAUSED' } } },
+        { seq: '7', attempt: 2, attemptArtifact: { number: 1, artifact: artifactJson } },
       ],
     },
     without: ['events[5].jobWaiting.wait.untilTime'],
@@ -275,6 +301,8 @@ const CASES: readonly Case[] = [
         outputs: { image: 'a:1', sizes: [1, 2], none: null },
         progress: { phase: 'PROGRESS_PHASE_RUNNING', message: 'compiling', fraction: 0.5 },
         definition: definitionJson.jobs[0],
+        artifacts: [artifactJson],
+        artifactCount: 101,
       },
     },
   },
@@ -338,6 +366,8 @@ const CASES: readonly Case[] = [
           number: 1,
           state: 'ATTEMPT_STATE_FAILED',
           annotations: [{ level: 'ANNOTATION_LEVEL_WARNING', text: 'slow' }],
+          artifacts: [artifactJson],
+          artifactCount: 101,
           logState: 'LOG_STATE_SEALED',
         },
       ],

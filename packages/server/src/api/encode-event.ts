@@ -8,6 +8,7 @@ import type { Asker } from '../core/commands.ts';
 import type { RunEvent } from '../core/events.ts';
 import { formatJobId } from '../core/ids.ts';
 import type { EventView } from '../core/views.ts';
+import { encodeArtifact } from './artifact-codec.ts';
 import { encodeAnnotation, encodeFailure, encodeOutputs, encodeWait } from './encode-job.ts';
 import { encodeTime } from './encode-run.ts';
 
@@ -59,6 +60,11 @@ function encodeKind(event: RunEvent): NonNullable<EventInit['kind']> {
       };
     case 'AttemptAnnotated':
       return { case: 'attemptAnnotated', value: { annotation: encodeAnnotation(event.annotation) } };
+    case 'AttemptArtifact':
+      return {
+        case: 'attemptArtifact',
+        value: { artifact: encodeArtifact(event.artifact), number: event.number },
+      };
     case 'JobCancelRequested':
       return { case: 'jobCancelRequested', value: { reason: event.reason } };
     case 'AttemptTimedOut':

@@ -102,6 +102,8 @@ const BAD_INPUT: readonly BadInput[] = [
   ['a rerun of all from a job', runs.rerunRun, { runId: RUN_ID, fromJobs: ['a'] }, 'from_jobs'],
   ['a long reason of a pause', runs.pauseRun, { runId: RUN_ID, reason: 'x'.repeat(1_025) }, 'reason'],
   ['a long actor of a resume', runs.resumeRun, { runId: RUN_ID, actor: 'x'.repeat(257) }, 'actor'],
+  ['a malformed job of artifacts', runs.listRunArtifacts, { runId: RUN_ID, job: 'a b' }, 'job'],
+  ['a negative page of artifacts', runs.listRunArtifacts, { runId: RUN_ID, pageSize: -1 }, 'page_size'],
   ['a negative seq', runs.watchRun, { runId: RUN_ID, afterSeq: -1n }, 'after_seq'],
   ['a foreign cursor', runs.watchRuns, { cursor: 'xyz' }, 'cursor'],
   ['no job', jobs.createJob, {}, 'job.name'],

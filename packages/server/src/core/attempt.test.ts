@@ -233,3 +233,26 @@ test('fences count up over every kind of end', () => {
   start(ledger, 0);
   expect(newest(ledger, 0)).toEqual({ job: 0, attempt: 4, instance: INSTANCE });
 });
+
+describe('an artifact', () => {
+  function declare(ledger: SimulatedLedger, number: number, change: object = {}): number {
+    const artifact = { name: `${number}`, digest: 'crc32c:00000000', sizeBytes: 1, uri: '', mediaType: '' };
+    const command = { type: 'Declare', ...newest(ledger, 0), number, artifact, content: undefined, ...change } as const;
+    return submit(ledger, command).decision.events.length;
+  }
+
+  test('is recorded once by its number, up to a bound', () => {
+    const ledger = running();
+    expect([declare(ledger, 1), declare(ledger, 1), declare(ledger, 3), declare(ledger, 2)]).toEqual([1, 0, 0, 1]);
+    for (let number = 3; number <= LIMITS.artifacts; number++) expect(declare(ledger, number)).toBe(1);
+    expect(declare(ledger, LIMITS.artifacts + 1)).toBe(0);
+  });
+
+  test('of an attempt that is not, or no longer, in the hand of who speaks is not recorded', () => {
+    const ledger = running();
+    expect(declare(ledger, 1, { instance: INSTANCE + 1 })).toBe(0);
+    expect(declare(ledger, 1, { attempt: 2 })).toBe(0);
+    finish(ledger, 0);
+    expect(declare(ledger, 1)).toBe(0);
+  });
+});

@@ -102,6 +102,16 @@ export function annotate(draft: Draft, command: CommandOf<'Annotate'>): Reply {
   return { type: 'Done' };
 }
 
+/** Adds a reference to something that the attempt made. */
+export function declare(draft: Draft, command: CommandOf<'Declare'>): Reply {
+  const { job, attempt, number, artifact, content } = command;
+  if (heldBy(draft, command)?.attemptStartedMs === undefined) return stale(content);
+  if (number === stored(content).artifacts + 1 && number <= LIMITS.artifacts) {
+    emit(draft, { type: 'AttemptArtifact', job, attempt, number, artifact });
+  }
+  return { type: 'Done' };
+}
+
 /** Identifies a result, so that the same Finish again gets the same answer. */
 export function resultOf(command: CommandOf<'Finish'>): string {
   const { outcome, failureClass, message, exitCode, logSize, logCrc32c, logLost } = command;

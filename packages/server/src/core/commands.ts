@@ -1,6 +1,6 @@
 // What can be asked of a run's ledger, and what it answers. Everything that a decision needs beside the state is in its command:
 // random numbers, and what the store holds of an attempt's content.
-import type { Annotation, InheritedJob, Trigger } from './events.ts';
+import type { Annotation, Artifact, InheritedJob, Trigger } from './events.ts';
 import type { JsonObject } from './json.ts';
 import type { Refusal } from './refusal.ts';
 import type { AttemptState, FailureClass, LogState } from './states.ts';
@@ -16,6 +16,8 @@ export interface AttemptContent {
   readonly result?: string;
   /** How many annotations it has. */
   readonly annotations: number;
+  /** How many artifacts it has. */
+  readonly artifacts: number;
   /** When it was last heard of; undefined: not since it started. */
   readonly heardMs?: number;
 }
@@ -68,6 +70,12 @@ export type Command =
       readonly type: 'Annotate';
       readonly number: number;
       readonly annotation: Annotation;
+      readonly content: AttemptContent | undefined;
+    } & AttemptRef)
+  | ({
+      readonly type: 'Declare';
+      readonly number: number;
+      readonly artifact: Artifact;
       readonly content: AttemptContent | undefined;
     } & AttemptRef)
   | ({

@@ -2,7 +2,7 @@
 // its reply is the same, or says that the attempt is no longer in hand. A command with a stale fence changes nothing.
 import { cancelJob, cancelRun } from './cancel.ts';
 import type { Command, Reply } from './commands.ts';
-import { accept, adopt, annotate, finish, lose, offer, reject, withdraw } from './attempt.ts';
+import { accept, adopt, annotate, declare, finish, lose, offer, reject, withdraw } from './attempt.ts';
 import type { RunEvent } from './events.ts';
 import { holdJob, pauseRun, releaseBackoff, releaseJob, resumeRun } from './hold-back.ts';
 import { type RunSlice } from './run-state.ts';
@@ -48,6 +48,8 @@ function apply(draft: Draft, command: Command): Reply {
       return adopt(draft, command);
     case 'Annotate':
       return annotate(draft, command);
+    case 'Declare':
+      return declare(draft, command);
     case 'Finish':
       return finish(draft, command);
     case 'Lose':

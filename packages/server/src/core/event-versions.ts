@@ -6,7 +6,7 @@ import type { RunEvent } from './events.ts';
  * The newest version that this build knows.
  * 2: RunPaused, RunResumed, JobHeld, JobReleased, AttemptHeard; JobWaiting for PAUSED and HELD; AttemptTimedOut by silence.
  * 3: RunCreated with a time to start at; JobWaiting for DELAY.
- * 4: no event; values of runs, which go when their run is deleted, and schemas of outputs, which are checked when an attempt ends.
+ * 4: AttemptArtifact. Values of runs, which go when their run is deleted, and schemas of outputs, which are checked when an attempt ends.
  */
 export const EVENT_VERSION = 4;
 
@@ -15,6 +15,9 @@ export const HOLD_VERSION = 2;
 
 /** The version of what runs that start later write. */
 export const DELAY_VERSION = 3;
+
+/** The version of what declared artifacts write. */
+export const ARTIFACT_VERSION = 4;
 
 /** The version of builds that know values of runs and schemas of outputs. */
 export const VALUES_VERSION = 4;
@@ -35,6 +38,8 @@ export function versionOf(event: RunEvent): number {
       return event.silenceMs === undefined ? 1 : 2;
     case 'RunCreated':
       return event.startMs === undefined ? 1 : 3;
+    case 'AttemptArtifact':
+      return 4;
     case 'JobQueued':
     case 'AttemptOffered':
     case 'AttemptStarted':

@@ -1,7 +1,7 @@
 // What a driver and the control plane say to each other, as plain values: the contract's frames (driver_session.proto) with ids
 // decoded and durations in milliseconds.
 import type { LeaseDoubt } from './definition.ts';
-import type { Annotation } from './events.ts';
+import type { Annotation, Artifact } from './events.ts';
 import type { AttemptKey } from './ids.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import type { Refusal } from './refusal.ts';
@@ -54,6 +54,12 @@ export type DriverFrame =
   | { readonly type: 'Progress'; readonly key: AttemptKey; readonly progress: ProgressView }
   | { readonly type: 'Annotation'; readonly key: AttemptKey; readonly number: number; readonly annotation: Annotation }
   | { readonly type: 'Checkpoint'; readonly key: AttemptKey; readonly handle: Uint8Array }
+  | {
+      readonly type: 'DeclareArtifact';
+      readonly key: AttemptKey;
+      readonly number: number;
+      readonly artifact: Artifact;
+    }
   | { readonly type: 'GetValue'; readonly key: AttemptKey; readonly number: number; readonly name: string }
   | {
       readonly type: 'SetValue';
@@ -117,6 +123,8 @@ export interface Start {
   readonly annotations: number;
   /** The number of the last change that its driver made of a value. */
   readonly valueNumber: number;
+  /** How many it has. */
+  readonly artifacts: number;
 }
 
 export type Verdict =
@@ -135,6 +143,8 @@ export interface Orphan {
   readonly annotations: number;
   /** The number of the last change that its driver made of a value. */
   readonly valueNumber: number;
+  /** How many it has. */
+  readonly artifacts: number;
   /** How long it has run already, by the database's clock. */
   readonly ranMs: number;
   readonly cancel?: CancelPhase;

@@ -51,6 +51,9 @@ export const LIMITS = {
   /** What drivers said of running attempts and that waits for a flush, of all sessions; beyond, sessions end. */
   pendingLogBytes: 268_435_456,
   annotations: 100,
+  /** Of one attempt, and how many of them are shown with it. */
+  artifacts: 1_000,
+  shownArtifacts: 100,
   sections: 1_000,
   slots: 10_000,
   heldAttempts: 10_000,

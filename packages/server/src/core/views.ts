@@ -1,7 +1,7 @@
 // What queries answer with: runs, jobs, attempts, pipelines and drivers as a reader sees them. Times are milliseconds since the
 // Unix epoch, by the database's clock.
 import type { Definition, JobDefinition } from './definition.ts';
-import type { Annotation, RunEvent, Trigger } from './events.ts';
+import type { Annotation, Artifact, RunEvent, Trigger } from './events.ts';
 import type { RunId } from './ids.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import type { HoldBack, JobWait, StopRequest } from './run-state.ts';
@@ -75,6 +75,16 @@ export interface RunValueView {
   readonly updatedMs: number;
 }
 
+export interface RunArtifactView {
+  readonly runId: RunId;
+  readonly job: number;
+  readonly jobName: string;
+  readonly attempt: number;
+  readonly number: number;
+  readonly artifact: Artifact;
+  readonly addedMs: number;
+}
+
 export interface ProgressView {
   readonly phase: 'UNSPECIFIED' | 'PREPARING' | 'RUNNING';
   readonly message: string;
@@ -100,6 +110,9 @@ export interface JobView {
   readonly startedMs?: number;
   readonly finishedMs?: number;
   readonly definition?: JobDefinition;
+  /** Of its newest attempt, the first of them. */
+  readonly artifacts?: readonly Artifact[];
+  readonly artifactCount?: number;
   readonly inheritedFrom?: string;
 }
 
@@ -116,6 +129,9 @@ export interface AttemptView {
   readonly logState: ShownLogState;
   readonly progress?: ProgressView;
   readonly annotations: readonly Annotation[];
+  /** The first of them. */
+  readonly artifacts: readonly Artifact[];
+  readonly artifactCount: number;
   readonly offeredMs: number;
   readonly startedMs?: number;
   readonly finishedMs?: number;

@@ -54,6 +54,7 @@ export function createDriverSessions(options: DriverSessionsOptions): Pick<Drive
         composeStart: options.composeStart,
         checkOutputs: options.checkOutputs,
         values: options.values,
+        capabilities: options.capabilities,
         renew: (beating, seq) => options.leases.renew(beating, seq),
         store: (change) =>
           withConnection(pool, async (tx) => {

@@ -21,6 +21,7 @@ import type {
   Page,
   PipelineView,
   RevisionView,
+  RunArtifactView,
   RunValueView,
   RunView,
 } from '../core/views.ts';
@@ -133,6 +134,8 @@ export interface RunOperations {
   delete(project: string, runId: RunId): Promise<void>;
   /** Compares the rows of a run with its ledger, and its stored logs with what their attempts count. */
   verify(project: string, runId: RunId, skipLogs: boolean, signal: AbortSignal): Promise<Verification>;
+  /** @param job Only those of the job with this name. */
+  artifacts(project: string, runId: RunId, job: string | undefined, page: PageRequest): Promise<Page<RunArtifactView>>;
   rerun(project: string, runId: RunId, scope: RerunSource, trigger: Trigger, requestId?: string): Promise<RunView>;
   /** Yields batches of events with seq > afterSeq; an empty batch at once and then at least every 20 s; ends after the last event. */
   watch(project: string, runId: RunId, afterSeq: number, signal: AbortSignal): AsyncIterable<readonly EventView[]>;

@@ -49,6 +49,7 @@ export interface StartPoint {
   readonly logCrc32c: number;
   readonly annotations: number;
   readonly valueNumber: number;
+  readonly artifacts: number;
 }
 
 /** Of an attempt that has not run. */
@@ -59,6 +60,7 @@ export const BEGINNING: StartPoint = {
   logCrc32c: 0,
   annotations: 0,
   valueNumber: 0,
+  artifacts: 0,
 };
 
 export type ComposeStart = (run: RunContext, key: AttemptKey, point: StartPoint) => Promise<Start>;

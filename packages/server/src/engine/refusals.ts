@@ -26,6 +26,11 @@ export function noSuchJob(key: JobKey): RefusedError {
   return new RefusedError({ refused: 'JOB_NOT_FOUND', message });
 }
 
+export function noJobNamed(runId: RunId, name: string): RefusedError {
+  const message = `run ${runId} has no job ${name}: list those that it has with ListJobs`;
+  return new RefusedError({ refused: 'JOB_NOT_FOUND', message });
+}
+
 export function noSuchPipeline(name: string): RefusedError {
   const message = `pipeline ${name} does not exist: apply it first, or list the pipelines that do with ListPipelines`;
   return new RefusedError({ refused: 'PIPELINE_NOT_FOUND', message });

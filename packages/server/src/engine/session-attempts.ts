@@ -1,4 +1,5 @@
 // What one session says of its attempts, as commands to the ledger, and what the driver is told once they are committed.
+import { ARTIFACTS } from '../core/capabilities.ts';
 import type { Command } from '../core/commands.ts';
 import type { DriverFrame } from '../core/frames.ts';
 import { type AttemptKey, formatAttemptId } from '../core/ids.ts';
@@ -25,6 +26,7 @@ export interface SessionAttempts {
   /** Ends an attempt without its driver's word. */
   lose(key: AttemptKey, failureClass: 'INFRASTRUCTURE' | 'INVALID', message: string): Promise<void>;
   annotate(frame: FrameOf<'Annotation'>): Promise<void>;
+  declare(frame: FrameOf<'DeclareArtifact'>): Promise<void>;
   /** @param hold What the driver had of it before. */
   finish(frame: FrameOf<'Finish'>, hold: Hold | undefined): Promise<void>;
   /** A write that came to nothing. */
@@ -45,6 +47,8 @@ export interface SessionAttemptsOptions {
   readonly maxLogBytes: number;
   readonly composeStart: ComposeStart;
   readonly checkOutputs: OutputsCheck;
+  /** What drivers may use now. */
+  readonly capabilities: () => readonly string[];
   readonly holds: Holds;
   readonly acks: LogAcks;
   readonly onRoom: () => void;
@@ -87,8 +91,8 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
     if (reply.type !== 'Done' || run === undefined) return stale(key, reply, 'it is no longer yours');
     const live = job !== undefined && 'live' in job ? job.live : undefined;
     if (live?.stop !== undefined) hold.stop = live.stop;
-    const { ranMs, logOffset, logCrc32c, annotations, valueNumber } = orphan;
-    await start(hold, run, { ranMs, resumed: true, logOffset, logCrc32c, annotations, valueNumber });
+    const { ranMs, logOffset, logCrc32c, annotations, valueNumber, artifacts } = orphan;
+    await start(hold, run, { ranMs, resumed: true, logOffset, logCrc32c, annotations, valueNumber, artifacts });
   }
 
   async function start(hold: Hold, run: RunContext, point: StartPoint): Promise<void> {
@@ -152,6 +156,14 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
   async function annotate(frame: Extract<DriverFrame, { type: 'Annotation' }>): Promise<void> {
     const { key, number, annotation } = frame;
     const { reply } = await submit(key, { type: 'Annotate', number, annotation });
+    if (reply.type !== 'Done') return outOfTurn(key, reply, 'it is no longer yours', BEFORE_START);
+  }
+
+  async function declare({ key, number, artifact }: FrameOf<'DeclareArtifact'>): Promise<void> {
+    if (!options.capabilities().includes(ARTIFACTS)) {
+      return lose(key, 'INVALID', 'the driver declared an artifact, which Welcome did not list among its capabilities');
+    }
+    const { reply } = await submit(key, { type: 'Declare', number, artifact });
     if (reply.type !== 'Done') return outOfTurn(key, reply, 'it is no longer yours', BEFORE_START);
   }
 
@@ -251,6 +263,7 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
     disown,
     lose,
     annotate,
+    declare,
     finish,
     unwritten: (key, result) => outOfTurn(key, result, 'it is no longer yours', BEFORE_START),
     giveBack,

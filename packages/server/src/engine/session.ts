@@ -50,6 +50,8 @@ export interface SessionOptions {
   readonly maxLogBytes: number;
   readonly composeStart: ComposeStart;
   readonly checkOutputs: OutputsCheck;
+  /** What drivers may use now. */
+  readonly capabilities: () => readonly string[];
   readonly values: Pick<RunValues, 'readFor' | 'changeFor'>;
   readonly background: Background;
   readonly log: Log;
@@ -223,6 +225,8 @@ export function createSession(options: SessionOptions): Session {
         return options.renew(session, frame.seq);
       case 'Annotation':
         return ask(frame, () => attempts.annotate(frame));
+      case 'DeclareArtifact':
+        return ask(frame, () => attempts.declare(frame));
       case 'GetValue':
       case 'SetValue':
       case 'DeleteValue':

@@ -34,6 +34,7 @@ import { createPlans } from './plans.ts';
 import { joinReplicas } from './replica.ts';
 import { createReruns } from './reruns.ts';
 import { runRescue } from './rescue.ts';
+import { createRunArtifacts } from './run-artifacts.ts';
 import { createRunCache } from './run-cache.ts';
 import { createRunCreation } from './run-creation.ts';
 import { createRunDeletion } from './run-deletion.ts';
@@ -214,6 +215,7 @@ async function build(
       feed: createFeedWatch({ pool, wakeUps }),
       deletion,
       verification: createRunVerification(pool),
+      artifacts: createRunArtifacts({ pool, plans }),
       creation,
       reruns,
       ledger,

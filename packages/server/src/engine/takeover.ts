@@ -211,11 +211,11 @@ async function fitStarts(
  * an earlier one's: it is an orphan that was adopted.
  */
 function startPointOf(live: LiveAttemptRow, nowMs: number): StartPoint {
-  const { startedMs, logSize, logCrc32c, checkpoint, annotations, valueNumber } = live;
+  const { startedMs, logSize, logCrc32c, checkpoint, annotations, valueNumber, artifacts } = live;
   const ranMs = startedMs === undefined ? 0 : nowMs - startedMs;
-  const isNew = logSize === 0 && checkpoint.length === 0 && annotations === 0 && valueNumber === 0;
+  const isNew = logSize === 0 && checkpoint.length === 0 && annotations === 0 && valueNumber === 0 && artifacts === 0;
   if (isNew) return { ...BEGINNING, ranMs };
-  return { ranMs, resumed: true, logOffset: logSize, logCrc32c, annotations, valueNumber };
+  return { ranMs, resumed: true, logOffset: logSize, logCrc32c, annotations, valueNumber, artifacts };
 }
 
 /** The command that ends an attempt whose driver is gone, or that cannot go on. */
@@ -253,6 +253,7 @@ async function orphansOf(
         logCrc32c: row.logCrc32c,
         annotations: row.annotations,
         valueNumber: row.valueNumber,
+        artifacts: row.artifacts,
         ranMs: row.startedMs === undefined ? 0 : nowMs - row.startedMs,
         ...(row.stop !== undefined && { cancel: row.stop.phase }),
       },

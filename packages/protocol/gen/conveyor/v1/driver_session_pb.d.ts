@@ -17,6 +17,7 @@ import type { Duration, Value } from "@bufbuild/protobuf/wkt";
 import type { AttemptAnnotation, AttemptProgress, AttemptState, FailureClass, JobState, LogState } from "./job_pb.js";
 import type { LeaseDoubt } from "./pipeline_pb.js";
 import type { LogChannel, LogSection } from "./log_pb.js";
+import type { Artifact } from "./artifact_pb.js";
 import type { ErrorReason } from "./error_pb.js";
 
 /**
@@ -227,6 +228,14 @@ export declare type DriverFrame = Message<"conveyor.v1.DriverFrame"> & {
      */
     value: DeleteValue;
     case: "deleteValue";
+  } | {
+    /**
+     * Declares an artifact; needs the capability `artifacts`.
+     *
+     * @generated from field: conveyor.v1.DeclareArtifact declare_artifact = 20;
+     */
+    value: DeclareArtifact;
+    case: "declareArtifact";
   } | { case: undefined; value?: undefined };
 };
 
@@ -528,8 +537,8 @@ export declare type Welcome = Message<"conveyor.v1.Welcome"> & {
   maxMessageBytes: number;
 
   /**
-   * Optional abilities of this server that the driver may use: `values` (GetValue, SetValue, DeleteValue). Names that it does not know it
-   * ignores.
+   * Optional abilities of this server that the driver may use: `values` (GetValue, SetValue, DeleteValue), `artifacts` (DeclareArtifact).
+   * Names that it does not know it ignores.
    *
    * @generated from field: repeated string capabilities = 8;
    */
@@ -828,7 +837,7 @@ export declare type Offer = Message<"conveyor.v1.Offer"> & {
   traceparent: string;
 
   /**
-   * How long it may run without a Log, Section, Output, Progress, Annotation, Checkpoint or changed value; not set when there is no limit. The control
+   * How long it may run without a Log, Section, Output, Progress, Annotation, Checkpoint, artifact or changed value; not set when there is no limit. The control
    * plane enforces it.
    *
    * @generated from field: google.protobuf.Duration silence_timeout = 15;
@@ -992,6 +1001,13 @@ export declare type Start = Message<"conveyor.v1.Start"> & {
    * @generated from field: int32 value_number = 10;
    */
   valueNumber: number;
+
+  /**
+   * How many artifacts it has: the next one has the number after. 0 unless `resumed`.
+   *
+   * @generated from field: int32 artifacts = 11;
+   */
+  artifacts: number;
 };
 
 /**
@@ -1381,6 +1397,47 @@ export declare type Checkpoint = Message<"conveyor.v1.Checkpoint"> & {
  * Use `create(CheckpointSchema)` to create a new message.
  */
 export declare const CheckpointSchema: GenMessage<Checkpoint>;
+
+/**
+ * A reference to something that a started attempt made, kept in the ledger. Its bytes are the platform's to keep.
+ *
+ * @generated from message conveyor.v1.DeclareArtifact
+ */
+export declare type DeclareArtifact = Message<"conveyor.v1.DeclareArtifact"> & {
+  /**
+   * Required. The attempt.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Required. Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * Required. The artifact. At most 1,000 an attempt.
+   *
+   * @generated from field: conveyor.v1.Artifact artifact = 3;
+   */
+  artifact?: Artifact | undefined;
+
+  /**
+   * Required. From 1 to 1,000 for each attempt, in whatever process, without gaps: a repeated number has no second effect.
+   *
+   * @generated from field: int32 number = 4;
+   */
+  number: number;
+};
+
+/**
+ * Describes the message conveyor.v1.DeclareArtifact.
+ * Use `create(DeclareArtifactSchema)` to create a new message.
+ */
+export declare const DeclareArtifactSchema: GenMessage<DeclareArtifact>;
 
 /**
  * Reads a value of the run of a started attempt. Answered by ValueAnswer.

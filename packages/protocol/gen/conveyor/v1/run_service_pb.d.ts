@@ -8,6 +8,7 @@ import type { PipelineDefinition } from "./pipeline_pb.js";
 import type { Run, RunState, Trigger } from "./run_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ErrorReason } from "./error_pb.js";
+import type { RunArtifact } from "./artifact_pb.js";
 import type { Event } from "./event_pb.js";
 
 /**
@@ -927,6 +928,81 @@ export declare type Discrepancy = Message<"conveyor.v1.Discrepancy"> & {
 export declare const DiscrepancySchema: GenMessage<Discrepancy>;
 
 /**
+ * Request of ListRunArtifacts.
+ *
+ * @generated from message conveyor.v1.ListRunArtifactsRequest
+ */
+export declare type ListRunArtifactsRequest = Message<"conveyor.v1.ListRunArtifactsRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The run's id.
+   *
+   * @generated from field: string run_id = 2;
+   */
+  runId: string;
+
+  /**
+   * Optional. Only those of the job with this name. Default: all.
+   *
+   * @generated from field: string job = 3;
+   */
+  job: string;
+
+  /**
+   * Optional. 1 to 1,000; larger values are cut to 1,000. Default: 100.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * Optional. `next_page_token` of the page before; bound to its filter.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ListRunArtifactsRequest.
+ * Use `create(ListRunArtifactsRequestSchema)` to create a new message.
+ */
+export declare const ListRunArtifactsRequestSchema: GenMessage<ListRunArtifactsRequest>;
+
+/**
+ * Response of ListRunArtifacts.
+ *
+ * @generated from message conveyor.v1.ListRunArtifactsResponse
+ */
+export declare type ListRunArtifactsResponse = Message<"conveyor.v1.ListRunArtifactsResponse"> & {
+  /**
+   * One page, at most 2 MiB.
+   *
+   * @generated from field: repeated conveyor.v1.RunArtifact artifacts = 1;
+   */
+  artifacts: RunArtifact[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ListRunArtifactsResponse.
+ * Use `create(ListRunArtifactsResponseSchema)` to create a new message.
+ */
+export declare const ListRunArtifactsResponseSchema: GenMessage<ListRunArtifactsResponse>;
+
+/**
  * Request of WatchRun.
  *
  * @generated from message conveyor.v1.WatchRunRequest
@@ -1307,6 +1383,17 @@ export declare const RunService: GenService<{
     methodKind: "unary";
     input: typeof VerifyRunRequestSchema;
     output: typeof VerifyRunResponseSchema;
+  },
+  /**
+   * Lists what the attempts of a run made, in the definition's order of jobs, then by attempt and number. What a rerun inherited is listed
+   * by the run that it was made in. Errors: NOT_FOUND (RUN_NOT_FOUND; JOB_NOT_FOUND: `job`), INVALID_ARGUMENT (INVALID_CURSOR).
+   *
+   * @generated from rpc conveyor.v1.RunService.ListRunArtifacts
+   */
+  listRunArtifacts: {
+    methodKind: "unary";
+    input: typeof ListRunArtifactsRequestSchema;
+    output: typeof ListRunArtifactsResponseSchema;
   },
   /**
    * Streams one run's ledger from a cursor: first what is stored, then what comes. Ends with OK after the run's last event.

@@ -30,6 +30,7 @@ import { type AttemptKey, parseAttemptId } from '../../core/ids.ts';
 import { LIMITS } from '../../core/limits.ts';
 import type { LogSection, ProgressView } from '../../core/views.ts';
 import { decodeExpected, decodeValue } from '../decode-value.ts';
+import { decodeArtifact } from '../artifact-codec.ts';
 import { protocolViolation } from './protocol-violation.ts';
 
 const DAY_MS = 86_400_000;
@@ -92,6 +93,13 @@ export function decodeFrame({ frame }: DriverFrameMessage): DriverFrame | undefi
       return about(frame.value, (key, found) => {
         checkBytes(found, 'handle', handle, 0, LIMITS.checkpointBytes);
         return { type: 'Checkpoint', key, handle };
+      });
+    }
+    case 'declareArtifact': {
+      const { number, artifact } = frame.value;
+      return about(frame.value, (key, found) => {
+        checkNumber(found, 'number', number, { min: 1, max: LIMITS.artifacts });
+        return { type: 'DeclareArtifact', key, number, artifact: decodeArtifact(found, 'artifact', artifact) };
       });
     }
     case 'getValue': {

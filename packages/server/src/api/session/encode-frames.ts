@@ -143,7 +143,7 @@ function initOffer(offer: Offer): MessageInitShape<typeof OfferSchema> {
 }
 
 function initStart(start: Start): MessageInitShape<typeof StartSchema> {
-  const { key, needs, secrets, timeLeftMs, resumed, logOffset, logCrc32c, annotations, valueNumber } = start;
+  const { key, needs, secrets, timeLeftMs, resumed, logOffset, logCrc32c, annotations, valueNumber, artifacts } = start;
   return {
     ...addressOf(key),
     needs: Object.fromEntries(
@@ -159,6 +159,7 @@ function initStart(start: Start): MessageInitShape<typeof StartSchema> {
     logCrc32c,
     annotations,
     valueNumber,
+    artifacts,
   };
 }
 

@@ -259,6 +259,12 @@ describe('a stream that cannot go on', () => {
 });
 
 describe('a frame of a driver', () => {
+  const artifact = {
+    name: 'app',
+    digest: `sha256:${'0a'.repeat(32)}`,
+    uri: 's3://b/app',
+    mediaType: 'application/gzip',
+  };
   const outputs = { kind: { case: 'stringValue', value: 'v' } } as const;
   const frames: [FrameInit, object][] = [
     [
@@ -317,6 +323,10 @@ describe('a frame of a driver', () => {
     [
       { case: 'checkpoint', value: { ...about, handle: Buffer.from('pod-1') } },
       { type: 'Checkpoint', key, handle: Buffer.from('pod-1') },
+    ],
+    [
+      { case: 'declareArtifact', value: { ...about, number: 2, artifact: { ...artifact, sizeBytes: 9n } } },
+      { type: 'DeclareArtifact', key, number: 2, artifact: { ...artifact, sizeBytes: 9 } },
     ],
     [
       { case: 'getValue', value: { ...about, number: 1, key: 'k' } },
@@ -487,6 +497,27 @@ describe('a frame of a driver', () => {
       { case: 'checkpoint', value: { ...about, handle: new Uint8Array(4_097) } },
       /^Checkpoint: handle/,
     ],
+    [
+      'no artifact',
+      { case: 'declareArtifact', value: { ...about, number: 1 } },
+      /^DeclareArtifact: artifact is required/,
+    ],
+    ['artifact 0', { case: 'declareArtifact', value: { ...about, artifact } }, /^DeclareArtifact: number must be/],
+    [
+      'an artifact too many',
+      { case: 'declareArtifact', value: { ...about, number: 1_001, artifact } },
+      /^DeclareArtifact: number must be from 1 to 1000/,
+    ],
+    [
+      'a malformed digest',
+      { case: 'declareArtifact', value: { ...about, number: 1, artifact: { ...artifact, digest: 'sha256:0' } } },
+      /^DeclareArtifact: artifact.digest must be written/,
+    ],
+    [
+      'an artifact of negative size',
+      { case: 'declareArtifact', value: { ...about, number: 1, artifact: { ...artifact, sizeBytes: -1n } } },
+      /^DeclareArtifact: artifact.size_bytes must be 0 or more/,
+    ],
     ['value 0', { case: 'getValue', value: { ...about, key: 'k' } }, /^GetValue: number must be 1 or more/],
     ['no value key', { case: 'getValue', value: { ...about, number: 1 } }, /^GetValue: key is required/],
     ['no value', { case: 'setValue', value: { ...about, number: 1, key: 'k' } }, /^SetValue: value is required/],
@@ -563,6 +594,7 @@ describe('a frame of the control plane', () => {
     logCrc32c: 0xdeadbeef,
     annotations: 3,
     valueNumber: 8,
+    artifacts: 2,
   };
   const addressed = { attemptId: ATTEMPT_ID, fence: 1 };
   const offered = {
@@ -590,6 +622,7 @@ describe('a frame of the control plane', () => {
     logCrc32c: 0xdeadbeef,
     annotations: 3,
     valueNumber: 8,
+    artifacts: 2,
   };
   const frames: [ServerFrame, object][] = [
     [
@@ -661,6 +694,7 @@ describe('a frame of the control plane', () => {
             logCrc32c: 1,
             annotations: 0,
             valueNumber: 0,
+            artifacts: 0,
             ranMs: 0,
           },
         ],
@@ -728,6 +762,7 @@ describe('a frame of the control plane', () => {
       logCrc32c: 0,
       annotations: 0,
       valueNumber: 0,
+      artifacts: 0,
       ranMs: 0,
     }));
     await open(async (principal, said, link) =>

@@ -1,6 +1,7 @@
 // An engine in memory for tests of api: it answers every operation with a sample and remembers what it was asked. Tests replace
 // single operations.
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type JobDefinition } from '../../core/definition.ts';
+import type { Artifact } from '../../core/events.ts';
 import { makeRunId } from '../../core/ids.ts';
 import { DEFAULT_TIMING, LIMITS } from '../../core/limits.ts';
 import type { HoldBack } from '../../core/run-state.ts';
@@ -103,6 +104,14 @@ export const STOPPING_JOB: JobView = {
   failureAllowed: false,
 };
 
+export const ARTIFACT: Artifact = {
+  name: 'app',
+  digest: `sha256:${'0a'.repeat(32)}`,
+  sizeBytes: 1_024,
+  uri: 's3://builds/app',
+  mediaType: 'application/gzip',
+};
+
 export const ATTEMPT: AttemptView = {
   project: 'default',
   runId: RUN_ID,
@@ -114,6 +123,8 @@ export const ATTEMPT: AttemptView = {
   logSize: 11,
   logState: 'SEALED',
   annotations: [{ level: 'WARNING', text: 'slow', link: '' }],
+  artifacts: [ARTIFACT],
+  artifactCount: 101,
   offeredMs: 1_700_000_001_000,
   startedMs: 1_700_000_002_000,
   finishedMs: 1_700_000_003_000,
@@ -233,6 +244,15 @@ export const EVENTS: readonly EventView[] = [
     jobState: 'WAITING',
     event: { type: 'JobWaiting', job: 0, reason: 'PAUSED', behind: { reason: 'BACKOFF', untilMs: 1 } },
   },
+  {
+    runId: RUN_ID,
+    seq: 7,
+    timeMs: 1_700_000_000_000,
+    runState: 'RUNNING',
+    jobName: 'build',
+    jobState: 'RUNNING',
+    event: { type: 'AttemptArtifact', job: 0, attempt: 2, number: 1, artifact: ARTIFACT },
+  },
 ];
 
 export const LOG_PART: LogPart = {
@@ -336,6 +356,20 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
           discrepancyCount: 1,
           discrepancies: [{ kind: 'JOB', where: 'jobs[0].state', expected: '"RUNNING"', found: '"QUEUED"' }],
         }),
+        artifacts: async () => ({
+          items: [
+            {
+              runId: RUN_ID,
+              job: 0,
+              jobName: 'build',
+              attempt: 1,
+              number: 2,
+              artifact: ARTIFACT,
+              addedMs: 1_700_000_009_000,
+            },
+          ],
+          next: '0.1.2',
+        }),
         async *watch() {
           yield [];
           yield EVENTS;
@@ -350,7 +384,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
     jobs: operations<Engine['jobs']>(
       'jobs',
       {
-        get: async () => ({ ...JOB, definition: JOB_DEFINITION }),
+        get: async () => ({ ...JOB, definition: JOB_DEFINITION, artifacts: [ARTIFACT], artifactCount: 101 }),
         list: async () => ({ items: [STOPPING_JOB], next: '0' }),
         cancel: async () => ({ ...JOB, state: 'CANCELLED' as const, finishedMs: 1_700_000_009_000 }),
         hold: async () => ({ ...JOB, hold: HOLD, wait: { reason: 'HELD' as const } }),
