@@ -1,8 +1,9 @@
 // What one session says of its attempts, as commands to the ledger, and what the driver is told once they are committed.
 import { ARTIFACTS } from '../core/capabilities.ts';
-import type { Command } from '../core/commands.ts';
+import type { CheckedOutputs, Command } from '../core/commands.ts';
 import type { DriverFrame } from '../core/frames.ts';
 import { type AttemptKey, formatAttemptId } from '../core/ids.ts';
+import { canonicalJson, type JsonObject } from '../core/json.ts';
 import type { AttemptState } from '../core/states.ts';
 import type { SessionLink } from './engine.ts';
 import type { Hold, Holds } from './holds.ts';
@@ -69,6 +70,8 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
   const { link, ledger, logWriter, holds, acks } = options;
   const { writer } = options.facts;
   const losing = new Set<string>();
+  /** What was found out about outputs of attempts whose result is not decided on yet. */
+  const checks = new Map<string, CheckedOutputs>();
 
   async function accept(hold: Hold): Promise<void> {
     const { key } = hold;
@@ -176,7 +179,7 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
     const command = { ...result, logLost, random: Math.random() };
     let { reply } = await submit(key, command);
     if (reply.type === 'Unchecked') {
-      const checked = options.checkOutputs(reply.schema, reply.outputs);
+      const checked = checkOutputs(key, reply.schema, reply.outputs);
       ({ reply } = await submit(key, { ...command, checked }));
     }
     if (reply.type === 'Unchecked') return lose(key, 'INVALID', 'the driver changed its outputs after it finished');
@@ -188,6 +191,16 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
       if (hold !== undefined) hold.phase = 'RUNNING';
       link.send({ type: 'LogMissing', key, offset: reply.offset });
     } else return outOfTurn(key, reply, 'it is no longer yours', BEFORE_START);
+  }
+
+  /** However often a result is said before it is decided on, the same outputs are looked at once. */
+  function checkOutputs(key: AttemptKey, schema: JsonObject, outputs: JsonObject): CheckedOutputs {
+    const id = formatAttemptId(key);
+    const before = checks.get(id);
+    if (before?.text === canonicalJson(outputs)) return before;
+    const checked = options.checkOutputs(schema, outputs);
+    checks.set(id, checked);
+    return checked;
   }
 
   async function giveBack(): Promise<void> {
@@ -251,6 +264,7 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
   }
 
   function drop(key: AttemptKey): void {
+    checks.delete(formatAttemptId(key));
     holds.drop(key);
     options.onRoom();
   }
