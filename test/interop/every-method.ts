@@ -71,6 +71,15 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   assert.equal(text(paused, 'run', 'pause', 'actor'), 'walker');
   const resumed = await ok('RunService/ResumeRun', { runId });
   assert.equal(read(resumed, 'run', 'pause') ?? undefined, undefined);
+  assert.equal(list(await ok('RunService/ListRunArtifacts', { runId, job: 'wait' }), 'artifacts').length, 0);
+  const key = 'gate';
+  const set = await ok('RunValueService/SetRunValue', { runId, key, value: { open: [true] }, expectedVersion: '0' });
+  assert.equal(read(set, 'version'), '1');
+  const value = await ok('RunValueService/GetRunValue', { runId, key });
+  assert.deepEqual(read(value, 'value', 'value'), { open: [true] });
+  assert.equal(list(await ok('RunValueService/ListRunValues', { runId, prefix: 'ga' }), 'values').length, 1);
+  await ok('RunValueService/DeleteRunValue', { runId, key, expectedVersion: '1' });
+  await missing('RunValueService/GetRunValue', { runId, key }, 'VALUE_NOT_FOUND');
   const single = await ok('JobService/CreateJob', { job });
   const cancelled = await ok('JobService/CancelJob', { jobId: text(single, 'job', 'jobId'), reason: 'not wanted' });
   assert.equal(text(cancelled, 'job', 'state'), 'JOB_STATE_CANCELLED');

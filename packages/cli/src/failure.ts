@@ -72,6 +72,8 @@ const nextSteps: ReadonlyMap<string, string> = new Map<ErrorReason, string>([
     'list schedules with `conveyor schedule list`, or make one with `conveyor schedule apply -f FILE`',
   ],
   ['REVISION_MISMATCH', 'see what it is now with `conveyor diff -f FILE`, and apply with the revision that it is at'],
+  ['VALUE_NOT_FOUND', 'list the values of a run with `conveyor value list RUN`'],
+  ['VERSION_MISMATCH', 'read it with `conveyor value get RUN KEY`, and try again with what it is now'],
   ['NOT_FINISHED', 'wait for it with `conveyor watch RUN`, or stop it with `conveyor cancel RUN`'],
   ['REPLICA_TOO_OLD', 'upgrade or stop that replica, then try again'],
   ['SERVER_STOPPING', 'try again in a moment'],

@@ -21,6 +21,7 @@ import { addSchedule } from './commands/schedule.ts';
 import { addSchema } from './commands/schema.ts';
 import { addUp } from './commands/up.ts';
 import { addValidate } from './commands/validate.ts';
+import { addValue } from './commands/value.ts';
 import { addVerify } from './commands/verify.ts';
 import { addVersion } from './commands/version.ts';
 import { addWatch } from './commands/watch.ts';
@@ -79,6 +80,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addDrain,
     addDelete,
     addVerify,
+    addValue,
     addSchedule,
     addSchema,
     addVersion,

@@ -35,8 +35,10 @@ export {
 } from './run-input.ts';
 export type { DiffInput, RerunInput, RunDiff, Runs } from './runs.ts';
 export type { AppliedSchedule, BackfillInput, ScheduleInput, Schedules } from './schedules.ts';
+export { jsonOfValue, type ValueCondition, type Values } from './values.ts';
 export type { RunsUpdate } from './watch.ts';
 
+export type { Artifact, RunArtifact } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
 export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 export type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 export {
@@ -81,6 +83,7 @@ export {
   type RunChange,
   type VerifyRunResponse,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+export type { RunValue } from '@conveyor/protocol/conveyor/v1/run_value_pb.js';
 export {
   type Schedule,
   ScheduleMissedPolicy,

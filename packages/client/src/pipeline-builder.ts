@@ -44,6 +44,8 @@ export interface JobOptions<Need extends string> {
   readonly allowFailure?: boolean | undefined;
   /** Names of secrets that it gets. Default: none. */
   readonly secrets?: readonly string[] | undefined;
+  /** JSON Schema (2020-12) of its outputs: an attempt whose outputs do not fit is no success. Default: any object. */
+  readonly outputsSchema?: JsonObject | undefined;
 }
 
 /** Retries by class of failure, and the delays between them. Bounds and defaults are those of the contract's RetryPolicy. */
@@ -157,6 +159,7 @@ function toJobDefinition(name: string, options: JobOptions<string>): JobDefiniti
     when: options.when === undefined ? RunCondition.UNSPECIFIED : conditions[options.when],
     onLeaseDoubt: options.onLeaseDoubt === undefined ? LeaseDoubt.UNSPECIFIED : leaseDoubts[options.onLeaseDoubt],
     ...(options.spec === undefined ? {} : { spec: options.spec }),
+    ...(options.outputsSchema === undefined ? {} : { outputsSchema: options.outputsSchema }),
     ...(options.retry === undefined ? {} : { retry: toRetryPolicy(options.retry) }),
     ...(options.timeouts === undefined ? {} : { timeouts: toTimeouts(options.timeouts) }),
   });

@@ -16,7 +16,7 @@ import { UsageError } from '../failure.ts';
 import { messageJson, messageYaml, yamlOf } from '../message-yaml.ts';
 import { atOption, eventAt, momentOf, type PointOptions, pointText } from '../points.ts';
 import { attemptTable, jobTable } from '../tables.ts';
-import { countsText, elapsed, enumName, fields, labels, printable, runState, stateCell, time } from '../text.ts';
+import { countsText, elapsed, enumName, fields, labels, printable, runState, stateCell, time, bytes } from '../text.ts';
 
 export function addDescribe(program: Command, cli: Cli): void {
   const describe = program
@@ -117,10 +117,15 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
         `  attempt ${number}, ${enumName(AnnotationLevel, level)}: ${printable(`${text} ${link}`)}`,
     ),
   );
+  const made = job.artifacts.map(
+    ({ name, digest, sizeBytes, uri }) => `  ${printable(`${name} ${bytes(sizeBytes)} ${digest} ${uri}`)}`,
+  );
+  if (job.artifactCount > made.length) made.push(`  and ${job.artifactCount - made.length} more`);
   return printSections(cli, [
     jobFields(cli, job, event),
     job.definition === undefined ? '' : yamlSection('Definition', messageJson(JobDefinitionSchema, job.definition)),
     yamlSection('Outputs', outputsOf(job)),
+    made.length === 0 ? '' : ['Artifacts:', ...made].join('\n'),
     notes.length === 0 ? '' : ['Notes:', ...notes].join('\n'),
     attempts.length === 0 ? '' : attemptTable(attempts, cli.terminal.colors, momentOf(event)),
   ]);

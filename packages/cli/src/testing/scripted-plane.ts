@@ -3,6 +3,7 @@ import { type MessageInitShape, create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { JobState, LogState, RunState } from '@conveyor/client';
 import { type ScriptedServer, refusal, startScriptedServer } from '@conveyor/client/testing';
+import type { ArtifactSchema } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
 import { DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { DrainDeadline, DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { type Event, EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
@@ -87,7 +88,11 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       ...change,
     };
   };
-  const jobOf = (name: string): MessageInitShape<typeof JobSchema> => ({
+  const jobOf = (
+    name: string,
+    made: Pick<MessageInitShape<typeof JobSchema>, 'artifacts' | 'artifactCount'> = {},
+  ): MessageInitShape<typeof JobSchema> => ({
+    ...made,
     jobId: `id-of-${name}`,
     runId,
     name,
@@ -175,6 +180,11 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
           discrepancies: [...discrepancies],
         };
       },
+      listRunArtifacts({ runId: id, job }) {
+        runOf(id);
+        const made = names.filter((name) => job === '' || job === name);
+        return { artifacts: made.map((name) => ({ job: name, attempt: 1, number: 1, artifact: artifactOf(name) })) };
+      },
       async *watchRun({ afterSeq }, { signal }) {
         watches += 1;
         const isStalled = watches === 1 && script.stalls === true;
@@ -188,10 +198,13 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       listJobs: (request) => ({
         jobs: names
           .filter((name) => request.names.length === 0 || request.names.includes(name))
-          .map(jobOf)
+          .map((name) => jobOf(name))
           .filter((job) => request.states.length === 0 || request.states.includes(job.state ?? 0)),
       }),
-      getJob: ({ jobId }) => ({ job: jobOf(jobId.slice('id-of-'.length)) }),
+      getJob({ jobId }) {
+        const name = jobId.slice('id-of-'.length);
+        return { job: jobOf(name, { artifacts: [artifactOf(name)], artifactCount: 3 }) };
+      },
       listAttempts: () => ({
         attempts: [{ number: 1, driverInstance: 'host-1', logSize: 1536n, logState: LogState.SEALED }],
       }),
@@ -242,6 +255,10 @@ function ledger(names: readonly string[], middle: Script['events'], state: RunSt
   return inits.map((init, index) =>
     create(EventSchema, { ...init, runId, seq: BigInt(index + 1), time: timestampFromMs(startMs + index * 1_000) }),
   );
+}
+
+function artifactOf(job: string): MessageInitShape<typeof ArtifactSchema> {
+  return { name: `${job}.tgz`, digest: 'crc32c:00ff00ff', sizeBytes: 1536n, uri: `s3://builds/${job}.tgz` };
 }
 
 /** The first attempt of a job starts. */

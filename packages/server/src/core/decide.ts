@@ -4,7 +4,7 @@ import { appendJobs } from './append.ts';
 import { cancelJob, cancelRun, stopSiblings } from './cancel.ts';
 import { finishChild, refuseChild, startChild } from './child-run.ts';
 import type { Command, Reply } from './commands.ts';
-import { accept, adopt, annotate, finish, lose, offer, reject, withdraw } from './attempt.ts';
+import { accept, adopt, annotate, declare, finish, lose, offer, reject, withdraw } from './attempt.ts';
 import type { RunEvent } from './events.ts';
 import { answerGate } from './gate.ts';
 import { holdJob, pauseRun, releaseBackoff, releaseJob, resumeRun } from './hold-back.ts';
@@ -57,6 +57,8 @@ function apply(draft: Draft, command: Command): Reply {
       return annotate(draft, command);
     case 'AppendJobs':
       return appendJobs(draft, command);
+    case 'Declare':
+      return declare(draft, command);
     case 'Finish':
       return finish(draft, command);
     case 'Lose':

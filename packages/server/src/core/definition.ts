@@ -57,6 +57,8 @@ export interface JobDefinition {
   readonly matrix?: Matrix;
   readonly gate?: Gate;
   readonly call?: PipelineCall;
+  /** Of its outputs. Undefined: any. */
+  readonly outputsSchema?: JsonObject;
 }
 
 export interface Matrix {

@@ -27,6 +27,18 @@ export interface Annotation {
   readonly link: string;
 }
 
+/** A reference to something that an attempt made and that is kept elsewhere. */
+export interface Artifact {
+  readonly name: string;
+  /** `algorithm:hex` */
+  readonly digest: string;
+  readonly sizeBytes: number;
+  /** Empty: not said. */
+  readonly uri: string;
+  /** Empty: not said. */
+  readonly mediaType: string;
+}
+
 export type RunEvent =
   | {
       readonly type: 'RunCreated';
@@ -94,6 +106,13 @@ export type RunEvent =
       readonly attempt: number;
       readonly number: number;
       readonly annotation: Annotation;
+    }
+  | {
+      readonly type: 'AttemptArtifact';
+      readonly job: number;
+      readonly attempt: number;
+      readonly number: number;
+      readonly artifact: Artifact;
     }
   | { readonly type: 'JobCancelRequested'; readonly job: number; readonly reason: string }
   | {

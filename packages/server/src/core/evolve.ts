@@ -113,6 +113,7 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
       return;
     case 'AttemptAdopted':
     case 'AttemptAnnotated':
+    case 'AttemptArtifact':
       liveAttempt(jobOf(slice, event.job), event);
       return;
     case 'AttemptTimedOut':

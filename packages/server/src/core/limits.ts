@@ -37,8 +37,14 @@ export const LIMITS = {
   specBytes: 65_536,
   schemaBytes: 65_536,
   paramsBytes: 65_536,
+  /** Different schemas of outputs in one definition: each takes time to compile. */
+  outputsSchemas: 500,
   /** All outputs of one attempt, as JSON. */
   outputBytes: 65_536,
+  /** Values of one run: keys, one value as JSON, and all keys and values. */
+  valueKeys: 1_000,
+  valueBytes: 65_536,
+  valuesBytes: 1_048_576,
   /** Outputs of all needs of one job, as JSON: what Start can carry. */
   needsOutputBytes: 2_097_152,
   checkpointBytes: 4_096,
@@ -80,6 +86,9 @@ export const LIMITS = {
   /** What drivers said of running attempts and that waits for a flush, of all sessions; beyond, sessions end. */
   pendingLogBytes: 268_435_456,
   annotations: 100,
+  /** Of one attempt, and how many of them are shown with it. */
+  artifacts: 1_000,
+  shownArtifacts: 100,
   sections: 1_000,
   slots: 10_000,
   heldAttempts: 10_000,

@@ -108,7 +108,8 @@ export function usesLanguage({ jobs, failFast }: Definition): boolean {
     failFast === true ||
     jobs.some((job) => {
       const isOld = job.when === 'SUCCESS' || job.when === 'ALWAYS';
-      return !isOld || !isPlain(job) || job.matrix !== undefined || job.gate !== undefined || job.call !== undefined;
+      const isDriverJob = job.matrix === undefined && job.gate === undefined && job.call === undefined;
+      return !isOld || !isDriverJob || !isPlain(job) || job.outputsSchema !== undefined;
     })
   );
 }

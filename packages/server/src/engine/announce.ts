@@ -69,6 +69,7 @@ export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, 
         case 'AttemptOffered':
         case 'AttemptAdopted':
         case 'AttemptAnnotated':
+        case 'AttemptArtifact':
         case 'AttemptTimedOut':
         case 'JobCancelRequested':
         case 'JobKillRequested':

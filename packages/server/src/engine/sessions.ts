@@ -141,6 +141,7 @@ function holderOf(work: RunWork, event: RunEvent): number | undefined {
     case 'AttemptStarted':
     case 'AttemptAdopted':
     case 'AttemptAnnotated':
+    case 'AttemptArtifact':
     case 'AttemptHeard':
     case 'RunPaused':
     case 'RunResumed':

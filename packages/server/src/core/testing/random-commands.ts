@@ -40,6 +40,7 @@ const KINDS: Readonly<Record<Kind, { readonly weight: number; readonly fits: rea
   Lose: { weight: 3, fits: LIVE },
   Adopt: { weight: 1, fits: STARTED },
   Annotate: { weight: 1, fits: STARTED },
+  Declare: { weight: 1, fits: STARTED },
   CancelJob: { weight: 1, fits: ['BLOCKED', 'WAITING', 'QUEUED', ...LIVE] },
   CancelRun: { weight: 1, fits: [] },
   ReleaseBackoff: { weight: 1, fits: ['WAITING'] },
@@ -151,6 +152,11 @@ function build(
     case 'Annotate': {
       const number = (content?.annotations ?? 0) + (variant % 3);
       return { type, ...ref, number, annotation: { level: 'INFO', text: 'noted', link: '' }, content };
+    }
+    case 'Declare': {
+      const number = (content?.artifacts ?? 0) + (variant % 3);
+      const artifact = { name: 'app', digest: 'crc32c:00000000', sizeBytes: variant, uri: '', mediaType: '' };
+      return { type, ...ref, number, artifact, content };
     }
     case 'Finish': {
       const failureClass = (['WORKLOAD', 'DRIVER', 'INVALID'] as const)[variant % 3] ?? 'WORKLOAD';

@@ -79,6 +79,7 @@ function withContent(ledger: SimulatedLedger, command: Command): Command {
     case 'Lose':
     case 'Annotate':
     case 'AppendJobs':
+    case 'Declare':
       return { ...command, content: ledger.attempts.get(attemptKey(command.job, command.attempt)) };
     case 'Timer': {
       const job = ledger.slice.jobs.get(command.job);
@@ -106,7 +107,14 @@ function withContent(ledger: SimulatedLedger, command: Command): Command {
   }
 }
 
-const OFFERED: AttemptContent = { state: 'OFFERED', logSize: 0, logCrc32c: 0, logState: 'OPEN', annotations: 0 };
+const OFFERED: AttemptContent = {
+  state: 'OFFERED',
+  logSize: 0,
+  logCrc32c: 0,
+  logState: 'OPEN',
+  annotations: 0,
+  artifacts: 0,
+};
 
 function project(ledger: SimulatedLedger, command: Command, event: RunEvent): void {
   if (!('attempt' in event)) return;
@@ -125,6 +133,9 @@ function project(ledger: SimulatedLedger, command: Command, event: RunEvent): vo
         annotations: content.annotations + 1,
         heardMs: ledger.slice.run.lastMs,
       });
+      return;
+    case 'AttemptArtifact':
+      ledger.attempts.set(key, { ...content, artifacts: content.artifacts + 1, heardMs: ledger.slice.run.lastMs });
       return;
     case 'AttemptEnded': {
       const { state, logState } = event;
