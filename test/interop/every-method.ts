@@ -41,6 +41,8 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   assert.ok(list(pipelines, 'pipelines').some((pipeline) => pipeline['name'] === name));
   const revisions = await ok('PipelineService/ListPipelineRevisions', { name });
   assert.equal(list(revisions, 'revisions').length, 1);
+  const compared = await ok('PipelineService/DiffPipelineRevisions', { name, fromRevision: 1 });
+  assert.deepEqual([read(compared, 'toRevision'), read(compared, 'diff', 'changeCount') ?? 0], [1, 0]);
 
   const labels = { walk: name };
   const created = await ok('RunService/CreateRun', { run: { pipeline: { name }, labels }, requestId: name });
@@ -75,6 +77,15 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   const answered = await ok('JobService/AnswerGate', { ...answer, groups: ['walkers'], answers: { deep: [1] } });
   assert.deepEqual(read(answered, 'job', 'gateAnswers', 0, 'answers'), { deep: [1] });
   assert.equal(text(answered, 'job', 'wait', 'reason'), 'WAIT_REASON_APPROVAL');
+  assert.equal(list(await ok('RunService/ListRunArtifacts', { runId, job: 'wait' }), 'artifacts').length, 0);
+  const key = 'gate';
+  const set = await ok('RunValueService/SetRunValue', { runId, key, value: { open: [true] }, expectedVersion: '0' });
+  assert.equal(read(set, 'version'), '1');
+  const value = await ok('RunValueService/GetRunValue', { runId, key });
+  assert.deepEqual(read(value, 'value', 'value'), { open: [true] });
+  assert.equal(list(await ok('RunValueService/ListRunValues', { runId, prefix: 'ga' }), 'values').length, 1);
+  await ok('RunValueService/DeleteRunValue', { runId, key, expectedVersion: '1' });
+  await missing('RunValueService/GetRunValue', { runId, key }, 'VALUE_NOT_FOUND');
   const single = await ok('JobService/CreateJob', { job });
   const cancelled = await ok('JobService/CancelJob', { jobId: text(single, 'job', 'jobId'), reason: 'not wanted' });
   assert.equal(text(cancelled, 'job', 'state'), 'JOB_STATE_CANCELLED');

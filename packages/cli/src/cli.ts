@@ -42,6 +42,13 @@ export function repeatable(flags: string, description: string): Option {
     .argParser((value: string, before: readonly string[]) => [...before, value]);
 }
 
+/** `-f file`, at least once. */
+export function filesOption(): Option {
+  return new Option('-f, --file <file>', 'a pipeline as YAML or JSON, or a directory of them; - is standard input')
+    .argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value])
+    .makeOptionMandatory();
+}
+
 /** A message in the contract's JSON form, with every field that has a value or a default. */
 export function jsonOf<Desc extends DescMessage>(desc: Desc, message: MessageShape<Desc>): JsonValue {
   return toJson(desc, message, { alwaysEmitImplicit: true });

@@ -226,8 +226,7 @@ describe('conveyor apply', () => {
     const wrong = pipelineYaml.replace('[build]', '[biuld]');
     expect(await run(['apply', '-f', '-'], plane.env, wrong)).toMatchObject({
       exitCode: 2,
-      stderr:
-        'error: the server refuses the pipeline\n<stdin>:4:42: definition.jobs[1].needs[0]: there is no job "biuld"\n',
+      stderr: 'error: the server refuses the pipeline\n<stdin>:4:42: jobs[1].needs[0]: there is no job "biuld"\n',
     });
   });
 
@@ -236,7 +235,7 @@ describe('conveyor apply', () => {
     expect(result).toMatchObject({
       exitCode: 2,
       stderr:
-        'error: <stdin> is no pipeline\n<stdin>:2:1: job: is no field here; these are: name, jobs, paramsSchema, labels, stages, env, failFast\n',
+        'error: <stdin> is no pipeline\n<stdin>:2:1: job: is no field here; did you mean jobs? these are: name, jobs, paramsSchema, labels, stages, env, failFast\n',
     });
   });
 });
@@ -315,10 +314,17 @@ describe('commands that show something', () => {
     [['get', 'runs'], 'RUN ', 'ci@3'],
     [['get', 'jobs', runId], 'JOB ', 'build  succeeded  shell   1'],
     [['get', 'attempts', `${runId}/build`], 'ATTEMPT ', '1.5 KiB sealed'],
+    [['get', 'artifacts', runId], 'JOB ', 'build  1        build.tgz  1.5 KiB  crc32c:00ff00ff  s3://builds/build.tgz'],
+    [['get', 'artifacts', `${runId}/build`], 'JOB ', 'build.tgz'],
     [['get', 'pipelines'], 'PIPELINE ', 'ci        3 '],
     [['get', 'drivers'], 'DRIVER ', 'shell   host-1    ready  1/4'],
     [['describe', 'run', runId], 'Run: ', 'Labels:    branch=main'],
     [['describe', 'job', `${runId}/build`], 'Job: ', 'host-1'],
+    [
+      ['describe', 'job', `${runId}/build`],
+      'Job: ',
+      'Artifacts:\n  build.tgz 1.5 KiB crc32c:00ff00ff s3://builds/build.tgz\n  and 2 more\n',
+    ],
     [['describe', 'pipeline', 'ci'], '# revision 3', 'name: ci\njobs:\n  - name: build'],
     [['version'], 'conveyor 0.1.0\n', 'server   9.8.7 at'],
   ])('%j', async (args, beginning, part) => {
@@ -398,7 +404,7 @@ describe('a failure', () => {
     [['run', 'ci', '-p', 'sha'], "error: 'sha' is no param\nnext: write params as key=value\n"],
     [
       ['apply', '-f', '/nowhere.yaml'],
-      "error: cannot read /nowhere.yaml: ENOENT: no such file or directory, open '/nowhere.yaml'\n",
+      "error: cannot read /nowhere.yaml: ENOENT: no such file or directory, stat '/nowhere.yaml'\n",
     ],
     [['cancel', 'r/j', '--force'], 'error: --force is for whole runs\nnext: leave it out, or cancel r\n'],
     [

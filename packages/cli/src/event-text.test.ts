@@ -11,7 +11,7 @@ const eventOf = (kind: Kind) => create(EventSchema, { attempt: 2, kind });
 const asker = { reason: 'the registry\nis down', actor: 'ada' };
 const time = timestampFromMs(Date.UTC(2026, 0, 2, 3, 4, 5));
 
-describe('an event about what is held back or silent', () => {
+describe('an event about what is held back, silent or made', () => {
   it.each<[string, boolean, Kind]>([
     ['paused by ada: the registry is down', true, { case: 'runPaused', value: asker }],
     ['resumed', true, { case: 'runResumed', value: {} }],
@@ -25,6 +25,11 @@ describe('an event about what is held back or silent', () => {
       { case: 'jobWaiting', value: { wait: { reason: WaitReason.BACKOFF, untilTime: time } } },
     ],
     ['attempt 2 was heard of at 03:04:05', false, { case: 'attemptHeard', value: { heardTime: time } }],
+    [
+      'made dist/app.tgz crc32c:00ff00ff',
+      true,
+      { case: 'attemptArtifact', value: { artifact: { name: 'dist/app.tgz', digest: 'crc32c:00ff00ff' }, number: 1 } },
+    ],
     ['attempt 2 timed out, stopping it', true, { case: 'attemptTimedOut', value: {} }],
     [
       'attempt 2 was not heard of for 1m30s, stopping it',

@@ -40,6 +40,10 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
       const { level = AnnotationLevel.INFO, text = '', link = '' } = kind.value.annotation ?? {};
       return printable(`${enumName(AnnotationLevel, level)}: ${text} ${link}`);
     }
+    case 'attemptArtifact': {
+      const { name = '', digest = '' } = kind.value.artifact ?? {};
+      return printable(`made ${name} ${digest}`);
+    }
     case 'attemptTimedOut':
       return `attempt ${attempt} ${silentFor(kind.value.silence)}, stopping it`;
     case 'attemptHeard':

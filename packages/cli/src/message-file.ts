@@ -12,11 +12,13 @@ import {
   fromJson,
   toJson,
 } from '@bufbuild/protobuf';
-import { DurationSchema, StructSchema, TimestampSchema, ValueSchema } from '@bufbuild/protobuf/wkt';
+import { DurationSchema, ListValueSchema, StructSchema, TimestampSchema, ValueSchema } from '@bufbuild/protobuf/wkt';
 import { parseDuration } from '@conveyor/client';
 import { PipelineRefSchema } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
-import { type Document, LineCounter, isAlias, isCollection, isNode, isPair, isScalar, parseDocument } from 'yaml';
+import { nearestName } from '@conveyor/server/nearest-name';
+import { type FileField, type FileProblem, MAX_PROBLEMS } from './file-problem.ts';
 import { parseTime } from './text.ts';
+import { type Spot, type YamlFile, type YamlMap, type YamlNode, parseYaml } from './yaml-tree.ts';
 
 /** What a kind of file holds. */
 export interface FileKind<Desc extends DescMessage> {
@@ -24,249 +26,270 @@ export interface FileKind<Desc extends DescMessage> {
   /** Completes "must hold …". */
   readonly what: string;
   /** The fields beside those of the message, with what each is. */
-  readonly beside: Readonly<Record<string, ScalarType.STRING | ScalarType.BOOL>>;
+  readonly beside: Readonly<Record<string, BesideField>>;
   /** What leads to the message in the paths of the server. */
   readonly prefix: RegExp;
+}
+
+/** A field of the file that the message has not. */
+export interface BesideField {
+  readonly type: ScalarType.STRING | ScalarType.BOOL;
+  /** Says what it is for. */
+  readonly description: string;
 }
 
 /** A message, and where each part of it stands in its file. */
 export interface MessageFile<Desc extends DescMessage> {
   readonly message: MessageShape<Desc>;
   /** The fields beside the message that the file gives. */
-  readonly beside: Readonly<Record<string, unknown>>;
-  /** `FILE:LINE:COLUMN` of a field by its path as the server writes it, or of what is nearest above it. */
-  locate(fieldPath: string): string;
+  readonly beside: Readonly<Record<string, string | boolean>>;
+  /** A field by its path as the server writes it: its path in the file, and where it or what is nearest above it stands. */
+  locate(fieldPath: string): FileField;
 }
 
-/** One thing that is wrong with a file. */
-export interface FileProblem {
-  /** `FILE:LINE:COLUMN`. */
-  readonly place: string;
-  /** Path of the field, such as `jobs[2].needs[0]`; empty when it is about the whole file. */
-  readonly field: string;
-  readonly message: string;
+/** How durations are written: no larger than the contract's Duration may be. */
+export const DURATION_PATTERN =
+  /^(?:\d{1,14}(?:\.\d{1,9})?ms|\d{1,11}(?:\.\d{1,9})?s|\d{1,9}(?:\.\d{1,9})?m|\d{1,7}(?:\.\d{1,9})?h|\d{1,6}(?:\.\d{1,9})?d)$/;
+
+/** The whole numbers that a field takes. */
+export function boundsOf(scalar: ScalarType): { readonly min: number; readonly max: number } {
+  switch (scalar) {
+    case ScalarType.INT32:
+    case ScalarType.SINT32:
+    case ScalarType.SFIXED32:
+      return { min: -2_147_483_648, max: 2_147_483_647 };
+    case ScalarType.UINT32:
+    case ScalarType.FIXED32:
+      return { min: 0, max: 4_294_967_295 };
+    case ScalarType.INT64:
+    case ScalarType.SINT64:
+    case ScalarType.SFIXED64:
+      return { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
+    case ScalarType.UINT64:
+    case ScalarType.FIXED64:
+      return { min: 0, max: Number.MAX_SAFE_INTEGER };
+    case ScalarType.STRING:
+    case ScalarType.BOOL:
+    case ScalarType.BYTES:
+    case ScalarType.DOUBLE:
+    case ScalarType.FLOAT:
+      throw new TypeError(`a field of type ${ScalarType[scalar]} takes no whole numbers`);
+  }
 }
 
-/** Problems as text, one a line. */
-export function problemsText(problems: readonly FileProblem[]): string {
-  return problems
-    .map(({ place, field, message }) => `${place}: ${field === '' ? '' : `${field}: `}${message}`)
-    .join('\n');
+/** The names by which a file may give a value of an enum: short ones, in any case, and those of the contract. */
+export function choicesOf(desc: DescEnum | undefined): readonly { readonly short: string; readonly name: string }[] {
+  const prefix = desc?.sharedPrefix ?? '';
+  return (desc?.values ?? [])
+    .filter(({ number }) => number !== 0)
+    .map(({ name }) => ({ short: name.slice(prefix.length).toLowerCase(), name }));
 }
-
-/** Aliases that may be resolved before a file counts as an attempt to exhaust memory. */
-const maxAliasCount = 100;
 
 /** Reads a message from YAML or JSON; answers with everything that is wrong with it when something is. */
 export function parseMessageFile<Desc extends DescMessage>(
-  source: string,
+  source: string | Uint8Array,
   fileName: string,
   kind: FileKind<Desc>,
 ): MessageFile<Desc> | readonly FileProblem[] {
-  const lines = new LineCounter();
-  const document = parseDocument(source, { lineCounter: lines, merge: true, prettyErrors: false });
-  const at = (offset: number) => {
-    const { line, col } = lines.linePos(offset);
-    return `${fileName}:${line}:${col}`;
-  };
-  if (document.errors.length > 0) {
-    return document.errors.map((e) => ({ place: at(e.pos[0]), field: '', message: e.message }));
+  const file = parseYaml(source, fileName);
+  if (!('root' in file)) return file;
+  const { root } = file;
+  if (root.kind !== 'map') {
+    if (root.kind !== 'refused') file.refuse(undefined, `must hold ${kind.what}`);
+    return file.problems;
   }
-  const problems: FileProblem[] = [];
-  const place = (path: Path) => at(offsetOf(document, path));
-  const beside = Object.keys(kind.beside);
-  const reader: Reader = {
-    beside,
-    refuse: (path, message) => problems.push({ place: place(path), field: pathText(path), message }),
-  };
-  const root = Object.entries(readRoot(document, kind.what, reader));
-  const fields = Object.fromEntries(root.filter(([key]) => !beside.includes(key)));
-  const own = Object.fromEntries(root.filter(([key]) => beside.includes(key)));
-  const json = readMessage(kind.desc, fields, [], reader);
-  for (const [key, value] of Object.entries(own)) readScalar(kind.beside[key], value, [key], reader);
-  if (problems.length > 0) return problems;
+  const besideNames = Object.keys(kind.beside);
+  const fields = new Map([...root.entries].filter(([key]) => !besideNames.includes(key)));
+  const json = readFields(kind.desc, { ...root, entries: fields }, undefined, { file, beside: besideNames });
+  const beside: Record<string, string | boolean> = {};
+  for (const [key, { type }] of Object.entries(kind.beside)) {
+    const entry = root.entries.get(key);
+    if (entry === undefined || entry.value.kind === 'refused') continue;
+    const value = readScalar(type, entry.value, { parent: undefined, step: key, offset: entry.offset }, { file });
+    if (typeof value === 'string' || typeof value === 'boolean') beside[key] = value;
+  }
+  if (file.problems.length > 0) return file.problems;
   return {
     message: fromJson(kind.desc, json),
-    beside: own,
-    locate: (fieldPath) => place(parsePath(fieldPath, kind.prefix)),
+    beside,
+    locate(fieldPath) {
+      const path = fieldPath.replace(kind.prefix, '');
+      return { ...file.placeOf(offsetOf(root, parsePath(path))), path };
+    },
   };
 }
 
-type Path = readonly (string | number)[];
-
 interface Reader {
-  readonly beside: readonly string[];
-  refuse(path: Path, message: string): void;
+  readonly file: YamlFile;
+  /** Names that the root has beside those of its message. */
+  readonly beside?: readonly string[];
 }
 
-function readRoot(document: Document, what: string, reader: Reader): Readonly<Record<string, unknown>> {
-  let root: unknown;
-  try {
-    root = document.toJS({ maxAliasCount });
-  } catch (thrown) {
-    reader.refuse([], thrown instanceof Error ? thrown.message : String(thrown));
-    return {};
+function readMessage(desc: DescMessage, node: YamlNode, at: Spot, reader: Reader): JsonValue {
+  switch (desc.typeName) {
+    case StructSchema.typeName:
+      return node.kind === 'map' ? jsonOf(node) : refused(at, 'must be a mapping', reader);
+    case ListValueSchema.typeName:
+      return node.kind === 'list' ? jsonOf(node) : refused(at, 'must be a list', reader);
+    case ValueSchema.typeName:
+      return jsonOf(node);
+    case DurationSchema.typeName:
+      return readDuration(node, at, reader);
+    case TimestampSchema.typeName:
+      return readTime(node, at, reader);
+    case PipelineRefSchema.typeName:
+      if (node.kind === 'scalar' && typeof node.value === 'string') return { name: node.value };
   }
-  if (isObject(root)) return root;
-  reader.refuse([], `must hold ${what}`);
-  return {};
+  if (node.kind !== 'map') return refused(at, 'must be a mapping', reader);
+  return readFields(desc, node, at, { file: reader.file });
 }
 
-function readMessage(desc: DescMessage, value: unknown, path: Path, reader: Reader): JsonValue {
-  if (desc.typeName === StructSchema.typeName) return readStruct(value, path, reader);
-  if (desc.typeName === ValueSchema.typeName) return readJson(value, path, reader);
-  if (desc.typeName === DurationSchema.typeName) return readDuration(value, path, reader);
-  if (desc.typeName === TimestampSchema.typeName) return readTime(value, path, reader);
-  if (desc.typeName === PipelineRefSchema.typeName && typeof value === 'string') return { name: value };
-  if (!isObject(value)) return refused(path, 'must be a mapping', reader);
+function readFields(desc: DescMessage, { entries }: YamlMap, parent: Spot | undefined, reader: Reader): JsonObject {
   const json: JsonObject = {};
-  for (const [key, entry] of Object.entries(value)) {
+  const given = new Set<string>();
+  for (const [key, { offset, value }] of entries) {
+    // Looking for what was meant takes time.
+    if (reader.file.problems.length >= MAX_PROBLEMS) break;
+    const at = { parent, step: key, offset };
     const field = desc.fields.find(({ jsonName, name }) => key === jsonName || key === name);
     if (field === undefined) {
-      const known = desc.fields.map(({ jsonName }) => jsonName);
-      reader.refuse(
-        [...path, key],
-        `is no field here; these are: ${[...(path.length === 0 ? reader.beside : []), ...known].join(', ')}`,
-      );
-    } else if (field.jsonName in json) {
-      reader.refuse([...path, key], 'is given twice');
-    } else if (field.oneof?.fields.some(({ jsonName }) => jsonName in json)) {
-      reader.refuse(
-        [...path, key],
-        `cannot be given beside ${field.oneof.fields.map((one) => one.jsonName).join(' or ')}`,
-      );
-    } else if (entry !== null) {
-      json[field.jsonName] = readField(field, entry, [...path, key], reader);
+      const known = [...(reader.beside ?? []), ...desc.fields.map(({ jsonName }) => jsonName)];
+      reader.file.refuse(at, `is no field here; ${hint(key, known)}these are: ${known.join(', ')}`);
+      continue;
     }
+    if (given.has(field.jsonName)) {
+      reader.file.refuse(at, 'is given twice');
+    } else if (field.oneof?.fields.some(({ jsonName }) => given.has(jsonName))) {
+      const either = field.oneof.fields.map((one) => one.jsonName).join(' or ');
+      reader.file.refuse(at, `cannot be given beside ${either}`);
+    } else if (!isNull(value)) {
+      json[field.jsonName] = readField(field, value, at, reader);
+    }
+    given.add(field.jsonName);
   }
   return json;
 }
 
-function readField(field: DescField, value: unknown, path: Path, reader: Reader): JsonValue {
+function readField(field: DescField, node: YamlNode, at: Spot, reader: Reader): JsonValue {
+  if (node.kind === 'refused') return null;
   switch (field.fieldKind) {
     case 'list': {
-      if (!Array.isArray(value)) return refused(path, 'must be a list', reader);
-      return value.map((entry, index) => readElement(field, entry, [...path, index], reader));
+      if (node.kind !== 'list') return refused(at, 'must be a list', reader);
+      return node.items.map((item, index) =>
+        readElement(field, item, { parent: at, step: index, offset: item.offset }, reader),
+      );
     }
     case 'map': {
-      if (!isObject(value)) return refused(path, 'must be a mapping', reader);
-      const entries = Object.entries(value);
-      return Object.fromEntries(entries.map(([key, e]) => [key, readElement(field, e, [...path, key], reader)]));
+      if (node.kind !== 'map') return refused(at, 'must be a mapping', reader);
+      const read = [...node.entries].map(([key, { offset, value }]) => [
+        key,
+        readElement(field, value, { parent: at, step: key, offset }, reader),
+      ]);
+      return Object.fromEntries(read);
     }
     case 'message':
     case 'enum':
     case 'scalar':
-      return readElement(field, value, path, reader);
+      return readElement(field, node, at, reader);
   }
 }
 
-function readElement(field: DescField, value: unknown, path: Path, reader: Reader): JsonValue {
-  if (field.message !== undefined) return readMessage(field.message, value, path, reader);
-  if (field.enum !== undefined) return readEnum(field.enum, value, path, reader);
-  return readScalar(field.scalar, value, path, reader);
+function readElement(field: DescField, node: YamlNode, at: Spot, reader: Reader): JsonValue {
+  if (node.kind === 'refused') return null;
+  if (field.message !== undefined) return readMessage(field.message, node, at, reader);
+  if (field.enum !== undefined) return readEnum(field.enum, node, at, reader);
+  return readScalar(field.scalar, node, at, reader);
 }
 
-function readScalar(scalar: ScalarType | undefined, value: unknown, path: Path, reader: Reader): JsonValue {
+function readScalar(scalar: ScalarType | undefined, node: YamlNode, at: Spot, reader: Reader): JsonValue {
+  const value = node.kind === 'scalar' ? node.value : undefined;
   if (scalar === ScalarType.STRING) {
     if (typeof value === 'string') return value;
-    return refused(path, typeof value === 'object' ? 'must be text' : 'must be text; put it in quotes', reader);
+    return refused(at, value === undefined ? 'must be text' : 'must be text; put it in quotes', reader);
   }
   if (scalar === ScalarType.BOOL) {
-    return typeof value === 'boolean' ? value : refused(path, 'must be true or false', reader);
+    return typeof value === 'boolean' ? value : refused(at, 'must be true or false', reader);
   }
-  if (typeof value !== 'number' || !Number.isFinite(value)) return refused(path, 'must be a number', reader);
-  if (scalar === ScalarType.DOUBLE || Number.isInteger(value)) return value;
-  return refused(path, 'must be a whole number', reader);
+  if (typeof value !== 'number') return refused(at, 'must be a number', reader);
+  if (scalar === undefined || scalar === ScalarType.DOUBLE || scalar === ScalarType.FLOAT) return value;
+  if (!Number.isInteger(value)) return refused(at, 'must be a whole number', reader);
+  const { min, max } = boundsOf(scalar);
+  return value >= min && value <= max ? value : refused(at, `must be a whole number from ${min} to ${max}`, reader);
 }
 
-function readEnum(desc: DescEnum, value: unknown, path: Path, reader: Reader): JsonValue {
-  const prefix = (desc.sharedPrefix ?? '').toUpperCase();
-  const choices = desc.values.filter(({ number }) => number !== 0);
-  const chosen = choices.find(
-    ({ name }) => typeof value === 'string' && (value === name || value.toUpperCase() === name.slice(prefix.length)),
-  );
+function readEnum(desc: DescEnum, node: YamlNode, at: Spot, reader: Reader): JsonValue {
+  const value = node.kind === 'scalar' && typeof node.value === 'string' ? node.value : undefined;
+  const choices = choicesOf(desc);
+  const chosen = choices.find(({ short, name }) => value === name || value?.toLowerCase() === short);
   if (chosen !== undefined) return chosen.name;
-  const known = choices.map(({ name }) => name.slice(prefix.length).toLowerCase()).join(' or ');
-  return refused(path, `must be ${known}`, reader);
+  const known = choices.map(({ short }) => short);
+  const near = value === undefined ? '' : hint(value.toLowerCase(), known).replace(/ $/, '');
+  return refused(at, `must be ${known.join(' or ')}${near === '' ? '' : `; ${near}`}`, reader);
 }
 
-function readDuration(value: unknown, path: Path, reader: Reader): JsonValue {
-  const duration = typeof value === 'string' ? parseDuration(value) : undefined;
-  if (duration === undefined) return refused(path, 'must be a duration such as 250ms, 1.5s, 10m, 2h or 7d', reader);
+function readDuration(node: YamlNode, at: Spot, reader: Reader): JsonValue {
+  const text = node.kind === 'scalar' && typeof node.value === 'string' ? node.value : '';
+  const duration = DURATION_PATTERN.test(text) ? parseDuration(text) : undefined;
+  if (duration === undefined) return refused(at, 'must be a duration such as 250ms, 1.5s, 10m, 2h or 7d', reader);
   return toJson(DurationSchema, duration);
 }
 
-function readTime(value: unknown, path: Path, reader: Reader): JsonValue {
-  const time = typeof value === 'string' ? parseTime(value) : undefined;
-  return time?.toISOString() ?? refused(path, 'must be a time such as 2026-01-31 or 2026-01-31T12:00:00Z', reader);
+function readTime(node: YamlNode, at: Spot, reader: Reader): JsonValue {
+  const time = node.kind === 'scalar' && typeof node.value === 'string' ? parseTime(node.value) : undefined;
+  return time?.toISOString() ?? refused(at, 'must be a time such as 2026-01-31 or 2026-01-31T12:00:00Z', reader);
 }
 
-function readStruct(value: unknown, path: Path, reader: Reader): JsonValue {
-  if (!isObject(value)) return refused(path, 'must be a mapping', reader);
-  return readJson(value, path, reader);
+/** Anything, as JSON. */
+function jsonOf(node: YamlNode): JsonValue {
+  switch (node.kind) {
+    case 'refused':
+      return null;
+    case 'scalar':
+      return node.value;
+    case 'list':
+      return node.items.map(jsonOf);
+    case 'map':
+      return Object.fromEntries([...node.entries].map(([key, { value }]) => [key, jsonOf(value)]));
+  }
 }
 
-function readJson(value: unknown, path: Path, reader: Reader): JsonValue {
-  if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
-  if (typeof value === 'number' && Number.isFinite(value)) return value;
-  if (Array.isArray(value)) return value.map((entry, index) => readJson(entry, [...path, index], reader));
-  if (!isObject(value)) return refused(path, 'has no form in JSON', reader);
-  return Object.fromEntries(Object.entries(value).map(([key, e]) => [key, readJson(e, [...path, key], reader)]));
-}
-
-function refused(path: Path, message: string, reader: Reader): null {
-  reader.refuse(path, message);
+function refused(at: Spot, message: string, { file }: Reader): null {
+  file.refuse(at, message);
   return null;
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+/** `did you mean X? ` when one of the names is near. */
+function hint(wrong: string, names: readonly string[]): string {
+  const near = nearestName(wrong, names);
+  return near === undefined ? '' : `did you mean ${near}? `;
 }
 
-/** Where the node at a path begins, its key when it has one; where a path leads nowhere, the last node on it. */
-function offsetOf(document: Document, path: Path): number {
-  let node: unknown = document.contents;
-  let offset = startOf(node) ?? 0;
+function isNull(node: YamlNode): boolean {
+  return node.kind === 'scalar' && node.value === null;
+}
+
+/** Where the field at a path begins, its key when it has one; where a path leads nowhere, the last one on it. */
+function offsetOf(root: YamlNode, path: readonly (string | number)[]): number {
+  let [node, offset] = [root, root.offset];
   for (const step of path) {
-    if (isAlias(node)) node = node.resolve(document);
-    if (!isCollection(node)) break;
-    const item = itemAt(node.items, step);
-    if (item === undefined) break;
-    offset = startOf(isPair(item) ? item.key : item) ?? offset;
-    node = isPair(item) ? item.value : item;
+    if (node.kind === 'scalar' || node.kind === 'refused') break;
+    const entry = node.kind === 'map' ? entryAt(node, String(step)) : undefined;
+    const next = entry?.value ?? (node.kind === 'list' && typeof step === 'number' ? node.items[step] : undefined);
+    if (next === undefined) break;
+    [node, offset] = [next, entry?.offset ?? next.offset];
   }
   return offset;
 }
 
-function startOf(node: unknown): number | undefined {
-  return isNode(node) ? node.range?.[0] : undefined;
+/** A field may be written in camelCase or snake_case. */
+function entryAt({ entries }: YamlMap, key: string) {
+  const camelCase = key.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+  return entries.get(key) ?? entries.get(camelCase);
 }
 
-/** The entry of a list or mapping. A field may be written in camelCase or snake_case. */
-function itemAt(items: readonly unknown[], step: string | number): unknown {
-  const keyOf = (item: unknown) => (isPair(item) && isScalar(item.key) ? String(item.key.value) : undefined);
-  if (typeof step === 'number' && !isPair(items[step])) return items[step];
-  const key = String(step);
-  return (
-    items.find((item) => keyOf(item) === key) ??
-    items.find((item) => toSnakeCase(keyOf(item) ?? '') === toSnakeCase(key))
-  );
-}
-
-function toSnakeCase(name: string): string {
-  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-}
-
-function pathText(path: Path): string {
-  return path
-    .map((step, index) => (typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '.'}${step}`))
-    .join('');
-}
-
-/** Reads a path as the server writes it, such as `run.definition.jobs[2].labels["a.b"]`. */
-function parsePath(text: string, prefix: RegExp): Path {
-  const inMessage = text.replace(prefix, '');
-  return Array.from(inMessage.matchAll(/\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]|([^.[\]]+)/g), ([, index, key, field]) =>
+/** Reads a path as the server writes it, such as `jobs[2].labels["a.b"]`. */
+function parsePath(text: string): (string | number)[] {
+  return Array.from(text.matchAll(/\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]|([^.[\]]+)/g), ([, index, key, field]) =>
     index === undefined ? (key ?? field ?? '') : Number(index),
   );
 }

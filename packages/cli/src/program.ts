@@ -19,7 +19,10 @@ import { addRerun } from './commands/rerun.ts';
 import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
 import { addSchedule } from './commands/schedule.ts';
+import { addSchema } from './commands/schema.ts';
 import { addUp } from './commands/up.ts';
+import { addValidate } from './commands/validate.ts';
+import { addValue } from './commands/value.ts';
 import { addVerify } from './commands/verify.ts';
 import { addVersion } from './commands/version.ts';
 import { addWatch } from './commands/watch.ts';
@@ -60,6 +63,8 @@ export async function runCommand(args: readonly string[], surroundings: Surround
   const commands = [
     addUp,
     addApply,
+    addValidate,
+    addDiff,
     addRun,
     addLogs,
     addWatch,
@@ -74,11 +79,12 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addGet,
     addGraph,
     addDescribe,
-    addDiff,
     addDrain,
     addDelete,
     addVerify,
+    addValue,
     addSchedule,
+    addSchema,
     addVersion,
   ];
   for (const add of commands) add(program, cli);
@@ -111,7 +117,8 @@ function openClient(address: string, env: Environment): Client {
 const overview = `
 Examples:
   conveyor up                          start a server on this machine
-  conveyor apply -f ci.yaml            store a pipeline
+  conveyor validate -f ci.yaml         tell what is wrong with a pipeline
+  conveyor apply -f ci.yaml            store it
   conveyor run ci -p sha=HEAD --follow run it and show its logs
   conveyor get runs                    what runs, and what ran
   conveyor logs RUN/JOB -f             one job's log, live

@@ -1,22 +1,69 @@
-// Owns reading pipelines and schedules from disk or standard input, and telling where in the file the server found something wrong.
-import { readFile } from 'node:fs/promises';
-import { text } from 'node:stream/consumers';
+// Owns reading pipelines and schedules from disk or standard input, never more of them than a bound, and telling where in the file the
+// server found something wrong.
+import { open, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { ConveyorError } from '@conveyor/client';
 import type { Cli } from './cli.ts';
 import { UsageError } from './failure.ts';
-import { problemsText } from './message-file.ts';
+import { type FileProblem, problemsText } from './file-problem.ts';
 import { type PipelineFile, PipelineFileError, parsePipeline } from './pipeline-file.ts';
 import { type ScheduleFile, parseSchedule } from './schedule-file.ts';
+import { tooLargeText } from './source-text.ts';
+import { MAX_FILE_BYTES } from './yaml-tree.ts';
 
 /** Reads a pipeline; `-` is standard input. Throws UsageError. */
 export async function readPipelineFile(cli: Cli, file: string): Promise<PipelineFile> {
-  const { source, name } = await readSource(cli, file);
-  try {
-    return parsePipeline(source, name);
-  } catch (thrown) {
-    if (thrown instanceof PipelineFileError) throw new UsageError(`${name} is no pipeline\n${thrown.message}`);
-    throw thrown;
+  return goodOnes([await inspect(cli, file)])[0];
+}
+
+/** A pipeline that can be stored. */
+export type NamedPipelineFile = PipelineFile & { readonly name: string };
+
+/** Reads pipelines to store, each with a name of its own, as inspectPipelineFiles does. Throws UsageError when one is wrong. */
+export async function readNamedPipelines(
+  cli: Cli,
+  paths: readonly string[],
+): Promise<[NamedPipelineFile, ...NamedPipelineFile[]]> {
+  return goodOnes(await inspectPipelineFiles(cli, paths));
+}
+
+/** A file, and the pipeline in it or what is wrong with it. */
+export type Inspected<T> = { readonly file: string } & (
+  | { readonly pipeline: T; readonly problems?: undefined }
+  | { readonly pipeline?: undefined; readonly problems: readonly FileProblem[] }
+);
+
+/**
+ * Reads what should be pipelines to store: `-` is standard input, and of directories the YAML and JSON files in them are meant, by name.
+ * Throws UsageError when something cannot be read at all.
+ */
+export async function inspectPipelineFiles(
+  cli: Cli,
+  paths: readonly string[],
+): Promise<Inspected<NamedPipelineFile>[]> {
+  const files = (await Promise.all(paths.map(filesOf))).flat();
+  const inspected: Inspected<NamedPipelineFile>[] = [];
+  const firstOf = new Map<string, string>();
+  for (const path of files) {
+    const { file, pipeline, problems } = await inspect(cli, path);
+    if (pipeline === undefined) {
+      inspected.push({ file, problems });
+      continue;
+    }
+    const { name } = pipeline;
+    const first = firstOf.get(name ?? '');
+    const problem =
+      name === undefined
+        ? 'is required: add a line such as `name: ci` at the top'
+        : first && `is also the name of the pipeline in ${first}`;
+    if (name === undefined || problem !== undefined) {
+      inspected.push({ file, problems: [{ ...pipeline.locate('name'), message: problem ?? '' }] });
+      continue;
+    }
+    firstOf.set(name, file);
+    inspected.push({ file, pipeline: { ...pipeline, name } });
   }
+  return inspected;
 }
 
 /** Reads a schedule; `-` is standard input. Throws UsageError. */
@@ -32,25 +79,82 @@ export async function withFilePlaces<T>(file: PipelineFile | ScheduleFile, call:
   try {
     return await call;
   } catch (thrown) {
-    if (!(thrown instanceof ConveyorError) || thrown.fieldViolations.length === 0) throw thrown;
-    const problems = thrown.fieldViolations.map(
-      ({ field, description }) => `${file.locate(field)}: ${field}: ${description}`,
-    );
+    const problems = refusedFields(file, thrown);
+    if (problems.length === 0) throw thrown;
     throw new UsageError(
-      [`the server refuses the ${'spec' in file ? 'schedule' : 'pipeline'}`, ...problems].join('\n'),
+      `the server refuses the ${'spec' in file ? 'schedule' : 'pipeline'}\n${problemsText(problems)}`,
     );
   }
 }
 
-async function readSource({ stdin }: Cli, file: string): Promise<{ source: string; name: string }> {
-  if (file === '-') return { source: await text(stdin), name: '<stdin>' };
-  return { source: await readText(file), name: file };
+/** The fields of a file that the server refused, as they stand in it, if that is what was thrown. */
+export function refusedFields(file: PipelineFile | ScheduleFile, thrown: unknown): FileProblem[] {
+  if (!(thrown instanceof ConveyorError)) return [];
+  return thrown.fieldViolations
+    .map(({ field, description }) => ({ ...file.locate(field), message: description }))
+    .toSorted((a, b) => a.line - b.line || a.column - b.column);
 }
 
-async function readText(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (thrown) {
-    throw new UsageError(`cannot read ${file}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+/** Pipelines of files of which none is wrong. */
+function goodOnes<T>(inspected: readonly Inspected<T>[]): [T, ...T[]] {
+  const wrong = inspected.filter(({ problems }) => problems !== undefined);
+  if (wrong.length > 0) {
+    const title = wrong.length === 1 ? `${wrong[0]?.file} is no pipeline` : `${wrong.length} files are no pipelines`;
+    throw new UsageError(`${title}\n${problemsText(wrong.flatMap(({ problems = [] }) => problems))}`);
   }
+  const [first, ...more] = inspected.flatMap(({ pipeline }) => (pipeline === undefined ? [] : [pipeline]));
+  if (first === undefined) throw new Error('no file was inspected');
+  return [first, ...more];
+}
+
+async function inspect(cli: Cli, path: string): Promise<Inspected<PipelineFile>> {
+  const { source, name: file } = await readSource(cli, path);
+  try {
+    return { file, pipeline: parsePipeline(source, file) };
+  } catch (thrown) {
+    if (thrown instanceof PipelineFileError) return { file, problems: thrown.problems };
+    throw thrown;
+  }
+}
+
+async function filesOf(path: string): Promise<string[]> {
+  if (path === '-') return [path];
+  try {
+    if (!(await stat(path)).isDirectory()) return [path];
+    const names = (await readdir(path)).filter((name) => /\.(ya?ml|json)$/.test(name)).toSorted();
+    if (names.length > 0) return names.map((name) => join(path, name));
+  } catch (thrown) {
+    throw unreadable(path, thrown);
+  }
+  throw new UsageError(`${path} has no file that ends in .yaml, .yml or .json`);
+}
+
+async function readSource({ stdin }: Cli, file: string): Promise<{ source: Uint8Array; name: string }> {
+  if (file === '-') return { source: await readBounded(stdin, '<stdin>'), name: '<stdin>' };
+  try {
+    await using handle = await open(file);
+    const { size } = await handle.stat();
+    if (size > MAX_FILE_BYTES) throw new UsageError(`${file} ${tooLargeText(size, MAX_FILE_BYTES)}`);
+    return { source: await readBounded(handle.createReadStream({ autoClose: false }), file), name: file };
+  } catch (thrown) {
+    throw unreadable(file, thrown);
+  }
+}
+
+/** A pipe or device says no size before it is read. */
+async function readBounded(stream: AsyncIterable<string | Uint8Array>, name: string): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    size += bytes.length;
+    if (size > MAX_FILE_BYTES) throw new UsageError(`${name} ${tooLargeText(undefined, MAX_FILE_BYTES)}`);
+    chunks.push(bytes);
+  }
+  return Buffer.concat(chunks);
+}
+
+function unreadable(path: string, thrown: unknown): UsageError {
+  if (thrown instanceof UsageError) return thrown;
+  return new UsageError(`cannot read ${path}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
 }

@@ -117,7 +117,7 @@ describe('conveyor schedule', () => {
     const wrong = yaml.replace('0 3 * * *', '0 0 30 2 *');
     expect(await run(['schedule', 'apply', '-f', '-'], plane.env, wrong)).toMatchObject({
       exitCode: 2,
-      stderr: expect.stringContaining('<stdin>:5:8: spec.cron[0]: never matches'),
+      stderr: expect.stringContaining('<stdin>:5:8: cron[0]: never matches'),
     });
     const bad = yaml
       .replace('cancel_running', 'wait')

@@ -2,7 +2,8 @@
 import { ScalarType } from '@bufbuild/protobuf';
 import type { ScheduleSpec } from '@conveyor/client';
 import { ScheduleSpecSchema } from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
-import { type FileKind, type FileProblem, parseMessageFile } from './message-file.ts';
+import type { FileField, FileProblem } from './file-problem.ts';
+import { type FileKind, parseMessageFile } from './message-file.ts';
 
 /** A schedule, and where each part of it stands in its file. */
 export interface ScheduleFile {
@@ -11,19 +12,23 @@ export interface ScheduleFile {
   /** Its `paused`; undefined when the file says nothing of it. */
   readonly paused: boolean | undefined;
   readonly spec: ScheduleSpec;
-  /** `FILE:LINE:COLUMN` of a field by its path as the server writes it, or of what is nearest above it. */
-  locate(fieldPath: string): string;
+  /** A field by its path as the server writes it: its path in the file, and where it or what is nearest above it stands. */
+  locate(fieldPath: string): FileField;
 }
 
-const scheduleFile: FileKind<typeof ScheduleSpecSchema> = {
+/** Schedules as files. */
+export const scheduleFile: FileKind<typeof ScheduleSpecSchema> = {
   desc: ScheduleSpecSchema,
   what: 'a schedule: a mapping with `name`, `run` and `cron`',
-  beside: { name: ScalarType.STRING, paused: ScalarType.BOOL },
+  beside: {
+    name: { type: ScalarType.STRING, description: 'The name of the schedule.' },
+    paused: { type: ScalarType.BOOL, description: 'Whether no occurrence comes by time. Default: as it is.' },
+  },
   prefix: /^spec\.?/,
 };
 
 /** Reads a schedule from YAML or JSON; answers with everything that is wrong with it when something is. */
-export function parseSchedule(source: string, fileName: string): ScheduleFile | readonly FileProblem[] {
+export function parseSchedule(source: string | Uint8Array, fileName: string): ScheduleFile | readonly FileProblem[] {
   const read = parseMessageFile(source, fileName, scheduleFile);
   if (!('message' in read)) return read;
   const { name, paused } = read.beside;

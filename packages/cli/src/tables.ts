@@ -9,6 +9,7 @@ import {
   LogState,
   type Pipeline,
   type Run,
+  type RunArtifact,
   WaitReason,
 } from '@conveyor/client';
 import { cellValues } from './cells.ts';
@@ -65,6 +66,20 @@ export function attemptTable(attempts: readonly Attempt[], colors: Colors, atMs?
       elapsed(attempt.startTime, attempt.finishTime, atMs),
       `${bytes(attempt.logSize)} ${enumName(LogState, attempt.logState)}`,
       attempt.failure === undefined ? (attempt.progress?.message ?? '') : because(attempt.failure).slice(2),
+    ]),
+  );
+}
+
+export function artifactTable(artifacts: readonly RunArtifact[]): string {
+  return table(
+    ['JOB', 'ATTEMPT', 'NAME', 'SIZE', 'DIGEST', 'URI'],
+    artifacts.map(({ job, attempt, artifact }) => [
+      job,
+      String(attempt),
+      artifact?.name ?? '',
+      bytes(artifact?.sizeBytes ?? 0n),
+      artifact?.digest ?? '',
+      artifact?.uri ?? '',
     ]),
   );
 }

@@ -120,10 +120,13 @@ export function time(timestamp: Timestamp | undefined): string {
     : `${new Date(timestampMs(timestamp)).toISOString().slice(0, 19).replace('T', ' ')}Z`;
 }
 
+/** How times are written. */
+export const TIME_PATTERN = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?(?:Z|[+-]\d\d:\d\d))?$/;
+
 /** Reads a time: a date, which is its midnight in UTC, or date and time with their zone; undefined when the text is neither. */
 export function parseTime(text: string): Date | undefined {
   // Without a zone it would be read in the one of this machine.
-  if (!/^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/.test(text)) return undefined;
+  if (!TIME_PATTERN.test(text)) return undefined;
   const date = new Date(text);
   return Number.isNaN(date.getTime()) ? undefined : date;
 }

@@ -43,6 +43,42 @@ describe('conveyor up', () => {
     expect(stderr).toContain('SIGTERM: handing over what runs, then stopping; a second one ends at once\n');
   });
 
+  it('checks pipelines at their places, stores them and tells what changed', async () => {
+    await using server = up();
+    await server.said('next: ');
+    const [, grpcAddress = ''] = /gRPC (\S+),/.exec(server.soFar().stdout) ?? [];
+    const local = { CONVEYOR_ADDRESS: grpcAddress, CONVEYOR_DATA_DIR: dataDir };
+    const yaml = `name: CI
+labels: { a.b: ${'x'.repeat(300)} }
+jobs:
+  - { name: build, driver: nobody, timeouts: { runTimeout: 0s } }
+  - { name: build, driver: nobody, needs: [biuld] }
+`;
+    const { exitCode, stdout } = await run(['validate', '-f', '-'], local, yaml);
+    expect(exitCode).toBe(2);
+    expect(stdout.split('\n').map((line) => line.replace(/(must be|must have).*/, '$1'))).toEqual([
+      '<stdin>:1:1: name: must be',
+      '<stdin>:2:11: labels["a.b"]: must have',
+      '<stdin>:4:48: jobs[0].timeouts.run_timeout: must be',
+      '<stdin>:5:7: jobs[1].name: "build" is also the name of definition.jobs[0]',
+      '<stdin>:5:44: jobs[1].needs[0]: there is no job "biuld"; did you mean "build"?',
+      '',
+    ]);
+    const good = 'name: ci\njobs:\n  - { name: build, driver: nobody, spec: { run: make } }\n';
+    const answer = async (args: string[], source: string) => (await run([...args, '-f', '-'], local, source)).stdout;
+    expect(await answer(['apply', '--expected-revision', '0'], good)).toBe('pipeline ci applied as revision 1\n');
+    const changed = good.replace('make', 'make all');
+    const change = '~ job build\n    ~ spec.run: "make" -> "make all"\n';
+    expect(await answer(['diff'], changed)).toBe(`pipeline ci, revision 1 to <stdin>:\n${change}`);
+    expect(await answer(['validate'], changed)).toBe('<stdin>: pipeline ci is valid and would be revision 2\n');
+    await answer(['apply', '--expected-revision', '1'], changed);
+    expect((await run(['diff', 'pipeline', 'ci', '1'], local)).stdout).toBe(`pipeline ci, revision 1 to 2:\n${change}`);
+    const { stdout: described } = await run(['describe', 'pipeline', 'ci'], local);
+    expect(await answer(['validate'], described)).toBe(
+      '<stdin>: pipeline ci is valid and is unchanged at revision 2\n',
+    );
+  });
+
   it('says in one line what keeps it from starting', async () => {
     await using other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');

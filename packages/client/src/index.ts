@@ -12,7 +12,7 @@ export {
   type FieldViolation,
 } from './error.ts';
 export type { ExpressionText, MatrixOptions } from './job-kinds.ts';
-export type { GateReply, JobFilterInput, JobInput, Jobs } from './jobs.ts';
+export type { GateAnswerInput, JobFilterInput, JobInput, Jobs } from './jobs.ts';
 export type { LogPart, LogPosition } from './log-tail.ts';
 export { outputsOf } from './outputs.ts';
 export type { ListOptions } from './paging.ts';
@@ -27,7 +27,7 @@ export {
   type TimeoutOptions,
   pipeline,
 } from './pipeline-builder.ts';
-export type { AppliedPipeline, PipelineInput, Pipelines } from './pipelines.ts';
+export type { AppliedPipeline, PipelineInput, Pipelines, ValidatedPipeline } from './pipelines.ts';
 export type { WatchOptions } from './resume.ts';
 export {
   type AskerInput,
@@ -39,8 +39,10 @@ export {
 } from './run-input.ts';
 export type { DiffInput, RerunInput, RunDiff, Runs } from './runs.ts';
 export type { AppliedSchedule, BackfillInput, ScheduleInput, Schedules } from './schedules.ts';
+export { jsonOfValue, type ValueCondition, type Values } from './values.ts';
 export type { RunsUpdate } from './watch.ts';
 
+export type { Artifact, RunArtifact } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
 export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 export type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 export {
@@ -75,6 +77,12 @@ export {
   type PipelineRevision,
   RunCondition,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+export type {
+  DiffPipelineRevisionsResponse,
+  FieldChange,
+  JobDiff,
+  PipelineDiff,
+} from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 export { type Run, RunState, type Trigger } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 export {
   type BatchCreateRunsResult,
@@ -85,6 +93,7 @@ export {
   type RunChange,
   type VerifyRunResponse,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+export type { RunValue } from '@conveyor/protocol/conveyor/v1/run_value_pb.js';
 export {
   type Schedule,
   ScheduleMissedPolicy,

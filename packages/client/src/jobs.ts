@@ -24,8 +24,16 @@ export interface JobInput {
   readonly requestId?: string | undefined;
 }
 
+/** Which jobs of a run. Default: all. */
+export interface JobFilterInput {
+  /** Only jobs in one of these states. */
+  readonly states?: readonly JobState[] | undefined;
+  /** Only jobs with these names, at most 100. */
+  readonly names?: readonly string[] | undefined;
+}
+
 /** What somebody answers to a gate. */
-export interface GateReply {
+export interface GateAnswerInput {
   /** A gate goes on once as many people as its quorum approved; one rejection fails it. */
   readonly verdict: 'approve' | 'reject';
   /** Who answers, in the platform's own words, which has made sure of it. 1 to 256 characters. */
@@ -36,14 +44,6 @@ export interface GateReply {
   readonly answers?: JsonObject | undefined;
   /** Why, for people to read; at most 4 KiB. Default: empty. */
   readonly comment?: string | undefined;
-}
-
-/** Which jobs of a run. Default: all. */
-export interface JobFilterInput {
-  /** Only jobs in one of these states. */
-  readonly states?: readonly JobState[] | undefined;
-  /** Only jobs with these names, at most 100. */
-  readonly names?: readonly string[] | undefined;
 }
 
 /** Jobs of the client's project. Every method throws ConveyorError, or the reason of the caller's signal. */
@@ -64,15 +64,15 @@ export interface Jobs {
   /** Lets a held job go on. Reasons: JOB_NOT_FOUND, ALREADY_FINISHED, REPLICA_TOO_OLD. */
   release(jobId: string, input?: AskerInput, options?: CallOptions): Promise<Job>;
   /**
+   * Answers a gate that waits; who answers again replaces the earlier answer. Returns the gate as it is then. Reasons: JOB_NOT_FOUND,
+   * INVALID_FIELD, NOT_A_GATE, NOT_AN_APPROVER, NOT_WAITING, ALREADY_FINISHED.
+   */
+  answerGate(jobId: string, answer: GateAnswerInput, options?: CallOptions): Promise<Job>;
+  /**
    * Runs a job again: at once while it waits for a retry, else in a new run. Returns the job that runs.
    * Reasons: JOB_NOT_FOUND, NOT_FINISHED, REQUEST_ID_REUSED.
    */
   retry(jobId: string, input?: { trigger?: TriggerInput; requestId?: string }, options?: CallOptions): Promise<Job>;
-  /**
-   * Answers a gate that waits; who answers again replaces the earlier answer. Returns the gate as it is then. Reasons: JOB_NOT_FOUND,
-   * INVALID_FIELD, NOT_AN_APPROVER, NOT_A_GATE, NOT_WAITING, ALREADY_FINISHED.
-   */
-  answerGate(jobId: string, reply: GateReply, options?: CallOptions): Promise<Job>;
   /** The attempts of a job, oldest first. Reason: JOB_NOT_FOUND; with `atSeq` also INVALID_FIELD, LIMIT_REACHED. */
   attempts(jobId: string, options?: ListOptions & PointOptions): AsyncIterable<Attempt>;
   /** What is stored of a log now. Reasons: JOB_NOT_FOUND, ATTEMPT_NOT_FOUND. */
@@ -112,20 +112,20 @@ export function createJobs(rpc: ServiceClient<typeof JobService>): Jobs {
     async release(jobId, { reason = '', actor = '' } = {}, options) {
       return required((await rpc.releaseJob({ jobId, reason, actor }, options)).job);
     },
-    async retry(jobId, { trigger, requestId = '' } = {}, options) {
-      const request = { jobId, requestId, ...(trigger === undefined ? {} : { trigger }) };
-      return required((await rpc.retryJob(request, options)).job);
-    },
     async answerGate(jobId, { verdict, actor, groups = [], answers, comment = '' }, options) {
       const request = {
         jobId,
-        verdict: verdicts[verdict],
+        verdict: verdict === 'approve' ? GateVerdict.APPROVE : GateVerdict.REJECT,
         actor,
         groups: [...groups],
         comment,
         ...(answers === undefined ? {} : { answers }),
       };
       return required((await rpc.answerGate(request, options)).job);
+    },
+    async retry(jobId, { trigger, requestId = '' } = {}, options) {
+      const request = { jobId, requestId, ...(trigger === undefined ? {} : { trigger }) };
+      return required((await rpc.retryJob(request, options)).job);
     },
     attempts: (jobId, { atSeq = 0n, ...options } = {}) =>
       paged(async (page) => {
@@ -136,5 +136,3 @@ export function createJobs(rpc: ServiceClient<typeof JobService>): Jobs {
     tailLog: (jobId, position = {}, options = {}) => resume(logTail(rpc, jobId, position), options),
   };
 }
-
-const verdicts = { approve: GateVerdict.APPROVE, reject: GateVerdict.REJECT };

@@ -8,7 +8,12 @@ import { pipeline } from './pipeline-builder.ts';
 describe('the pipeline builder', () => {
   it('makes the definition of the contract', () => {
     const built = pipeline('ci', { labels: { team: 'core' }, paramsSchema: { type: 'object' } })
-      .job('build', { driver: 'shell', spec: { command: 'make' }, retry: { workload: 2, initialBackoff: '1.5s' } })
+      .job('build', {
+        driver: 'shell',
+        spec: { command: 'make' },
+        retry: { workload: 2, initialBackoff: '1.5s' },
+        outputsSchema: { required: ['image'] },
+      })
       .job('clean', {
         driver: 'shell',
         needs: ['build'],
@@ -26,6 +31,7 @@ describe('the pipeline builder', () => {
             driver: 'shell',
             spec: { command: 'make' },
             retry: { workload: 2, initialBackoff: durationFromMs(1_500) },
+            outputsSchema: { required: ['image'] },
           },
           {
             name: 'clean',

@@ -73,6 +73,8 @@ export interface JobOptions<Need extends string, Stage extends string = string> 
   readonly onLeaseDoubt?: 'continue' | 'stop' | undefined;
   /** Names of secrets that it gets. Default: none. */
   readonly secrets?: readonly string[] | undefined;
+  /** JSON Schema (2020-12) of its outputs: an attempt whose outputs do not fit is no success. Default: any object. */
+  readonly outputsSchema?: JsonObject | undefined;
 }
 
 /** Retries by class of failure, and the delays between them. Bounds and defaults are those of the contract's RetryPolicy. */
@@ -234,6 +236,7 @@ function drivenFields(options: JobOptions<string>): JobFields {
     secrets: [...(options.secrets ?? [])],
     onLeaseDoubt: options.onLeaseDoubt === undefined ? LeaseDoubt.UNSPECIFIED : leaseDoubts[options.onLeaseDoubt],
     ...(options.spec === undefined ? {} : { spec: options.spec }),
+    ...(options.outputsSchema === undefined ? {} : { outputsSchema: options.outputsSchema }),
     ...(options.retry === undefined ? {} : { retry: toRetryPolicy(options.retry) }),
     ...(options.timeouts === undefined ? {} : { timeouts: toTimeouts(options.timeouts) }),
   };

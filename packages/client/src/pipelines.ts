@@ -6,7 +6,13 @@ import type {
   PipelineDefinitionSchema,
   PipelineRevision,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import type { ApplyPipelineResponse, PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
+import type {
+  ApplyPipelineRequestSchema,
+  ApplyPipelineResponse,
+  DiffPipelineRevisionsResponse,
+  PipelineDiff,
+  PipelineService,
+} from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { type CallOptions, required } from './call.ts';
 import { type ListOptions, paged } from './paging.ts';
 
@@ -30,10 +36,30 @@ export interface AppliedPipeline {
   readonly warnings: readonly string[];
 }
 
+/** What an apply would do. */
+export interface ValidatedPipeline {
+  /** Its newest revision; undefined when there is none. */
+  readonly newest: Pipeline | undefined;
+  /** Whether applying would make a revision. */
+  readonly changed: boolean;
+  /** What applying would change of the newest revision; without one, all is new. */
+  readonly diff: PipelineDiff;
+  /** What could not be checked, for people to read. */
+  readonly warnings: readonly string[];
+}
+
 /** Pipelines of the client's project. Every method throws ConveyorError, or the reason of the caller's signal. */
 export interface Pipelines {
   /** Creates a pipeline or a new revision of it. Reasons: INVALID_FIELD, SPEC_MISMATCH, REVISION_MISMATCH. */
   apply(input: PipelineInput, options?: CallOptions): Promise<AppliedPipeline>;
+  /** Checks all that an apply would, without a change. Reasons: INVALID_FIELD, SPEC_MISMATCH, REVISION_MISMATCH. */
+  validate(input: PipelineInput, options?: CallOptions): Promise<ValidatedPipeline>;
+  /** Compares a revision with the newest, or with the given one. Reason: PIPELINE_NOT_FOUND. */
+  diff(
+    name: string,
+    fromRevision: number,
+    options?: CallOptions & { readonly toRevision?: number | undefined },
+  ): Promise<DiffPipelineRevisionsResponse>;
   /** Reads a pipeline at its newest revision, or at the given one. Reason: PIPELINE_NOT_FOUND. */
   get(name: string, options?: CallOptions & { readonly revision?: number }): Promise<Pipeline>;
   /** Pipelines by name, without definitions. */
@@ -46,11 +72,17 @@ export interface Pipelines {
 
 export function createPipelines(rpc: ServiceClient<typeof PipelineService>): Pipelines {
   return {
-    async apply({ name, definition, expectedRevision }, options) {
-      const request = { name, definition, ...(expectedRevision === undefined ? {} : { expectedRevision }) };
-      const { pipeline, changed, warnings }: ApplyPipelineResponse = await rpc.applyPipeline(request, options);
+    async apply(input, options) {
+      const { pipeline, changed, warnings }: ApplyPipelineResponse = await rpc.applyPipeline(toRequest(input), options);
       return { pipeline: required(pipeline), changed, warnings };
     },
+    async validate(input, options) {
+      const request = { ...toRequest(input), validateOnly: true };
+      const { pipeline, changed, diff, warnings } = await rpc.applyPipeline(request, options);
+      return { newest: pipeline, changed, diff: required(diff), warnings };
+    },
+    diff: (name, fromRevision, options = {}) =>
+      rpc.diffPipelineRevisions({ name, fromRevision, toRevision: options.toRevision ?? 0 }, options),
     async get(name, options = {}) {
       return required((await rpc.getPipeline({ name, revision: options.revision ?? 0 }, options)).pipeline);
     },
@@ -68,4 +100,13 @@ export function createPipelines(rpc: ServiceClient<typeof PipelineService>): Pip
       await rpc.deletePipeline({ name }, options);
     },
   };
+}
+
+/** Names the fields: a pipeline builder has more than a request. */
+function toRequest({ name, definition, expectedRevision }: PipelineInput) {
+  return {
+    name,
+    definition,
+    ...(expectedRevision === undefined ? {} : { expectedRevision }),
+  } satisfies MessageInitShape<typeof ApplyPipelineRequestSchema>;
 }

@@ -1,5 +1,5 @@
 // `conveyor describe`: everything about one resource.
-import { type DescMessage, type JsonObject, type JsonValue, type MessageShape, toJson } from '@bufbuild/protobuf';
+import { type DescMessage, type JsonObject, type JsonValue, type MessageShape, create } from '@bufbuild/protobuf';
 import { AnnotationLevel, DriverState, type Event, type Job, JobState, type Run, outputsOf } from '@conveyor/client';
 import { DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
@@ -10,7 +10,6 @@ import {
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
-import { stringify } from 'yaml';
 import { type Cli, type OutputOptions, findJob, jsonOf, outputOption, parseJobTarget, prettyJson } from '../cli.ts';
 import { cellCounts, foldCells } from '../cells.ts';
 import { askedBy, because, stopText, waitText } from '../event-text.ts';
@@ -23,9 +22,10 @@ import {
   readSurroundings,
   reasonFields,
 } from '../job-sections.ts';
+import { messageJson, messageYaml, yamlOf } from '../message-yaml.ts';
 import { atOption, eventAt, momentOf, type PointOptions, pointText } from '../points.ts';
 import { attemptTable, jobTable } from '../tables.ts';
-import { countsText, elapsed, enumName, fields, labels, printable, runState, stateCell, time } from '../text.ts';
+import { countsText, elapsed, enumName, fields, labels, printable, runState, stateCell, time, bytes } from '../text.ts';
 
 export function addDescribe(program: Command, cli: Cli): void {
   const describe = program
@@ -130,12 +130,17 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
         `  attempt ${number}, ${enumName(AnnotationLevel, level)}: ${printable(`${text} ${link}`)}`,
     ),
   );
+  const made = job.artifacts.map(
+    ({ name, digest, sizeBytes, uri }) => `  ${printable(`${name} ${bytes(sizeBytes)} ${digest} ${uri}`)}`,
+  );
+  if (job.artifactCount > made.length) made.push(`  and ${job.artifactCount - made.length} more`);
   await printSections(cli, [
     jobFields(cli, job, surroundings, event),
     conditionSection(job),
     answerTable(job),
-    job.definition === undefined ? '' : yamlSection('Definition', toJson(JobDefinitionSchema, job.definition)),
+    job.definition === undefined ? '' : yamlSection('Definition', messageJson(JobDefinitionSchema, job.definition)),
     yamlSection('Outputs', outputsOf(job)),
+    made.length === 0 ? '' : ['Artifacts:', ...made].join('\n'),
     notes.length === 0 ? '' : ['Notes:', ...notes].join('\n'),
     attempts.length === 0 ? '' : attemptTable(attempts, cli.terminal.colors, momentOf(event)),
     cellSection(runId, surroundings.cells, cli, momentOf(event)),
@@ -168,10 +173,10 @@ async function describePipeline(cli: Cli, target: string, { output }: DescribeOp
   const [, name = target, revision = ''] = /^(.+)@(\d+)$/.exec(target) ?? [];
   const pipeline = await cli.client().pipelines.get(name, revision === '' ? {} : { revision: Number(revision) });
   if (output === 'json') return printJson(cli, PipelineSchema, pipeline);
-  const definition = pipeline.definition === undefined ? {} : toJson(PipelineDefinitionSchema, pipeline.definition);
   const comment = `# revision ${pipeline.revision}, first applied ${time(pipeline.createTime)}, last ${time(pipeline.updateTime)}`;
-  const yaml = stringify({ name: pipeline.name, ...(isJsonObject(definition) ? definition : {}) });
-  return cli.terminal.print(`${comment}\n${yaml.trimEnd()}`);
+  const definition = pipeline.definition ?? create(PipelineDefinitionSchema);
+  const yaml = messageYaml(PipelineDefinitionSchema, { name: pipeline.name }, definition);
+  return cli.terminal.print(`${comment}\n${yaml}`);
 }
 
 async function describeDriver(cli: Cli, target: string, { output }: DescribeOptions): Promise<void> {
@@ -210,7 +215,7 @@ function printSections({ terminal }: Cli, sections: readonly string[]): Promise<
 
 function yamlSection(title: string, value: JsonValue | undefined): string {
   if (!isJsonObject(value) || Object.keys(value).length === 0) return '';
-  return `${title}:\n${stringify(value).trimEnd().replaceAll(/^/gm, '  ')}`;
+  return `${title}:\n${yamlOf(value).replaceAll(/^/gm, '  ')}`;
 }
 
 function isJsonObject(value: JsonValue | undefined): value is JsonObject {

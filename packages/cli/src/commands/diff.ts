@@ -1,86 +1,86 @@
-// `conveyor diff`: what changed from one state of something to another.
-import { create } from '@bufbuild/protobuf';
-import { type JobChange, type JobPoint, JobState, type Run, WaitReason } from '@conveyor/client';
-import { DiffRunResponseSchema } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+// `conveyor diff`: how one thing that is stored differs from another, or from a file.
+import {
+  DiffPipelineRevisionsResponseSchema,
+  PipelineDiffSchema,
+} from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import type { Command } from 'commander';
 import { type Cli, type OutputOptions, jsonOf, outputOption, prettyJson } from '../cli.ts';
-import { askedBy, because, stopText, waitText } from '../event-text.ts';
-import { parseSeq } from '../points.ts';
-import type { Colors } from '../terminal.ts';
-import { type Cell, countsText, enumName, runState, stateCell, table } from '../text.ts';
+import { UsageError } from '../failure.ts';
+import { pipelineDiffText } from '../pipeline-diff-text.ts';
+import { readNamedPipelines, withFilePlaces } from '../read-files.ts';
+import { addDiffRun } from './diff-run.ts';
 
 export function addDiff(program: Command, cli: Cli): void {
   const diff = program
     .command('diff')
-    .summary('show what changed')
-    .description('Shows what changed from one state of a resource to another.');
+    .summary('show what changed, or would')
+    .description('Shows how one thing that is stored differs from another, or from a file.')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  conveyor diff -f ci.yaml\n  conveyor diff pipeline ci 2 3\n  conveyor diff run RUN 1',
+    );
+  addDiffFile(diff, cli);
+  addDiffPipeline(diff, cli);
   addDiffRun(diff, cli);
 }
 
-function addDiffRun(diff: Command, cli: Cli): void {
+interface DiffFileOptions extends OutputOptions {
+  readonly file: string;
+}
+
+function addDiffFile(diff: Command, cli: Cli): void {
   diff
-    .command('run')
-    .description('Shows what became of a run and its jobs from one of its events to another.')
-    .argument('<run>', 'id of the run')
-    .argument('<from>', 'number of the event to begin after', parseSeq)
-    .argument('[to]', 'number of the last event (default: the newest)', parseSeq)
+    .command('file', { isDefault: true })
+    .description('Shows what applying a file would change of the newest revision.')
+    .requiredOption('-f, --file <file>', 'the pipeline as YAML or JSON; - is standard input')
     .addOption(outputOption())
-    .addHelpText('after', '\nExample:\n  conveyor diff run RUN 1')
-    .action((runId: string, fromSeq: bigint, toSeq: bigint | undefined, { output }: OutputOptions) =>
-      diffRun(cli, runId, { fromSeq, toSeq }, output),
+    .addHelpText('after', '\nExample:\n  conveyor diff -f ci.yaml')
+    .action((options: DiffFileOptions) => diffFile(cli, options));
+}
+
+async function diffFile(cli: Cli, { file, output }: DiffFileOptions): Promise<void> {
+  const [read, ...more] = await readNamedPipelines(cli, [file]);
+  if (more.length > 0) throw new UsageError(`${file} has several pipelines`, 'compare each file by itself');
+  const { name, definition } = read;
+  const { terminal, client } = cli;
+  const call = client().pipelines.validate({ name, definition });
+  const { newest, diff, warnings } = await withFilePlaces(read, call);
+  for (const warning of warnings) terminal.note(`warning: ${warning}`);
+  if (output === 'json') return terminal.print(prettyJson(jsonOf(PipelineDiffSchema, diff)));
+  const from = newest === undefined ? 'no pipeline' : `revision ${newest.revision}`;
+  return terminal.print(
+    pipelineDiffText(`pipeline ${name}, ${from} to ${read.locate('').file}`, diff, terminal.colors),
+  );
+}
+
+function addDiffPipeline(diff: Command, cli: Cli): void {
+  diff
+    .command('pipeline')
+    .description('Shows what changed between two revisions of a pipeline.')
+    .argument('<name>', 'name of the pipeline')
+    .argument('<from>', 'the older revision', parseRevision)
+    .argument('[to]', 'the newer one; default the newest', parseRevision)
+    .addOption(outputOption())
+    .addHelpText('after', '\nExample:\n  conveyor diff pipeline ci 2 3')
+    .action((name: string, from: number, to: number | undefined, { output }: OutputOptions) =>
+      diffPipeline(cli, name, { from, to, output }),
     );
 }
 
-async function diffRun(
-  { client, terminal }: Cli,
-  runId: string,
-  range: { readonly fromSeq: bigint; readonly toSeq: bigint | undefined },
-  output: OutputOptions['output'],
-): Promise<void> {
-  const diff = await client().runs.diff(runId, range, { pageSize: 1_000 });
-  const jobs = await Array.fromAsync(diff.jobs);
-  if (output === 'json') {
-    return terminal.print(prettyJson(jsonOf(DiffRunResponseSchema, create(DiffRunResponseSchema, { ...diff, jobs }))));
-  }
-  const { before, after, eventCount, changedJobCount } = diff;
-  const events = `${eventCount} ${eventCount === 1n ? 'event' : 'events'}`;
-  const of = `${changedJobCount} of ${after.jobCounts?.total ?? 0} jobs changed`;
-  return terminal.print(
-    [
-      `run ${runId} from event ${before.seq} to event ${after.seq}: ${events}, ${of}`,
-      diffTable(before, after, jobs, terminal.colors),
-    ].join('\n'),
-  );
+interface Revisions extends OutputOptions {
+  readonly from: number;
+  readonly to: number | undefined;
 }
 
-function diffTable(before: Run, after: Run, jobs: readonly JobChange[], colors: Colors): string {
-  return table(
-    ['JOB', 'BEFORE', 'AFTER'],
-    [
-      ['(the run)', runCell(before, colors), runCell(after, colors)],
-      ...jobs.map((change) => [change.job, jobCell(change.before, colors), jobCell(change.after, colors)]),
-    ],
-  );
+async function diffPipeline({ client, terminal }: Cli, name: string, { from, to, output }: Revisions): Promise<void> {
+  const answer = await client().pipelines.diff(name, from, { toRevision: to });
+  if (output === 'json') return terminal.print(prettyJson(jsonOf(DiffPipelineRevisionsResponseSchema, answer)));
+  const { diff, fromRevision, toRevision } = answer;
+  const title = `pipeline ${name}, revision ${fromRevision} to ${toRevision}`;
+  return terminal.print(pipelineDiffText(title, diff, terminal.colors));
 }
 
-function runCell(run: Run, colors: Colors): Cell {
-  const state = runState(run);
-  return { text: `${state}: ${countsText(run)}`, paint: stateCell(state, colors).paint };
-}
-
-function jobCell(point: JobPoint | undefined, colors: Colors): Cell {
-  if (point === undefined) return '-';
-  const state = enumName(JobState, point.state);
-  return { text: [state, ...detailsOf(point)].join(', '), paint: stateCell(state, colors).paint };
-}
-
-/** What there is to say besides the state. */
-function detailsOf({ attempt, wait, hold, stop, failure }: JobPoint): string[] {
-  return [
-    attempt === 0 ? '' : `attempt ${attempt}`,
-    wait === undefined || wait.reason === WaitReason.HELD ? '' : waitText(wait),
-    hold === undefined ? '' : `held${askedBy(hold)}`,
-    stop === undefined ? '' : stopText(stop),
-    because(failure).slice(2),
-  ].filter((detail) => detail !== '');
+function parseRevision(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new UsageError(`'${text}' is no revision`, 'write a number from 1');
+  return Number(text);
 }

@@ -1,6 +1,6 @@
 // `conveyor gate`: approves or rejects a gate in the name of somebody. The server takes the word of whoever has an operator token for
 // who that is, so nobody is guessed here: the user of this machine may be nobody to the platform.
-import { type GateReply, JobState } from '@conveyor/client';
+import { type GateAnswerInput, JobState } from '@conveyor/client';
 import { JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import type { Command } from 'commander';
 import {
@@ -41,7 +41,7 @@ interface GateOptions extends OutputOptions {
   readonly comment: string;
 }
 
-function addAnswer(gate: Command, cli: Cli, verdict: GateReply['verdict'], description: string): Command {
+function addAnswer(gate: Command, cli: Cli, verdict: GateAnswerInput['verdict'], description: string): Command {
   return gate
     .command(verdict)
     .description(description)
@@ -53,7 +53,12 @@ function addAnswer(gate: Command, cli: Cli, verdict: GateReply['verdict'], descr
     .action((target: string, options: GateOptions) => answer(cli, target, verdict, options));
 }
 
-async function answer(cli: Cli, target: string, verdict: GateReply['verdict'], options: GateOptions): Promise<void> {
+async function answer(
+  cli: Cli,
+  target: string,
+  verdict: GateAnswerInput['verdict'],
+  options: GateOptions,
+): Promise<void> {
   const { actor, group, answer: filledIn = [], comment, output } = options;
   const { jobs } = cli.client();
   const { jobId, definition } = await jobs.get(await jobIdOf(cli, target));

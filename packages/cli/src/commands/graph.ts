@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import { cellsByJob } from '../cells.ts';
 import type { Cli } from '../cli.ts';
 import { UsageError } from '../failure.ts';
+import { placeText } from '../file-problem.ts';
 import { drawGraph, type GraphFormat, type GraphRun } from '../graph.ts';
 import type { PipelineFile } from '../pipeline-file.ts';
 import { readPipelineFile } from '../read-files.ts';
@@ -71,12 +72,14 @@ function checked(file: PipelineFile): PipelineDefinition {
   const problems = definition.jobs.flatMap(({ name, needs, stage }, index) => [
     ...(/^[\w.-]+$/.test(name)
       ? []
-      : [`${file.locate(`jobs[${index}].name`)}: ${JSON.stringify(name)} is no name of a job`]),
+      : [`${placeText(file.locate(`jobs[${index}].name`))}: ${JSON.stringify(name)} is no name of a job`]),
     ...(stage === '' || definition.stages.includes(stage)
       ? []
-      : [`${file.locate(`jobs[${index}].stage`)}: there is no stage ${JSON.stringify(stage)}`]),
+      : [`${placeText(file.locate(`jobs[${index}].stage`))}: there is no stage ${JSON.stringify(stage)}`]),
     ...needs.flatMap((need, at) =>
-      names.has(need) ? [] : [`${file.locate(`jobs[${index}].needs[${at}]`)}: there is no job ${JSON.stringify(need)}`],
+      names.has(need)
+        ? []
+        : [`${placeText(file.locate(`jobs[${index}].needs[${at}]`))}: there is no job ${JSON.stringify(need)}`],
     ),
   ]);
   if (problems.length > 0) throw new UsageError(['this pipeline cannot be drawn', ...problems].join('\n'));

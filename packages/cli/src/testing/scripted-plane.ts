@@ -3,12 +3,13 @@ import { type MessageInitShape, create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { GateVerdict, JobState, LogState, RunState } from '@conveyor/client';
 import { type ScriptedServer, refusal, startScriptedServer } from '@conveyor/client/testing';
+import type { ArtifactSchema } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
 import { DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { DrainDeadline, DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { type Event, EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { type JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
-import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
+import { type PipelineDiffSchema, PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import type { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import {
   type CreateRunRequest,
@@ -48,6 +49,8 @@ export interface Script {
   readonly stalls?: boolean;
   /** The bytes of logs are gone by their age. Default: false. */
   readonly expired?: boolean;
+  /** How whatever is compared differs. Default: not at all. */
+  readonly diff?: MessageInitShape<typeof PipelineDiffSchema>;
   /** What the verification of the run finds. Default: nothing. */
   readonly discrepancies?: readonly MessageInitShape<typeof DiscrepancySchema>[];
 }
@@ -90,7 +93,11 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       ...change,
     };
   };
-  const jobOf = (name: string): MessageInitShape<typeof JobSchema> => ({
+  const jobOf = (
+    name: string,
+    made: Pick<MessageInitShape<typeof JobSchema>, 'artifacts' | 'artifactCount'> = {},
+  ): MessageInitShape<typeof JobSchema> => ({
+    ...made,
     jobId: `id-of-${name}`,
     runId,
     name,
@@ -108,13 +115,21 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
   const server = await startScriptedServer((router) => {
     router.service(ServerService, { getServerInfo: () => ({ version: '9.8.7', replica: 'replica-1' }) });
     router.service(PipelineService, {
-      applyPipeline({ name, definition }) {
-        changes.push({ apply: name, jobs: definition?.jobs.map((job) => job.name) });
+      applyPipeline({ name, definition, validateOnly, expectedRevision }) {
+        const asked = { [validateOnly ? 'validate' : 'apply']: name, jobs: definition?.jobs.map((job) => job.name) };
+        changes.push({ ...asked, ...(expectedRevision !== undefined && { expectedRevision }) });
         const field = 'definition.jobs[1].needs[0]';
         const isWrong = definition?.jobs[1]?.needs[0] === 'biuld';
         const fields = [{ field, description: 'there is no job "biuld"' }];
         if (isWrong) throw refusal('invalid_argument', 'INVALID_FIELD', 'the definition is wrong', { fields });
-        return { pipeline: { name, revision: 3 }, changed: true, warnings: ['driver shell has never connected'] };
+        const warnings = ['driver shell has never connected'];
+        if (!validateOnly) return { pipeline: { name, revision: 3 }, changed: true, warnings };
+        return {
+          ...(name === 'ci' && { pipeline: { name, revision: 3 } }),
+          changed: true,
+          warnings,
+          diff: { ...script.diff },
+        };
       },
       getPipeline({ name }) {
         if (name !== 'ci') throw refusal('not_found', 'PIPELINE_NOT_FOUND', `there is no pipeline ${name}`);
@@ -122,6 +137,11 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
         const definition = { jobs: names.map((job) => ({ name: job, driver: 'shell' })), paramsSchema };
         return { pipeline: { name, revision: 3, definition } };
       },
+      diffPipelineRevisions: ({ fromRevision, toRevision }) => ({
+        fromRevision,
+        toRevision: toRevision === 0 ? 3 : toRevision,
+        diff: { ...script.diff },
+      }),
       deletePipeline({ name }) {
         changes.push({ delete: name });
         return {};
@@ -165,6 +185,11 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
           discrepancies: [...discrepancies],
         };
       },
+      listRunArtifacts({ runId: id, job }) {
+        runOf(id);
+        const made = names.filter((name) => job === '' || job === name);
+        return { artifacts: made.map((name) => ({ job: name, attempt: 1, number: 1, artifact: artifactOf(name) })) };
+      },
       async *watchRun({ afterSeq }, { signal }) {
         watches += 1;
         const isStalled = watches === 1 && script.stalls === true;
@@ -178,10 +203,13 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       listJobs: (request) => ({
         jobs: names
           .filter((name) => request.names.length === 0 || request.names.includes(name))
-          .map(jobOf)
+          .map((name) => jobOf(name))
           .filter((job) => request.states.length === 0 || request.states.includes(job.state ?? 0)),
       }),
-      getJob: ({ jobId }) => ({ job: jobOf(jobId.slice('id-of-'.length)) }),
+      getJob({ jobId }) {
+        const name = jobId.slice('id-of-'.length);
+        return { job: jobOf(name, { artifacts: [artifactOf(name)], artifactCount: 3 }) };
+      },
       listAttempts: () => ({
         attempts: [{ number: 1, driverInstance: 'host-1', logSize: 1536n, logState: LogState.SEALED }],
       }),
@@ -238,6 +266,10 @@ function ledger(names: readonly string[], middle: Script['events'], state: RunSt
   return inits.map((init, index) =>
     create(EventSchema, { ...init, runId, seq: BigInt(index + 1), time: timestampFromMs(startMs + index * 1_000) }),
   );
+}
+
+function artifactOf(job: string): MessageInitShape<typeof ArtifactSchema> {
+  return { name: `${job}.tgz`, digest: 'crc32c:00ff00ff', sizeBytes: 1536n, uri: `s3://builds/${job}.tgz` };
 }
 
 /** The first attempt of a job starts. */

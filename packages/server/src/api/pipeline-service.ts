@@ -3,24 +3,40 @@ import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { PipelineDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import type { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
-import { addViolation, checkName, PIPELINE_NAME } from '../core/check-fields.ts';
+import { addViolation, checkName, type Found, PIPELINE_NAME } from '../core/check-fields.ts';
+import type { Definition } from '../core/definition.ts';
+import type { PipelineView } from '../core/views.ts';
 import type { Engine } from '../engine/engine.ts';
 import { decodeDefinition } from './definition-codec.ts';
+import { encodeDiff } from './encode-diff.ts';
 import { encodePipeline, encodeRevision } from './encode-run.ts';
 import { encodePageToken } from './page-token.ts';
 import { decodeNumber, decodePage, decodeProject, decodeRequest } from './request-fields.ts';
 
 export function createPipelineService({ pipelines }: Engine): ServiceImpl<typeof PipelineService> {
   return {
-    async applyPipeline({ project, name, definition, expectedRevision }) {
+    async applyPipeline({ project, name, definition, expectedRevision, validateOnly }) {
       const owner = decodeProject(project);
-      const checked = decodeRequest((found) => {
+      const read = (found: Found): Definition => {
         checkName(found, 'name', name, PIPELINE_NAME);
         if (expectedRevision !== undefined && expectedRevision < 0) {
           addViolation(found, 'expected_revision', `must be 0 or more; got ${expectedRevision}`);
         }
         return decodeDefinition(found, 'definition', definition ?? create(PipelineDefinitionSchema));
-      });
+      };
+      if (validateOnly) {
+        const found: Found = [];
+        const checked = read(found);
+        const options = { expectedRevision, found };
+        const { newest, changed, warnings } = await pipelines.validate(owner, name, checked, options);
+        return {
+          pipeline: newest && encodePipeline(newest),
+          changed,
+          warnings: [...warnings],
+          diff: encodeDiff(newest?.definition, checked),
+        };
+      }
+      const checked = decodeRequest(read);
       const { pipeline, changed, warnings } = await pipelines.apply(owner, name, checked, expectedRevision);
       return { pipeline: encodePipeline(pipeline), changed, warnings: [...warnings] };
     },
@@ -54,6 +70,18 @@ export function createPipelineService({ pipelines }: Engine): ServiceImpl<typeof
       return { revisions: items.map(encodeRevision), nextPageToken: encodePageToken(next, list) };
     },
 
+    async diffPipelineRevisions({ project, name, fromRevision, toRevision }) {
+      const owner = decodeProject(project);
+      const wanted = decodeRequest((found) => {
+        checkName(found, 'name', name, PIPELINE_NAME);
+        if (fromRevision < 1) addViolation(found, 'from_revision', `is required: 1 or more; got ${fromRevision}`);
+        return decodeNumber(found, 'to_revision', toRevision);
+      });
+      const { from, to } = await pipelines.getTwo(owner, name, fromRevision, wanted);
+      const diff = encodeDiff(definitionOf(from), definitionOf(to));
+      return { fromRevision: from.revision, toRevision: to.revision, diff };
+    },
+
     async deletePipeline({ project, name }) {
       const owner = decodeProject(project);
       decodeRequest((found) => checkName(found, 'name', name, PIPELINE_NAME));
@@ -61,4 +89,10 @@ export function createPipelineService({ pipelines }: Engine): ServiceImpl<typeof
       return {};
     },
   };
+}
+
+/** Every pipeline that is read by itself has one. */
+function definitionOf({ name, definition }: PipelineView): Definition {
+  if (definition === undefined) throw new Error(`pipeline ${name} was read without its definition`);
+  return definition;
 }

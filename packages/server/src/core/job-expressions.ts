@@ -64,9 +64,11 @@ export type Evaluated =
 export function evaluateJob(slice: RunSlice, job: PlannedJob): Evaluated {
   if (job.isPlain) return { outcome: 'READY' };
   const { condition, spec } = expressionsOf(slice.plan, job);
+  // One that reads the values of a cell is for the cells, any other for their matrix.
   const isForCells = condition?.roots.includes('matrix') === true;
   const isGroup = job.definition.matrix !== undefined && job.cell === undefined;
-  const trace = condition !== undefined && isForCells !== isGroup ? traceOf(slice, job, condition) : undefined;
+  const trace =
+    condition !== undefined && isForCells === (job.cell !== undefined) ? traceOf(slice, job, condition) : undefined;
   const traced = trace !== undefined && { condition: trace };
   if (trace?.error !== undefined) {
     return { outcome: 'INVALID', ...traced, message: `its condition cannot be worked out: ${trace.error}` };

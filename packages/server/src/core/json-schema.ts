@@ -5,6 +5,7 @@ import { RE2JS } from 're2js';
 import { addViolation, checkJson, type Found, quote } from './check-fields.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
+import { nearestName } from './nearest-name.ts';
 
 export interface Schema {
   /** Whether a check of so many bytes of JSON may take long: how often a schema is applied is not bounded by its size and the value's. */
@@ -36,6 +37,8 @@ function regExp(pattern: string): { test(text: string): boolean } {
 
 const OPTIONS: Options = {
   allErrors: true,
+  // Errors then hold the schema that they are about.
+  verbose: true,
   strict: false,
   useDefaults: true,
   validateFormats: false,
@@ -101,13 +104,16 @@ function unescapePointer(token: string): string {
   return token.replaceAll('~1', '/').replaceAll('~0', '~');
 }
 
-function describe({ keyword, params, message }: ErrorObject): string {
+function describe({ keyword, params, message, parentSchema }: ErrorObject): string {
   switch (keyword) {
     case 'required':
       return 'is required';
     case 'additionalProperties':
-    case 'unevaluatedProperties':
-      return 'is not known to the schema';
+    case 'unevaluatedProperties': {
+      const wrong: unknown = params['additionalProperty'] ?? params['unevaluatedProperty'];
+      const known: unknown = parentSchema?.['properties'];
+      return `is not known to the schema${hint(wrong, typeof known === 'object' && known !== null ? Object.keys(known) : [])}`;
+    }
     case 'enum':
       return `must be one of ${shown(params['allowedValues'])}`;
     case 'const':
@@ -115,6 +121,11 @@ function describe({ keyword, params, message }: ErrorObject): string {
     default:
       return message ?? `fails ${keyword}`;
   }
+}
+
+function hint(wrong: unknown, names: readonly string[]): string {
+  const near = typeof wrong === 'string' ? nearestName(wrong, names) : undefined;
+  return near === undefined ? '' : `; did you mean ${quote(near)}?`;
 }
 
 function shown(values: unknown): string {

@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import type { Definition } from '../core/definition.ts';
+import type { FieldViolation } from '../core/refusal.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { digestOf } from '../store/definition-rows.ts';
 import { prunePipelines } from '../store/pipelines.ts';
 import { withConnection } from '../store/pool.ts';
+import type { OlderReplica } from '../store/replica-rows.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createPipelines } from './pipelines.ts';
 import { createSpecCheck } from './spec-check.ts';
@@ -13,19 +16,22 @@ let ledger: LedgerFixture;
 let pipelines: ReturnType<typeof createPipelines>;
 let count = 0;
 let project: string;
+/** A replica of an older build that still serves. */
+let older: OlderReplica | undefined;
 const [first, second, third] = [1, 2, 3].map((step) => definitionOf(jobNamed('build', { spec: { step } })));
 
 beforeAll(async () => {
   database = await createTestDatabase();
   ledger = await openLedgerFixture(database);
   const { pool } = ledger;
-  pipelines = createPipelines({ pool, checkSpecs: createSpecCheck({ pool }) });
+  pipelines = createPipelines({ pool, checkSpecs: createSpecCheck({ pool }), replica: { oldest: () => older } });
 });
 afterAll(async () => {
   await ledger[Symbol.asyncDispose]();
   await database[Symbol.asyncDispose]();
 });
 beforeEach(() => {
+  older = undefined;
   project = `project-${count++}`;
 });
 
@@ -146,4 +152,57 @@ test('a deleted pipeline loses its revisions in passes, and its numbering goes o
   await pipelines.delete(project, 'ci');
   expect(await prune()).toBeGreaterThan(0);
   expect(await left()).toBe(1);
+});
+
+test('a definition is validated as if it were applied, and nothing is written', async () => {
+  const validate = (definition: Definition, expectedRevision?: number, found: readonly FieldViolation[] = []) =>
+    pipelines.validate(project, 'ci', definition, { expectedRevision, found });
+  expect(await validate(first!)).toMatchObject({ newest: undefined, changed: true, warnings: [expect.any(String)] });
+  await expect(pipelines.get(project, 'ci')).rejects.toMatchObject(refused('PIPELINE_NOT_FOUND'));
+  const { pipeline } = await pipelines.apply(project, 'ci', first!);
+  expect(await validate(first!)).toMatchObject({ newest: pipeline, changed: false });
+  expect(await validate(first!, 0)).toMatchObject({ changed: false });
+  expect(await validate(second!, 1)).toMatchObject({ newest: pipeline, changed: true });
+  await expect(validate(second!, 0)).rejects.toMatchObject(refused('REVISION_MISMATCH'));
+  expect(await pipelines.get(project, 'ci')).toEqual(pipeline);
+  await pipelines.delete(project, 'ci');
+  expect(await validate(first!, 0)).toMatchObject({ newest: undefined, changed: true });
+});
+
+test('what is wrong with specs is told together with what was found before', async () => {
+  await ledger.connect('strict', 'i-1', { specSchema: { additionalProperties: false, properties: { script: {} } } });
+  const wrong = definitionOf(
+    jobNamed('build', { driver: 'strict', spec: { scirpt: 'make' } }),
+    jobNamed('b', { driver: 'a\0b' }),
+  );
+  const found = [{ field: 'definition.jobs[1].driver', description: 'must be a name' }];
+  const spec = {
+    field: 'definition.jobs[0].spec.scirpt',
+    description: 'is not known to the schema; did you mean "script"?',
+  };
+  await expect(pipelines.validate(project, 'ci', wrong, { expectedRevision: undefined, found })).rejects.toMatchObject({
+    refusal: { refused: 'INVALID_FIELD', violations: [...found, spec] },
+  });
+});
+
+test('two revisions are read to be compared, the newest unless another is named', async () => {
+  await pipelines.apply(project, 'ci', first!);
+  await pipelines.apply(project, 'ci', second!);
+  await pipelines.apply(project, 'ci', third!);
+  expect(await pipelines.getTwo(project, 'ci', 1)).toMatchObject({
+    from: { revision: 1, definition: first },
+    to: { revision: 3, definition: third },
+  });
+  expect(await pipelines.getTwo(project, 'ci', 3, 2)).toMatchObject({ from: { revision: 3 }, to: { revision: 2 } });
+  await expect(pipelines.getTwo(project, 'ci', 1, 4)).rejects.toMatchObject(refused('PIPELINE_NOT_FOUND'));
+  await expect(pipelines.getTwo(project, 'no', 1)).rejects.toMatchObject(refused('PIPELINE_NOT_FOUND'));
+});
+
+test('schemas of outputs are refused while a replica serves that would not check them', async () => {
+  const typed = definitionOf(jobNamed('build', { outputsSchema: { required: ['image'] } }));
+  older = { replica: 'r-0', version: '0.0.9', eventVersion: 3 };
+  await expect(pipelines.apply(project, 'ci', typed)).rejects.toMatchObject(refused('REPLICA_TOO_OLD'));
+  await pipelines.apply(project, 'ci', first!);
+  older = undefined;
+  expect(await pipelines.apply(project, 'ci', typed)).toMatchObject({ pipeline: { revision: 2 } });
 });

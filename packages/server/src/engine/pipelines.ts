@@ -1,8 +1,8 @@
 // Pipelines and their revisions. A revision never changes; applying the newest definition again makes none.
 import type { Definition } from '../core/definition.ts';
-import { RefusedError } from '../core/refusal.ts';
+import { invalidFields, RefusedError } from '../core/refusal.ts';
 import type { PipelineView } from '../core/views.ts';
-import { digestOf, insertDefinitions } from '../store/definition-rows.ts';
+import { type DefinitionDigest, digestOf, insertDefinitions } from '../store/definition-rows.ts';
 import { readClock } from '../store/ledger-rows.ts';
 import {
   advancePipeline,
@@ -17,29 +17,40 @@ import {
 import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
 import type { PipelineOperations } from './engine.ts';
-import { noSuchPipeline, noSuchRevision, numberCursor } from './refusals.ts';
+import { assertKnown, noSuchPipeline, noSuchRevision, numberCursor } from './refusals.ts';
+import type { Replica } from './replica.ts';
 import { type SpecCheck, specMismatch } from './spec-check.ts';
 
 export interface PipelinesOptions {
   readonly pool: Pool;
   readonly checkSpecs: SpecCheck;
+  readonly replica: Pick<Replica, 'oldest'>;
 }
 
-export function createPipelines({ pool, checkSpecs }: PipelinesOptions): PipelineOperations {
+export function createPipelines({ pool, checkSpecs, replica }: PipelinesOptions): PipelineOperations {
   return {
     async apply(project, name, definition, expectedRevision) {
+      assertKnown(definition, replica.oldest());
       const { violations, warnings } = await checkSpecs(definition, 'definition');
       if (violations.length > 0) throw new RefusedError(specMismatch(violations));
       const applied = await withTransaction(pool, (tx) => apply(tx, project, name, definition, expectedRevision));
       return { ...applied, warnings };
     },
-    get: (project, name, revision) =>
-      withConnection(pool, async (tx) => {
-        const pipeline = await findPipeline(tx, project, name, revision);
-        if (pipeline === undefined) throw noSuchPipeline(name);
-        if (pipeline.found === undefined) throw noSuchRevision(name, revision ?? 0, pipeline.newestRevision);
-        return pipeline.found.view;
-      }),
+    async validate(project, name, definition, { expectedRevision, found }) {
+      const { violations, warnings } = await checkSpecs(definition, 'definition');
+      if (found.length > 0) throw new RefusedError(invalidFields([...found, ...violations]));
+      if (violations.length > 0) throw new RefusedError(specMismatch(violations));
+      const stored = await withConnection(pool, (tx) => findPipeline(tx, project, name, undefined));
+      const current = { revision: stored?.newestRevision ?? 0, digest: stored?.found?.digest };
+      const changed = !isUnchanged(name, current, digestOf(definition), expectedRevision);
+      return { newest: stored?.found?.view, changed, warnings };
+    },
+    get: (project, name, revision) => withConnection(pool, (tx) => getPipeline(tx, project, name, revision)),
+    getTwo: (project, name, from, to) =>
+      withConnection(pool, async (tx) => ({
+        from: await getPipeline(tx, project, name, from),
+        to: await getPipeline(tx, project, name, to),
+      })),
     list: (project, { size, after }) => withConnection(pool, (tx) => listPipelines(tx, project, { size, after })),
     async listRevisions(project, name, { size, after }) {
       const before = numberCursor(after);
@@ -72,17 +83,35 @@ async function apply(
     return { pipeline, changed: true };
   }
   const { revision, createdMs, updatedMs, ...newest } = await lockPipeline(tx, project, name);
-  const current = newest.deleted ? 0 : revision;
-  if (current > 0 && newest.digest === digest) {
-    // An apply whose answer was lost is repeated with the revision that it began from.
-    if (expectedRevision !== current - 1) assertExpected(name, expectedRevision, current);
+  const current = { revision: newest.deleted ? 0 : revision, digest: newest.digest };
+  if (isUnchanged(name, current, digest, expectedRevision)) {
     return { pipeline: { project, name, revision, definition, createdMs, updatedMs }, changed: false };
   }
-  assertExpected(name, expectedRevision, current);
   const next = { revision: revision + 1, updatedMs: Math.max(nowMs, updatedMs) };
   await insertRevision(tx, project, name, next.revision, digest, next.updatedMs);
   await advancePipeline(tx, project, name, next.revision, next.updatedMs);
   return { pipeline: { project, name, definition, createdMs, ...next }, changed: true };
+}
+
+/** Whether the newest revision, 0 when there is none, has the definition already. Throws when another one was expected. */
+function isUnchanged(
+  name: string,
+  current: { readonly revision: number; readonly digest: DefinitionDigest | undefined },
+  digest: DefinitionDigest,
+  expectedRevision: number | undefined,
+): boolean {
+  const isSame = current.revision > 0 && current.digest === digest;
+  // An apply whose answer was lost is repeated with the revision that it began from.
+  const isRepeated = isSame && expectedRevision === current.revision - 1;
+  if (!isRepeated) assertExpected(name, expectedRevision, current.revision);
+  return isSame;
+}
+
+async function getPipeline(tx: Tx, project: string, name: string, revision: number | undefined): Promise<PipelineView> {
+  const pipeline = await findPipeline(tx, project, name, revision);
+  if (pipeline === undefined) throw noSuchPipeline(name);
+  if (pipeline.found === undefined) throw noSuchRevision(name, revision ?? 0, pipeline.newestRevision);
+  return pipeline.found.view;
 }
 
 function assertExpected(name: string, expected: number | undefined, current: number): void {

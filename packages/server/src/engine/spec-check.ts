@@ -1,6 +1,6 @@
 // Whether the specs of a definition fit what their drivers publish. Instances of a driver may differ, so a spec has to fit one of
 // their schemas, not all.
-import { addViolation, type Found } from '../core/check-fields.ts';
+import { addViolation, DRIVER_NAME, type Found } from '../core/check-fields.ts';
 import type { Definition, JobDefinition } from '../core/definition.ts';
 import type { Schema } from '../core/json-schema.ts';
 import type { JsonObject } from '../core/json.ts';
@@ -26,7 +26,9 @@ export interface SpecCheckOptions {
 export function createSpecCheck({ pool }: SpecCheckOptions): SpecCheck {
   const schemas = createDriverSchemas(pool);
   return async (definition, field) => {
-    const accepted = await schemas.acceptedBy(new Set(definition.jobs.map((job) => job.driver)));
+    // A definition that something else is wrong with is checked as well; no driver has a name that is none.
+    const drivers = definition.jobs.map(({ driver }) => driver).filter((driver) => DRIVER_NAME.pattern.test(driver));
+    const accepted = await schemas.acceptedBy(new Set(drivers));
     const violations: Found = [];
     definition.jobs.forEach(({ driver, spec }, index) => {
       const takes = accepted.get(driver);

@@ -5,6 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Pipeline, PipelineDefinition, PipelineRevision } from "./pipeline_pb.js";
+import type { Value } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file conveyor/v1/pipeline_service.proto.
@@ -44,6 +45,14 @@ export declare type ApplyPipelineRequest = Message<"conveyor.v1.ApplyPipelineReq
    * @generated from field: optional int32 expected_revision = 4;
    */
   expectedRevision?: number | undefined;
+
+  /**
+   * Optional. When true, everything is checked as if it were applied, and nothing is written. What is wrong with specs is then told
+   * together with what is wrong with the definition, by INVALID_FIELD. Default: false.
+   *
+   * @generated from field: bool validate_only = 5;
+   */
+  validateOnly: boolean;
 };
 
 /**
@@ -59,14 +68,14 @@ export declare const ApplyPipelineRequestSchema: GenMessage<ApplyPipelineRequest
  */
 export declare type ApplyPipelineResponse = Message<"conveyor.v1.ApplyPipelineResponse"> & {
   /**
-   * The pipeline as it is now.
+   * The pipeline as it is now. Not set when there is none, which only `validate_only` leaves so.
    *
    * @generated from field: conveyor.v1.Pipeline pipeline = 1;
    */
   pipeline?: Pipeline | undefined;
 
   /**
-   * False when the newest revision already had this definition.
+   * False when the newest revision already had this definition. With `validate_only`: whether applying would make a revision.
    *
    * @generated from field: bool changed = 2;
    */
@@ -78,6 +87,13 @@ export declare type ApplyPipelineResponse = Message<"conveyor.v1.ApplyPipelineRe
    * @generated from field: repeated string warnings = 3;
    */
   warnings: string[];
+
+  /**
+   * What applying would change of the newest revision; without one, all is new. Set exactly with `validate_only`.
+   *
+   * @generated from field: conveyor.v1.PipelineDiff diff = 4;
+   */
+  diff?: PipelineDiff | undefined;
 };
 
 /**
@@ -270,6 +286,198 @@ export declare type ListPipelineRevisionsResponse = Message<"conveyor.v1.ListPip
 export declare const ListPipelineRevisionsResponseSchema: GenMessage<ListPipelineRevisionsResponse>;
 
 /**
+ * Request of DiffPipelineRevisions.
+ *
+ * @generated from message conveyor.v1.DiffPipelineRevisionsRequest
+ */
+export declare type DiffPipelineRevisionsRequest = Message<"conveyor.v1.DiffPipelineRevisionsRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The pipeline's name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Required. The revision to compare with, from 1.
+   *
+   * @generated from field: int32 from_revision = 3;
+   */
+  fromRevision: number;
+
+  /**
+   * Optional. The revision to compare, from 1. Default: the newest.
+   *
+   * @generated from field: int32 to_revision = 4;
+   */
+  toRevision: number;
+};
+
+/**
+ * Describes the message conveyor.v1.DiffPipelineRevisionsRequest.
+ * Use `create(DiffPipelineRevisionsRequestSchema)` to create a new message.
+ */
+export declare const DiffPipelineRevisionsRequestSchema: GenMessage<DiffPipelineRevisionsRequest>;
+
+/**
+ * Response of DiffPipelineRevisions.
+ *
+ * @generated from message conveyor.v1.DiffPipelineRevisionsResponse
+ */
+export declare type DiffPipelineRevisionsResponse = Message<"conveyor.v1.DiffPipelineRevisionsResponse"> & {
+  /**
+   * The revision compared with.
+   *
+   * @generated from field: int32 from_revision = 1;
+   */
+  fromRevision: number;
+
+  /**
+   * The revision compared.
+   *
+   * @generated from field: int32 to_revision = 2;
+   */
+  toRevision: number;
+
+  /**
+   * What the latter changes of the former.
+   *
+   * @generated from field: conveyor.v1.PipelineDiff diff = 3;
+   */
+  diff?: PipelineDiff | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.DiffPipelineRevisionsResponse.
+ * Use `create(DiffPipelineRevisionsResponseSchema)` to create a new message.
+ */
+export declare const DiffPipelineRevisionsResponseSchema: GenMessage<DiffPipelineRevisionsResponse>;
+
+/**
+ * How one definition differs from another. Jobs are the same when they have the same name; the order of jobs, `needs` and `secrets`
+ * means nothing, and neither does it whether a default was written. The first 500 changes are listed.
+ *
+ * @generated from message conveyor.v1.PipelineDiff
+ */
+export declare type PipelineDiff = Message<"conveyor.v1.PipelineDiff"> & {
+  /**
+   * Names of jobs that the new definition has and the old one has not, in its order.
+   *
+   * @generated from field: repeated string added_jobs = 1;
+   */
+  addedJobs: string[];
+
+  /**
+   * Names of jobs that the old definition has and the new one has not, in its order.
+   *
+   * @generated from field: repeated string removed_jobs = 2;
+   */
+  removedJobs: string[];
+
+  /**
+   * Jobs that both have and that differ, in the new definition's order.
+   *
+   * @generated from field: repeated conveyor.v1.JobDiff changed_jobs = 3;
+   */
+  changedJobs: JobDiff[];
+
+  /**
+   * Changes of the definition beside its jobs, such as `labels.team`.
+   *
+   * @generated from field: repeated conveyor.v1.FieldChange changes = 4;
+   */
+  changes: FieldChange[];
+
+  /**
+   * How many fields changed, of jobs and beside them, also those that are not listed.
+   *
+   * @generated from field: int32 change_count = 5;
+   */
+  changeCount: number;
+
+  /**
+   * True when nothing differs but the order of jobs, `needs` or `secrets`, which makes another revision all the same.
+   *
+   * @generated from field: bool only_order_differs = 6;
+   */
+  onlyOrderDiffers: boolean;
+};
+
+/**
+ * Describes the message conveyor.v1.PipelineDiff.
+ * Use `create(PipelineDiffSchema)` to create a new message.
+ */
+export declare const PipelineDiffSchema: GenMessage<PipelineDiff>;
+
+/**
+ * How one job differs from the job of the same name.
+ *
+ * @generated from message conveyor.v1.JobDiff
+ */
+export declare type JobDiff = Message<"conveyor.v1.JobDiff"> & {
+  /**
+   * The job's name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Its changed fields.
+   *
+   * @generated from field: repeated conveyor.v1.FieldChange changes = 2;
+   */
+  changes: FieldChange[];
+};
+
+/**
+ * Describes the message conveyor.v1.JobDiff.
+ * Use `create(JobDiffSchema)` to create a new message.
+ */
+export declare const JobDiffSchema: GenMessage<JobDiff>;
+
+/**
+ * One field that differs. Lists of the same length are compared entry by entry, others as a whole.
+ *
+ * @generated from message conveyor.v1.FieldChange
+ */
+export declare type FieldChange = Message<"conveyor.v1.FieldChange"> & {
+  /**
+   * Its path in the job or definition, as errors write it, such as `timeouts.run_timeout` or `spec.env.PATH`.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * What it was, as JSON; not set when it was not given, or had its default value.
+   *
+   * @generated from field: google.protobuf.Value old_value = 2;
+   */
+  oldValue?: Value | undefined;
+
+  /**
+   * What it is, as JSON; not set when it is not given, or has its default value.
+   *
+   * @generated from field: google.protobuf.Value new_value = 3;
+   */
+  newValue?: Value | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.FieldChange.
+ * Use `create(FieldChangeSchema)` to create a new message.
+ */
+export declare const FieldChangeSchema: GenMessage<FieldChange>;
+
+/**
  * Request of DeletePipeline.
  *
  * @generated from message conveyor.v1.DeletePipelineRequest
@@ -319,8 +527,10 @@ export declare const DeletePipelineResponseSchema: GenMessage<DeletePipelineResp
  */
 export declare const PipelineService: GenService<{
   /**
-   * Creates the pipeline or a new revision of it. Applying the newest definition again changes nothing.
-   * Errors: INVALID_ARGUMENT (INVALID_FIELD with every wrong field's path; SPEC_MISMATCH), ABORTED (REVISION_MISMATCH).
+   * Creates the pipeline or a new revision of it. Applying the newest definition again changes nothing. With `validate_only` it makes
+   * every check and changes nothing.
+   * Errors: INVALID_ARGUMENT (INVALID_FIELD with every wrong field's path; SPEC_MISMATCH), ABORTED (REVISION_MISMATCH),
+   * FAILED_PRECONDITION (REPLICA_TOO_OLD: it uses what a replica that still serves does not know).
    *
    * @generated from rpc conveyor.v1.PipelineService.ApplyPipeline
    */
@@ -358,6 +568,16 @@ export declare const PipelineService: GenService<{
     methodKind: "unary";
     input: typeof ListPipelineRevisionsRequestSchema;
     output: typeof ListPipelineRevisionsResponseSchema;
+  },
+  /**
+   * Compares two revisions of a pipeline by their structure. Errors: NOT_FOUND (PIPELINE_NOT_FOUND).
+   *
+   * @generated from rpc conveyor.v1.PipelineService.DiffPipelineRevisions
+   */
+  diffPipelineRevisions: {
+    methodKind: "unary";
+    input: typeof DiffPipelineRevisionsRequestSchema;
+    output: typeof DiffPipelineRevisionsResponseSchema;
   },
   /**
    * Deletes a pipeline with its revisions; its runs stay and go on. A pipeline applied later under the same name continues its numbering.
