@@ -43,7 +43,8 @@ describe('an event about what is held back, silent or made', () => {
 });
 
 describe('an event about what a run works out, asks or calls', () => {
-  const jobs = (count: number) => Array.from({ length: count }, (_, index) => ({ name: `test[${index}]` }));
+  const jobs = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({ name: `test[${index}]`, matrix: { index } }));
   const condition = { expression: 'params.ship', held: false };
   it.each<[string, boolean, Kind]>([
     [
@@ -69,6 +70,7 @@ describe('an event about what a run works out, asks or calls', () => {
       true,
       { case: 'jobsAdded', value: { jobs: jobs(7) } },
     ],
+    ['appended 2 jobs: pack push', true, { case: 'jobsAdded', value: { jobs: [{ name: 'pack' }, { name: 'push' }] } }],
     [
       'waiting: approval until 2026-01-02 03:04:05Z',
       true,

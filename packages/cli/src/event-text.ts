@@ -68,7 +68,7 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
       return `its condition ${conditionText(condition)}${condition.error === '' ? `: ${clipped(condition.expression, 100)}` : ''}`;
     }
     case 'jobsAdded':
-      return cellsText(kind.value);
+      return addedText(kind.value);
     case 'gateAnswered':
       return kind.value.answer === undefined ? 'answered' : answerText(kind.value.answer);
     case 'childRunStarted':
@@ -142,13 +142,15 @@ export function askedBy({ reason, actor }: { readonly reason: string; readonly a
   return `${actor === '' ? '' : ` by ${printable(actor)}`}${reasonText(reason)}`;
 }
 
-/** Cells that are named in one line. */
-const shownCells = 5;
+/** Jobs that are named in one line. */
+const shownJobs = 5;
 
-function cellsText({ jobs }: JobsAdded): string {
-  const names = jobs.slice(0, shownCells).map(({ name }) => printable(name));
-  if (jobs.length > shownCells) names.push(`${jobs.length - shownCells} more`);
-  return `runs as ${jobs.length} ${jobs.length === 1 ? 'cell' : 'cells'}: ${names.join(' ')}`;
+/** Only cells have values of a matrix; other jobs are those that an attempt appended. */
+function addedText({ jobs }: JobsAdded): string {
+  const names = jobs.slice(0, shownJobs).map(({ name }) => printable(name));
+  if (jobs.length > shownJobs) names.push(`${jobs.length - shownJobs} more`);
+  const [what, one] = jobs.some(({ matrix }) => matrix !== undefined) ? ['runs as', 'cell'] : ['appended', 'job'];
+  return `${what} ${jobs.length} ${one}${jobs.length === 1 ? '' : 's'}: ${names.join(' ')}`;
 }
 
 function silentFor(silence: Duration | undefined): string {

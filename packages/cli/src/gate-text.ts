@@ -1,8 +1,7 @@
 // Owns how gates are told to people: what they ask and of whom, who answered, and how to answer.
-import { toJson } from '@bufbuild/protobuf';
-import { DurationSchema } from '@bufbuild/protobuf/wkt';
+import { durationMs } from '@bufbuild/protobuf/wkt';
 import { type Gate, GateExpiry, GateVerdict, type Job, JobState, WaitReason } from '@conveyor/client';
-import { clipped, enumName, shellWord, table, time } from './text.ts';
+import { clipped, duration, enumName, shellWord, table, time } from './text.ts';
 
 /** Whether people can answer it now. */
 export function asksForAnswers({ state, wait }: Pick<Job, 'state' | 'wait'>): boolean {
@@ -23,13 +22,14 @@ export function approvals({ gateAnswers }: Pick<Job, 'gateAnswers'>, gate: Gate 
 
 /** What is to be said of a gate, by name. */
 export function gateFields(job: Job): readonly (readonly [name: string, value: string])[] {
-  const { definition, wait } = job;
+  const { definition, wait, matrixJob } = job;
   const gate = definition?.gate;
   if (gate === undefined) return [];
   return [
     ['Asks', gate.message],
     ['May answer', gate.approvers.length === 0 ? 'anybody' : gate.approvers.join(', ')],
-    ['Approved', approvals(job, gate)],
+    // Of a matrix of gates, each cell is answered.
+    ['Approved', definition?.matrix !== undefined && matrixJob === '' ? '' : approvals(job, gate)],
     ['Unanswered', expiryText(gate, wait)],
   ];
 }
@@ -51,8 +51,7 @@ export function answerTable({ gateAnswers }: Job): string {
 
 function expiryText({ timeout, onTimeout }: Gate, wait: Job['wait']): string {
   if (timeout === undefined) return '';
-  const limit =
-    wait?.untilTime === undefined ? `after ${toJson(DurationSchema, timeout)}` : `at ${time(wait.untilTime)}`;
+  const limit = wait?.untilTime === undefined ? `after ${duration(durationMs(timeout))}` : `at ${time(wait.untilTime)}`;
   return `${limit} it ${expiries[onTimeout]}`;
 }
 

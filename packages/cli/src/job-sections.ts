@@ -49,7 +49,7 @@ export function reasonFields(
     ['Matrix', cellValues(matrix)],
     ['Cells', cells.length === 0 ? '' : cellsText(cells)],
     ['Needs', neededText(job, needed)],
-    ['Condition', condition === undefined ? '' : `${conditionText(condition)}: ${condition.expression}`],
+    ['Condition', condition === undefined ? '' : `${condition.expression} (${conditionText(condition)})`],
     ['Its run', childRunId === '' ? '' : `${childRunId} (conveyor describe run ${childRunId})`],
   ];
 }

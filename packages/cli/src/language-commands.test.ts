@@ -135,7 +135,7 @@ describe('conveyor describe job', () => {
       State: 'skipped',
       Stage: 'ship',
       Needs: 'build succeeded',
-      Condition: 'does not hold: params.ship && labels.branch == "main"',
+      Condition: 'params.ship && labels.branch == "main" (does not hold)',
     });
     expect(stdout).toContain(`PART OF THE CONDITION    VALUE
 params.ship              true
@@ -205,6 +205,13 @@ describe('conveyor graph', () => {
     expect(stdout).toContain('  j2("test[1]<br>failed"):::failed\n');
   });
 
+  it('draws jobs that a running job has appended', async () => {
+    const push = { isAppended: true, shown: { needs: ['plan'] } };
+    await using plane = await startScriptedPlane({ jobs: { plan: {}, push } });
+    const { stdout } = await run(['graph', runId, '--format', 'dot'], plane.env);
+    expect(stdout).toContain('  "plan" -> "push"\n');
+  });
+
   it('refuses a stage that there is none of, by line and column', async () => {
     const file = 'stages: [check]\njobs:\n  - { name: build, driver: shell, stage: chekc }\n';
     const { exitCode, stderr } = await run(['graph', '-f', '-'], {}, file);
@@ -237,7 +244,7 @@ describe('following', () => {
   });
 
   it('names the cells of a matrix, and shows how to read the log of one that failed', async () => {
-    const jobs = ['linux', 'macos'].map((key) => ({ name: `test[${key}]` }));
+    const jobs = ['linux', 'macos'].map((key) => ({ name: `test[${key}]`, matrix: { key } }));
     const events: MessageInitShape<typeof EventSchema>[] = [
       { job: 'test', jobState: JobState.WAITING, kind: { case: 'jobsAdded', value: { jobs } } },
       finished('test[linux]', JobState.FAILED),

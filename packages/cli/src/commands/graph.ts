@@ -1,5 +1,7 @@
 // `conveyor graph`: the jobs of a run, a pipeline or a file as a picture's source.
-import { JobState, type PipelineDefinition } from '@conveyor/client';
+import { create } from '@bufbuild/protobuf';
+import { type Job, JobState, type PipelineDefinition } from '@conveyor/client';
+import { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { type Command, Option } from 'commander';
 import { cellsByJob } from '../cells.ts';
 import type { Cli } from '../cli.ts';
@@ -62,7 +64,16 @@ async function read(cli: Cli, target: string | undefined, file: string | undefin
   const listed = await Array.fromAsync(jobs.list(target, {}, { pageSize: 1_000 }));
   const states = new Map(listed.map(({ name, state }) => [name, enumName(JobState, state).toLowerCase()]));
   const cells = new Map(Array.from(cellsByJob(listed), ([name, own]) => [name, own.map((cell) => cell.name)]));
-  return { definition: known(definition), run: { states, cells } };
+  return { definition: withAppended(known(definition), listed), run: { states, cells } };
+}
+
+/** A definition with the jobs that attempts have appended to a run of it, as far as these say what they are. */
+function withAppended(definition: PipelineDefinition, listed: readonly Job[]): PipelineDefinition {
+  const names = new Set(definition.jobs.map(({ name }) => name));
+  const appended = listed
+    .filter(({ name, matrixJob }) => matrixJob === '' && !names.has(name))
+    .map(({ name, driver, needs }) => create(JobDefinitionSchema, { name, driver, needs }));
+  return { ...definition, jobs: [...definition.jobs, ...appended] };
 }
 
 /** No server has looked at a file: what a picture would be wrong with is refused here. */

@@ -32,6 +32,8 @@ export interface Script {
       {
         readonly log?: string | Uint8Array;
         readonly state?: JobState;
+        /** Its run added it: it is no job of the definition. Default: false. */
+        readonly isAppended?: boolean;
         /** What else GetJob and ListJobs say of it; a cell is no job of the run's definition. */
         readonly shown?: Omit<MessageInitShape<typeof JobSchema>, '$typeName' | 'name' | 'jobId'>;
       }
@@ -67,7 +69,7 @@ export interface ScriptedPlane extends ScriptedServer {
 export async function startScriptedPlane(script: Script = {}): Promise<ScriptedPlane> {
   const { jobs = { build: {} }, state = RunState.SUCCEEDED } = script;
   const names = Object.keys(jobs);
-  const defined = names.filter((name) => jobs[name]?.shown?.matrixJob === undefined);
+  const defined = names.filter((name) => jobs[name]?.shown?.matrixJob === undefined && jobs[name]?.isAppended !== true);
   const events = ledger(names, script.events, state);
   const created: CreateRunRequest[] = [];
   const changes: unknown[] = [];
