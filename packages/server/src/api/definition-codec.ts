@@ -12,8 +12,8 @@ import {
   type RetryPolicySchema,
   RunCondition,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import { checkDefinition, type JobInput } from '../core/check-definition.ts';
-import { addViolation, type Found } from '../core/check-fields.ts';
+import { checkAppendedJobs, checkDefinition, type JobInput } from '../core/check-definition.ts';
+import { addViolation, checkCount, type Found } from '../core/check-fields.ts';
 import {
   DEFAULT_RETRY,
   DEFAULT_TIMEOUTS,
@@ -32,6 +32,16 @@ export function decodeDefinition(found: Found, field: string, definition: Pipeli
   checkBinarySize(found, field, definition);
   const input = { jobs: jobs.map(decodeJobDefinition), paramsSchema, labels, stages, env, failFast };
   return checkDefinition(found, field, input);
+}
+
+/** Reads jobs that are appended to a run. Adds what is wrong to `found`, with paths under `field`. */
+export function decodeAppendedJobs(
+  found: Found,
+  field: string,
+  jobs: readonly JobDefinitionMessage[],
+): readonly JobDefinition[] {
+  checkCount(found, field, jobs.length, LIMITS.jobsPerRun);
+  return found.length > 0 ? [] : checkAppendedJobs(found, field, jobs.map(decodeJobDefinition));
 }
 
 /** Takes a job apart for checkLoneJob and checkDefinition; says nothing about what is wrong with it. */

@@ -16,10 +16,9 @@ import { invalidFields, isRefusal, type Refusal } from '../core/refusal.ts';
 import type { Engine, NewRun, RerunSource } from '../engine/engine.ts';
 import { codeOf } from './call-error.ts';
 import { decodeRunFilter, decodeRunSpec } from './decode-run.ts';
-import { encodeDefinition } from './definition-codec.ts';
 import { encodeRunArtifact } from './artifact-codec.ts';
 import { encodeEvent } from './encode-event.ts';
-import { encodeRun, encodeRunHeader } from './encode-run.ts';
+import { encodeRun, encodeRunHeader, encodeWholeRun } from './encode-run.ts';
 import { encodeRunDiff } from './encode-run-diff.ts';
 import { encodeVerification } from './encode-verification.ts';
 import { decodePageToken, encodePageToken } from './page-token.ts';
@@ -70,7 +69,7 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
       const runId = decodeRunId('run_id', request.runId);
       const atSeq = decodeRequest((found) => decodeSeq(found, 'at_seq', request.atSeq));
       const run = await (atSeq === undefined ? runs.get(project, runId) : runs.getAt(project, runId, atSeq, signal));
-      return { run: { ...encodeRun(run), definition: run.definition && encodeDefinition(run.definition) } };
+      return { run: encodeWholeRun(run) };
     },
 
     async listRuns(request) {

@@ -18,15 +18,18 @@ export function appendJobs(draft: Draft, command: Extract<Command, { type: 'Appe
   const { job, attempt, content } = command;
   const live = heldBy(draft, command);
   if (live?.attemptStartedMs === undefined) return stale(content);
+  const fresh = jobsUnknown(draft.plan, command.jobs);
+  // It was done before, and is so still, whatever would be said of it now.
+  if (fresh.length === 0 && command.jobs.length > 0) return DONE;
   if (draft.run.cancel !== undefined || jobOf(draft, job).state === 'CANCELLING' || live.stop !== undefined) {
     return refuse('CANCEL_REQUESTED', 'the job is being stopped: it cannot append others any more');
   }
   const found: Found = [];
-  const jobs = checkAppended(found, draft.plan, job, command.jobs);
+  for (const { field, description } of command.violations) addViolation(found, field, description);
+  checkAppended(found, draft.plan, job, command.jobs, fresh);
   if (found.length > 0) return { type: 'Refused', refusal: invalidFields(found) };
-  if (jobs.length === 0) return DONE;
   const first = draft.plan.jobs.length;
-  emit(draft, { type: 'JobsAppended', job, attempt, jobs });
+  emit(draft, { type: 'JobsAppended', job, attempt, jobs: fresh });
   for (const { index } of draft.plan.jobs) {
     if (index >= first || plannedJob(draft.plan, index).definition.when === 'FINALLY') draft.touched.add(index);
   }
@@ -36,12 +39,27 @@ export function appendJobs(draft: Draft, command: Extract<Command, { type: 'Appe
   return DONE;
 }
 
-/** The jobs that the run does not have. Adds what is wrong to `found`, with paths under `jobs`. */
-function checkAppended(found: Found, plan: Plan, by: number, jobs: readonly JobDefinition[]): readonly JobDefinition[] {
+/** The jobs that the run does not have as they are. */
+function jobsUnknown(plan: Plan, jobs: readonly JobDefinition[]): readonly JobDefinition[] {
+  const known = new Map(plan.jobs.map(({ name, definition }) => [name, definition]));
+  return jobs.filter((job) => {
+    const same = known.get(job.name);
+    return same === undefined || canonicalJson(same) !== canonicalJson(job);
+  });
+}
+
+/** Adds what is wrong with the jobs to `found`, with paths under `jobs`. @param fresh Those of them that are not there yet. */
+function checkAppended(
+  found: Found,
+  plan: Plan,
+  by: number,
+  jobs: readonly JobDefinition[],
+  fresh: readonly JobDefinition[],
+): void {
   const { name, definition } = plannedJob(plan, by);
   if (definition.when === 'FINALLY') addViolation(found, 'jobs', `${quote(name)} is FINALLY: nothing comes after it`);
-  const known = new Map(plan.jobs.map((planned) => [planned.name, planned.definition]));
-  const isKnown = (job: JobDefinition): boolean => canonicalJson(known.get(job.name)) === canonicalJson(job);
+  const taken = new Set(plan.jobs.map((planned) => planned.name));
+  const isFresh = new Set(fresh);
   for (const [index, job] of jobs.entries()) {
     if (job.when === 'FINALLY') {
       addViolation(
@@ -50,18 +68,16 @@ function checkAppended(found: Found, plan: Plan, by: number, jobs: readonly JobD
         'must not be FINALLY: the last jobs of a run are those of its definition',
       );
     }
-    if (known.has(job.name) && !isKnown(job)) {
+    if (taken.has(job.name) && isFresh.has(job)) {
       addViolation(found, `jobs[${index}].name`, `the run has another job ${quote(job.name)}: choose a new name`);
     }
   }
-  const fresh = jobs.filter((job) => !isKnown(job));
   const names = new Set(jobs.map((job) => job.name));
   const others = plan.jobs
     .filter((planned) => !names.has(planned.name))
     .map((planned) => graphJob(planned.name, planned.definition));
   checkGraph(found, 'jobs', [...jobs, ...others]);
   checkGrowth(found, plan, fresh);
-  return fresh;
 }
 
 /** A cell is needed by its own name, and needs what its matrix needs. */

@@ -136,6 +136,26 @@ export function checkLoneJob(found: Found, field: string, input: JobInput): Defi
   return { jobs: [job], labels: {} };
 }
 
+/** As checkDefinition, for jobs that are appended to a run, which alone knows what they may need. Empty when they are too large to be looked at. */
+export function checkAppendedJobs(found: Found, field: string, jobs: readonly JobInput[]): readonly JobDefinition[] {
+  if (jobs.length === 0) addViolation(found, field, `is required: 1 to ${LIMITS.jobsPerRun} jobs`);
+  const checked = jobs.map((job, index) => checkJob(found, `${field}[${index}]`, job));
+  for (const [index, { stage }] of checked.entries()) {
+    if (stage === undefined) continue;
+    addViolation(found, `${field}[${index}].stage`, 'must not be set: an appended job comes after what it needs');
+  }
+  checkOutputsSchemas(found, (index) => `${field}[${index}]`, jobs);
+  checkExpressions(found, field, checked);
+  const bytes = jsonBytes(checked);
+  if (bytes <= LIMITS.definitionBytes) return checked;
+  addViolation(
+    found,
+    field,
+    `must have at most ${LIMITS.definitionBytes} bytes as JSON with every default; has ${bytes}`,
+  );
+  return [];
+}
+
 function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
   const { name, driver, spec = {}, needs, secrets, outputsSchema } = input;
   checkName(found, `${field}.name`, name, JOB_NAME);

@@ -3,7 +3,7 @@
 import type { JobDefinition } from './definition.ts';
 import type { Annotation, Artifact, InheritedJob, Trigger } from './events.ts';
 import type { JsonObject } from './json.ts';
-import type { Refusal } from './refusal.ts';
+import type { FieldViolation, Refusal } from './refusal.ts';
 import type { GateAnswer } from './run-state.ts';
 import type { AttemptState, FailureClass, FinishedRunState, LogState } from './states.ts';
 
@@ -77,6 +77,8 @@ export type Command =
   | ({
       readonly type: 'AppendJobs';
       readonly jobs: readonly JobDefinition[];
+      /** What is wrong with them by themselves: then they are looked at, but not appended. */
+      readonly violations: readonly FieldViolation[];
       readonly content: AttemptContent | undefined;
     } & AttemptRef)
   | ({

@@ -1,10 +1,10 @@
 // What a driver and the control plane say to each other, as plain values: the contract's frames (driver_session.proto) with ids
 // decoded and durations in milliseconds.
-import type { LeaseDoubt } from './definition.ts';
+import type { JobDefinition, LeaseDoubt } from './definition.ts';
 import type { Annotation, Artifact } from './events.ts';
 import type { AttemptKey } from './ids.ts';
 import type { JsonObject, JsonValue } from './json.ts';
-import type { Refusal } from './refusal.ts';
+import type { FieldViolation, Refusal } from './refusal.ts';
 import type { AttemptState, CancelPhase, FailureClass, JobState, LogState } from './states.ts';
 import type { Labels, LogChannel, LogSection, Outputs, ProgressView } from './views.ts';
 
@@ -59,6 +59,14 @@ export type DriverFrame =
       readonly key: AttemptKey;
       readonly number: number;
       readonly artifact: Artifact;
+    }
+  | {
+      readonly type: 'AppendJobs';
+      readonly key: AttemptKey;
+      readonly number: number;
+      readonly jobs: readonly JobDefinition[];
+      /** What is wrong with them: of use only for the answer. */
+      readonly violations: readonly FieldViolation[];
     }
   | { readonly type: 'GetValue'; readonly key: AttemptKey; readonly number: number; readonly name: string }
   | {
@@ -189,6 +197,14 @@ export type ServerFrame =
       /** That there is now; 0: there is no value. */
       readonly version: number;
       /** Why nothing was changed. */
+      readonly refusal?: Refusal;
+    }
+  | {
+      readonly type: 'AppendAnswer';
+      readonly key: AttemptKey;
+      /** Of what it answers. */
+      readonly number: number;
+      /** Why nothing was appended. */
       readonly refusal?: Refusal;
     }
   | { readonly type: 'Drain' }

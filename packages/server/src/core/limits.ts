@@ -3,7 +3,7 @@
 export const LIMITS = {
   /** Largest message taken, in bytes. */
   requestBytes: 1_048_576,
-  /** Frames in one message of a driver. */
+  /** Frames in one message of a driver, and jobs that they append. */
   messageFrames: 20_000,
   /** Largest message sent, in bytes. */
   responseBytes: 3_145_728,

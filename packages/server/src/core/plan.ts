@@ -4,6 +4,7 @@ import type { AddedCells, AddedJobs, Addition, Definition, JobDefinition } from 
 import { mentionsTemplate } from './expressions/template.ts';
 import type { JobExpressions } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
+import type { AppendedView } from './views.ts';
 
 export interface PlannedJob {
   readonly index: number;
@@ -93,6 +94,16 @@ export function planWith(plan: Plan, jobs: number): Plan {
   for (const addition of added) if (kept.jobs.length < jobs) kept = growPlan(kept, addition);
   if (kept.jobs.length !== jobs) throw new Error(`the plan never had ${jobs} jobs`);
   return kept;
+}
+
+/** What jobs of a plan's run have appended, in order. */
+export function appendedTo(plan: Plan): readonly AppendedView[] {
+  const { added = [] } = plan.definition;
+  return added.flatMap((addition) => {
+    if ('cells' in addition) return [];
+    const { by, jobs } = addition;
+    return [{ job: by, name: plannedJob(plan, by).name, jobs }];
+  });
 }
 
 /** One job of a plan; a wrong index is a broken invariant and throws. */

@@ -64,6 +64,16 @@ export interface RunView {
   readonly startedMs?: number;
   readonly finishedMs?: number;
   readonly definition?: Definition;
+  /** What its jobs have appended, in order: known wherever the definition is. */
+  readonly appended?: readonly AppendedView[];
+}
+
+/** Jobs that a job of a run appended at a time. */
+export interface AppendedView {
+  /** The job that did. */
+  readonly job: number;
+  readonly name: string;
+  readonly jobs: readonly JobDefinition[];
 }
 
 export interface RunValueView {
@@ -151,7 +161,8 @@ export interface AttemptView {
 export interface AddedJobView {
   readonly job: number;
   readonly name: string;
-  readonly values: JsonObject;
+  /** Of a cell. */
+  readonly values?: JsonObject;
 }
 
 /** What became of a run from one event to another. */

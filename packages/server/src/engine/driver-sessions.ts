@@ -15,6 +15,7 @@ import { giveUp } from './rescue.ts';
 import type { RunValues } from './run-values.ts';
 import { createSession, type Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
+import type { SpecCheck } from './spec-check.ts';
 import { takeOverInstance, type TakeoverOptions } from './takeover.ts';
 
 export interface DriverSessionsOptions extends TakeoverOptions {
@@ -23,6 +24,9 @@ export interface DriverSessionsOptions extends TakeoverOptions {
   readonly logWriter: LogWriter;
   readonly checkOutputs: OutputsCheck;
   readonly values: Pick<RunValues, 'readFor' | 'changeFor'>;
+  readonly checkSpecs: SpecCheck;
+  /** Why nothing may be appended to runs now. */
+  readonly whyTooOld: () => Refusal | undefined;
   readonly background: Background;
   readonly fit: Fit;
   readonly hints: Hints;
@@ -54,6 +58,8 @@ export function createDriverSessions(options: DriverSessionsOptions): Pick<Drive
         composeStart: options.composeStart,
         checkOutputs: options.checkOutputs,
         values: options.values,
+        checkSpecs: options.checkSpecs,
+        whyTooOld: options.whyTooOld,
         capabilities: options.capabilities,
         renew: (beating, seq) => options.leases.renew(beating, seq),
         store: (change) =>

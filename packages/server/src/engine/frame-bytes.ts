@@ -13,6 +13,8 @@ export function frameBytes(frame: DriverFrame): number {
       const { name, digest, uri, mediaType } = frame.artifact;
       return FRAME_BYTES + name.length + digest.length + uri.length + mediaType.length;
     }
+    case 'AppendJobs':
+      return FRAME_BYTES + JSON.stringify(frame.jobs).length;
     case 'GetValue':
     case 'DeleteValue':
       return FRAME_BYTES + frame.name.length;

@@ -3,6 +3,7 @@ import pino from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DEFAULT_TIMING } from '../core/limits.ts';
 import type { RunId } from '../core/ids.ts';
+import { jobNamed } from '../core/testing/definitions.ts';
 import { createPools, type Pools } from '../store/connect.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { type RunningEngine, startEngine } from './start-engine.ts';
@@ -51,6 +52,8 @@ test('abilities are told of once every live replica has them', async () => {
   const first = await beginAttempt(engine, hasty);
   hasty.session.receive([{ type: 'SetValue', key: first, number: 1, name: 'gate', value: 1, expected: undefined }]);
   await expect.poll(() => hasty.find('ValueAnswer')?.refusal?.refused).toBe('REPLICA_TOO_OLD');
+  hasty.session.receive([{ type: 'AppendJobs', key: first, number: 1, jobs: [jobNamed('more')], violations: [] }]);
+  await expect.poll(() => hasty.find('AppendAnswer')?.refusal?.refused).toBe('REPLICA_TOO_OLD');
   hasty.session.receive([{ type: 'DeclareArtifact', key: first, number: 1, artifact }]);
   await expect.poll(() => failureOf(first.runId)).toMatchObject({ class: 'INVALID' });
   const { rows } = await pools.pool.query('select 1 from events where version > 3 union select 1 from run_values');
@@ -59,13 +62,15 @@ test('abilities are told of once every live replica has them', async () => {
   await alsoServes(4);
   await expect
     .poll(async () => (await connectDriver(engine)).find('Welcome')?.capabilities, { timeout: 5_000 })
-    .toEqual(['values', 'artifacts']);
+    .toEqual(['values', 'artifacts', 'append_jobs']);
   const able = await connectDriver(engine);
   const second = await beginAttempt(engine, able);
   able.session.receive([
     { type: 'SetValue', key: second, number: 1, name: 'gate', value: 1, expected: undefined },
     { type: 'DeclareArtifact', key: second, number: 1, artifact },
+    { type: 'AppendJobs', key: second, number: 2, jobs: [jobNamed('more')], violations: [] },
   ]);
+  await expect.poll(() => able.find('AppendAnswer')).toEqual({ type: 'AppendAnswer', key: second, number: 2 });
   await expect.poll(() => able.find('ValueAnswer')).toMatchObject({ number: 1, version: 1 });
   const listed = () => engine.runs.artifacts(project, second.runId, undefined, { size: 9 });
   await expect.poll(listed).toMatchObject({ items: [{ artifact }] });

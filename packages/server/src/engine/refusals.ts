@@ -3,7 +3,7 @@ import type { Definition } from '../core/definition.ts';
 import { LANGUAGE_VERSION } from '../core/event-versions.ts';
 import { type JobKey, formatJobId, type RunId } from '../core/ids.ts';
 import { usesLanguage } from '../core/plan.ts';
-import { RefusedError } from '../core/refusal.ts';
+import { type Refusal, RefusedError } from '../core/refusal.ts';
 import type { RunState } from '../core/states.ts';
 import type { OlderReplica } from '../store/replica-rows.ts';
 
@@ -62,13 +62,18 @@ export function replicaTooOld({ replica, version, eventVersion }: OlderReplica):
   return new RefusedError({ refused: 'REPLICA_TOO_OLD', message, metadata });
 }
 
+/** Why nothing may be written that a replica does not know, if it knows no language. @param oldest The one that knows the least. */
+export function whyLanguageTooOld(oldest: OlderReplica | undefined): Refusal | undefined {
+  return oldest === undefined || oldest.eventVersion >= LANGUAGE_VERSION ? undefined : replicaTooOld(oldest).refusal;
+}
+
 /**
  * @param oldest The replica that knows the least; undefined: all know everything.
  * @throws RefusedError when it would not do what the definition asks for.
  */
 export function assertKnown(definition: Definition, oldest: OlderReplica | undefined): void {
-  if (oldest === undefined || oldest.eventVersion >= LANGUAGE_VERSION) return;
-  if (usesLanguage(definition)) throw replicaTooOld(oldest);
+  const tooOld = whyLanguageTooOld(oldest);
+  if (tooOld !== undefined && usesLanguage(definition)) throw new RefusedError(tooOld);
 }
 
 export function noSuchSchedule(name: string): RefusedError {

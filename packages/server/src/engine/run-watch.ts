@@ -83,5 +83,5 @@ function addedBy(plan: Plan, event: RunEvent): readonly number[] | undefined {
 
 function addedView(plan: Plan, job: number): AddedJobView {
   const { name, cell } = plannedJob(plan, job);
-  return { job, name, values: cell?.values ?? {} };
+  return { job, name, ...(cell !== undefined && { values: cell.values }) };
 }

@@ -290,10 +290,13 @@ function noteAttempt(work: RunWork, command: Command, event: RunEvent, nowMs: nu
       }
       break;
     }
+    case 'JobsAppended':
+      change.heardMs = nowMs;
+      if (content !== undefined) work.contents.set(id, { ...content, heardMs: nowMs });
+      break;
     case 'AttemptAdopted':
     case 'AttemptTimedOut':
     case 'AttemptHeard':
-    case 'JobsAppended':
       return;
   }
   work.attempts.set(id, change);

@@ -1,5 +1,4 @@
-// What the driver of one session reads and changes of the values of its runs: in order, one at a time, so that no session takes more
-// than one connection for it.
+// What the driver of one session reads and changes of the values of its runs.
 import type { DriverFrame } from '../core/frames.ts';
 import type { AttemptKey } from '../core/ids.ts';
 import type { SessionLink } from './engine.ts';
@@ -9,10 +8,8 @@ import type { Writer } from './run-work.ts';
 export type ValueFrame = Extract<DriverFrame, { type: 'GetValue' | 'SetValue' | 'DeleteValue' }>;
 
 export interface SessionValues {
-  /** Answers one frame, behind those before it. */
+  /** Answers one frame. */
   handle(frame: ValueFrame): Promise<void>;
-  /** Resolves when all that came before is answered; undefined: it is already. */
-  settled(): Promise<unknown> | undefined;
 }
 
 export interface SessionValuesOptions {
@@ -29,7 +26,6 @@ export interface SessionValuesOptions {
 
 export function createSessionValues(options: SessionValuesOptions): SessionValues {
   const { writer, link, values } = options;
-  let before: Promise<unknown> | undefined;
 
   async function carryOut(frame: ValueFrame): Promise<ValueResult> {
     const { key, number, name } = frame;
@@ -61,17 +57,5 @@ export function createSessionValues(options: SessionValuesOptions): SessionValue
     }
   }
 
-  return {
-    handle(frame) {
-      const answered = before === undefined ? answer(frame) : before.then(() => answer(frame));
-      const forget = (): void => {
-        if (before === over) before = undefined;
-      };
-      // Who fails tells; the next one has its turn all the same.
-      const over: Promise<void> = answered.then(forget, forget);
-      before = over;
-      return answered;
-    },
-    settled: () => before,
-  };
+  return { handle: answer };
 }

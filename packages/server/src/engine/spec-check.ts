@@ -16,8 +16,8 @@ export interface SpecFindings {
   readonly warnings: readonly string[];
 }
 
-/** Checks every spec of a definition; `field` is the definition's path in the request. */
-export type SpecCheck = (definition: Definition, field: string) => Promise<SpecFindings>;
+/** Checks the spec of every job; `field` is the path, in the request, of what holds them, or empty. */
+export type SpecCheck = (definition: Pick<Definition, 'jobs'>, field: string) => Promise<SpecFindings>;
 
 export interface SpecCheckOptions {
   readonly pool: Pool;
@@ -30,11 +30,12 @@ export function createSpecCheck({ pool }: SpecCheckOptions): SpecCheck {
     const drivers = definition.jobs.map(({ driver }) => driver).filter((driver) => DRIVER_NAME.pattern.test(driver));
     const accepted = await schemas.acceptedBy(new Set(drivers));
     const violations: Found = [];
+    const path = field === '' ? 'jobs' : `${field}.jobs`;
     definition.jobs.forEach(({ driver, spec }, index) => {
       const takes = accepted.get(driver);
       if (takes === undefined || takes === 'UNKNOWN' || takes === 'ANY') return;
-      const found = whyUnfit(takes, `${field}.jobs[${index}].spec`, spec);
-      for (const { field: path, description } of found) addViolation(violations, path, description);
+      const found = whyUnfit(takes, `${path}[${index}].spec`, spec);
+      for (const { field: wrong, description } of found) addViolation(violations, wrong, description);
     });
     const unchecked = definition.jobs.filter((job) => accepted.get(job.driver) === 'UNKNOWN');
     const warnings = [...Map.groupBy(unchecked, (job) => job.driver)].map(neverConnected);

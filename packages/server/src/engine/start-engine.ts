@@ -32,6 +32,7 @@ import { createComposeStart, type ResolveSecrets } from './offers.ts';
 import { createOutputsCheck } from './outputs-check.ts';
 import { createPipelines } from './pipelines.ts';
 import { createPlans } from './plans.ts';
+import { whyLanguageTooOld } from './refusals.ts';
 import { joinReplicas } from './replica.ts';
 import { createReruns } from './reruns.ts';
 import { runRescue } from './rescue.ts';
@@ -169,6 +170,8 @@ async function build(
     composeStart,
     checkOutputs: createOutputsCheck(),
     values,
+    checkSpecs,
+    whyTooOld: () => whyLanguageTooOld(replica.oldest()),
     capabilities: () => capabilitiesOf(replica.eventVersion()),
     schemas: createSpecSchemas(),
     replica: replica.id,

@@ -38,7 +38,7 @@ export interface AttemptChange {
   ended?: Extract<RunEvent, { type: 'AttemptEnded' }> & { readonly finishedMs: number; readonly result?: string };
   annotations?: Annotation[];
   artifacts?: ArtifactInsert[];
-  /** When it was annotated last. */
+  /** When it annotated, or appended jobs, last. */
   heardMs?: number;
 }
 
@@ -72,7 +72,7 @@ type Ended = NonNullable<AttemptChange['ended']>;
 /** Starts attempts, annotates them, adds artifacts and ends them, in this order. */
 export async function changeAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise<void> {
   const started = changes.filter((change) => change.startedMs !== undefined);
-  const annotated = changes.filter((change) => change.annotations !== undefined);
+  const annotated = changes.filter((change) => change.heardMs !== undefined);
   const artifacts = changes.flatMap((change) => change.artifacts ?? []);
   const ended = changes.filter((change): change is AttemptChange & { ended: Ended } => change.ended !== undefined);
   await Promise.all([
@@ -91,7 +91,7 @@ async function startAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise
 async function annotateAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise<void> {
   const columns = [
     ...keyColumns(changes),
-    jsons(changes, (change) => change.annotations),
+    jsons(changes, (change) => change.annotations ?? []),
     plain(changes, (change) => change.heardMs),
   ];
   expectTouched('annotated attempts', await execute(tx, ANNOTATE_ATTEMPTS, columns), changes.length);

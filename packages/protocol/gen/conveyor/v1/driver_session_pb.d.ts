@@ -15,10 +15,10 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Duration, Value } from "@bufbuild/protobuf/wkt";
 import type { AttemptAnnotation, AttemptProgress, AttemptState, FailureClass, JobState, LogState } from "./job_pb.js";
-import type { LeaseDoubt } from "./pipeline_pb.js";
+import type { JobDefinition, LeaseDoubt } from "./pipeline_pb.js";
 import type { LogChannel, LogSection } from "./log_pb.js";
 import type { Artifact } from "./artifact_pb.js";
-import type { ErrorReason } from "./error_pb.js";
+import type { ErrorReason, FieldViolation } from "./error_pb.js";
 
 /**
  * Describes the file conveyor/v1/driver_session.proto.
@@ -236,6 +236,14 @@ export declare type DriverFrame = Message<"conveyor.v1.DriverFrame"> & {
      */
     value: DeclareArtifact;
     case: "declareArtifact";
+  } | {
+    /**
+     * Appends jobs to the attempt's run; needs the capability `append_jobs`.
+     *
+     * @generated from field: conveyor.v1.AppendJobs append_jobs = 21;
+     */
+    value: AppendJobs;
+    case: "appendJobs";
   } | { case: undefined; value?: undefined };
 };
 
@@ -344,6 +352,14 @@ export declare type ServerFrame = Message<"conveyor.v1.ServerFrame"> & {
      */
     value: ValueAnswer;
     case: "valueAnswer";
+  } | {
+    /**
+     * Answers AppendJobs.
+     *
+     * @generated from field: conveyor.v1.AppendAnswer append_answer = 12;
+     */
+    value: AppendAnswer;
+    case: "appendAnswer";
   } | { case: undefined; value?: undefined };
 };
 
@@ -537,7 +553,8 @@ export declare type Welcome = Message<"conveyor.v1.Welcome"> & {
   maxMessageBytes: number;
 
   /**
-   * Optional abilities of this server that the driver may use: `values` (GetValue, SetValue, DeleteValue), `artifacts` (DeclareArtifact).
+   * Optional abilities of this server that the driver may use: `values` (GetValue, SetValue, DeleteValue), `artifacts` (DeclareArtifact),
+   * `append_jobs` (AppendJobs).
    * Names that it does not know it ignores.
    *
    * @generated from field: repeated string capabilities = 8;
@@ -837,7 +854,7 @@ export declare type Offer = Message<"conveyor.v1.Offer"> & {
   traceparent: string;
 
   /**
-   * How long it may run without a Log, Section, Output, Progress, Annotation, Checkpoint, artifact or changed value; not set when there is no limit. The control
+   * How long it may run without a Log, Section, Output, Progress, Annotation, Checkpoint, artifact, appended jobs or changed value; not set when there is no limit. The control
    * plane enforces it.
    *
    * @generated from field: google.protobuf.Duration silence_timeout = 15;
@@ -1645,6 +1662,109 @@ export declare type ValueAnswer = Message<"conveyor.v1.ValueAnswer"> & {
  * Use `create(ValueAnswerSchema)` to create a new message.
  */
 export declare const ValueAnswerSchema: GenMessage<ValueAnswer>;
+
+/**
+ * Appends jobs to the run of a started attempt: all of them, or none. Answered by AppendAnswer once that is durable; from then on they are
+ * jobs of the run like those of its definition, and its FINALLY jobs wait for them too. What one attempt asks by AppendJobs, GetValue,
+ * SetValue and DeleteValue is done and answered in order, and before its Finish. A job that the run has already, by the same name and with
+ * the same content, is not appended again. So what has no answer may be sent again, unchanged, at whatever replica and by whatever attempt:
+ * it has no second effect.
+ *
+ * @generated from message conveyor.v1.AppendJobs
+ */
+export declare type AppendJobs = Message<"conveyor.v1.AppendJobs"> & {
+  /**
+   * Required. The attempt. Not of a FINALLY job: nothing comes after it.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Required. Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * Required. 1 or more; the answer carries it.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+
+  /**
+   * Required. One or more, within the bounds of a definition's jobs. They may need each other and any other job of the run but FINALLY ones,
+   * finished or not, by name; not cells of a matrix. `stage` must not be set, and `when` not be FINALLY. A run has at most 10,000 jobs, to
+   * which jobs are appended at most 100 times: 1 MiB in all, as JSON with every default filled in.
+   *
+   * @generated from field: repeated conveyor.v1.JobDefinition jobs = 4;
+   */
+  jobs: JobDefinition[];
+};
+
+/**
+ * Describes the message conveyor.v1.AppendJobs.
+ * Use `create(AppendJobsSchema)` to create a new message.
+ */
+export declare const AppendJobsSchema: GenMessage<AppendJobs>;
+
+/**
+ * Answers AppendJobs.
+ *
+ * @generated from message conveyor.v1.AppendAnswer
+ */
+export declare type AppendAnswer = Message<"conveyor.v1.AppendAnswer"> & {
+  /**
+   * The attempt.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * The number of what it answers.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+
+  /**
+   * Why nothing was appended: INVALID_FIELD, CANCEL_REQUESTED (the job or its run is being stopped) or REPLICA_TOO_OLD. UNSPECIFIED: it
+   * was done. The attempt goes on either way.
+   *
+   * @generated from field: conveyor.v1.ErrorReason error = 4;
+   */
+  error: ErrorReason;
+
+  /**
+   * What was wrong and what to do, for people; empty when it was done.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+
+  /**
+   * For INVALID_FIELD: all that is wrong, at most 100, with paths such as `jobs[2].needs[0]`.
+   *
+   * @generated from field: repeated conveyor.v1.FieldViolation violations = 6;
+   */
+  violations: FieldViolation[];
+};
+
+/**
+ * Describes the message conveyor.v1.AppendAnswer.
+ * Use `create(AppendAnswerSchema)` to create a new message.
+ */
+export declare const AppendAnswerSchema: GenMessage<AppendAnswer>;
 
 /**
  * Asks to stop an attempt. Repeated until the driver sends Finish.

@@ -2,12 +2,40 @@
 // @generated from file conveyor/v1/error.proto (package conveyor.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file conveyor/v1/error.proto.
  */
 export declare const file_conveyor_v1_error: GenFile;
+
+/**
+ * One field that cannot be taken, where an answer and not an error tells of it.
+ *
+ * @generated from message conveyor.v1.FieldViolation
+ */
+export declare type FieldViolation = Message<"conveyor.v1.FieldViolation"> & {
+  /**
+   * Its path, such as `jobs[2].needs[0]`.
+   *
+   * @generated from field: string field = 1;
+   */
+  field: string;
+
+  /**
+   * What is wrong with it, and what to do.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+};
+
+/**
+ * Describes the message conveyor.v1.FieldViolation.
+ * Use `create(FieldViolationSchema)` to create a new message.
+ */
+export declare const FieldViolationSchema: GenMessage<FieldViolation>;
 
 /**
  * Why a call was refused. Every error carries a `google.rpc.ErrorInfo` detail whose domain is `conveyor.dev` and whose

@@ -596,7 +596,7 @@ export declare type JobEvaluated = Message<"conveyor.v1.JobEvaluated"> & {
 export declare const JobEvaluatedSchema: GenMessage<JobEvaluated>;
 
 /**
- * Jobs were added to the run: the cells of the job, which is a matrix.
+ * Jobs were added to the run: the cells of the job, which is a matrix, or those that an attempt of the job appended.
  *
  * @generated from message conveyor.v1.JobsAdded
  */
@@ -636,7 +636,7 @@ export declare type AddedJob = Message<"conveyor.v1.AddedJob"> & {
   name: string;
 
   /**
-   * The values of the cell, by name.
+   * The values of the cell, by name; not set when it is none.
    *
    * @generated from field: google.protobuf.Struct matrix = 3;
    */

@@ -576,7 +576,7 @@ export declare type JobTimeouts = Message<"conveyor.v1.JobTimeouts"> & {
 
   /**
    * Optional. How long a running attempt may go without being heard of: no log bytes, section, output, progress, annotation,
-   * checkpoint, artifact or changed value of it accepted. Then it is cancelled and its outcome is TIMED_OUT. Heartbeats do not count: they are the session's.
+   * checkpoint, artifact, appended jobs or changed value of it accepted. Then it is cancelled and its outcome is TIMED_OUT. Heartbeats do not count: they are the session's.
    * 1 s or more.
    *
    * @generated from field: google.protobuf.Duration silence_timeout = 6;

@@ -31,6 +31,7 @@ import { LIMITS } from '../../core/limits.ts';
 import type { LogSection, ProgressView } from '../../core/views.ts';
 import { decodeExpected, decodeValue } from '../decode-value.ts';
 import { decodeArtifact } from '../artifact-codec.ts';
+import { decodeAppendedJobs } from '../definition-codec.ts';
 import { protocolViolation } from './protocol-violation.ts';
 
 const DAY_MS = 86_400_000;
@@ -84,7 +85,7 @@ export function decodeFrame({ frame }: DriverFrameMessage): DriverFrame | undefi
     case 'annotation': {
       const { number, annotation } = frame.value;
       return about(frame.value, (key, found) => {
-        if (number < 1) addViolation(found, 'number', `must be 1 or more; got ${number}`);
+        checkAskNumber(found, number);
         return { type: 'Annotation', key, number, annotation: decodeAnnotation(found, annotation) };
       });
     }
@@ -100,6 +101,20 @@ export function decodeFrame({ frame }: DriverFrameMessage): DriverFrame | undefi
       return about(frame.value, (key, found) => {
         checkNumber(found, 'number', number, { min: 1, max: LIMITS.artifacts });
         return { type: 'DeclareArtifact', key, number, artifact: decodeArtifact(found, 'artifact', artifact) };
+      });
+    }
+    case 'appendJobs': {
+      const { number, jobs } = frame.value;
+      return about(frame.value, (key, found) => {
+        checkAskNumber(found, number);
+        const violations: Found = [];
+        return {
+          type: 'AppendJobs',
+          key,
+          number,
+          jobs: decodeAppendedJobs(violations, 'jobs', jobs),
+          violations,
+        };
       });
     }
     case 'getValue': {
@@ -182,8 +197,12 @@ function decodeSection(found: Found, section: LogSectionMessage | undefined): Lo
 }
 
 function checkValueRequest(found: Found, { number, key }: { readonly number: number; readonly key: string }): void {
-  if (number < 1) addViolation(found, 'number', `must be 1 or more; got ${number}`);
+  checkAskNumber(found, number);
   checkName(found, 'key', key, OUTPUT_KEY);
+}
+
+function checkAskNumber(found: Found, number: number): void {
+  if (number < 1) addViolation(found, 'number', `must be 1 or more; got ${number}`);
 }
 
 function decodeProgress(found: Found, progress: AttemptProgress | undefined): ProgressView {

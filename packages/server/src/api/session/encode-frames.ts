@@ -65,6 +65,15 @@ function initFrame(frame: ServerFrame): FrameInit {
       return { case: 'logMissing', value: { ...addressOf(frame.key), offset: BigInt(frame.offset) } };
     case 'ValueAnswer':
       return { case: 'valueAnswer', value: initValueAnswer(frame) };
+    case 'AppendAnswer': {
+      const { key, number, refusal } = frame;
+      const { refused = 'UNSPECIFIED', message = '', violations = [] } = refusal ?? {};
+      const error = ErrorReason[refused];
+      return {
+        case: 'appendAnswer',
+        value: { ...addressOf(key), number, error, message, violations: [...violations] },
+      };
+    }
     case 'Drain':
       return { case: 'drain', value: {} };
     case 'Revoke': {

@@ -32,6 +32,7 @@ export function encodeHotFrame(frame: ServerFrame): Uint8Array | undefined {
     case 'Cancel':
     case 'LogMissing':
     case 'ValueAnswer':
+    case 'AppendAnswer':
     case 'Drain':
     case 'Revoke':
       return undefined;

@@ -198,6 +198,7 @@ function build(
         type,
         ...ref,
         jobs: variant % 5 === 0 ? [added, jobNamed(`${added.name}-next`, { needs: [added.name] })] : [added],
+        violations: variant === 7 ? [{ field: 'jobs[0].driver', description: 'is required' }] : [],
         content,
       };
     }

@@ -143,10 +143,12 @@ function project(ledger: SimulatedLedger, command: Command, event: RunEvent): vo
       ledger.attempts.set(key, { ...content, state, logState, ...result });
       return;
     }
+    case 'JobsAppended':
+      ledger.attempts.set(key, { ...content, heardMs: ledger.slice.run.lastMs });
+      return;
     case 'AttemptAdopted':
     case 'AttemptTimedOut':
     case 'AttemptHeard':
-    case 'JobsAppended':
       return;
   }
 }
