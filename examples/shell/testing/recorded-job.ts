@@ -81,6 +81,7 @@ export class RecordedJob<Spec> implements JobContext<Spec> {
     set: () => Promise.reject(new Error('a recorded job has no run')),
     delete: async () => {},
   };
+  readonly append = (): Promise<void> => Promise.reject(new Error('a recorded job has no run'));
   readonly progress = (): void => {};
   readonly annotate = (): void => {};
   readonly artifact = (): void => {};

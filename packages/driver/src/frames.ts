@@ -51,7 +51,7 @@ export interface LogTotals {
 }
 
 /** What this runtime knows beyond the first version of the protocol, if the control plane does too. */
-export const capabilities = ['values', 'artifacts'] as const;
+export const capabilities = ['values', 'artifacts', 'append_jobs'] as const;
 
 /** One of these abilities. */
 export type Capability = (typeof capabilities)[number];

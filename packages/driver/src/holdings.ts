@@ -12,6 +12,7 @@ import {
   type Welcome,
 } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 import { LeaseDoubt } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import { appendUnsupported } from './append.ts';
 import { Attempt, type Speak } from './attempt.ts';
 import { type AttemptResult, failed, succeeded } from './attempt-result.ts';
 import type { DriverSettings } from './define-driver.ts';
@@ -85,7 +86,8 @@ export class Holdings<Spec> {
     this.#bounds = { maxLogBytes: Number(welcome.maxLogBytes), windowBytes: Number(welcome.attemptLogWindow) };
     this.#capabilities = new Set(welcome.capabilities);
     const unnamed = new Set(this.#held.values());
-    if (!this.#supports('values')) for (const attempt of unnamed) attempt.giveUp(unsupported());
+    if (!this.#supports('values')) for (const attempt of unnamed) attempt.values.giveUp(unsupported());
+    if (!this.#supports('append_jobs')) for (const attempt of unnamed) attempt.appends.giveUp(appendUnsupported());
     for (const verdict of welcome.verdicts) {
       const attempt = this.#find(verdict);
       if (attempt === undefined) continue;
@@ -138,7 +140,10 @@ export class Holdings<Spec> {
         return;
       }
       case 'valueAnswer':
-        this.#find(frame.value)?.hear(frame.value);
+        this.#find(frame.value)?.values.hear(frame.value);
+        return;
+      case 'appendAnswer':
+        this.#find(frame.value)?.appends.hear(frame.value);
         return;
       // Welcome, Pulse and Drain are the session's; what is not known is ignored.
       case 'welcome':

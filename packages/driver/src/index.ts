@@ -1,4 +1,5 @@
 // The driver runtime: define a driver, start it, and write nothing of the protocol.
+export { AppendError, type AppendReason, type AppendViolation, type JobInit } from './append.ts';
 export type { JobArtifact } from './artifact.ts';
 export type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 export type { TlsOptions } from './connection.ts';

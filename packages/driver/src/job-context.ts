@@ -3,6 +3,7 @@ import { type JsonObject, type JsonValue, toJson } from '@bufbuild/protobuf';
 import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import type { Start } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 import { AnnotationLevel, JobState, ProgressPhase } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { type Append, createAppend, type JobInit } from './append.ts';
 import type { Attempt } from './attempt.ts';
 import { assertKey, assertNoNul, maxJsonBytes } from './job-json.ts';
 import { createJobLog, type JobLog } from './job-log.ts';
@@ -89,6 +90,13 @@ export interface JobContext<Spec = JsonObject> {
   readonly artifact: (artifact: JobArtifact) => void;
   /** The values of the run, shared with its other jobs and its platform, with compare-and-set. */
   readonly values: RunValues;
+  /**
+   * Appends jobs to the run, all or none; resolves once they are durable. They may need each other and jobs of the run, by name; those that
+   * the run has already as they are stay as they are, so work that is tried again may append the same again. Waits for the control plane,
+   * over reconnects. Rejects with an AppendError; with a JobStopped when the work is to end; with a RangeError for more than a message of
+   * 1 MiB holds.
+   */
+  readonly append: (jobs: readonly JobInit[]) => Promise<void>;
 }
 
 const maxAnnotations = 100;
@@ -112,6 +120,7 @@ class AttemptContext<Spec> implements JobContext<Spec> {
   #outputBytes: Map<string, number> | undefined;
   #annotations: number;
   #values: RunValues | undefined;
+  #append: Append | undefined;
   readonly #supports: Supports;
   #artifacts: number;
 
@@ -163,6 +172,11 @@ class AttemptContext<Spec> implements JobContext<Spec> {
   get values(): RunValues {
     this.#values ??= createRunValues(this.#attempt, this.#start, () => this.#supports('values'));
     return this.#values;
+  }
+
+  get append(): Append {
+    this.#append ??= createAppend(this.#attempt, () => this.#supports('append_jobs'));
+    return this.#append;
   }
 
   readonly output = (key: string, value: JsonValue): void => {

@@ -65,7 +65,7 @@ export function createRunValues(attempt: Attempt, start: Start, isSupported: () 
 
   async function ask(frameOf: (number: number) => Frame): Promise<ValueAnswer> {
     if (!isSupported()) throw unsupported();
-    return await attempt.ask(++number, frameOf(number));
+    return await attempt.values.ask(++number, frameOf(number));
   }
 
   async function change(frameOf: (number: number) => Frame): Promise<number> {
