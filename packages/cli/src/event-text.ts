@@ -17,6 +17,7 @@ import {
   WaitReason,
 } from '@conveyor/client';
 import type { JobsAdded } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+import { areCells } from './run-jobs.ts';
 import { clipped, duration, enumName, printable, time } from './text.ts';
 
 /** What happened, without the name of the job that it is about; undefined for kinds that this version does not know. */
@@ -145,11 +146,11 @@ export function askedBy({ reason, actor }: { readonly reason: string; readonly a
 /** Jobs that are named in one line. */
 const shownJobs = 5;
 
-/** Only cells have values of a matrix; other jobs are those that an attempt appended. */
-function addedText({ jobs }: JobsAdded): string {
+function addedText(added: JobsAdded): string {
+  const { jobs } = added;
   const names = jobs.slice(0, shownJobs).map(({ name }) => printable(name));
   if (jobs.length > shownJobs) names.push(`${jobs.length - shownJobs} more`);
-  const [what, one] = jobs.some(({ matrix }) => matrix !== undefined) ? ['runs as', 'cell'] : ['appended', 'job'];
+  const [what, one] = areCells(added) ? ['runs as', 'cell'] : ['appended', 'job'];
   return `${what} ${jobs.length} ${one}${jobs.length === 1 ? '' : 's'}: ${names.join(' ')}`;
 }
 

@@ -10,6 +10,7 @@ import { createGateHints } from './gate-hints.ts';
 import { createOutageNotice } from './outage.ts';
 import { type Prefixes, createPrefixes } from './prefixes.ts';
 import { createProgress } from './progress.ts';
+import { areCells, definedJobs } from './run-jobs.ts';
 import { createTails } from './tails.ts';
 import { countsText, elapsed, enumName, shellWord, stateCell } from './text.ts';
 
@@ -63,7 +64,10 @@ export async function follow(cli: Cli, runId: string, show: FollowOptions, signa
   const { terminal } = cli;
   const { runs } = cli.client();
   const run = await runs.get(runId, { signal });
-  const prefixes = createPrefixes(terminal.colors, run.definition?.jobs.map(({ name }) => name) ?? []);
+  const prefixes = createPrefixes(
+    terminal.colors,
+    definedJobs(run).map(({ name }) => name),
+  );
   const tails = createTails(cli, prefixes, signal);
   const outage = createOutageNotice(terminal);
   const gates = createGateHints(terminal, run);
@@ -76,7 +80,11 @@ export async function follow(cli: Cli, runId: string, show: FollowOptions, signa
     for await (const event of runs.watch(runId, { signal, onReconnect: outage.onReconnect })) {
       outage.heard();
       progress.add(event);
-      if (event.kind.case === 'jobsAdded') prefixes.add(event.kind.value.jobs.map(({ name }) => name));
+      if (event.kind.case === 'jobsAdded') {
+        const added = event.kind.value;
+        prefixes.add(added.jobs.map(({ name }) => name));
+        if (event.seq > run.seq && !areCells(added)) gates.learn(await runs.get(runId, { signal }));
+      }
       if (show.events === 'all' || (show.events === 'main' && isMain(event))) await printEvent(cli, prefixes, event);
       gates.add(event);
       if (show.logs && event.kind.case === 'attemptStarted') tails.add(event);

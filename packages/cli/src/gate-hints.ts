@@ -1,6 +1,7 @@
 // Owns telling people that a gate waits for them, with the command that answers it: once each time, and not of what is long answered.
 import type { Event, Run } from '@conveyor/client';
 import { answerCommands, asksForAnswers } from './gate-text.ts';
+import { definedJobs } from './run-jobs.ts';
 import type { Terminal } from './terminal.ts';
 import { printable } from './text.ts';
 
@@ -8,11 +9,13 @@ import { printable } from './text.ts';
 export interface GateHints {
   /** Takes an event of the run into account. */
   add(event: Event): void;
+  /** Takes jobs into account that the run has got meanwhile. */
+  learn(run: Run): void;
 }
 
 /** Begins with how the run stood at `run.seq`; its events may come from the first one on. */
 export function createGateHints(terminal: Terminal, run: Run): GateHints {
-  const messages = new Map(run.definition?.jobs.map(({ name, gate }) => [name, gate?.message ?? '']));
+  let messages = messagesOf(run);
   const waiting = new Set<string>();
   const tell = (job: string) => {
     const message = messages.get(job.replace(/\[.*\]$/, '')) ?? '';
@@ -29,5 +32,12 @@ export function createGateHints(terminal: Terminal, run: Run): GateHints {
       for (const gate of waiting) tell(gate);
       waiting.clear();
     },
+    learn(later) {
+      messages = messagesOf(later);
+    },
   };
+}
+
+function messagesOf(run: Run): ReadonlyMap<string, string> {
+  return new Map(definedJobs(run).map(({ name, gate }) => [name, gate?.message ?? '']));
 }

@@ -212,6 +212,16 @@ describe('conveyor graph', () => {
     expect(stdout).toContain('  "plan" -> "push"\n');
   });
 
+  it('draws an appended gate as a gate', async () => {
+    const definition = { name: 'ask', needs: ['plan'], gate: { message: 'Sure?', quorum: 2 } };
+    await using plane = await startScriptedPlane({
+      jobs: { plan: {}, ask: { isAppended: true, shown: { definition } } },
+    });
+    const { stdout } = await run(['graph', runId], plane.env);
+    expect(stdout).toContain('  j1{{"ask<br>gate: 2 to approve<br>succeeded"}}:::succeeded\n');
+    expect(stdout).toContain('  j0 --> j1\n');
+  });
+
   it('refuses a stage that there is none of, by line and column', async () => {
     const file = 'stages: [check]\njobs:\n  - { name: build, driver: shell, stage: chekc }\n';
     const { exitCode, stderr } = await run(['graph', '-f', '-'], {}, file);
@@ -235,6 +245,22 @@ describe('following', () => {
     expect(stderr).toBe(
       `ship waits for an answer: Ship it?\nnext: conveyor gate approve ${runId}/ship --actor NAME, or conveyor gate reject ${runId}/ship --actor NAME\n`,
     );
+  });
+
+  it('tells what a gate asks that was appended', async () => {
+    const definition = { name: 'ask', gate: { message: 'Sure?' } };
+    const events: MessageInitShape<typeof EventSchema>[] = [
+      { job: 'plan', jobState: JobState.RUNNING, kind: { case: 'jobsAdded', value: { jobs: [{ name: 'ask' }] } } },
+      waits('ask'),
+    ];
+    await using plane = await startScriptedPlane({
+      jobs: { plan: {}, ask: { isAppended: true, shown: { definition } } },
+      state: RunState.SUCCEEDED,
+      events,
+    });
+    const { stdout, stderr } = await run(['run', 'ci', '--follow'], plane.env);
+    expect(stdout).toContain('plan * 03:04:06 appended 1 job: ask\n');
+    expect(stderr).toContain('ask waits for an answer: Sure?\n');
   });
 
   it('does not ask again what was answered before it began', async () => {

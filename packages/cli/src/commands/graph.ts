@@ -1,6 +1,6 @@
 // `conveyor graph`: the jobs of a run, a pipeline or a file as a picture's source.
 import { create } from '@bufbuild/protobuf';
-import { type Job, JobState, type PipelineDefinition } from '@conveyor/client';
+import { type Job, JobState, type PipelineDefinition, type Run } from '@conveyor/client';
 import { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { type Command, Option } from 'commander';
 import { cellsByJob } from '../cells.ts';
@@ -10,6 +10,7 @@ import { placeText } from '../file-problem.ts';
 import { drawGraph, type GraphFormat, type GraphRun } from '../graph.ts';
 import type { PipelineFile } from '../pipeline-file.ts';
 import { readPipelineFile } from '../read-files.ts';
+import { definedJobs } from '../run-jobs.ts';
 import { enumName } from '../text.ts';
 
 interface GraphOptions {
@@ -60,20 +61,21 @@ async function read(cli: Cli, target: string | undefined, file: string | undefin
     const pipeline = await pipelines.get(name, revision === '' ? {} : { revision: Number(revision) });
     return { definition: known(pipeline.definition), run: UNKNOWN };
   }
-  const { definition } = await runs.get(target);
+  const run = await runs.get(target);
   const listed = await Array.fromAsync(jobs.list(target, {}, { pageSize: 1_000 }));
   const states = new Map(listed.map(({ name, state }) => [name, enumName(JobState, state).toLowerCase()]));
   const cells = new Map(Array.from(cellsByJob(listed), ([name, own]) => [name, own.map((cell) => cell.name)]));
-  return { definition: withAppended(known(definition), listed), run: { states, cells } };
+  return { definition: withAppended(run, listed), run: { states, cells } };
 }
 
-/** A definition with the jobs that attempts have appended to a run of it, as far as these say what they are. */
-function withAppended(definition: PipelineDefinition, listed: readonly Job[]): PipelineDefinition {
-  const names = new Set(definition.jobs.map(({ name }) => name));
-  const appended = listed
+/** The definition of a run with what was appended; of what the run had no room for, as far as its jobs say what they are. */
+function withAppended(run: Run, listed: readonly Job[]): PipelineDefinition {
+  const jobs = definedJobs(run);
+  const names = new Set(jobs.map(({ name }) => name));
+  const others = listed
     .filter(({ name, matrixJob }) => matrixJob === '' && !names.has(name))
     .map(({ name, driver, needs }) => create(JobDefinitionSchema, { name, driver, needs }));
-  return { ...definition, jobs: [...definition.jobs, ...appended] };
+  return { ...known(run.definition), jobs: [...jobs, ...others] };
 }
 
 /** No server has looked at a file: what a picture would be wrong with is refused here. */

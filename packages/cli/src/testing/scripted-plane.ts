@@ -92,6 +92,9 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       ...(state === RunState.RUNNING ? {} : { finishTime: timestampFromMs(startMs + 61_000) }),
       jobCounts: { total: names.length, succeeded: names.length },
       definition: { jobs: defined.map((name) => jobs[name]?.shown?.definition ?? { name, driver: 'shell' }) },
+      appendedJobs: [
+        { jobs: names.flatMap((name) => (jobs[name]?.isAppended ? (jobs[name].shown?.definition ?? []) : [])) },
+      ],
       ...change,
     };
   };
