@@ -2,13 +2,14 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
 import type { JobDefinition } from '../../core/definition.ts';
-import type { ServerFrame } from '../../core/frames.ts';
+import type { Hello, ServerFrame } from '../../core/frames.ts';
 import type { AttemptKey } from '../../core/ids.ts';
 import { definitionOf, jobNamed } from '../../core/testing/definitions.ts';
 import type { DriverSession, Engine } from '../engine.ts';
 
 export interface ConnectedDriver {
   readonly driver: string;
+  readonly incarnation: Uint8Array;
   readonly session: DriverSession;
   /** The first frame of a kind that it was told. */
   readonly find: <Type extends ServerFrame['type']>(type: Type) => Extract<ServerFrame, { type: Type }> | undefined;
@@ -16,26 +17,29 @@ export interface ConnectedDriver {
   readonly count: (type: ServerFrame['type']) => number;
 }
 
-/** Connects a driver of a name of its own, with one slot. */
-export async function connectDriver({ drivers }: Engine): Promise<ConnectedDriver> {
+/** Connects a driver of a name of its own, with one slot, unless `change` says otherwise. */
+export async function connectDriver({ drivers }: Engine, change: Partial<Hello> = {}): Promise<ConnectedDriver> {
   const heard: ServerFrame[] = [];
+  const incarnation = randomBytes(16);
   const driver = `driver-${randomBytes(4).toString('hex')}`;
   const session = await drivers.openSession(
     { role: 'driver', id: 'test' },
     {
       driver,
       instance: 'i-1',
-      incarnation: randomBytes(16),
+      incarnation,
       capabilities: [],
       labels: {},
       slots: 1,
       held: [],
       version: '',
+      ...change,
     },
     { send: (frame) => void heard.push(frame), queuedBytes: () => 0, end: () => undefined },
   );
   return {
     driver,
+    incarnation,
     session,
     find: <Type extends ServerFrame['type']>(type: Type) =>
       heard.find((frame): frame is Extract<ServerFrame, { type: Type }> => frame.type === type),
