@@ -72,6 +72,8 @@ async function take(context: JobContext<Workload>, step: Step, index: number, st
       return context.artifact({ name: step.name, digest: step.digest, size: step.size });
     case 'add':
       return await add(context, step);
+    case 'append':
+      return await context.append(step.jobs);
     case 'checkpoint':
       return context.checkpoint(String(index + 1));
     case 'fail':

@@ -43,6 +43,10 @@ const writes: Record<string, (attempt: Address) => DriverFrameInit> = {
     case: 'declareArtifact',
     value: { ...addressOf(attempt), number: 1, artifact: { name: 'forged', digest: 'crc32c:00ff00ff' } },
   }),
+  AppendJobs: (attempt) => ({
+    case: 'appendJobs',
+    value: { ...addressOf(attempt), number: 1, jobs: [{ name: 'forged', driver: 'nobody' }] },
+  }),
   SetValue: (attempt) => ({
     case: 'setValue',
     value: { ...addressOf(attempt), number: 1, key: 'forged', value: { kind: { case: 'boolValue', value: true } } },

@@ -57,6 +57,11 @@ const writes: Record<string, Say> = {
     case: 'declareArtifact',
     value: { ...addressOf(attempt), number: 1, artifact: { name: 'said', digest: 'crc32c:00ff00ff' } },
   }),
+  // One that is skipped, so that its run ends where it may be appended.
+  AppendJobs: (attempt) => ({
+    case: 'appendJobs',
+    value: { ...addressOf(attempt), number: 1, jobs: [{ name: 'said', gate: {}, if: '1 == 2' }] },
+  }),
   GetValue: (attempt) => ({ case: 'getValue', value: { ...addressOf(attempt), number: 1, key: 'said' } }),
   SetValue: (attempt) => setValue(attempt, 1, 'said'),
   DeleteValue: (attempt) => ({ case: 'deleteValue', value: { ...addressOf(attempt), number: 1, key: 'said' } }),

@@ -128,6 +128,7 @@ function openErraticDriver(instance: string, random: () => number) {
       case 'Cancel':
       case 'Drain':
       case 'ValueAnswer':
+      case 'AppendAnswer':
         return;
     }
   }

@@ -82,6 +82,7 @@ function noteSaid(note: (entry: Said) => void, { frame }: DriverFrame): void {
     case 'annotation':
     case 'checkpoint':
     case 'declareArtifact':
+    case 'appendJobs':
     case 'getValue':
     case 'setValue':
     case 'deleteValue':
@@ -120,6 +121,7 @@ function noteHeard(note: (entry: Heard) => void, { frame }: ServerFrame): void {
     case 'pulse':
     case 'drain':
     case 'valueAnswer':
+    case 'appendAnswer':
     case undefined:
       return;
   }

@@ -3,7 +3,7 @@ import pino from 'pino';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { JobDefinition } from '../core/definition.ts';
 import type { DriverFrame } from '../core/frames.ts';
-import type { AttemptKey } from '../core/ids.ts';
+import { type AttemptKey, makeRunId } from '../core/ids.ts';
 import { DEFAULT_TIMING } from '../core/limits.ts';
 import type { FieldViolation } from '../core/refusal.ts';
 import { jobNamed } from '../core/testing/definitions.ts';
@@ -131,6 +131,9 @@ test('who does not hold the attempt is told to stop, whatever the jobs are', asy
   await expect.poll(() => other.count('Revoke')).toBe(2);
   driver.session.receive([{ ...appending(1, [jobNamed('pack')]), key: { ...key, attempt: 2 } } as DriverFrame]);
   await expect.poll(() => driver.find('Revoke')).toMatchObject({ fence: 2 });
+  const runId = makeRunId(0, new Uint8Array(10));
+  other.session.receive([{ ...appending(3, [jobNamed('pack')]), key: { ...key, runId } } as DriverFrame]);
+  await expect.poll(() => other.count('Revoke')).toBe(3);
   expect([driver, other].map(({ count }) => count('AppendAnswer'))).toEqual([0, 0]);
   expect(await namesNow()).toEqual(['one']);
 });

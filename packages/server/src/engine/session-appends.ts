@@ -59,6 +59,8 @@ export function createSessionAppends(options: SessionAppendsOptions): SessionApp
         case 'Done':
           return link.send({ type: 'AppendAnswer', key, number });
         case 'Refused':
+          // Of a run that is not there, or no longer, nobody holds an attempt.
+          if (reply.refusal.refused === 'RUN_NOT_FOUND') return await options.stale(key, { type: 'Stale' });
           return link.send({ type: 'AppendAnswer', key, number, refusal: reply.refusal });
         case 'Stale':
           return await options.stale(key, reply);

@@ -69,7 +69,8 @@ export function createSessionFrames(options: SessionFramesOptions): SessionFrame
   const { writer } = options.facts;
   const lines = createFrameLines(LIMITS.sessionPendingBytes);
   const queries = createOneAtATime();
-  const shared = { ...options, writer, stale: attempts.unwritten };
+  const stale: SessionAttempts['unwritten'] = (key, result) => attempts.unwritten(key, result);
+  const shared = { ...options, writer, stale };
   const appends = createSessionAppends(shared);
   const values = createSessionValues({ ...shared, invalid: (key, problem) => attempts.lose(key, 'INVALID', problem) });
   let pendingLogBytes = 0;

@@ -1,7 +1,7 @@
 // Jobs that a driver appends, from the frame to what the engine is told, and the answer back.
 import { create, fromBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import {
-  AppendJobsSchema,
+  type AppendJobsSchema,
   DriverFrameSchema,
   ServerFrameSchema,
 } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
