@@ -15,5 +15,6 @@ export {
 } from './job-failure.ts';
 export type { JobLog, LogOptions, LogSectionHandle, LogSource } from './job-log.ts';
 export type { Logger } from './logger.ts';
+export { GateExpiry, LeaseDoubt, RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 export { runDriver } from './process.ts';
 export { RunValueError, type RunValue, type RunValueReason, type RunValues, type ValueOptions } from './run-values.ts';
