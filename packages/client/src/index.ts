@@ -83,7 +83,7 @@ export type {
   JobDiff,
   PipelineDiff,
 } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
-export { type Run, RunState, type Trigger } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+export { type AppendedJobs, type Run, RunState, type Trigger } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 export {
   type BatchCreateRunsResult,
   type Discrepancy,
