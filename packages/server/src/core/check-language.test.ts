@@ -4,7 +4,7 @@ import { checkDefinition, type DefinitionInput, type JobInput } from './check-de
 import type { Found } from './check-fields.ts';
 
 function job(name: string, rest: Partial<JobInput> = {}): JobInput {
-  return { name, driver: 'shell', needs: [], secrets: [], allowFailure: false, if: '', stage: '', ...rest };
+  return { name, driver: 'shell', needs: [], secrets: [], allowFailure: false, ...rest };
 }
 
 const undriven = (name: string, rest: Partial<JobInput>): JobInput => job(name, { driver: '', ...rest });
