@@ -15,6 +15,7 @@ export interface RunOperationsOptions {
   readonly feed: Pick<RunOperations, 'watchAll'>;
   readonly deletion: Pick<RunOperations, 'delete'>;
   readonly verification: Pick<RunOperations, 'verify'>;
+  readonly planning: Pick<RunOperations, 'plan'>;
   readonly creation: RunCreation;
   readonly reruns: Reruns;
   readonly ledger: Ledger;
@@ -22,7 +23,8 @@ export interface RunOperationsOptions {
 }
 
 export function createRunOperations(options: RunOperationsOptions): RunOperations {
-  const { queries, history, watch, feed, deletion, verification, creation, reruns, ledger, holdBacks } = options;
+  const { queries, history, watch, feed, deletion, verification, planning, creation, reruns, ledger, holdBacks } =
+    options;
 
   /** The run that a request made, perhaps long ago. */
   async function readMade(project: string, runId: RunId): Promise<RunView> {
@@ -42,6 +44,7 @@ export function createRunOperations(options: RunOperationsOptions): RunOperation
     ...feed,
     ...deletion,
     ...verification,
+    ...planning,
     async create(project, run) {
       const { runId, view } = await creation.create(project, run);
       return view ?? (await readMade(project, runId));

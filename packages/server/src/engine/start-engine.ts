@@ -37,6 +37,7 @@ import { createRunCache } from './run-cache.ts';
 import { createRunCreation } from './run-creation.ts';
 import { createRunDeletion } from './run-deletion.ts';
 import { createRunHistory } from './run-history.ts';
+import { createRunPlans } from './run-plans.ts';
 import { createRunOperations } from './run-operations.ts';
 import { createRunQueries } from './run-queries.ts';
 import { createRunVerification } from './run-verification.ts';
@@ -213,6 +214,7 @@ async function build(
       feed: createFeedWatch({ pool, wakeUps }),
       deletion,
       verification: createRunVerification(pool),
+      planning: createRunPlans({ pool, plans, creation }),
       creation,
       reruns,
       ledger,
