@@ -47,8 +47,14 @@ export async function encodeRunPlan(plan: RunPlanView): Promise<MessageInitShape
 }
 
 async function encodeJobs(plan: RunPlanView): Promise<PlannedJob[]> {
-  const all = plan.jobs.map((job) => summaryOf(job));
-  let left = JOBS_BYTES - all.reduce((bytes, job) => bytes + bytesOf(job), 0);
+  const all: PlannedJob[] = [];
+  let left = JOBS_BYTES;
+  for (const [index, job] of plan.jobs.entries()) {
+    if (index % JOBS_AT_ONCE === 0) await turn();
+    const summary = summaryOf(job);
+    left -= bytesOf(summary);
+    all.push(summary);
+  }
   for (const [index, job] of plan.jobs.entries()) {
     if (index % JOBS_AT_ONCE === 0) await turn();
     const whole = wholeOf(plan, job);

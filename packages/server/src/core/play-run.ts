@@ -36,8 +36,8 @@ export function* playRun(
   decide: typeof decideRun = decideRun,
 ): Generator<undefined, PlayedRun> {
   const table = openTable(compilePlan(withoutTime(definition)), facts, assumed, decide);
-  const { played, submit, toStart, toFinish } = table;
-  submit(createCommand(facts));
+  const { played, toStart, toFinish } = table;
+  table.submit(createCommand(facts));
   for (let started = 0, finished = 0; !isRunFinished(played.run.state); ) {
     const starting = toStart[started];
     const finishing = toFinish[finished];

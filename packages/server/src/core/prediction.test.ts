@@ -169,8 +169,15 @@ describe('what is not known', () => {
     const outputs = { image: 'a:1', ok: false, list: ['x', 'y'] };
     const prediction = predict(definition, new Map([['build', { outcome: 'SUCCEEDED', outputs }]]));
     expect(told(prediction)).toEqual({
-      ...{ build: 'RUNS', spec: 'RUNS', cond: 'SKIPPED', cells: 'RUNS', short: 'SKIPPED', after: 'SKIPPED' },
-      ...{ outcome: 'RUNS', 'cells[x]': 'RUNS', 'cells[y]': 'RUNS' },
+      build: 'RUNS',
+      spec: 'RUNS',
+      cond: 'SKIPPED',
+      cells: 'RUNS',
+      'cells[x]': 'RUNS',
+      'cells[y]': 'RUNS',
+      short: 'SKIPPED',
+      after: 'SKIPPED',
+      outcome: 'RUNS',
     });
     expect(prediction.state).toBe('SUCCEEDED');
     expect(prediction.jobs.find(({ job }) => job.name === 'spec')?.spec).toEqual({ image: 'a:1' });
@@ -199,19 +206,15 @@ test('the critical path leads through the slowest cell, and past what is skipped
   );
   const times = { lint: 50, build: 10, 'test[linux]': 30, 'test[mac]': 70, never: 1_000, deploy: 5 };
   const prediction = predict(definition);
-  expect(prediction.jobs.map(({ job, wave }) => [job.name, wave])).toEqual([
-    ...[
-      ['lint', 0],
-      ['build', 0],
-      ['test', 1],
-      ['test[linux]', 1],
-      ['test[mac]', 1],
-    ],
-    ...[
-      ['never', 2],
-      ['deploy', 2],
-      ['tell', 3],
-    ],
+  expect(prediction.jobs.map(({ job, wave }) => `${wave} ${job.name}`)).toEqual([
+    '0 lint',
+    '0 build',
+    '1 test',
+    '1 test[linux]',
+    '1 test[mac]',
+    '2 never',
+    '2 deploy',
+    '3 tell',
   ]);
   expect(criticalPath(prediction, new Map(Object.entries(times)))).toEqual({
     steps: [
