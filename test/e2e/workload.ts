@@ -30,6 +30,9 @@ export type Step =
   /** Puts the outputs of the jobs that it needed into the output `needs`. */
   | { readonly do: 'pass-on' }
   | { readonly do: 'annotate'; readonly text: string }
+  | { readonly do: 'make'; readonly name: string; readonly digest: string; readonly size: number }
+  /** Adds 1 to a value of the run, so many times. */
+  | { readonly do: 'add'; readonly key: string; readonly times: number }
   /** Notes that it came so far: who adopts it goes on behind this step. */
   | { readonly do: 'checkpoint' }
   | {

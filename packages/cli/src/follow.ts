@@ -6,11 +6,12 @@ import { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { type Cli, type OutputOptions, jsonOf } from './cli.ts';
 import { because, clock, eventText, isMain } from './event-text.ts';
 import { exitCodes } from './failure.ts';
+import { createGateHints } from './gate-hints.ts';
 import { createOutageNotice } from './outage.ts';
 import { type Prefixes, createPrefixes } from './prefixes.ts';
 import { createProgress } from './progress.ts';
 import { createTails } from './tails.ts';
-import { countsText, elapsed, enumName, stateCell } from './text.ts';
+import { countsText, elapsed, enumName, shellWord, stateCell } from './text.ts';
 
 /** What to show of a run. */
 export interface FollowOptions {
@@ -65,6 +66,7 @@ export async function follow(cli: Cli, runId: string, show: FollowOptions, signa
   const prefixes = createPrefixes(terminal.colors, run.definition?.jobs.map(({ name }) => name) ?? []);
   const tails = createTails(cli, prefixes, signal);
   const outage = createOutageNotice(terminal);
+  const gates = createGateHints(terminal, run);
   using progress = createProgress(
     terminal,
     run,
@@ -74,7 +76,9 @@ export async function follow(cli: Cli, runId: string, show: FollowOptions, signa
     for await (const event of runs.watch(runId, { signal, onReconnect: outage.onReconnect })) {
       outage.heard();
       progress.add(event);
+      if (event.kind.case === 'jobsAdded') prefixes.add(event.kind.value.jobs.map(({ name }) => name));
       if (show.events === 'all' || (show.events === 'main' && isMain(event))) await printEvent(cli, prefixes, event);
+      gates.add(event);
       if (show.logs && event.kind.case === 'attemptStarted') tails.add(event);
     }
     await tails.drained();
@@ -96,7 +100,8 @@ async function endText(cli: Cli, run: Run, signal: AbortSignal): Promise<string>
   ];
   for await (const job of cli.client().jobs.list(run.runId, { states: [JobState.FAILED] }, { signal })) {
     lines.push(`  ${job.name} failed${because(job.failure)}`);
-    if (job.attempt > 0) lines.push(`    conveyor logs ${run.runId}/${job.name}`);
+    if (job.attempt > 0) lines.push(`    conveyor logs ${shellWord(`${run.runId}/${job.name}`)}`);
+    if (job.childRunId !== '') lines.push(`    conveyor describe run ${job.childRunId}`);
   }
   return lines.join('\n');
 }

@@ -9,6 +9,7 @@ import { addDelete } from './commands/delete.ts';
 import { addDescribe } from './commands/describe.ts';
 import { addDiff } from './commands/diff.ts';
 import { addDrain } from './commands/drain.ts';
+import { addGate } from './commands/gate.ts';
 import { addGet } from './commands/get.ts';
 import { addGraph } from './commands/graph.ts';
 import { addHold, addRelease } from './commands/hold.ts';
@@ -22,6 +23,7 @@ import { addSchedule } from './commands/schedule.ts';
 import { addSchema } from './commands/schema.ts';
 import { addUp } from './commands/up.ts';
 import { addValidate } from './commands/validate.ts';
+import { addValue } from './commands/value.ts';
 import { addVerify } from './commands/verify.ts';
 import { addVersion } from './commands/version.ts';
 import { addWatch } from './commands/watch.ts';
@@ -73,6 +75,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addResume,
     addHold,
     addRelease,
+    addGate,
     addRerun,
     addRetry,
     addGet,
@@ -81,6 +84,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addDrain,
     addDelete,
     addVerify,
+    addValue,
     addSchedule,
     addSchema,
     addVersion,

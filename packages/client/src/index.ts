@@ -11,13 +11,17 @@ export {
   type ErrorReason,
   type FieldViolation,
 } from './error.ts';
-export type { JobFilterInput, JobInput, Jobs } from './jobs.ts';
+export type { ExpressionText, MatrixOptions } from './job-kinds.ts';
+export type { GateAnswerInput, JobFilterInput, JobInput, Jobs } from './jobs.ts';
 export type { LogPart, LogPosition } from './log-tail.ts';
 export { outputsOf } from './outputs.ts';
 export type { ListOptions } from './paging.ts';
 export {
+  type AnyJobOptions,
+  type GateOptions,
   type JobOptions,
   type PipelineBuilder,
+  type PipelineCallOptions,
   type PipelineOptions,
   type RetryOptions,
   type TimeoutOptions,
@@ -37,14 +41,17 @@ export {
 } from './run-input.ts';
 export type { DiffInput, RerunInput, RunDiff, Runs } from './runs.ts';
 export type { AppliedSchedule, BackfillInput, ScheduleInput, Schedules } from './schedules.ts';
+export { jsonOfValue, type ValueCondition, type Values } from './values.ts';
 export type { RunsUpdate } from './watch.ts';
 
+export type { Artifact, RunArtifact } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
 export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 export type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 export {
   AnnotationLevel,
   type Attempt,
   AttemptState,
+  type ConditionPart,
   type Failure,
   FailureClass,
   type GateAnswer,
@@ -62,10 +69,15 @@ export {
 } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 export { type LogChunk, LogChannel, type LogSection, type LogSpan } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 export {
+  type Gate,
+  GateExpiry,
   type JobDefinition,
+  type Matrix,
   type Pipeline,
+  type PipelineCall,
   type PipelineDefinition,
   type PipelineRevision,
+  RunCondition,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 export type {
   DiffPipelineRevisionsResponse,
@@ -86,6 +98,7 @@ export {
   type RunChange,
   type VerifyRunResponse,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+export type { RunValue } from '@conveyor/protocol/conveyor/v1/run_value_pb.js';
 export {
   type Schedule,
   ScheduleMissedPolicy,

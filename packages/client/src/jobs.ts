@@ -34,14 +34,15 @@ export interface JobFilterInput {
 
 /** What somebody answers to a gate. */
 export interface GateAnswerInput {
+  /** A gate goes on once as many people as its quorum approved; one rejection fails it. */
   readonly verdict: 'approve' | 'reject';
-  /** Who answers, in the platform's own words. */
+  /** Who answers, in the platform's own words, which has made sure of it. 1 to 256 characters. */
   readonly actor: string;
-  /** Groups that they belong to. Default: none. */
+  /** Groups that they belong to, for the gate's `approvers`. Default: none. */
   readonly groups?: readonly string[] | undefined;
-  /** What the gate's form asks for. Default: nothing. */
+  /** What the gate's form asks for. Default: {}. */
   readonly answers?: JsonObject | undefined;
-  /** Why, for people to read. Default: nothing. */
+  /** Why, for people to read; at most 4 KiB. Default: empty. */
   readonly comment?: string | undefined;
 }
 
@@ -63,7 +64,8 @@ export interface Jobs {
   /** Lets a held job go on. Reasons: JOB_NOT_FOUND, ALREADY_FINISHED, REPLICA_TOO_OLD. */
   release(jobId: string, input?: AskerInput, options?: CallOptions): Promise<Job>;
   /**
-   * Answers a gate that waits. Reasons: JOB_NOT_FOUND, INVALID_FIELD, NOT_A_GATE, NOT_AN_APPROVER, NOT_WAITING, ALREADY_FINISHED.
+   * Answers a gate that waits; who answers again replaces the earlier answer. Returns the gate as it is then. Reasons: JOB_NOT_FOUND,
+   * INVALID_FIELD, NOT_A_GATE, NOT_AN_APPROVER, NOT_WAITING, ALREADY_FINISHED.
    */
   answerGate(jobId: string, answer: GateAnswerInput, options?: CallOptions): Promise<Job>;
   /**

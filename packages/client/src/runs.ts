@@ -1,5 +1,6 @@
 // Owns what a program can do with runs. Lists and watches are iterators; everything else is one call.
 import type { Client as ServiceClient } from '@connectrpc/connect';
+import type { RunArtifact } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
 import type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import type { Run } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import {
@@ -94,6 +95,8 @@ export interface Runs {
   plan(input: PlanInput, options?: CallOptions): Promise<PlanRunResponse>;
   /** Compares a run with itself at another event. Reasons: RUN_NOT_FOUND, INVALID_FIELD, LIMIT_REACHED. */
   diff(runId: string, input: DiffInput, options?: ListOptions): Promise<RunDiff>;
+  /** What the attempts of a run made, by job, attempt and number. Reasons: RUN_NOT_FOUND, JOB_NOT_FOUND. */
+  artifacts(runId: string, options?: ListOptions & { readonly job?: string }): AsyncIterable<RunArtifact>;
   /** One run's events, first the stored ones behind `afterSeq` (default 0), then new ones, to its last. Reconnects. */
   watch(runId: string, options?: WatchOptions & { readonly afterSeq?: bigint }): AsyncIterable<Event>;
   /**
@@ -160,6 +163,11 @@ export function createRuns(rpc: ServiceClient<typeof RunService>): Runs {
         }, options),
       };
     },
+    artifacts: (runId, { job = '', ...options } = {}) =>
+      paged(async (page) => {
+        const { artifacts, nextPageToken } = await rpc.listRunArtifacts({ runId, job, ...page }, options);
+        return { items: artifacts, nextPageToken };
+      }, options),
     watch,
     watchAll: (filter = {}, options = {}) => resume(runUpdates(rpc, filter, options.cursor ?? ''), options),
     async finished(runId, options = {}) {

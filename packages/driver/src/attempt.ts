@@ -1,6 +1,6 @@
 // Owns one attempt that this process holds: its phase, its log, what was reported of it, and its result until that is
 // acknowledged. Reports and result outlive a connection: what may not have arrived is said again, repeats have no effect.
-import { HeldPhase, type Offer } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
+import { HeldPhase, type Offer, type ValueAnswer } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 import type { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import type { AttemptResult } from './attempt-result.ts';
 import { type AttemptKey, type Frame, type Held, finishFrame, logFrame } from './frames.ts';
@@ -30,6 +30,8 @@ export class Attempt implements AttemptKey {
   /** By what a later report replaces: an output's key, the one checkpoint, … Bounded by the contract. */
   #reports: Map<string, Frame> | undefined;
   #unsaid: Set<string> | undefined;
+  /** Who waits for answers, by number. */
+  #asked: Map<number, Pick<PromiseWithResolvers<ValueAnswer>, 'resolve' | 'reject'>> | undefined;
 
   constructor(offer: Offer, claim: Frame, handle: Buffer | undefined, speak: Speak) {
     this.id = offer.attemptId;
@@ -85,6 +87,41 @@ export class Attempt implements AttemptKey {
     this.#reports.set(name, frame);
     this.#unsaid.add(name);
     this.#speak(this, false);
+  }
+
+  /** Says `frame` until it is answered. Rejects when the work is to end at once, or has ended. */
+  ask(number: number, frame: Frame): Promise<ValueAnswer> {
+    const { kill } = this.stop;
+    if (!this.running || kill.aborted) return Promise.reject(this.stop.reason ?? new Error('the work has ended'));
+    if (this.#asked === undefined) {
+      this.#asked = new Map();
+      kill.addEventListener('abort', () => this.giveUp(this.stop.reason));
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<ValueAnswer>();
+    this.#asked.set(number, { resolve, reject });
+    this.report(`value ${number}`, frame);
+    this.#speak(this, true);
+    return promise;
+  }
+
+  /** The answer to what was asked has come. */
+  hear(answer: ValueAnswer): void {
+    this.#asked?.get(answer.number)?.resolve(answer);
+    this.#forget(answer.number);
+  }
+
+  /** Nothing that was asked will be answered. */
+  giveUp(reason: unknown): void {
+    for (const [number, { reject }] of this.#asked ?? []) {
+      reject(reason);
+      this.#forget(number);
+    }
+  }
+
+  #forget(number: number): void {
+    this.#asked?.delete(number);
+    this.#reports?.delete(`value ${number}`);
+    this.#unsaid?.delete(`value ${number}`);
   }
 
   /** A session began that has the log up to `logOffset`: all else is to be said again. */

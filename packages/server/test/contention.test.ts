@@ -127,6 +127,7 @@ function openErraticDriver(instance: string, random: () => number) {
       case 'LogAck':
       case 'Cancel':
       case 'Drain':
+      case 'ValueAnswer':
         return;
     }
   }

@@ -81,6 +81,10 @@ function noteSaid(note: (entry: Said) => void, { frame }: DriverFrame): void {
     case 'progress':
     case 'annotation':
     case 'checkpoint':
+    case 'declareArtifact':
+    case 'getValue':
+    case 'setValue':
+    case 'deleteValue':
       return note({ say: 'report', ...addressIn(frame.value) });
     case 'goodbye':
       return note({ say: 'goodbye' });
@@ -115,6 +119,7 @@ function noteHeard(note: (entry: Heard) => void, { frame }: ServerFrame): void {
       return note({ hear: frame.case, ...addressIn(frame.value) });
     case 'pulse':
     case 'drain':
+    case 'valueAnswer':
     case undefined:
       return;
   }

@@ -1,21 +1,31 @@
 // `conveyor get`: lists of resources.
 import { JobState, type RunFilterInput, RunState } from '@conveyor/client';
+import { RunArtifactSchema } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
 import { DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { AttemptSchema, JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { PipelineSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
-import { type Cli, type OutputOptions, findJob, outputOption, parseJobTarget, repeatable } from '../cli.ts';
+import {
+  type Cli,
+  type OutputOptions,
+  findJob,
+  outputOption,
+  parseJobTarget,
+  parseTarget,
+  repeatable,
+} from '../cli.ts';
+import { cellCounts, withCells } from '../cells.ts';
 import { UsageError } from '../failure.ts';
 import { show, take } from '../lists.ts';
 import { parseLabels } from '../params.ts';
 import { atOption, eventAt, momentOf, type PointOptions } from '../points.ts';
-import { attemptTable, driverTable, jobTable, pipelineTable, runTable } from '../tables.ts';
+import { artifactTable, attemptTable, driverTable, jobTable, pipelineTable, runTable } from '../tables.ts';
 
 export function addGet(program: Command, cli: Cli): void {
   const get = program
     .command('get')
-    .summary('list runs, jobs, attempts, pipelines or drivers')
+    .summary('list runs, jobs, attempts, artifacts, pipelines or drivers')
     .description('Lists resources. As JSON, the list is an array of the messages of the API.');
   addGetRuns(get, cli);
   addGetJobs(get, cli);
@@ -32,6 +42,18 @@ export function addGet(program: Command, cli: Cli): void {
       const attempts = await Array.fromAsync(cli.client().jobs.attempts(jobId, { atSeq: at }));
       const atMs = momentOf(output === 'json' ? undefined : await eventAt(cli, runId, at));
       await show(cli, output, AttemptSchema, attempts, () => attemptTable(attempts, cli.terminal.colors, atMs));
+    });
+  get
+    .command('artifacts')
+    .description('Lists what the attempts of a run made, or those of one of its jobs.')
+    .argument('<run or run/job>', 'id of the run, and perhaps the name of a job')
+    .addOption(outputOption())
+    .addHelpText('after', '\nExamples:\n  conveyor get artifacts RUN\n  conveyor get artifacts RUN/JOB -o json')
+    .action(async (target: string, { output }: OutputOptions) => {
+      const { runId, jobName: job } = parseTarget(target);
+      const options = job === undefined ? {} : { job };
+      const artifacts = await Array.fromAsync(cli.client().runs.artifacts(runId, options));
+      await show(cli, output, RunArtifactSchema, artifacts, () => artifactTable(artifacts));
     });
   get
     .command('pipelines')
@@ -104,7 +126,9 @@ function addGetJobs(get: Command, cli: Cli): void {
       const states = parseStates(jobStates, state);
       const jobs = await Array.fromAsync(cli.client().jobs.list(runId, { states }, { atSeq: at }));
       const atMs = momentOf(output === 'json' ? undefined : await eventAt(cli, runId, at));
-      await show(cli, output, JobSchema, jobs, () => jobTable(jobs, cli.terminal.colors, atMs));
+      await show(cli, output, JobSchema, jobs, () =>
+        jobTable(withCells(jobs), cli.terminal.colors, atMs, cellCounts(jobs)),
+      );
     });
 }
 

@@ -1,5 +1,6 @@
 // Every call of the contract, by every protocol: the same request reaches the engine and the same answer comes back.
-import { type DescMessage, type DescMethod, equals, type MessageInitShape, toJson } from '@bufbuild/protobuf';
+import { type DescMessage, type DescMethod, equals, fromJson, type MessageInitShape, toJson } from '@bufbuild/protobuf';
+import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DrainDeadline, DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
@@ -9,6 +10,7 @@ import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service
 import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { ScheduleMissedPolicy, ScheduleOverlapPolicy } from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
+import { RunValueService } from '@conveyor/protocol/conveyor/v1/run_value_service_pb.js';
 import { ScheduleService } from '@conveyor/protocol/conveyor/v1/schedule_service_pb.js';
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
 import { SERVICES } from './services.ts';
@@ -39,6 +41,7 @@ const definition = {
       onLeaseDoubt: LeaseDoubt.STOP,
       allowFailure: true,
       secrets: ['TOKEN'],
+      outputsSchema: { type: 'object', required: ['image'] },
     },
   ],
   paramsSchema: { type: 'object' },
@@ -55,10 +58,18 @@ const definitionJson = {
       onLeaseDoubt: 'LEASE_DOUBT_STOP',
       allowFailure: true,
       secrets: ['TOKEN'],
+      outputsSchema: { type: 'object', required: ['image'] },
     },
   ],
   paramsSchema: { type: 'object' },
   labels: { team: 'core' },
+};
+const artifactJson = {
+  name: 'app',
+  digest: `sha256:${'0a'.repeat(32)}`,
+  sizeBytes: '1024',
+  uri: 's3://builds/app',
+  mediaType: 'application/gzip',
 };
 const trigger = { kind: 'push', actor: 'ada', reference: 'https://example.com/1' };
 const byApi = { kind: 'api', actor: '', reference: '' };
@@ -346,6 +357,24 @@ const CASES: readonly Case[] = [
     without: ['run.pause'],
   },
   {
+    method: RunService.method.listRunArtifacts,
+    request: { runId: RUN_ID, job: 'build', pageSize: 3 },
+    asked: ['default', RUN_ID, 'build', { size: 3 }],
+    answered: {
+      artifacts: [
+        {
+          artifact: artifactJson,
+          jobId: JOB_ID,
+          job: 'build',
+          attempt: 1,
+          number: 2,
+          createTime: '2023-11-14T22:13:29Z',
+        },
+      ],
+      nextPageToken: expect.any(String),
+    },
+  },
+  {
     method: RunService.method.watchRun,
     request: { runId: RUN_ID, afterSeq: 5n },
     asked: ['default', RUN_ID, 5, expect.any(AbortSignal)],
@@ -370,6 +399,7 @@ const CASES: readonly Case[] = [
         { seq: '4', attempt: 2, attemptHeard: { heardTime: '2023-11-14T22:13:20Z' } },
         { seq: '5', runPaused: { reason: 'maintenance', actor: 'ada' } },
         { seq: '6', job: 'build', jobWaiting: { wait: { reason: 'WAIT_REASON_PAUSED' } } },
+        { seq: '7', attempt: 2, attemptArtifact: { number: 1, artifact: artifactJson } },
       ],
     },
     without: ['events[5].jobWaiting.wait.untilTime'],
@@ -399,6 +429,8 @@ const CASES: readonly Case[] = [
         outputs: { image: 'a:1', sizes: [1, 2], none: null },
         progress: { phase: 'PROGRESS_PHASE_RUNNING', message: 'compiling', fraction: 0.5 },
         definition: definitionJson.jobs[0],
+        artifacts: [artifactJson],
+        artifactCount: 101,
       },
     },
   },
@@ -490,6 +522,8 @@ const CASES: readonly Case[] = [
           number: 1,
           state: 'ATTEMPT_STATE_FAILED',
           annotations: [{ level: 'ANNOTATION_LEVEL_WARNING', text: 'slow' }],
+          artifacts: [artifactJson],
+          artifactCount: 101,
           logState: 'LOG_STATE_SEALED',
         },
       ],
@@ -516,6 +550,45 @@ const CASES: readonly Case[] = [
         },
       ],
     },
+  },
+  {
+    method: RunValueService.method.setRunValue,
+    request: { runId: RUN_ID, key: 'gate', value: fromJson(ValueSchema, { open: true }), expectedVersion: 0n },
+    asked: ['default', RUN_ID, 'gate', { open: true }, 0],
+    answered: { version: '7' },
+  },
+  {
+    method: RunValueService.method.setRunValue,
+    request: { runId: RUN_ID, key: 'gate', value: fromJson(ValueSchema, null) },
+    asked: ['default', RUN_ID, 'gate', null, undefined],
+    answered: { version: '7' },
+  },
+  {
+    method: RunValueService.method.getRunValue,
+    request: { runId: RUN_ID, key: 'gate' },
+    asked: ['default', RUN_ID, 'gate'],
+    answered: {
+      value: {
+        project: 'default',
+        runId: RUN_ID,
+        key: 'gate',
+        value: { open: true, sizes: [1, null] },
+        version: '7',
+        updateTime: '2023-11-14T22:13:29Z',
+      },
+    },
+  },
+  {
+    method: RunValueService.method.listRunValues,
+    request: { runId: RUN_ID, prefix: 'ga', pageSize: 3 },
+    asked: ['default', RUN_ID, 'ga', { size: 3 }],
+    answered: { values: [{ key: 'gate' }], nextPageToken: expect.any(String) },
+  },
+  {
+    method: RunValueService.method.deleteRunValue,
+    request: { runId: RUN_ID, key: 'gate', expectedVersion: 7n },
+    asked: ['default', RUN_ID, 'gate', 7],
+    answered: {},
   },
   {
     method: ScheduleService.method.applySchedule,

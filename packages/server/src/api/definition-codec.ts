@@ -71,6 +71,7 @@ export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
     matrix: job.matrix && decodeMatrix(job.matrix),
     gate: job.gate && decodeGate(job.gate),
     call: job.call,
+    outputsSchema: job.outputsSchema,
   };
 }
 
@@ -96,6 +97,7 @@ export function encodeJobDefinition(job: JobDefinition): MessageInitShape<typeof
     matrix: job.matrix && encodeMatrix(job.matrix),
     gate: job.gate && encodeGate(job.gate),
     call: job.call && encodeCall(job.call),
+    outputsSchema: job.outputsSchema,
   };
 }
 

@@ -30,6 +30,7 @@ import { formatAttemptId, formatJobId } from '../core/ids.ts';
 import type { ConditionTrace, GateAnswer, HoldBack, JobWait, StopRequest, TimedWait } from '../core/run-state.ts';
 import type { Failure } from '../core/states.ts';
 import type { AttemptView, JobPointView, JobView, LogChunk, LogSection, Outputs, ProgressView } from '../core/views.ts';
+import { encodeArtifact } from './artifact-codec.ts';
 import { encodeTime } from './encode-run.ts';
 
 /** A job without its definition, which is for GetJob alone to add. */
@@ -54,6 +55,8 @@ export function encodeJob(job: JobView) {
     gateAnswers: (job.answers ?? []).map(encodeAnswer),
     childRunId: job.childRun ?? '',
     stage: job.stage ?? '',
+    artifacts: (job.artifacts ?? []).map(encodeArtifact),
+    artifactCount: job.artifactCount ?? 0,
   } satisfies MessageInitShape<typeof JobSchema>;
 }
 
@@ -84,6 +87,8 @@ export function encodeAttempt(attempt: AttemptView): MessageInitShape<typeof Att
     logState: LogState[attempt.logState],
     progress: attempt.progress && encodeProgress(attempt.progress),
     annotations: attempt.annotations.map(encodeAnnotation),
+    artifacts: attempt.artifacts.map(encodeArtifact),
+    artifactCount: attempt.artifactCount,
     offerTime: timestampFromMs(attempt.offeredMs),
     startTime: encodeTime(attempt.startedMs),
     finishTime: encodeTime(attempt.finishedMs),

@@ -9,7 +9,7 @@ import {
   RerunScope,
   type RunService,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
-import { addViolation, checkCount, type Found } from '../core/check-fields.ts';
+import { addViolation, checkCount, checkName, type Found, JOB_NAME } from '../core/check-fields.ts';
 import type { RunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import { invalidFields, isRefusal, type Refusal } from '../core/refusal.ts';
@@ -18,6 +18,7 @@ import { codeOf } from './call-error.ts';
 import { decodeAssumed } from './decode-assumed.ts';
 import { decodeRunFilter, decodeRunSpec } from './decode-run.ts';
 import { encodeDefinition } from './definition-codec.ts';
+import { encodeRunArtifact } from './artifact-codec.ts';
 import { encodeEvent } from './encode-event.ts';
 import { encodeRun, encodeRunHeader } from './encode-run.ts';
 import { encodeRunPlan } from './encode-run-plan.ts';
@@ -148,6 +149,19 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
         assumed: decodeAssumed(found, 'assumed', assumed),
       }));
       return await encodeRunPlan(await runs.plan(owner, decoded.run, decoded.assumed, signal));
+    },
+
+    async listRunArtifacts(request) {
+      const project = decodeProject(request.project);
+      const runId = decodeRunId('run_id', request.runId);
+      const job = request.job === '' ? undefined : request.job;
+      const list = ['ListRunArtifacts', project, runId, job];
+      const page = decodeRequest((found) => {
+        if (job !== undefined) checkName(found, 'job', job, JOB_NAME);
+        return decodePage(found, request, { request: list });
+      });
+      const { items, next } = await runs.artifacts(project, runId, job, page);
+      return { artifacts: items.map(encodeRunArtifact), nextPageToken: encodePageToken(next, list) };
     },
 
     async *watchRun(request, { signal }) {

@@ -33,6 +33,23 @@ export function checkAssumptions(found: Found, field: string, { jobs }: Definiti
   }
 }
 
+/** Outputs that are assumed of a success, where they are in the request, and the schema that they have to fit. */
+export interface SchemedOutputs {
+  readonly field: string;
+  readonly outputs: JsonObject;
+  readonly schema: JsonObject;
+}
+
+export function schemedOutputs(field: string, { jobs }: Definition, assumed: Assumptions): readonly SchemedOutputs[] {
+  const byName = new Map(jobs.map((job) => [job.name, job]));
+  return [...assumed].flatMap(([name, { outcome, outputs }]) => {
+    const job = byName.get(name) ?? matrixOf(byName, name);
+    const schema = job?.gate === undefined ? job?.outputsSchema : job.gate.formSchema;
+    if (outcome !== 'SUCCEEDED' || outputs === undefined || schema === undefined) return [];
+    return [{ field: `${field}[${quote(name)}].outputs`, outputs, schema }];
+  });
+}
+
 /** The job that a cell of this name would be of. */
 function matrixOf(byName: ReadonlyMap<string, JobDefinition>, name: string): JobDefinition | undefined {
   const at = name.indexOf('[');

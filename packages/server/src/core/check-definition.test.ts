@@ -278,6 +278,30 @@ describe('checkDefinition', () => {
       'definition.params_schema.type',
       /"object"/,
     ],
+    [
+      'a bad outputs schema',
+      definition([job('a'), job('b', { outputsSchema: { properties: { n: { pattern: '(?=x)' } } } })]),
+      'definition.jobs[1].outputs_schema',
+      /RE2/,
+    ],
+    [
+      'an outputs schema of no object',
+      definition([job('a', { outputsSchema: { type: 'array' } })]),
+      'definition.jobs[0].outputs_schema.type',
+      /"object": outputs/,
+    ],
+    [
+      'a large outputs schema',
+      definition([job('a', { outputsSchema: { title: 'x'.repeat(65_536) } })]),
+      'definition.jobs[0].outputs_schema',
+      /at most 65536 bytes/,
+    ],
+    [
+      'too many different outputs schemas',
+      definition(Array.from({ length: 501 }, (_, i) => job(`j${i}`, { outputsSchema: { title: String(i) } }))),
+      'definition.jobs[500].outputs_schema',
+      /at most 500 different/,
+    ],
   ];
   it.each(cases)('refuses %s', (_, input, field, description) => {
     expect(findings(input)).toContainEqual({ field, description: expect.stringMatching(description) });
@@ -308,6 +332,12 @@ describe('checkLoneJob', () => {
     const found: Found = [];
     checkLoneJob(found, 'job', job('', { needs: ['x'] }));
     expect(found.map(({ field }) => field)).toEqual(['job.needs', 'job.name']);
+  });
+
+  it('checks the schema of its outputs', () => {
+    const found: Found = [];
+    checkLoneJob(found, 'job', job('only', { outputsSchema: { type: 'string' } }));
+    expect(found.map(({ field }) => field)).toEqual(['job.outputs_schema.type']);
   });
 
   it('makes a definition of one job', () => {

@@ -25,8 +25,8 @@ import {
   type RetryPolicy,
   type RunCondition,
 } from './definition.ts';
+import { checkOutputsSchemas, checkParamsSchema } from './check-schemas.ts';
 import type { JsonObject } from './json.ts';
-import { compileSchema } from './json-schema.ts';
 import { LIMITS } from './limits.ts';
 import { checkGraph } from './check-graph.ts';
 import {
@@ -70,6 +70,7 @@ export interface JobInput {
   readonly matrix?: MatrixInput | undefined;
   readonly gate?: GateInput | undefined;
   readonly call?: CallInput | undefined;
+  readonly outputsSchema?: JsonObject | undefined;
 }
 
 export interface RetryInput {
@@ -108,6 +109,7 @@ export function checkDefinition(found: Found, field: string, input: DefinitionIn
     stages,
     jobs.map((job, index) => checkJob(found, `${field}.jobs[${index}]`, job)),
   );
+  checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs);
   checkGraph(found, `${field}.jobs`, checked);
   checkEnv(found, `${field}.env`, env);
   checkExpressions(found, `${field}.jobs`, checked);
@@ -128,21 +130,14 @@ export function checkDefinition(found: Found, field: string, input: DefinitionIn
 /** As checkDefinition, for a job that is a run by itself: it needs no other. */
 export function checkLoneJob(found: Found, field: string, input: JobInput): Definition {
   if (input.needs.length > 0) addViolation(found, `${field}.needs`, 'must be empty: the job is a run by itself');
+  checkOutputsSchemas(found, () => field, [input]);
   const job = checkJob(found, field, { ...input, needs: [] });
   checkExpressions(found, '', [job], [field]);
   return { jobs: [job], labels: {} };
 }
 
-function checkParamsSchema(found: Found, field: string, schema: JsonObject): void {
-  const { type } = schema;
-  if (type !== undefined && type !== 'object') {
-    addViolation(found, `${field}.type`, 'must be "object": params are an object');
-  }
-  compileSchema(found, field, schema);
-}
-
 function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
-  const { name, driver, spec = {}, needs, secrets } = input;
+  const { name, driver, spec = {}, needs, secrets, outputsSchema } = input;
   checkName(found, `${field}.name`, name, JOB_NAME);
   const isDriven = input.gate === undefined && input.call === undefined;
   if (isDriven) checkName(found, `${field}.driver`, driver, DRIVER_NAME);
@@ -172,6 +167,7 @@ function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
     ...checkMatrix(found, `${field}.matrix`, input.matrix),
     ...checkGate(found, `${field}.gate`, input.gate),
     ...checkCall(found, `${field}.call`, input.call),
+    ...(outputsSchema !== undefined && { outputsSchema }),
   };
 }
 
@@ -186,6 +182,7 @@ function checkUndriven(found: Found, field: string, { gate, call, driver, spec, 
     secrets: secrets.length > 0,
     retry: job.retry !== undefined,
     timeouts: job.timeouts !== undefined,
+    outputs_schema: job.outputsSchema !== undefined,
   };
   for (const [name, isUsed] of Object.entries(used)) {
     if (isUsed) addViolation(found, `${field}.${name}`, `must not be set: the job is a ${kind}, which no driver runs`);

@@ -14,10 +14,10 @@ import {
   PIPELINE_NAME,
   quote,
 } from './check-fields.ts';
+import { checkObjectSchema } from './check-schemas.ts';
 import type { Gate, GateExpiry, JobDefinition, Matrix, PipelineCall } from './definition.ts';
 import { mentionsTemplate } from './expressions/template.ts';
 import { compileEnv, compileJob } from './job-expressions.ts';
-import { compileSchema } from './json-schema.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { cellsOf } from './matrix.ts';
@@ -111,7 +111,7 @@ export function checkGate(found: Found, field: string, input: GateInput | undefi
     checkText(found, `${field}.approvers[${index}]`, approver, 256);
   }
   if (quorum !== 0) checkNumber(found, `${field}.quorum`, quorum, { min: 1, max: LIMITS.gateQuorum, integer: true });
-  if (formSchema !== undefined) checkFormSchema(found, `${field}.form_schema`, formSchema);
+  if (formSchema !== undefined) checkObjectSchema(found, `${field}.form_schema`, formSchema, 'answers');
   const bounds = { min: 1_000, max: 365 * 86_400_000, bounds: '1 s to 365 days' };
   const timeoutMs = checkDuration(found, `${field}.timeout`, input.timeoutMs, bounds);
   const expiry = EXPIRIES.find((known) => known === onTimeout);
@@ -129,13 +129,6 @@ export function checkGate(found: Found, field: string, input: GateInput | undefi
     onTimeout: expiry ?? 'FAIL',
   };
   return { gate };
-}
-
-function checkFormSchema(found: Found, field: string, schema: JsonObject): void {
-  const { type } = schema;
-  if (type !== undefined && type !== 'object')
-    addViolation(found, `${field}.type`, 'must be "object": answers are an object');
-  compileSchema(found, field, schema);
 }
 
 export function checkCall(found: Found, field: string, input: CallInput | undefined): Pick<JobDefinition, 'call'> {

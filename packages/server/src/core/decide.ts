@@ -1,9 +1,10 @@
 // decide(state, command, now) -> events and a reply. Pure: no clock, no randomness, no I/O. A repeated command has no second effect;
 // its reply is the same, or says that the attempt is no longer in hand. A command with a stale fence changes nothing.
+import { appendJobs } from './append.ts';
 import { cancelJob, cancelRun, stopSiblings } from './cancel.ts';
 import { finishChild, refuseChild, startChild } from './child-run.ts';
 import type { Command, Reply } from './commands.ts';
-import { accept, adopt, annotate, finish, lose, offer, reject, withdraw } from './attempt.ts';
+import { accept, adopt, annotate, declare, finish, lose, offer, reject, withdraw } from './attempt.ts';
 import type { RunEvent } from './events.ts';
 import { answerGate } from './gate.ts';
 import { holdJob, pauseRun, releaseBackoff, releaseJob, resumeRun } from './hold-back.ts';
@@ -63,6 +64,10 @@ function apply(draft: Draft, command: Command): Reply {
       return adopt(draft, command);
     case 'Annotate':
       return annotate(draft, command);
+    case 'AppendJobs':
+      return appendJobs(draft, command);
+    case 'Declare':
+      return declare(draft, command);
     case 'Finish':
       return finish(draft, command);
     case 'Lose':

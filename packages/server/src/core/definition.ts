@@ -16,7 +16,16 @@ export interface Definition {
   readonly env?: Readonly<Record<string, string>>;
   readonly failFast?: true;
   /** What a run has added to it since it was created. Never part of a pipeline. */
-  readonly added?: readonly AddedCells[];
+  readonly added?: readonly Addition[];
+}
+
+export type Addition = AddedCells | AddedJobs;
+
+/** Jobs that a job of the run has appended. */
+export interface AddedJobs {
+  /** The index of the job that did. */
+  readonly by: number;
+  readonly jobs: readonly JobDefinition[];
 }
 
 /** The cells that a run made of a matrix. */
@@ -48,6 +57,8 @@ export interface JobDefinition {
   readonly matrix?: Matrix;
   readonly gate?: Gate;
   readonly call?: PipelineCall;
+  /** Of its outputs. Undefined: any. */
+  readonly outputsSchema?: JsonObject;
 }
 
 export interface Matrix {

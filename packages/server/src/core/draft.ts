@@ -1,6 +1,7 @@
 // A decision in the making: it emits events, each of which changes the state at once.
 import type { RunEvent } from './events.ts';
-import { evolve, type Evolving } from './evolve.ts';
+import { evolve } from './evolve.ts';
+import type { Evolving } from './evolving.ts';
 import type { JsonObject } from './json.ts';
 import { plannedJob } from './plan.ts';
 import { type JobRecord, jobOf, type RunFacts, type RunSlice } from './run-state.ts';

@@ -6,8 +6,9 @@ import type { RunEvent } from './events.ts';
  * The newest version that this build knows.
  * 2: RunPaused, RunResumed, JobHeld, JobReleased, AttemptHeard; JobWaiting for PAUSED and HELD; AttemptTimedOut by silence.
  * 3: RunCreated with a time to start at; JobWaiting for DELAY.
- * 4: JobEvaluated, JobsAdded, GateAnswered, ChildRunStarted; JobWaiting for APPROVAL and CHILD_RUN; JobFinished with outputs. Definitions
- *    that have what leads to them, or conditions and policies that older builds do not know.
+ * 4: JobEvaluated, JobsAdded, JobsAppended, GateAnswered, ChildRunStarted, AttemptArtifact; JobWaiting for APPROVAL and CHILD_RUN;
+ *    JobFinished with outputs. Definitions that have what leads to them, or conditions, policies and schemas of outputs that older builds
+ *    do not know; values of runs.
  */
 export const EVENT_VERSION = 4;
 
@@ -20,6 +21,12 @@ export const DELAY_VERSION = 3;
 /** The version of what expressions, matrices, gates and calls write, and that knows their definitions. */
 export const LANGUAGE_VERSION = 4;
 
+/** The version of what declared artifacts write. */
+export const ARTIFACT_VERSION = 4;
+
+/** The version of builds that know values of runs and schemas of outputs. */
+export const VALUES_VERSION = 4;
+
 /** The lowest version that describes an event. */
 export function versionOf(event: RunEvent): number {
   switch (event.type) {
@@ -31,6 +38,7 @@ export function versionOf(event: RunEvent): number {
       return 2;
     case 'JobEvaluated':
     case 'JobsAdded':
+    case 'JobsAppended':
     case 'GateAnswered':
     case 'ChildRunStarted':
       return 4;
@@ -44,6 +52,8 @@ export function versionOf(event: RunEvent): number {
       return event.startMs === undefined ? 1 : 3;
     case 'JobFinished':
       return event.outputs === undefined ? 1 : 4;
+    case 'AttemptArtifact':
+      return 4;
     case 'JobQueued':
     case 'AttemptOffered':
     case 'AttemptStarted':

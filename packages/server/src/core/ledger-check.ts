@@ -1,6 +1,6 @@
 // What a run's ledger says, held against what is stored of it: takes the events one by one, then the rows. It knows of an attempt what
 // its row has, in texts that are short whatever was written, so that it stays small for a run of many.
-import type { Annotation, RunEvent } from './events.ts';
+import type { Annotation, Artifact, RunEvent } from './events.ts';
 import { canonicalJson, type JsonObject } from './json.ts';
 import type { Plan } from './plan.ts';
 import { createReplay, startPoint } from './replay.ts';
@@ -58,6 +58,9 @@ export interface CheckedAttempt {
   readonly logSize: number;
   readonly outputs: JsonObject | null;
   readonly annotations: readonly Annotation[];
+  readonly artifacts: readonly Artifact[];
+  /** As its row counts them. */
+  readonly artifactCount: number;
 }
 
 export interface LedgerCheck {
@@ -97,9 +100,9 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
     return text.length <= MAX_SHOWN ? text : `${text.slice(0, SHOWN)}… of ${text.length}, ${fingerprint(text)}`;
   }
 
-  function annotated(before: string, annotation: Annotation): string {
+  function added(before: string, item: Annotation | Artifact): string {
     const count = Number.parseInt(before, 10) + 1;
-    return `${count}, ${fingerprint(before + canonicalJson(annotation))}`;
+    return `${count}, ${fingerprint(before + canonicalJson(item))}`;
   }
 
   function note(event: RunEvent, timeMs: number): void {
@@ -118,7 +121,14 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       case 'AttemptAnnotated':
         attempts.set(id, {
           ...known,
-          annotations: annotated(known?.['annotations'] ?? NO_ANNOTATIONS, event.annotation),
+          annotations: added(known?.['annotations'] ?? NONE, event.annotation),
+        });
+        return;
+      case 'AttemptArtifact':
+        attempts.set(id, {
+          ...known,
+          artifacts: added(known?.['artifacts'] ?? NONE, event.artifact),
+          artifact_count: String(event.number),
         });
         return;
       case 'AttemptEnded': {
@@ -130,6 +140,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       case 'AttemptAdopted':
       case 'AttemptTimedOut':
       case 'AttemptHeard':
+      case 'JobsAppended':
         return;
     }
   }
@@ -145,8 +156,13 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       logState: row.logState,
       // Until the end they are the log's own to say.
       ...(row.finishedMs !== null && { logSize: row.logSize, outputs: row.outputs }),
+      artifactCount: row.artifactCount,
     };
-    return { ...textsOf(facts), annotations: row.annotations.reduce(annotated, NO_ANNOTATIONS) };
+    return {
+      ...textsOf(facts),
+      annotations: row.annotations.reduce(added, NONE),
+      artifacts: row.artifacts.reduce(added, NONE),
+    };
   }
 
   return {
@@ -219,7 +235,7 @@ const MAX_SHOWN = 200;
 const SHOWN = 100;
 const NOTHING = 'nothing';
 /** How many there are, and what they come to. */
-const NO_ANNOTATIONS = '0';
+const NONE = '0';
 
 /** Values as they are shown. */
 type Texts = Readonly<Record<string, string>>;
@@ -234,5 +250,7 @@ const UNTOLD: Texts = {
   finished_ms: 'null',
   failure: 'null',
   log_state: '"OPEN"',
-  annotations: NO_ANNOTATIONS,
+  annotations: NONE,
+  artifacts: NONE,
+  artifact_count: '0',
 };

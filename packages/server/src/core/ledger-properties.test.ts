@@ -12,7 +12,7 @@ import { type FinishedJobState, isJobFinished } from './states.ts';
 import { definitions, richDefinitions } from './testing/definitions.ts';
 import { timerOf } from './testing/driver.ts';
 import { checkReplay, checkStep } from './testing/invariants.ts';
-import { commandFor, type RandomStep, randomSteps } from './testing/random-commands.ts';
+import { commandFor, type RandomStep, randomSteps, richSteps } from './testing/random-commands.ts';
 import { attemptKey, type Decide, openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
 import { misled, spoilt, withJobs } from './testing/wrong-decisions.ts';
 
@@ -129,9 +129,11 @@ function approval(job: number, { details }: JobRecord): Command {
   return { type: 'AnswerGate', job, actor, verdict: 'APPROVE', answers: {}, comment: '', groups: [] };
 }
 
+const lives = fc.oneof(fc.tuple(definitions, randomSteps), fc.tuple(richDefinitions, richSteps));
+
 test('a run keeps every promise, whatever is asked of it and in whatever order', () => {
   fc.assert(
-    fc.property(fc.oneof(definitions, richDefinitions), inheritances, randomSteps, (definition, inherited, steps) => {
+    fc.property(lives, inheritances, ([definition, steps], inherited) => {
       live(definition, inherited, steps);
     }),
     { numRuns: 1_000 },
@@ -140,7 +142,7 @@ test('a run keeps every promise, whatever is asked of it and in whatever order',
 
 test('a run ends once its drivers do what they are asked, and what is held back is let go', () => {
   fc.assert(
-    fc.property(fc.oneof(definitions, richDefinitions), inheritances, randomSteps, (definition, inherited, steps) => {
+    fc.property(lives, inheritances, ([definition, steps], inherited) => {
       const ledger = live(definition, inherited, steps);
       workOff(ledger);
       expect(ledger.slice.run.counts.open).toBe(0);
@@ -153,7 +155,7 @@ test('a run ends once its drivers do what they are asked, and what is held back 
 
 test('a cancelled run ends by time alone when its drivers are deaf', () => {
   fc.assert(
-    fc.property(fc.oneof(definitions, richDefinitions), inheritances, randomSteps, (definition, inherited, steps) => {
+    fc.property(lives, inheritances, ([definition, steps], inherited) => {
       const ledger = live(definition, inherited, steps);
       checkedSubmit(ledger, { type: 'CancelRun', reason: 'enough', force: true }, ledger.nowMs);
       waitOut(ledger);

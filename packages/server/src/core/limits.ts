@@ -19,6 +19,8 @@ export const LIMITS = {
   envBytes: 4_096,
   /** Jobs of one definition that have a matrix. */
   matrices: 100,
+  /** How often jobs may be appended to one run. */
+  appends: 100,
   matrixAxes: 16,
   matrixCells: 1_000,
   /** Combinations of the axes of a matrix, before any is excluded. */
@@ -35,8 +37,14 @@ export const LIMITS = {
   specBytes: 65_536,
   schemaBytes: 65_536,
   paramsBytes: 65_536,
+  /** Different schemas of outputs in one definition: each takes time to compile. */
+  outputsSchemas: 500,
   /** All outputs of one attempt, as JSON. */
   outputBytes: 65_536,
+  /** Values of one run: keys, one value as JSON, and all keys and values. */
+  valueKeys: 1_000,
+  valueBytes: 65_536,
+  valuesBytes: 1_048_576,
   /** Outputs of all needs of one job, as JSON: what Start can carry. */
   needsOutputBytes: 2_097_152,
   checkpointBytes: 4_096,
@@ -78,6 +86,9 @@ export const LIMITS = {
   /** What drivers said of running attempts and that waits for a flush, of all sessions; beyond, sessions end. */
   pendingLogBytes: 268_435_456,
   annotations: 100,
+  /** Of one attempt, and how many of them are shown with it. */
+  artifacts: 1_000,
+  shownArtifacts: 100,
   sections: 1_000,
   slots: 10_000,
   heldAttempts: 10_000,

@@ -1,6 +1,6 @@
 // The graph of a definition, by index: compiled once for each definition and shared by every run of it. A run that adds jobs has the
 // plan of its grown definition; the indexes of the jobs before stay as they are.
-import type { AddedCells, Definition, JobDefinition } from './definition.ts';
+import type { AddedCells, AddedJobs, Addition, Definition, JobDefinition } from './definition.ts';
 import { mentionsTemplate } from './expressions/template.ts';
 import type { JobExpressions } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
@@ -35,8 +35,14 @@ export function compilePlan(definition: Definition): Plan {
   return added.reduce(growPlan, { definition: base, jobs: compileJobs(base), compiled: new Map() });
 }
 
-/** The plan of a run that has made the cells of a matrix. */
-export function growPlan(plan: Plan, addition: AddedCells): Plan {
+/** The plan of a run that has made the cells of a matrix, or one of whose jobs has appended others. */
+export function growPlan(plan: Plan, addition: Addition): Plan {
+  const { definition, compiled } = plan;
+  const jobs = 'cells' in addition ? withCells(plan, addition) : withJobs(plan, addition);
+  return { definition: { ...definition, added: [...(definition.added ?? []), addition] }, jobs, compiled };
+}
+
+function withCells(plan: Plan, addition: AddedCells): readonly PlannedJob[] {
   const group = plannedJob(plan, addition.job);
   const first = plan.jobs.length;
   const cells = addition.cells.map(({ key, values }, position): PlannedJob => {
@@ -50,13 +56,33 @@ export function growPlan(plan: Plan, addition: AddedCells): Plan {
       cell: { of: group.index, key, values },
     };
   });
-  const jobs = plan.jobs.with(group.index, { ...group, cells: cells.map(({ index }) => index) });
-  const { definition } = plan;
-  return {
-    definition: { ...definition, added: [...(definition.added ?? []), addition] },
-    jobs: [...jobs, ...cells],
-    compiled: plan.compiled,
+  return [...plan.jobs.with(group.index, { ...group, cells: cells.map(({ index }) => index) }), ...cells];
+}
+
+/** What is appended comes before the FINALLY jobs of the run, as every other job does. */
+function withJobs({ jobs }: Plan, { jobs: definitions }: AddedJobs): readonly PlannedJob[] {
+  const last = jobs.filter(({ definition }) => definition.when === 'FINALLY').map(({ index }) => index);
+  const added = definitions.map((definition, position) => planJob(definition, jobs.length + position, last));
+  const grown = [...jobs, ...added];
+  const indexes = new Map(grown.map(({ name, index }) => [name, index]));
+  const link = (from: number, to: number): void => {
+    const [need, dependant] = [grown[from], grown[to]];
+    if (need === undefined || dependant === undefined) throw new Error(`the plan has no job ${from} or ${to}`);
+    grown[from] = { ...need, dependants: [...need.dependants, to] };
+    grown[to] = { ...dependant, needs: [...dependant.needs, from] };
   };
+  for (const { index, name, definition } of added) {
+    for (const need of definition.needs) link(indexOf(indexes, name, need), index);
+    for (const final of last) {
+      const planned = plannedJob({ jobs: grown }, final);
+      grown[final] = { ...planned, needs: [...planned.needs, index] };
+    }
+  }
+  return grown;
+}
+
+function planJob(definition: JobDefinition, index: number, dependants: readonly number[]): PlannedJob {
+  return { index, name: definition.name, definition, isPlain: isPlain(definition), needs: [], dependants };
 }
 
 /** A plan without the additions that it did not have when it had so many jobs. */
@@ -70,8 +96,8 @@ export function planWith(plan: Plan, jobs: number): Plan {
 }
 
 /** One job of a plan; a wrong index is a broken invariant and throws. */
-export function plannedJob(plan: Plan, index: number): PlannedJob {
-  const job = plan.jobs[index];
+export function plannedJob({ jobs }: Pick<Plan, 'jobs'>, index: number): PlannedJob {
+  const job = jobs[index];
   if (job === undefined) throw new Error(`the plan has no job ${index}`);
   return job;
 }
@@ -82,7 +108,8 @@ export function usesLanguage({ jobs, failFast }: Definition): boolean {
     failFast === true ||
     jobs.some((job) => {
       const isOld = job.when === 'SUCCESS' || job.when === 'ALWAYS';
-      return !isOld || !isPlain(job) || job.matrix !== undefined || job.gate !== undefined || job.call !== undefined;
+      const isDriverJob = job.matrix === undefined && job.gate === undefined && job.call === undefined;
+      return !isOld || !isDriverJob || !isPlain(job) || job.outputsSchema !== undefined;
     })
   );
 }
@@ -126,13 +153,7 @@ export function outlivesCancel({ when }: JobDefinition): boolean {
 
 function compileJobs({ jobs }: Definition): readonly PlannedJob[] {
   const indexByName = new Map(jobs.map((job, index) => [job.name, index]));
-  const needs = jobs.map((job) =>
-    job.needs.map((name) => {
-      const need = indexByName.get(name);
-      if (need === undefined) throw new Error(`job ${job.name} needs ${name}, which is not in its definition`);
-      return need;
-    }),
-  );
+  const needs = jobs.map((job) => job.needs.map((name) => indexOf(indexByName, job.name, name)));
   addFinalNeeds(jobs, needs);
   const dependants: number[][] = jobs.map(() => []);
   for (const [index, needed] of needs.entries()) for (const need of needed) dependants[need]?.push(index);
@@ -144,6 +165,12 @@ function compileJobs({ jobs }: Definition): readonly PlannedJob[] {
     needs: needs[index] ?? [],
     dependants: dependants[index] ?? [],
   }));
+}
+
+function indexOf(indexes: ReadonlyMap<string, number>, job: string, need: string): number {
+  const index = indexes.get(need);
+  if (index === undefined) throw new Error(`job ${job} needs ${need}, which is not in its definition`);
+  return index;
 }
 
 /** A FINALLY job comes after every job that is none: after those that no such job needs, that is. */

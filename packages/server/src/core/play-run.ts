@@ -35,7 +35,7 @@ export function* playRun(
   assumed: Assumptions,
   decide: typeof decideRun = decideRun,
 ): Generator<undefined, PlayedRun> {
-  const table = openTable(compilePlan(withoutTime(definition)), facts, assumed, decide);
+  const table = openTable(compilePlan(asAssumed(definition)), facts, assumed, decide);
   const { played, toStart, toFinish } = table;
   table.submit(createCommand(facts));
   for (let started = 0, finished = 0; !isRunFinished(played.run.state); ) {
@@ -54,10 +54,18 @@ export function* playRun(
   return played;
 }
 
-/** A job that fails has failed for good: what time changes is how long a run takes, not what it does. */
-function withoutTime(definition: Definition): Definition {
+/**
+ * A job that fails has failed for good: what time changes is how long a run takes, not what it does. Nor do schemas of outputs: those that
+ * are assumed fit.
+ */
+function asAssumed(definition: Definition): Definition {
   const retry = { ...DEFAULT_RETRY, budgets: { ...DEFAULT_RETRY.budgets, WORKLOAD: 0 } };
-  return { ...definition, jobs: definition.jobs.map((job) => ({ ...job, retry, timeouts: DEFAULT_TIMEOUTS })) };
+  const jobs = definition.jobs.map(({ outputsSchema: _fits, ...job }) => ({
+    ...job,
+    retry,
+    timeouts: DEFAULT_TIMEOUTS,
+  }));
+  return { ...definition, jobs };
 }
 
 function createCommand({ pipeline, revision, trigger }: FactsOfRun): Command {
@@ -220,7 +228,14 @@ function childEnd(job: number, record: JobRecord, { outcome, outputs = {} }: Ass
   return { type: 'FinishChild', job, childRun: CHILD_RUN, state, outputs, message: 'it is assumed to fail' };
 }
 
-const CONTENT: AttemptContent = { state: 'RUNNING', logSize: 0, logCrc32c: 0, logState: 'OPEN', annotations: 0 };
+const CONTENT: AttemptContent = {
+  state: 'RUNNING',
+  logSize: 0,
+  logCrc32c: 0,
+  logState: 'OPEN',
+  annotations: 0,
+  artifacts: 0,
+};
 
 function attemptEnd(job: number, { state, attempt }: JobRecord, { outcome, outputs }: AssumedOutcome): Command {
   return {

@@ -140,7 +140,7 @@ describe('a wrong plan is caught', () => {
 
 describe('what is not known', () => {
   const definition = definitionOf(
-    jobNamed('build'),
+    jobNamed('build', { outputsSchema: { type: 'object', required: ['image'] } }),
     jobNamed('spec', { needs: ['build'], spec: { image: '${{ needs.build.outputs.image }}' } }),
     jobNamed('cond', { needs: ['build'], if: 'needs.build.outputs.ok == true' }),
     jobNamed('cells', { needs: ['build'], matrix: { axes: { n: '${{ needs.build.outputs.list }}' } } }),

@@ -61,6 +61,7 @@ export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, 
           break;
         case 'JobEvaluated':
         case 'JobsAdded':
+        case 'JobsAppended':
         case 'GateAnswered':
         case 'ChildRunStarted':
         case 'RunCreated':
@@ -68,6 +69,7 @@ export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, 
         case 'AttemptOffered':
         case 'AttemptAdopted':
         case 'AttemptAnnotated':
+        case 'AttemptArtifact':
         case 'AttemptTimedOut':
         case 'JobCancelRequested':
         case 'JobKillRequested':

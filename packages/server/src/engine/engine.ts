@@ -6,7 +6,7 @@ import type { Definition } from '../core/definition.ts';
 import type { Trigger } from '../core/events.ts';
 import type { DriverFrame, Hello, ServerFrame } from '../core/frames.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
+import type { JsonObject, JsonValue } from '../core/json.ts';
 import type { Timing } from '../core/limits.ts';
 import type { Verification } from '../core/ledger-check.ts';
 import type { FieldViolation, Refusal } from '../core/refusal.ts';
@@ -25,6 +25,8 @@ import type {
   PipelineView,
   RevisionView,
   RunDiffView,
+  RunArtifactView,
+  RunValueView,
   RunView,
 } from '../core/views.ts';
 
@@ -158,6 +160,8 @@ export interface RunOperations {
   delete(project: string, runId: RunId): Promise<void>;
   /** Compares the rows of a run with its ledger, and its stored logs with what their attempts count. */
   verify(project: string, runId: RunId, skipLogs: boolean, signal: AbortSignal): Promise<Verification>;
+  /** @param job Only those of the job with this name. */
+  artifacts(project: string, runId: RunId, job: string | undefined, page: PageRequest): Promise<Page<RunArtifactView>>;
   rerun(project: string, runId: RunId, scope: RerunSource, trigger: Trigger, requestId?: string): Promise<RunView>;
   /** Yields batches of events with seq > afterSeq; an empty batch at once and then at least every 20 s; ends after the last event. */
   watch(project: string, runId: RunId, afterSeq: number, signal: AbortSignal): AsyncIterable<readonly EventView[]>;
@@ -172,6 +176,14 @@ export interface RunOperations {
 
 /** What somebody answers to a gate, and the groups that they belong to. */
 export type GateReply = Omit<GateAnswer, 'timeMs'> & { readonly groups: readonly string[] };
+
+export interface RunValueOperations {
+  /** @param expectedVersion 0: there must be none; undefined: whatever there is. Returns the version that it has then. */
+  set(project: string, runId: RunId, key: string, value: JsonValue, expectedVersion?: number): Promise<number>;
+  get(project: string, runId: RunId, key: string): Promise<RunValueView>;
+  list(project: string, runId: RunId, prefix: string, page: PageRequest): Promise<Page<RunValueView>>;
+  delete(project: string, runId: RunId, key: string, expectedVersion?: number): Promise<void>;
+}
 
 export interface JobOperations {
   get(project: string, job: JobKey): Promise<JobView>;
@@ -272,6 +284,7 @@ export interface Engine {
   readonly jobs: JobOperations;
   readonly drivers: DriverOperations;
   readonly schedules: ScheduleOperations;
+  readonly values: RunValueOperations;
   /** The id of this replica; new with each start. */
   readonly replica: string;
   readonly timing: Timing;

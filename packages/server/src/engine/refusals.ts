@@ -1,5 +1,8 @@
 // What readers are told when something is not there, or not theirs: of another project nothing shows, not even that it exists.
+import type { Definition } from '../core/definition.ts';
+import { LANGUAGE_VERSION } from '../core/event-versions.ts';
 import { type JobKey, formatJobId, type RunId } from '../core/ids.ts';
+import { usesLanguage } from '../core/plan.ts';
 import { RefusedError } from '../core/refusal.ts';
 import type { RunState } from '../core/states.ts';
 import type { OlderReplica } from '../store/replica-rows.ts';
@@ -9,6 +12,11 @@ export function noSuchRun(runId: RunId): RefusedError {
   return new RefusedError({ refused: 'RUN_NOT_FOUND', message });
 }
 
+export function noSuchValue(runId: RunId, key: string): RefusedError {
+  const message = `run ${runId} has no value ${key}: list those that it has with ListRunValues`;
+  return new RefusedError({ refused: 'VALUE_NOT_FOUND', message });
+}
+
 export function notFinished(runId: RunId, state: RunState): RefusedError {
   const message = `run ${runId} is ${state}: wait for its end, or cancel it first`;
   return new RefusedError({ refused: 'NOT_FINISHED', message });
@@ -16,6 +24,11 @@ export function notFinished(runId: RunId, state: RunState): RefusedError {
 
 export function noSuchJob(key: JobKey): RefusedError {
   const message = `job ${formatJobId(key)} does not exist: list the jobs of its run with ListJobs`;
+  return new RefusedError({ refused: 'JOB_NOT_FOUND', message });
+}
+
+export function noJobNamed(runId: RunId, name: string): RefusedError {
+  const message = `run ${runId} has no job ${name}: list those that it has with ListJobs`;
   return new RefusedError({ refused: 'JOB_NOT_FOUND', message });
 }
 
@@ -47,6 +60,15 @@ export function replicaTooOld({ replica, version, eventVersion }: OlderReplica):
     'one that died is forgotten after half a minute';
   const metadata = { replica, version, event_version: String(eventVersion) };
   return new RefusedError({ refused: 'REPLICA_TOO_OLD', message, metadata });
+}
+
+/**
+ * @param oldest The replica that knows the least; undefined: all know everything.
+ * @throws RefusedError when it would not do what the definition asks for.
+ */
+export function assertKnown(definition: Definition, oldest: OlderReplica | undefined): void {
+  if (oldest === undefined || oldest.eventVersion >= LANGUAGE_VERSION) return;
+  if (usesLanguage(definition)) throw replicaTooOld(oldest);
 }
 
 export function noSuchSchedule(name: string): RefusedError {

@@ -1,13 +1,12 @@
 // From what a caller asks for to a run that is checked: finds the definition, checks params and specs against it, and hands the run
 // to the lane of creates. Items of one batch share what they have in common.
 import type { Definition } from '../core/definition.ts';
-import { DELAY_VERSION, LANGUAGE_VERSION } from '../core/event-versions.ts';
+import { DELAY_VERSION } from '../core/event-versions.ts';
 import type { Trigger } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
 import { canonicalJson, type JsonObject } from '../core/json.ts';
 import { compileSchema, type Schema } from '../core/json-schema.ts';
 import { LIMITS } from '../core/limits.ts';
-import { usesLanguage } from '../core/plan.ts';
 import { type FieldViolation, invalidFields, isRefusal, RefusedError, type Refusal } from '../core/refusal.ts';
 import type { Labels } from '../core/views.ts';
 import { type DefinitionDigest, digestOf } from '../store/definition-rows.ts';
@@ -17,7 +16,7 @@ import { checkBounded } from './bounded-check.ts';
 import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun, Creates } from './creates.ts';
 import type { NewRun, RunSource } from './engine.ts';
-import { noSuchPipeline, noSuchRevision, replicaTooOld } from './refusals.ts';
+import { assertKnown, noSuchPipeline, noSuchRevision, replicaTooOld } from './refusals.ts';
 import type { Replica } from './replica.ts';
 import { bodyDigest, createOnce } from './request-ids.ts';
 import { type SpecCheck, specMismatch } from './spec-check.ts';
@@ -64,6 +63,7 @@ interface Resolved {
 export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCreationOptions): RunCreation {
   async function resolve(project: string, source: RunSource): Promise<Resolved> {
     const { definition, digest, pipeline } = await find(project, source);
+    assertKnown(definition, replica.oldest());
     const { violations, warnings } = await checkSpecs(definition, 'run.definition');
     if (violations.length > 0) throw new RefusedError(specMismatch(violations));
     const found: FieldViolation[] = [];
@@ -101,11 +101,7 @@ export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCre
     if (startMs !== undefined && oldest !== undefined && oldest.eventVersion < DELAY_VERSION) {
       return replicaTooOld(oldest).refusal;
     }
-    const found = await resolved;
-    if (oldest !== undefined && oldest.eventVersion < LANGUAGE_VERSION && usesLanguage(found.definition)) {
-      return replicaTooOld(oldest).refusal;
-    }
-    return checkRun(project, run, request, found);
+    return checkRun(project, run, request, await resolved);
   }
 
   async function createOne(project: string, run: NewRun, resolved: Promise<Resolved>): Promise<CreatedRun | Refusal> {

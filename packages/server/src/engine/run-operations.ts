@@ -16,6 +16,7 @@ export interface RunOperationsOptions {
   readonly deletion: Pick<RunOperations, 'delete'>;
   readonly verification: Pick<RunOperations, 'verify'>;
   readonly planning: Pick<RunOperations, 'plan'>;
+  readonly artifacts: Pick<RunOperations, 'artifacts'>;
   readonly creation: RunCreation;
   readonly reruns: Reruns;
   readonly ledger: Ledger;
@@ -23,8 +24,20 @@ export interface RunOperationsOptions {
 }
 
 export function createRunOperations(options: RunOperationsOptions): RunOperations {
-  const { queries, history, watch, feed, deletion, verification, planning, creation, reruns, ledger, holdBacks } =
-    options;
+  const {
+    queries,
+    history,
+    watch,
+    feed,
+    deletion,
+    verification,
+    planning,
+    artifacts,
+    creation,
+    reruns,
+    ledger,
+    holdBacks,
+  } = options;
 
   /** The run that a request made, perhaps long ago. */
   async function readMade(project: string, runId: RunId): Promise<RunView> {
@@ -45,6 +58,7 @@ export function createRunOperations(options: RunOperationsOptions): RunOperation
     ...deletion,
     ...verification,
     ...planning,
+    ...artifacts,
     async create(project, run) {
       const { runId, view } = await creation.create(project, run);
       return view ?? (await readMade(project, runId));

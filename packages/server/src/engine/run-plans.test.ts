@@ -111,7 +111,11 @@ test('warns of specs that nobody accepts once they are known, of calls of nothin
 
 test('expects jobs to take as long as the median of their last successes in the pipeline', async () => {
   const definition = definitionOf(jobNamed('build'), jobNamed('deploy', { needs: ['build'] }));
-  const pipelines = createPipelines({ pool: ledger.pool, checkSpecs: createSpecCheck(ledger) });
+  const pipelines = createPipelines({
+    pool: ledger.pool,
+    checkSpecs: createSpecCheck(ledger),
+    replica: { oldest: () => undefined },
+  });
   await pipelines.apply('default', 'timed', definition);
   for (const ms of [500, 100, 9_000]) {
     const runId = await ledger.create(definition, { pipeline: 'timed' });
@@ -128,7 +132,7 @@ describe('refuses', () => {
   const gate = { message: '', approvers: [], quorum: 1, onTimeout: 'FAIL', timeoutMs: 1_000 } as const;
   const definition = {
     ...definitionOf(
-      jobNamed('build'),
+      jobNamed('build', { outputsSchema: { type: 'object', properties: { size: { type: 'number' } } } }),
       jobNamed('cells', { matrix: { axes: { n: [1] } } }),
       jobNamed('ask', { driver: '', gate } satisfies Partial<JobDefinition>),
     ),
@@ -151,6 +155,12 @@ describe('refuses', () => {
       new Map([['ask', { outcome: 'FAILED', outputs: {} }]]),
       'assumed["ask"].outputs',
       /left out/,
+    ],
+    [
+      'outputs that their job may not have',
+      new Map([['build', { outcome: 'SUCCEEDED', outputs: { size: 'large' } }]]),
+      'assumed["build"].outputs.size',
+      /number/,
     ],
     [
       'outputs that are too large',

@@ -1,8 +1,9 @@
 // Plans runs: checks what is asked for as if it were to be created, plays it in memory, and looks who would take its jobs now and how
 // long they took before. Nothing is written.
-import { type Assumptions, checkAssumptions } from '../core/assumptions.ts';
+import { type Assumptions, checkAssumptions, schemedOutputs } from '../core/assumptions.ts';
 import { criticalPath } from '../core/critical-path.ts';
 import type { Definition } from '../core/definition.ts';
+import { compileSchema } from '../core/json-schema.ts';
 import { isGroup } from '../core/plan.ts';
 import { type PlayedRun, playRun } from '../core/play-run.ts';
 import { predictionOf, type RunPrediction } from '../core/prediction.ts';
@@ -10,6 +11,7 @@ import { type FieldViolation, invalidFields, RefusedError } from '../core/refusa
 import type { PlannedJobView, RunPlanView } from '../core/run-plan.ts';
 import { findPipeline } from '../store/pipelines.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
+import { checkBounded } from './bounded-check.ts';
 import type { RunOperations } from './engine.ts';
 import { jobDurations } from './job-durations.ts';
 import { createPace } from './pace.ts';
@@ -46,6 +48,13 @@ export function createRunPlans({ pool, plans, creation }: RunPlansOptions): Pick
   ): Promise<RunPlanView> {
     const { definition, pipeline } = prepared;
     const pace = createPace({ turnMs: TURN_MS, maxMs: MAX_PLAN_MS, refuse: tooLong }, signal);
+    const found: FieldViolation[] = [];
+    for (const { field, outputs, schema } of schemedOutputs('assumed', definition, assumed)) {
+      const compiled = compileSchema([], field, schema);
+      if (compiled !== undefined) checkBounded(compiled, found, field, outputs);
+      await pace();
+    }
+    if (found.length > 0) throw new RefusedError(invalidFields(found));
     const playing = playRun(definition, factsOf(project, prepared), assumed);
     let played: PlayedRun | undefined;
     while (played === undefined) {

@@ -113,6 +113,8 @@ export function jobsNeeded(plan: Plan, command: Command): readonly number[] {
     case 'Accept':
     case 'Adopt':
     case 'Annotate':
+    case 'AppendJobs':
+    case 'Declare':
     case 'ReleaseBackoff':
     case 'HoldJob':
     case 'ReleaseJob':
@@ -139,6 +141,8 @@ export function attemptNeeded(work: RunWork, command: Command): { job: number; a
     case 'Finish':
     case 'Lose':
     case 'Annotate':
+    case 'AppendJobs':
+    case 'Declare':
       return { job: command.job, attempt: command.attempt };
     case 'Timer': {
       const job = work.jobs.get(command.job);
@@ -270,6 +274,13 @@ function noteAttempt(work: RunWork, command: Command, event: RunEvent, nowMs: nu
         work.contents.set(id, { ...content, annotations: content.annotations + 1, heardMs: nowMs });
       }
       break;
+    case 'AttemptArtifact': {
+      const { project } = work.context;
+      const added = { key, project, number: event.number, artifact: event.artifact, addedMs: nowMs };
+      change.artifacts = [...(change.artifacts ?? []), added];
+      if (content !== undefined) work.contents.set(id, { ...content, artifacts: event.number, heardMs: nowMs });
+      break;
+    }
     case 'AttemptEnded': {
       const result = command.type === 'Finish' ? resultOf(command) : undefined;
       change.ended = { ...event, finishedMs: nowMs, ...(result !== undefined && { result }) };
@@ -282,6 +293,7 @@ function noteAttempt(work: RunWork, command: Command, event: RunEvent, nowMs: nu
     case 'AttemptAdopted':
     case 'AttemptTimedOut':
     case 'AttemptHeard':
+    case 'JobsAppended':
       return;
   }
   work.attempts.set(id, change);

@@ -14,8 +14,11 @@ import type { Log } from './log.ts';
 import { createLogAcks } from './log-acks.ts';
 import type { LogEntry, LogResult, LogWriter } from './log-writer.ts';
 import type { ComposeStart } from './offers.ts';
+import type { OutputsCheck } from './outputs-check.ts';
+import type { RunValues } from './run-values.ts';
 import type { Writer } from './run-work.ts';
 import { createSessionAttempts } from './session-attempts.ts';
+import { createSessionValues } from './session-values.ts';
 import { createSettingsStore, type SettingsChange } from './settings-store.ts';
 import type { AcceptsSpec } from './spec-schemas.ts';
 
@@ -46,6 +49,10 @@ export interface SessionOptions {
   /** The largest log of an attempt, in bytes. */
   readonly maxLogBytes: number;
   readonly composeStart: ComposeStart;
+  readonly checkOutputs: OutputsCheck;
+  /** What drivers may use now. */
+  readonly capabilities: () => readonly string[];
+  readonly values: Pick<RunValues, 'readFor' | 'changeFor'>;
   readonly background: Background;
   readonly log: Log;
   /** Asks for a renewal; its Pulse is sent once that is committed. */
@@ -110,6 +117,14 @@ export function createSession(options: SessionOptions): Session {
     if (change.draining === true) draining = true;
   });
   const attempts = createSessionAttempts({ ...options, holds, acks, superseded: () => session.end(SUPERSEDED) });
+  const values = createSessionValues({
+    writer,
+    link,
+    values: options.values,
+    stale: (key, result) => attempts.unwritten(key, result),
+    invalid: (key, problem) => attempts.lose(key, 'INVALID', problem),
+    superseded: () => session.end(SUPERSEDED),
+  });
   for (const key of facts.held) holds.add(key, 'RUNNING', 0);
   for (const orphan of facts.orphans) holds.addOrphan(orphan);
 
@@ -210,6 +225,12 @@ export function createSession(options: SessionOptions): Session {
         return options.renew(session, frame.seq);
       case 'Annotation':
         return ask(frame, () => attempts.annotate(frame));
+      case 'DeclareArtifact':
+        return ask(frame, () => attempts.declare(frame));
+      case 'GetValue':
+      case 'SetValue':
+      case 'DeleteValue':
+        return ask(frame, () => values.handle(frame));
       case 'Reject':
         attempts.markAsked(frame.key);
         return ask(frame, () => attempts.reject(frame));
@@ -287,7 +308,11 @@ export function createSession(options: SessionOptions): Session {
     admitted(
       lines.askBehindWrites(
         frame,
-        begun(() => attempts.finish(frame, hold)),
+        begun(async () => {
+          const said = values.settled();
+          if (said !== undefined) await said;
+          await attempts.finish(frame, hold);
+        }),
       ),
     );
   }

@@ -50,7 +50,11 @@ test('a spec that fits no schema of its driver is refused by the path of the fie
     'definition.jobs[1].spec.script',
   ]);
   expect(warnings).toEqual([]);
-  const pipelines = createPipelines({ pool: ledger.pool, checkSpecs: createSpecCheck(ledger) });
+  const pipelines = createPipelines({
+    pool: ledger.pool,
+    checkSpecs: createSpecCheck(ledger),
+    replica: { oldest: () => undefined },
+  });
   await expect(pipelines.apply('default', 'ci', definitionOf(...jobs))).rejects.toMatchObject({
     refusal: { refused: 'SPEC_MISMATCH', violations },
   });

@@ -2,6 +2,7 @@
 // the caller's.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { capabilitiesOf } from '../core/capabilities.ts';
 import { LIMITS, type Timing } from '../core/limits.ts';
 import { RefusedError } from '../core/refusal.ts';
 import type { Retention } from '../core/retention.ts';
@@ -28,11 +29,13 @@ import type { Log } from './log.ts';
 import { createLogReader } from './log-reader.ts';
 import { createLogWriter } from './log-writer.ts';
 import { createComposeStart, type ResolveSecrets } from './offers.ts';
+import { createOutputsCheck } from './outputs-check.ts';
 import { createPipelines } from './pipelines.ts';
 import { createPlans } from './plans.ts';
 import { joinReplicas } from './replica.ts';
 import { createReruns } from './reruns.ts';
 import { runRescue } from './rescue.ts';
+import { createRunArtifacts } from './run-artifacts.ts';
 import { createRunCache } from './run-cache.ts';
 import { createRunCreation } from './run-creation.ts';
 import { createRunDeletion } from './run-deletion.ts';
@@ -40,6 +43,7 @@ import { createRunHistory } from './run-history.ts';
 import { createRunPlans } from './run-plans.ts';
 import { createRunOperations } from './run-operations.ts';
 import { createRunQueries } from './run-queries.ts';
+import { createRunValues } from './run-values.ts';
 import { createRunVerification } from './run-verification.ts';
 import { createRunWatch } from './run-watch.ts';
 import { createScheduler } from './scheduler.ts';
@@ -157,12 +161,16 @@ async function build(
   );
   late.announcer = createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, calls });
 
+  const values = createRunValues({ pool, replica });
   const composeStart = createComposeStart(pool, resolveSecrets);
   const driverSessions = createDriverSessions({
     pool,
     plans,
     ledger,
     composeStart,
+    checkOutputs: createOutputsCheck(),
+    values,
+    capabilities: () => capabilitiesOf(replica.eventVersion()),
     schemas: createSpecSchemas(),
     replica: replica.id,
     timing,
@@ -206,7 +214,7 @@ async function build(
     replica: replica.id,
     timing,
     maxLogBytes,
-    pipelines: createPipelines({ pool, checkSpecs }),
+    pipelines: createPipelines({ pool, checkSpecs, replica }),
     runs: createRunOperations({
       queries: createRunQueries({ pool, plans }),
       history: history.runs,
@@ -215,6 +223,7 @@ async function build(
       deletion,
       verification: createRunVerification(pool),
       planning: createRunPlans({ pool, plans, creation }),
+      artifacts: createRunArtifacts({ pool, plans }),
       creation,
       reruns,
       ledger,
@@ -230,6 +239,7 @@ async function build(
       logs: createLogReader({ pool, plans, wakeUps }),
     }),
     drivers: { ...createDriverQueries({ pool }), ...driverSessions, ...createDrain({ pool, ledger, sessions, hints }) },
+    values,
     schedules: createSchedules({ pool, creation, scheduler }),
     authenticateToken: (token) => tokens.authenticateToken(token),
     ready: () => replica.isConnected() && !stopping.signal.aborted,

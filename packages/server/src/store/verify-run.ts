@@ -3,10 +3,12 @@
 import { createHash } from 'node:crypto';
 import type { Annotation } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
+import { LIMITS } from '../core/limits.ts';
 import type { JsonObject } from '../core/json.ts';
 import { createLedgerCheck, type Discrepancy, type LedgerCheck, type Verification } from '../core/ledger-check.ts';
 import { compilePlan, type Plan } from '../core/plan.ts';
 import type { AttemptState, Failure, LogState } from '../core/states.ts';
+import { attemptArtifacts } from './artifact-rows.ts';
 import { digestOf, loadDefinitions } from './definition-rows.ts';
 import { readEvents } from './event-views.ts';
 import { loadJobs } from './job-rows.ts';
@@ -133,7 +135,8 @@ async function compareJobs({ tx, runId, project, counts, report, signal }: Verif
 const ATTEMPTS_PAGE = statement(
   'verify_attempts',
   `select a.job, a.attempt, a.project, a.state, a.instance_no, a.offered_ms, a.started_ms, a.finished_ms, a.failure, a.log_state,
-     a.annotations, a.log_size, a.log_crc32c, a.outputs, c.logs_from_ms
+     a.annotations, a.log_size, a.log_crc32c, a.outputs, a.artifacts, c.logs_from_ms,
+     (select 1 from artifacts f where f.run_id = $1 and f.job = a.job and f.attempt = a.attempt limit 1) is not null as has_artifacts
    from attempts a cross join cluster c
    where a.run_id = $1 and (a.job, a.attempt) > ($2, $3) order by a.job, a.attempt limit $4`,
 );
@@ -153,6 +156,8 @@ interface AttemptRow {
   readonly log_size: number;
   readonly log_crc32c: number;
   readonly outputs: JsonObject | null;
+  readonly artifacts: number;
+  readonly has_artifacts: boolean;
   readonly logs_from_ms: number;
 }
 
@@ -181,6 +186,9 @@ async function* compareAttempts(
         logSize: row.log_size,
         outputs: row.outputs,
         annotations: row.annotations ?? [],
+        // One more than there may be is one too many.
+        artifacts: row.has_artifacts ? await attemptArtifacts(tx, { runId, ...row }, LIMITS.artifacts + 1) : [],
+        artifactCount: row.artifacts,
       });
       const { job, attempt, log_size: size, log_crc32c: crc } = row;
       if (row.project !== project) {

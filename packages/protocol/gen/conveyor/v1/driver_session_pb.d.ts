@@ -17,6 +17,8 @@ import type { Duration, Value } from "@bufbuild/protobuf/wkt";
 import type { AttemptAnnotation, AttemptProgress, AttemptState, FailureClass, JobState, LogState } from "./job_pb.js";
 import type { LeaseDoubt } from "./pipeline_pb.js";
 import type { LogChannel, LogSection } from "./log_pb.js";
+import type { Artifact } from "./artifact_pb.js";
+import type { ErrorReason } from "./error_pb.js";
 
 /**
  * Describes the file conveyor/v1/driver_session.proto.
@@ -202,6 +204,38 @@ export declare type DriverFrame = Message<"conveyor.v1.DriverFrame"> & {
      */
     value: Goodbye;
     case: "goodbye";
+  } | {
+    /**
+     * Reads a value of the attempt's run; needs the capability `values`.
+     *
+     * @generated from field: conveyor.v1.GetValue get_value = 17;
+     */
+    value: GetValue;
+    case: "getValue";
+  } | {
+    /**
+     * Sets a value of the attempt's run; needs the capability `values`.
+     *
+     * @generated from field: conveyor.v1.SetValue set_value = 18;
+     */
+    value: SetValue;
+    case: "setValue";
+  } | {
+    /**
+     * Deletes a value of the attempt's run; needs the capability `values`.
+     *
+     * @generated from field: conveyor.v1.DeleteValue delete_value = 19;
+     */
+    value: DeleteValue;
+    case: "deleteValue";
+  } | {
+    /**
+     * Declares an artifact; needs the capability `artifacts`.
+     *
+     * @generated from field: conveyor.v1.DeclareArtifact declare_artifact = 20;
+     */
+    value: DeclareArtifact;
+    case: "declareArtifact";
   } | { case: undefined; value?: undefined };
 };
 
@@ -302,6 +336,14 @@ export declare type ServerFrame = Message<"conveyor.v1.ServerFrame"> & {
      */
     value: Revoke;
     case: "revoke";
+  } | {
+    /**
+     * Answers GetValue, SetValue or DeleteValue.
+     *
+     * @generated from field: conveyor.v1.ValueAnswer value_answer = 11;
+     */
+    value: ValueAnswer;
+    case: "valueAnswer";
   } | { case: undefined; value?: undefined };
 };
 
@@ -495,7 +537,8 @@ export declare type Welcome = Message<"conveyor.v1.Welcome"> & {
   maxMessageBytes: number;
 
   /**
-   * Optional abilities of this server that the driver may use. Names that it does not know it ignores.
+   * Optional abilities of this server that the driver may use: `values` (GetValue, SetValue, DeleteValue), `artifacts` (DeclareArtifact).
+   * Names that it does not know it ignores.
    *
    * @generated from field: repeated string capabilities = 8;
    */
@@ -794,7 +837,7 @@ export declare type Offer = Message<"conveyor.v1.Offer"> & {
   traceparent: string;
 
   /**
-   * How long it may run without a Log, Section, Output, Progress, Annotation or Checkpoint; not set when there is no limit. The control
+   * How long it may run without a Log, Section, Output, Progress, Annotation, Checkpoint, artifact or changed value; not set when there is no limit. The control
    * plane enforces it.
    *
    * @generated from field: google.protobuf.Duration silence_timeout = 15;
@@ -951,6 +994,20 @@ export declare type Start = Message<"conveyor.v1.Start"> & {
    * @generated from field: int32 annotations = 9;
    */
   annotations: number;
+
+  /**
+   * The number of the last SetValue or DeleteValue that was carried out: the next one has a greater one. 0 unless `resumed`.
+   *
+   * @generated from field: int32 value_number = 10;
+   */
+  valueNumber: number;
+
+  /**
+   * How many artifacts it has: the next one has the number after. 0 unless `resumed`.
+   *
+   * @generated from field: int32 artifacts = 11;
+   */
+  artifacts: number;
 };
 
 /**
@@ -1340,6 +1397,254 @@ export declare type Checkpoint = Message<"conveyor.v1.Checkpoint"> & {
  * Use `create(CheckpointSchema)` to create a new message.
  */
 export declare const CheckpointSchema: GenMessage<Checkpoint>;
+
+/**
+ * A reference to something that a started attempt made, kept in the ledger. Its bytes are the platform's to keep.
+ *
+ * @generated from message conveyor.v1.DeclareArtifact
+ */
+export declare type DeclareArtifact = Message<"conveyor.v1.DeclareArtifact"> & {
+  /**
+   * Required. The attempt.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Required. Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * Required. The artifact. At most 1,000 an attempt.
+   *
+   * @generated from field: conveyor.v1.Artifact artifact = 3;
+   */
+  artifact?: Artifact | undefined;
+
+  /**
+   * Required. From 1 to 1,000 for each attempt, in whatever process, without gaps: a repeated number has no second effect.
+   *
+   * @generated from field: int32 number = 4;
+   */
+  number: number;
+};
+
+/**
+ * Describes the message conveyor.v1.DeclareArtifact.
+ * Use `create(DeclareArtifactSchema)` to create a new message.
+ */
+export declare const DeclareArtifactSchema: GenMessage<DeclareArtifact>;
+
+/**
+ * Reads a value of the run of a started attempt. Answered by ValueAnswer.
+ *
+ * @generated from message conveyor.v1.GetValue
+ */
+export declare type GetValue = Message<"conveyor.v1.GetValue"> & {
+  /**
+   * Required. The attempt.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Required. Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * Required. 1 or more; the answer carries it.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+
+  /**
+   * Required. 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
+   *
+   * @generated from field: string key = 4;
+   */
+  key: string;
+};
+
+/**
+ * Describes the message conveyor.v1.GetValue.
+ * Use `create(GetValueSchema)` to create a new message.
+ */
+export declare const GetValueSchema: GenMessage<GetValue>;
+
+/**
+ * Sets a value of the run of a started attempt, within the bounds of RunValueService. Answered by ValueAnswer once it is durable.
+ *
+ * @generated from message conveyor.v1.SetValue
+ */
+export declare type SetValue = Message<"conveyor.v1.SetValue"> & {
+  /**
+   * Required. The attempt.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Required. Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * Required. Greater than that of every SetValue and DeleteValue of the attempt before, in whatever process. The last one may be
+   * repeated, unchanged, until it is answered: it has no second effect.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+
+  /**
+   * Required. 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
+   *
+   * @generated from field: string key = 4;
+   */
+  key: string;
+
+  /**
+   * Required. At most 64 KiB as JSON.
+   *
+   * @generated from field: google.protobuf.Value value = 5;
+   */
+  value?: Value | undefined;
+
+  /**
+   * Optional. Set only if the key has this version; 0: only if there is none. Default: whatever it has.
+   *
+   * @generated from field: optional int64 expected_version = 6;
+   */
+  expectedVersion?: bigint | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.SetValue.
+ * Use `create(SetValueSchema)` to create a new message.
+ */
+export declare const SetValueSchema: GenMessage<SetValue>;
+
+/**
+ * Deletes a value of the run of a started attempt. Answered by ValueAnswer once that is durable, also when there is none.
+ *
+ * @generated from message conveyor.v1.DeleteValue
+ */
+export declare type DeleteValue = Message<"conveyor.v1.DeleteValue"> & {
+  /**
+   * Required. The attempt.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Required. Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * Required. As in SetValue.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+
+  /**
+   * Required. 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
+   *
+   * @generated from field: string key = 4;
+   */
+  key: string;
+
+  /**
+   * Optional. Delete only this version, 1 or more. Default: whatever it has.
+   *
+   * @generated from field: optional int64 expected_version = 5;
+   */
+  expectedVersion?: bigint | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.DeleteValue.
+ * Use `create(DeleteValueSchema)` to create a new message.
+ */
+export declare const DeleteValueSchema: GenMessage<DeleteValue>;
+
+/**
+ * Answers GetValue, SetValue or DeleteValue.
+ *
+ * @generated from message conveyor.v1.ValueAnswer
+ */
+export declare type ValueAnswer = Message<"conveyor.v1.ValueAnswer"> & {
+  /**
+   * The attempt.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * The number of what it answers.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+
+  /**
+   * For GetValue: the value; not set when there is none.
+   *
+   * @generated from field: google.protobuf.Value value = 4;
+   */
+  value?: Value | undefined;
+
+  /**
+   * The version that the key has now; 0 when there is no value.
+   *
+   * @generated from field: int64 version = 5;
+   */
+  version: bigint;
+
+  /**
+   * Why nothing was changed: VERSION_MISMATCH, LIMIT_REACHED or REPLICA_TOO_OLD. UNSPECIFIED: it was done.
+   *
+   * @generated from field: conveyor.v1.ErrorReason error = 6;
+   */
+  error: ErrorReason;
+
+  /**
+   * What was wrong and what to do, for people; empty when it was done.
+   *
+   * @generated from field: string message = 7;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ValueAnswer.
+ * Use `create(ValueAnswerSchema)` to create a new message.
+ */
+export declare const ValueAnswerSchema: GenMessage<ValueAnswer>;
 
 /**
  * Asks to stop an attempt. Repeated until the driver sends Finish.

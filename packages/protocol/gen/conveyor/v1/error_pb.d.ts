@@ -208,25 +208,39 @@ export enum ErrorReason {
   SCHEDULE_NOT_FOUND = 26,
 
   /**
+   * NOT_FOUND: the run has no value of this key.
+   *
+   * @generated from enum value: ERROR_REASON_VALUE_NOT_FOUND = 27;
+   */
+  VALUE_NOT_FOUND = 27,
+
+  /**
+   * ABORTED: the value has another version than `expected_version`; the metadata has it as `current_version`, 0 when there is none.
+   *
+   * @generated from enum value: ERROR_REASON_VERSION_MISMATCH = 28;
+   */
+  VERSION_MISMATCH = 28,
+
+  /**
    * FAILED_PRECONDITION: the job is no gate.
    *
-   * @generated from enum value: ERROR_REASON_NOT_A_GATE = 28;
+   * @generated from enum value: ERROR_REASON_NOT_A_GATE = 29;
    */
-  NOT_A_GATE = 28,
+  NOT_A_GATE = 29,
 
   /**
    * FAILED_PRECONDITION: the gate does not wait for answers yet.
    *
-   * @generated from enum value: ERROR_REASON_NOT_WAITING = 29;
+   * @generated from enum value: ERROR_REASON_NOT_WAITING = 30;
    */
-  NOT_WAITING = 29,
+  NOT_WAITING = 30,
 
   /**
    * PERMISSION_DENIED: neither who answers nor any of their groups is among the gate's approvers.
    *
-   * @generated from enum value: ERROR_REASON_NOT_AN_APPROVER = 30;
+   * @generated from enum value: ERROR_REASON_NOT_AN_APPROVER = 31;
    */
-  NOT_AN_APPROVER = 30,
+  NOT_AN_APPROVER = 31,
 }
 
 /**

@@ -7,6 +7,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import type { RunState, Trigger } from "./run_pb.js";
 import type { AttemptAnnotation, AttemptState, Failure, GateAnswer, JobCondition, JobState, JobWait, LogState } from "./job_pb.js";
+import type { Artifact } from "./artifact_pb.js";
 
 /**
  * Describes the file conveyor/v1/event.proto.
@@ -264,6 +265,14 @@ export declare type Event = Message<"conveyor.v1.Event"> & {
      */
     value: ChildRunStarted;
     case: "childRunStarted";
+  } | {
+    /**
+     * The driver declared an artifact.
+     *
+     * @generated from field: conveyor.v1.AttemptArtifact attempt_artifact = 36;
+     */
+    value: AttemptArtifact;
+    case: "attemptArtifact";
   } | { case: undefined; value?: undefined };
 };
 
@@ -848,4 +857,31 @@ export declare type AttemptHeard = Message<"conveyor.v1.AttemptHeard"> & {
  * Use `create(AttemptHeardSchema)` to create a new message.
  */
 export declare const AttemptHeardSchema: GenMessage<AttemptHeard>;
+
+/**
+ * The driver declared an artifact.
+ *
+ * @generated from message conveyor.v1.AttemptArtifact
+ */
+export declare type AttemptArtifact = Message<"conveyor.v1.AttemptArtifact"> & {
+  /**
+   * The artifact.
+   *
+   * @generated from field: conveyor.v1.Artifact artifact = 1;
+   */
+  artifact?: Artifact | undefined;
+
+  /**
+   * Its number among the artifacts of the attempt, from 1 without gaps.
+   *
+   * @generated from field: int32 number = 2;
+   */
+  number: number;
+};
+
+/**
+ * Describes the message conveyor.v1.AttemptArtifact.
+ * Use `create(AttemptArtifactSchema)` to create a new message.
+ */
+export declare const AttemptArtifactSchema: GenMessage<AttemptArtifact>;
 

@@ -6,6 +6,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import type { JobDefinition } from "./pipeline_pb.js";
+import type { Artifact } from "./artifact_pb.js";
 
 /**
  * Describes the file conveyor/v1/job.proto.
@@ -193,6 +194,20 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
    * @generated from field: string stage = 25;
    */
   stage: string;
+
+  /**
+   * Output only. The artifacts of its newest attempt, at most the first 100. Only GetJob fills it.
+   *
+   * @generated from field: repeated conveyor.v1.Artifact artifacts = 26;
+   */
+  artifacts: Artifact[];
+
+  /**
+   * Output only. How many artifacts its newest attempt has. Only GetJob fills it.
+   *
+   * @generated from field: int32 artifact_count = 27;
+   */
+  artifactCount: number;
 };
 
 /**
@@ -543,6 +558,20 @@ export declare type Attempt = Message<"conveyor.v1.Attempt"> & {
    * @generated from field: google.protobuf.Timestamp finish_time = 16;
    */
   finishTime?: Timestamp | undefined;
+
+  /**
+   * Output only. What it made, in the order in which its driver said so, at most the first 100: ListRunArtifacts has all.
+   *
+   * @generated from field: repeated conveyor.v1.Artifact artifacts = 26;
+   */
+  artifacts: Artifact[];
+
+  /**
+   * Output only. How many artifacts it has, at most 1,000.
+   *
+   * @generated from field: int32 artifact_count = 27;
+   */
+  artifactCount: number;
 };
 
 /**

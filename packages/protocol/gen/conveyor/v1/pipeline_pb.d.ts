@@ -296,6 +296,15 @@ export declare type JobDefinition = Message<"conveyor.v1.JobDefinition"> & {
    * @generated from field: conveyor.v1.PipelineCall call = 15;
    */
   call?: PipelineCall | undefined;
+
+  /**
+   * Optional. JSON Schema (2020-12) of the job's outputs, an object schema of at most 64 KiB as JSON; a definition has at most 500
+   * different ones. An attempt that would succeed with outputs that do not fit fails with class INVALID. Defaults in it are not filled
+   * in. Its patterns are regular expressions of RE2, without look-around and back-references. Default: any object.
+   *
+   * @generated from field: google.protobuf.Struct outputs_schema = 20;
+   */
+  outputsSchema?: JsonObject | undefined;
 };
 
 /**
@@ -566,8 +575,8 @@ export declare type JobTimeouts = Message<"conveyor.v1.JobTimeouts"> & {
   cancelGracePeriod?: Duration | undefined;
 
   /**
-   * Optional. How long a running attempt may go without being heard of: no log bytes, section, output, progress, annotation or
-   * checkpoint of it accepted. Then it is cancelled and its outcome is TIMED_OUT. Heartbeats do not count: they are the session's.
+   * Optional. How long a running attempt may go without being heard of: no log bytes, section, output, progress, annotation,
+   * checkpoint, artifact or changed value of it accepted. Then it is cancelled and its outcome is TIMED_OUT. Heartbeats do not count: they are the session's.
    * 1 s or more.
    *
    * @generated from field: google.protobuf.Duration silence_timeout = 6;

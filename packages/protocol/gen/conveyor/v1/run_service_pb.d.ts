@@ -9,6 +9,7 @@ import type { Run, RunState, Trigger } from "./run_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ErrorReason } from "./error_pb.js";
 import type { Failure, JobCondition, JobHold, JobState, JobStop, JobWait } from "./job_pb.js";
+import type { RunArtifact } from "./artifact_pb.js";
 import type { Event } from "./event_pb.js";
 
 /**
@@ -1509,6 +1510,81 @@ export declare type CriticalStep = Message<"conveyor.v1.CriticalStep"> & {
 export declare const CriticalStepSchema: GenMessage<CriticalStep>;
 
 /**
+ * Request of ListRunArtifacts.
+ *
+ * @generated from message conveyor.v1.ListRunArtifactsRequest
+ */
+export declare type ListRunArtifactsRequest = Message<"conveyor.v1.ListRunArtifactsRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The run's id.
+   *
+   * @generated from field: string run_id = 2;
+   */
+  runId: string;
+
+  /**
+   * Optional. Only those of the job with this name. Default: all.
+   *
+   * @generated from field: string job = 3;
+   */
+  job: string;
+
+  /**
+   * Optional. 1 to 1,000; larger values are cut to 1,000. Default: 100.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * Optional. `next_page_token` of the page before; bound to its filter.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ListRunArtifactsRequest.
+ * Use `create(ListRunArtifactsRequestSchema)` to create a new message.
+ */
+export declare const ListRunArtifactsRequestSchema: GenMessage<ListRunArtifactsRequest>;
+
+/**
+ * Response of ListRunArtifacts.
+ *
+ * @generated from message conveyor.v1.ListRunArtifactsResponse
+ */
+export declare type ListRunArtifactsResponse = Message<"conveyor.v1.ListRunArtifactsResponse"> & {
+  /**
+   * One page, at most 2 MiB.
+   *
+   * @generated from field: repeated conveyor.v1.RunArtifact artifacts = 1;
+   */
+  artifacts: RunArtifact[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ListRunArtifactsResponse.
+ * Use `create(ListRunArtifactsResponseSchema)` to create a new message.
+ */
+export declare const ListRunArtifactsResponseSchema: GenMessage<ListRunArtifactsResponse>;
+
+/**
  * Request of WatchRun.
  *
  * @generated from message conveyor.v1.WatchRunRequest
@@ -1831,7 +1907,7 @@ export declare const RunService: GenService<{
    * Creates a run of a pipeline or of an inline definition. When it answers, the run is durable.
    * Errors: NOT_FOUND (PIPELINE_NOT_FOUND; RUN_NOT_FOUND: the run that `request_id` made was deleted), INVALID_ARGUMENT
    * (INVALID_FIELD, SPEC_MISMATCH), ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (REPLICA_TOO_OLD: `start_time` is given,
-   * and a replica that does not know it still serves).
+   * or a job has an `outputs_schema`, and a replica that does not know it still serves).
    *
    * @generated from rpc conveyor.v1.RunService.CreateRun
    */
@@ -1971,6 +2047,17 @@ export declare const RunService: GenService<{
     methodKind: "unary";
     input: typeof PlanRunRequestSchema;
     output: typeof PlanRunResponseSchema;
+  },
+  /**
+   * Lists what the attempts of a run made, in the definition's order of jobs, then by attempt and number. What a rerun inherited is listed
+   * by the run that it was made in. Errors: NOT_FOUND (RUN_NOT_FOUND; JOB_NOT_FOUND: `job`), INVALID_ARGUMENT (INVALID_CURSOR).
+   *
+   * @generated from rpc conveyor.v1.RunService.ListRunArtifacts
+   */
+  listRunArtifacts: {
+    methodKind: "unary";
+    input: typeof ListRunArtifactsRequestSchema;
+    output: typeof ListRunArtifactsResponseSchema;
   },
   /**
    * Streams one run's ledger from a cursor: first what is stored, then what comes. Ends with OK after the run's last event.

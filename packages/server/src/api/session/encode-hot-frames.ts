@@ -31,6 +31,7 @@ export function encodeHotFrame(frame: ServerFrame): Uint8Array | undefined {
     case 'Pulse':
     case 'Cancel':
     case 'LogMissing':
+    case 'ValueAnswer':
     case 'Drain':
     case 'Revoke':
       return undefined;

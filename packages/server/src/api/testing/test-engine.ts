@@ -1,13 +1,23 @@
 // An engine in memory for tests of api: it answers every operation with a sample and remembers what it was asked. Tests replace
 // single operations.
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type JobDefinition } from '../../core/definition.ts';
+import type { Artifact } from '../../core/events.ts';
 import { makeRunId } from '../../core/ids.ts';
 import { DEFAULT_TIMING, LIMITS } from '../../core/limits.ts';
 import { compilePlan, plannedJob } from '../../core/plan.ts';
 import type { RunPlanView } from '../../core/run-plan.ts';
 import type { HoldBack } from '../../core/run-state.ts';
 import type { OccurrenceView, ScheduleView } from '../../core/schedule.ts';
-import type { AttemptView, DriverView, EventView, JobView, LogPart, PipelineView, RunView } from '../../core/views.ts';
+import type {
+  AttemptView,
+  DriverView,
+  EventView,
+  JobView,
+  LogPart,
+  PipelineView,
+  RunView,
+  RunValueView,
+} from '../../core/views.ts';
 import type { Engine, Principal } from '../../engine/engine.ts';
 
 export const RUN_ID = makeRunId(1_700_000_000_000, new Uint8Array(10));
@@ -32,6 +42,7 @@ const JOB_DEFINITION: JobDefinition = {
   onLeaseDoubt: 'STOP',
   allowFailure: true,
   secrets: ['TOKEN'],
+  outputsSchema: { type: 'object', required: ['image'] },
 };
 
 export const DEFINITION: Definition = {
@@ -108,6 +119,14 @@ export const STOPPING_JOB: JobView = {
   failureAllowed: false,
 };
 
+export const ARTIFACT: Artifact = {
+  name: 'app',
+  digest: `sha256:${'0a'.repeat(32)}`,
+  sizeBytes: 1_024,
+  uri: 's3://builds/app',
+  mediaType: 'application/gzip',
+};
+
 export const ATTEMPT: AttemptView = {
   project: 'default',
   runId: RUN_ID,
@@ -119,6 +138,8 @@ export const ATTEMPT: AttemptView = {
   logSize: 11,
   logState: 'SEALED',
   annotations: [{ level: 'WARNING', text: 'slow', link: '' }],
+  artifacts: [ARTIFACT],
+  artifactCount: 101,
   offeredMs: 1_700_000_001_000,
   startedMs: 1_700_000_002_000,
   finishedMs: 1_700_000_003_000,
@@ -195,6 +216,15 @@ export const OCCURRENCES: readonly OccurrenceView[] = [
   },
 ];
 
+export const RUN_VALUE: RunValueView = {
+  project: 'default',
+  runId: RUN_ID,
+  key: 'gate',
+  value: { open: true, sizes: [1, null] },
+  version: 7,
+  updatedMs: 1_700_000_009_000,
+};
+
 export const EVENTS: readonly EventView[] = [
   {
     runId: RUN_ID,
@@ -254,6 +284,15 @@ export const EVENTS: readonly EventView[] = [
     jobName: 'build',
     jobState: 'WAITING',
     event: { type: 'JobWaiting', job: 0, reason: 'PAUSED', behind: { reason: 'BACKOFF', untilMs: 1 } },
+  },
+  {
+    runId: RUN_ID,
+    seq: 7,
+    timeMs: 1_700_000_000_000,
+    runState: 'RUNNING',
+    jobName: 'build',
+    jobState: 'RUNNING',
+    event: { type: 'AttemptArtifact', job: 0, attempt: 2, number: 1, artifact: ARTIFACT },
   },
 ];
 
@@ -383,6 +422,20 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
           discrepancyCount: 1,
           discrepancies: [{ kind: 'JOB', where: 'jobs[0].state', expected: '"RUNNING"', found: '"QUEUED"' }],
         }),
+        artifacts: async () => ({
+          items: [
+            {
+              runId: RUN_ID,
+              job: 0,
+              jobName: 'build',
+              attempt: 1,
+              number: 2,
+              artifact: ARTIFACT,
+              addedMs: 1_700_000_009_000,
+            },
+          ],
+          next: '0.1.2',
+        }),
         async *watch() {
           yield [];
           yield EVENTS;
@@ -397,7 +450,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
     jobs: operations<Engine['jobs']>(
       'jobs',
       {
-        get: async () => ({ ...JOB, definition: JOB_DEFINITION }),
+        get: async () => ({ ...JOB, definition: JOB_DEFINITION, artifacts: [ARTIFACT], artifactCount: 101 }),
         getAt: async () => JOB,
         list: async () => ({ items: [STOPPING_JOB], next: '0' }),
         listAt: async () => ({ items: [JOB], next: '0' }),
@@ -415,6 +468,16 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         },
       },
       replacements.jobs,
+    ),
+    values: operations<Engine['values']>(
+      'values',
+      {
+        set: async () => 7,
+        get: async () => RUN_VALUE,
+        list: async () => ({ items: [RUN_VALUE], next: 'gate' }),
+        delete: async () => {},
+      },
+      replacements.values,
     ),
     schedules: operations<Engine['schedules']>(
       'schedules',

@@ -78,6 +78,8 @@ function withContent(ledger: SimulatedLedger, command: Command): Command {
     case 'Finish':
     case 'Lose':
     case 'Annotate':
+    case 'AppendJobs':
+    case 'Declare':
       return { ...command, content: ledger.attempts.get(attemptKey(command.job, command.attempt)) };
     case 'Timer': {
       const job = ledger.slice.jobs.get(command.job);
@@ -105,7 +107,14 @@ function withContent(ledger: SimulatedLedger, command: Command): Command {
   }
 }
 
-const OFFERED: AttemptContent = { state: 'OFFERED', logSize: 0, logCrc32c: 0, logState: 'OPEN', annotations: 0 };
+const OFFERED: AttemptContent = {
+  state: 'OFFERED',
+  logSize: 0,
+  logCrc32c: 0,
+  logState: 'OPEN',
+  annotations: 0,
+  artifacts: 0,
+};
 
 function project(ledger: SimulatedLedger, command: Command, event: RunEvent): void {
   if (!('attempt' in event)) return;
@@ -125,6 +134,9 @@ function project(ledger: SimulatedLedger, command: Command, event: RunEvent): vo
         heardMs: ledger.slice.run.lastMs,
       });
       return;
+    case 'AttemptArtifact':
+      ledger.attempts.set(key, { ...content, artifacts: content.artifacts + 1, heardMs: ledger.slice.run.lastMs });
+      return;
     case 'AttemptEnded': {
       const { state, logState } = event;
       const result = command.type === 'Finish' ? { result: resultOf(command) } : {};
@@ -134,6 +146,7 @@ function project(ledger: SimulatedLedger, command: Command, event: RunEvent): vo
     case 'AttemptAdopted':
     case 'AttemptTimedOut':
     case 'AttemptHeard':
+    case 'JobsAppended':
       return;
   }
 }

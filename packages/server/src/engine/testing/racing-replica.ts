@@ -54,6 +54,7 @@ export async function openRacingReplica({ config }: TestDatabase, rewrites: Rewr
     replica: 'test',
     timing: DEFAULT_TIMING,
     maxLogBytes: LIMITS.logBytes,
+    capabilities: () => [],
   };
 
   return {

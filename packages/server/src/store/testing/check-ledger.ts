@@ -27,6 +27,8 @@ const CONTRADICTIONS = {
   'jobs without a run': leftBehind('jobs'),
   'attempts without a run': leftBehind('attempts'),
   'sections without a run': leftBehind('log_sections'),
+  'values without a run': leftBehind('run_values'),
+  'artifacts without a run': leftBehind('artifacts'),
   'an attempt that its job heard of later than it was': `select j.run_id::text as id from jobs j join attempts a using (run_id, job, attempt)
     where j.heard_ms > coalesce(a.heard_ms, 0)`,
   'a lease of another epoch than its instance':
