@@ -9,7 +9,7 @@ import { beforeFirstEvent } from './evolve.ts';
 import type { JsonObject } from './json.ts';
 import { compilePlan, outlivesCancel, type Plan, type PlannedJob, plannedJob } from './plan.ts';
 import { FactsNotLoaded, type JobRecord, jobOf, JobsNotLoaded, type RunFacts, type RunHeader } from './run-state.ts';
-import { isJobFinished, isRunFinished } from './states.ts';
+import { type Failure, isJobFinished, isRunFinished } from './states.ts';
 
 /** A run when nothing more happens in it: it has finished, unless there is something unknown in it. */
 export interface PlayedRun {
@@ -21,6 +21,9 @@ export interface PlayedRun {
 }
 
 export type FactsOfRun = Omit<RunFacts, 'outputs' | 'isAssumed'>;
+
+/** Of a job that is assumed to fail. */
+export const ASSUMED_FAILURE: Failure = { class: 'WORKLOAD', message: 'it is assumed to fail' };
 
 const INSTANCE = 1;
 const CHILD_RUN = 'assumed';
@@ -225,7 +228,7 @@ function answerGate(table: Table, job: number, gate: Gate, { outcome, outputs = 
 function childEnd(job: number, record: JobRecord, { outcome, outputs = {} }: AssumedOutcome): Command {
   const isStopping = record.state === 'WAITING' && 'stopping' in record.wait;
   const state = isStopping || outcome === 'SKIPPED' ? 'CANCELLED' : outcome;
-  return { type: 'FinishChild', job, childRun: CHILD_RUN, state, outputs, message: 'it is assumed to fail' };
+  return { type: 'FinishChild', job, childRun: CHILD_RUN, state, outputs, message: ASSUMED_FAILURE.message };
 }
 
 const CONTENT: AttemptContent = {
@@ -244,8 +247,8 @@ function attemptEnd(job: number, { state, attempt }: JobRecord, { outcome, outpu
     attempt,
     instance: INSTANCE,
     outcome: state === 'CANCELLING' || outcome === 'SKIPPED' ? 'CANCELLED' : outcome,
-    failureClass: 'WORKLOAD',
-    message: outcome === 'FAILED' ? 'it is assumed to fail' : '',
+    failureClass: ASSUMED_FAILURE.class,
+    message: outcome === 'FAILED' ? ASSUMED_FAILURE.message : '',
     logSize: 0,
     logCrc32c: 0,
     logLost: false,

@@ -25,7 +25,7 @@ function predict(definition: Definition, assumed: Assumptions = new Map(), decid
   const playing = playRun(definition, FACTS, assumed, decideWith);
   for (;;) {
     const { done, value } = playing.next();
-    if (done === true) return predictionOf(value);
+    if (done === true) return predictionOf(value, assumed);
   }
 }
 
@@ -146,6 +146,8 @@ describe('what is not known', () => {
     jobNamed('cells', { needs: ['build'], matrix: { axes: { n: '${{ needs.build.outputs.list }}' } } }),
     jobNamed('short', { needs: ['build'], if: 'params.no && needs.build.outputs.ok == true' }),
     jobNamed('after', { needs: ['cond'] }),
+    jobNamed('always', { needs: ['cond'], when: 'ALWAYS' }),
+    jobNamed('behind', { needs: ['always'] }),
     jobNamed('outcome', { needs: ['build'], if: 'needs.build.outcome == "succeeded"' }),
   );
   const told = (prediction: RunPrediction): unknown =>
@@ -160,6 +162,8 @@ describe('what is not known', () => {
       cells: 'its matrix reads outputs of build, which are not assumed',
       short: 'SKIPPED',
       after: 'it depends on cond, which is not known',
+      always: 'RUNS',
+      behind: 'it depends on cond, which is not known',
       outcome: 'RUNS',
     });
     expect(prediction.state).toBeUndefined();
@@ -177,6 +181,8 @@ describe('what is not known', () => {
       'cells[y]': 'RUNS',
       short: 'SKIPPED',
       after: 'SKIPPED',
+      always: 'RUNS',
+      behind: 'RUNS',
       outcome: 'RUNS',
     });
     expect(prediction.state).toBe('SUCCEEDED');

@@ -1,7 +1,8 @@
 // What a run would do, as far as it can be told: of each job how it ends, how many jobs one after the other come before it, and of what
-// nobody can know, why. What depends on it is not known either.
-import type { PlayedRun } from './play-run.ts';
-import { isDriven, type Plan, type PlannedJob, plannedJob } from './plan.ts';
+// nobody can know, why. What depends on it is not known either, unless it runs whatever comes before it.
+import { ASSUMED_FAILURE, type PlayedRun } from './play-run.ts';
+import { type Assumptions, assumedOf } from './assumptions.ts';
+import { isDriven, outlivesCancel, type Plan, type PlannedJob, plannedJob } from './plan.ts';
 import { type ConditionTrace, type JobRecord, jobOf } from './run-state.ts';
 import { type Failure, type FinishedJobState, type FinishedRunState, isJobFinished, isRunFinished } from './states.ts';
 import type { JsonObject } from './json.ts';
@@ -33,11 +34,18 @@ export interface RunPrediction {
   readonly jobs: readonly JobPrediction[];
 }
 
-export function predictionOf(played: PlayedRun): RunPrediction {
+/** @param assumed What it was played with. */
+export function predictionOf(played: PlayedRun, assumed: Assumptions): RunPrediction {
   const { plan } = played;
   const reasons = reasonsOf(played);
   const waves = wavesOf(plan);
-  const jobs = inOrder(plan).map((job) => predictJob(played, job, reasons.get(job.index), waves.get(job.index) ?? 0));
+  const jobs = inOrder(plan).map((job): JobPrediction => {
+    const wave = waves.get(job.index) ?? 0;
+    const reason = reasons.get(job.index);
+    if (reason === undefined) return predictJob(played, job, wave);
+    if (runsAnyway(played, job)) return { job, fate: 'RUNS', ...endOf(job, assumedOf(assumed, job).outcome), wave };
+    return { job, fate: 'UNKNOWN', reason, wave };
+  });
   const state = stateOf(played, jobs, reasons.size > 0);
   return { plan, jobs, ...(state !== undefined && { state }) };
 }
@@ -82,18 +90,32 @@ function reasonsOf({ plan, unknown }: PlayedRun): ReadonlyMap<number, string> {
   }
   // What is added on the way is visited, too.
   for (const index of reasons.keys()) {
-    const { name, dependants } = plannedJob(plan, index);
-    for (const dependant of dependants) if (!reasons.has(dependant)) reasons.set(dependant, dependsOn(name));
+    const job = plannedJob(plan, index);
+    const reason = runsAnyway({ unknown }, job) ? reasons.get(index) : undefined;
+    for (const dependant of job.dependants) {
+      if (!reasons.has(dependant)) reasons.set(dependant, reason ?? dependsOn(job.name));
+    }
   }
   return reasons;
+}
+
+/** Whether a job runs whatever becomes of the jobs before it, and leaves nothing to be worked out. */
+function runsAnyway({ unknown }: Pick<PlayedRun, 'unknown'>, job: PlannedJob): boolean {
+  return (
+    outlivesCancel(job.definition) && job.isPlain && isDriven(job) && job.cell === undefined && !unknown.has(job.index)
+  );
+}
+
+function endOf({ definition }: PlannedJob, state: FinishedJobState): Partial<JobPrediction> {
+  if (state !== 'FAILED') return { state };
+  return { state, failure: ASSUMED_FAILURE, ...(definition.allowFailure && { failureAllowed: true }) };
 }
 
 function dependsOn(name: string): string {
   return `it depends on ${name}, which is not known`;
 }
 
-function predictJob(played: PlayedRun, job: PlannedJob, reason: string | undefined, wave: number): JobPrediction {
-  if (reason !== undefined) return { job, fate: 'UNKNOWN', reason, wave };
+function predictJob(played: PlayedRun, job: PlannedJob, wave: number): JobPrediction {
   const record = jobOf(played, job.index);
   if (!isJobFinished(record.state)) throw new Error(`job ${job.name} is left ${record.state}`);
   const { condition, spec } = record.details ?? {};

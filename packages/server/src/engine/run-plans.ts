@@ -62,7 +62,7 @@ export function createRunPlans({ pool, plans, creation }: RunPlansOptions): Pick
       if (done === true) played = value;
       await pace();
     }
-    const prediction = predictionOf(played);
+    const prediction = predictionOf(played, assumed);
     const { readiness, durations, missing } = await withConnection(pool, async (tx) => ({
       readiness: await readReadiness(tx, prediction.jobs),
       durations: pipeline === undefined ? new Map() : await jobDurations(tx, plans, project, pipeline.name),
