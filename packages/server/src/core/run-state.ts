@@ -2,7 +2,7 @@
 // projection of exactly this. A running job *has* an attempt in hand, a queued one cannot.
 import type { Trigger } from './events.ts';
 import type { JsonObject, JsonValue } from './json.ts';
-import type { Plan } from './plan.ts';
+import type { Plan, PlannedJob } from './plan.ts';
 import type { CancelPhase, Failure, FailureClass, FinishedJobState, FinishedRunState } from './states.ts';
 import type { JobCounts } from './views.ts';
 
@@ -170,6 +170,8 @@ export interface RunFacts {
   readonly trigger: Trigger;
   /** Outputs of attempts that concluded jobs, by job. */
   readonly outputs: ReadonlyMap<number, JsonObject>;
+  /** Of a run that is only planned: whether the outputs of a job are assumed. Those of all others are not known. */
+  readonly isAssumed?: (job: PlannedJob) => boolean;
 }
 
 /** A decision wants jobs that are not in its slice: load them and decide again. It may then want more. */

@@ -40,6 +40,7 @@ import { createRunCache } from './run-cache.ts';
 import { createRunCreation } from './run-creation.ts';
 import { createRunDeletion } from './run-deletion.ts';
 import { createRunHistory } from './run-history.ts';
+import { createRunPlans } from './run-plans.ts';
 import { createRunOperations } from './run-operations.ts';
 import { createRunQueries } from './run-queries.ts';
 import { createRunValues } from './run-values.ts';
@@ -221,6 +222,7 @@ async function build(
       feed: createFeedWatch({ pool, wakeUps }),
       deletion,
       verification: createRunVerification(pool),
+      planning: createRunPlans({ pool, plans, creation }),
       artifacts: createRunArtifacts({ pool, plans }),
       creation,
       reruns,
