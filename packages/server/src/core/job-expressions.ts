@@ -86,7 +86,11 @@ export function evaluateJob(slice: RunSlice, job: PlannedJob): Evaluated {
     if (unknown !== undefined) return { outcome: 'UNKNOWN', message: unknownBecause(what, unknown) };
     return { outcome: 'INVALID', ...traced, message: `${field}: ${error}` };
   }
-  return { outcome: 'READY', ...traced, spec: objectOf(resolved.value) };
+  const value = objectOf(resolved.value);
+  const { driver, call } = job.definition;
+  const problem = call === undefined ? slice.facts?.specProblem?.(driver, value) : undefined;
+  if (problem !== undefined) return { outcome: 'INVALID', ...traced, message: `its spec: ${problem}` };
+  return { outcome: 'READY', ...traced, spec: value };
 }
 
 /**

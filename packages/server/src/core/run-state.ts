@@ -168,6 +168,8 @@ export interface RunFacts {
   readonly params: JsonObject;
   readonly labels: Readonly<Record<string, string>>;
   readonly trigger: Trigger;
+  /** Why the drivers of a name, as they are now, take no such spec; undefined when one of them does, or nobody knows. */
+  readonly specProblem?: (driver: string, spec: JsonObject) => string | undefined;
   /** Outputs of attempts that concluded jobs, by job. */
   readonly outputs: ReadonlyMap<number, JsonObject>;
   /** Of a run that is only planned: whether the outputs of a job are assumed. Those of all others are not known. */

@@ -6,8 +6,10 @@ import { loadJobs } from '../store/job-rows.ts';
 import { loadFacts, loadRuns } from '../store/ledger-rows.ts';
 import { jobOutcomes } from '../store/outcome-rows.ts';
 import type { Tx } from '../store/sql.ts';
+import type { DriverSchemas } from './driver-schemas.ts';
 import type { Plans } from './plans.ts';
 import type { CachedRun, RunCache } from './run-cache.ts';
+import { driversToAsk, specProblems } from './spec-check.ts';
 import { addFacts, addLoaded, attemptNeeded, contentKey, type RunWork, type Wanted } from './run-work.ts';
 
 type LockedRun = Pick<CachedRun, 'context' | 'header'>;
@@ -93,7 +95,11 @@ export async function loadContents(tx: Tx, works: readonly RunWork[]): Promise<v
 }
 
 /** Few runs have expressions: what these ask for is read run by run. */
-export async function loadWantedFacts(tx: Tx, wanted: ReadonlyMap<RunWork, Wanted>): Promise<void> {
+export async function loadWantedFacts(
+  tx: Tx,
+  wanted: ReadonlyMap<RunWork, Wanted>,
+  schemas: DriverSchemas,
+): Promise<void> {
   const works = [...wanted.keys()].filter((work) => wanted.get(work)?.outputsOf !== undefined);
   if (works.length === 0) return;
   const facts = await loadFacts(
@@ -102,8 +108,10 @@ export async function loadWantedFacts(tx: Tx, wanted: ReadonlyMap<RunWork, Wante
   );
   await Promise.all(
     works.map(async (work) => {
-      const { runId } = work.context;
-      const known = work.facts ?? facts.get(runId);
+      const { runId, plan } = work.context;
+      const stored = facts.get(runId);
+      const fresh = stored && { ...stored, specProblem: await specProblems(schemas, driversToAsk(plan)) };
+      const known = work.facts ?? fresh;
       if (known === undefined) throw new Error(`run ${runId} was not loaded`);
       const jobs = wanted.get(work)?.outputsOf ?? [];
       const outcomes = jobs.length === 0 ? [] : await jobOutcomes(tx, runId, jobs);

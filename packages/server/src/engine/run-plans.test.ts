@@ -12,6 +12,7 @@ import { createPace } from './pace.ts';
 import { createPipelines } from './pipelines.ts';
 import { createRunCreation } from './run-creation.ts';
 import { createRunPlans } from './run-plans.ts';
+import { createDriverSchemas } from './driver-schemas.ts';
 import { createSpecCheck } from './spec-check.ts';
 import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
 
@@ -40,7 +41,12 @@ function createPlanner() {
     typeof createRunCreation
   >[0]['creates'];
   const replica = { oldest: () => undefined };
-  const creation = createRunCreation({ pool, creates, checkSpecs: createSpecCheck({ pool }), replica });
+  const creation = createRunCreation({
+    pool,
+    creates,
+    checkSpecs: createSpecCheck(createDriverSchemas(pool)),
+    replica,
+  });
   return createRunPlans({ pool, plans, creation });
 }
 
@@ -113,7 +119,7 @@ test('expects jobs to take as long as the median of their last successes in the 
   const definition = definitionOf(jobNamed('build'), jobNamed('deploy', { needs: ['build'] }));
   const pipelines = createPipelines({
     pool: ledger.pool,
-    checkSpecs: createSpecCheck(ledger),
+    checkSpecs: createSpecCheck(createDriverSchemas(ledger.pool)),
     replica: { oldest: () => undefined },
   });
   await pipelines.apply('default', 'timed', definition);
