@@ -47,7 +47,7 @@ function createPlanner() {
     checkSpecs: createSpecCheck(createDriverSchemas(pool)),
     replica,
   });
-  return createRunPlans({ pool, plans, creation });
+  return createRunPlans({ pool, plans, schemas: createDriverSchemas(pool), creation });
 }
 
 function planOf(source: Definition | string, assumed: Assumptions = new Map(), more: Partial<NewRun> = {}) {

@@ -15,6 +15,7 @@ import { checkBounded } from './bounded-check.ts';
 import type { RunOperations } from './engine.ts';
 import { jobDurations } from './job-durations.ts';
 import { createPace } from './pace.ts';
+import type { DriverSchemas } from './driver-schemas.ts';
 import type { Plans } from './plans.ts';
 import { readReadiness } from './readiness.ts';
 import type { PreparedRun, RunCreation } from './run-creation.ts';
@@ -34,10 +35,12 @@ const NO_RUN = '00000000-0000-0000-0000-000000000000';
 export interface RunPlansOptions {
   readonly pool: Pool;
   readonly plans: Plans;
+  readonly schemas: DriverSchemas;
   readonly creation: RunCreation;
 }
 
-export function createRunPlans({ pool, plans, creation }: RunPlansOptions): Pick<RunOperations, 'plan'> {
+export function createRunPlans(options: RunPlansOptions): Pick<RunOperations, 'plan'> {
+  const { pool, plans, schemas, creation } = options;
   const takeTurn = createTurns({ atATime: PLANS_AT_A_TIME, inLine: PLANS_IN_LINE, refuse: tooMany });
 
   async function plan(
@@ -55,7 +58,8 @@ export function createRunPlans({ pool, plans, creation }: RunPlansOptions): Pick
       await pace();
     }
     if (found.length > 0) throw new RefusedError(invalidFields(found));
-    const playing = playRun(definition, factsOf(project, prepared), assumed);
+    const specProblem = await specProblems(schemas, driversToAsk(compilePlan(definition)));
+    const playing = playRun(definition, { ...factsOf(project, prepared), specProblem }, assumed);
     let played: PlayedRun | undefined;
     while (played === undefined) {
       const { done, value } = playing.next();

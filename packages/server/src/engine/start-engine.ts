@@ -224,7 +224,7 @@ async function build(
       feed: createFeedWatch({ pool, wakeUps }),
       deletion,
       verification: createRunVerification(pool),
-      planning: createRunPlans({ pool, plans, creation }),
+      planning: createRunPlans({ pool, plans, schemas, creation }),
       artifacts: createRunArtifacts({ pool, plans }),
       creation,
       reruns,
