@@ -300,7 +300,7 @@ test('a cancel reaches the run of a call, and a pipeline that calls itself comes
 test('a spec is held against the schema of its driver when it is known what it comes to', async () => {
   const [a, b] = system.replicas;
   const specSchema = { type: 'object', required: ['count'], properties: { count: { type: 'integer', minimum: 1 } } };
-  await using session = await system.openSession({ at: a!, hello: { driver: 'counts', specSchema, slots: 0 } });
+  const session = await system.openSession({ at: a!, hello: { driver: 'counts', specSchema, slots: 0 } });
   expect(session.welcome.sessionId).not.toBe('');
   const run = await b!.client.runs.create({
     definition: {

@@ -97,7 +97,7 @@ test('tells what every job would do and who would take it, and writes nothing', 
   ]);
 });
 
-test('warns of specs that nobody accepts once they are known, of calls of nothing and of cells that are not made', async () => {
+test('finds specs that nobody accepts once they are known, and warns of calls of nothing and of cells that are not made', async () => {
   await ledger.connect('numbers', 'i-1', {
     specSchema: { type: 'object', properties: { n: { type: ['string', 'number'], maxLength: 30 } } },
   });
@@ -108,8 +108,10 @@ test('warns of specs that nobody accepts once they are known, of calls of nothin
   ];
   const assumed: Assumptions = new Map([['cells[mac]', { outcome: 'FAILED' }]]);
   const plan = await planOf(definitionOf(...jobs), assumed, { params: { text: 'x'.repeat(40) } });
+  expect(plan.jobs.find(({ name }) => name === 'long')).toMatchObject({
+    failure: { class: 'INVALID', message: expect.stringMatching(/^its spec: spec\.n must/) },
+  });
   expect(plan.warnings).toEqual([
-    'no connected instance of driver numbers would take job long: each drains or does not accept the spec',
     'job call calls pipeline none: there is no such pipeline, so the job would fail',
     'nothing is assumed of cells[mac]: its matrix makes no such cell',
   ]);

@@ -4,7 +4,7 @@ import { type Assumptions, checkAssumptions, schemedOutputs } from '../core/assu
 import { criticalPath } from '../core/critical-path.ts';
 import type { Definition } from '../core/definition.ts';
 import { compileSchema } from '../core/json-schema.ts';
-import { isGroup } from '../core/plan.ts';
+import { compilePlan, isGroup } from '../core/plan.ts';
 import { type PlayedRun, playRun } from '../core/play-run.ts';
 import { predictionOf, type RunPrediction } from '../core/prediction.ts';
 import { type FieldViolation, invalidFields, RefusedError } from '../core/refusal.ts';
@@ -19,6 +19,7 @@ import type { DriverSchemas } from './driver-schemas.ts';
 import type { Plans } from './plans.ts';
 import { readReadiness } from './readiness.ts';
 import type { PreparedRun, RunCreation } from './run-creation.ts';
+import { driversToAsk, specProblems } from './spec-check.ts';
 import { createTurns } from './turns.ts';
 
 const PLANS_AT_A_TIME = 1;
