@@ -1,5 +1,6 @@
 // Owns `pnpm bench`: which benchmarks there are, their options, and that one whose counts are wrong fails.
 import { parseArgs } from 'node:util';
+import { largeRunFigures, measureLargeRuns } from './large-run.ts';
 import { lifecycleFigures, measureLifecycle } from './lifecycle.ts';
 import { describeMachine } from './machine.ts';
 import { measurePickup, pickupFigures } from './pickup.ts';
@@ -8,9 +9,10 @@ import { measureStart, startFigures } from './start.ts';
 
 const usage = `usage: pnpm bench lifecycle [--jobs N] [--runs N] [--json FILE] [--profile DIR]
        pnpm bench pickup [--jobs N] [--runs N] [--json FILE]
+       pnpm bench large-run [--jobs N] [--runs N] [--json FILE]
        pnpm bench start [--compiled] [--runs N] [--json FILE]
 
---jobs     jobs of each run: 50,000 (lifecycle) or 200 (pickup) by default
+--jobs     jobs of each run: 50,000 (lifecycle) or 200 (pickup) by default; large-run creates so many runs, by default 5
 --runs     how often to measure, 3 by default; the table shows medians
 --json     write every measurement to this file
 --compiled start what \`pnpm build\` made, as an installed command does, instead of the sources
@@ -33,6 +35,10 @@ const benchmarks: Record<string, (options: Options) => Promise<string[]>> = {
   },
   async pickup({ jobs = 200, ...options }) {
     await repeat('pickup', { jobs }, options, pickupFigures, () => measurePickup({ jobs }));
+    return [];
+  },
+  async 'large-run'({ jobs = 5, ...options }) {
+    await repeat('large-run', { jobs }, options, largeRunFigures, () => measureLargeRuns({ runs: jobs }));
     return [];
   },
   async start({ compiled, ...options }) {

@@ -296,3 +296,35 @@ test('a cancel reaches the run of a call, and a pipeline that calls itself comes
   );
   expect(count).toBe(11);
 });
+
+test('a spec is held against the schema of its driver when it is known what it comes to', async () => {
+  const [a, b] = system.replicas;
+  const specSchema = { type: 'object', required: ['count'], properties: { count: { type: 'integer', minimum: 1 } } };
+  const session = await system.openSession({ at: a!, hello: { driver: 'counts', specSchema, slots: 0 } });
+  expect(session.welcome.sessionId).not.toBe('');
+  const run = await b!.client.runs.create({
+    definition: {
+      jobs: [
+        { name: 'early', driver: 'counts', spec: { count: '${{ params.count }}' } },
+        work('first', [output('count', -1)]),
+        { name: 'late', driver: 'counts', needs: ['first'], spec: { count: '${{ needs.first.outputs.count }}' } },
+        { name: 'fine', driver: 'counts', spec: { count: '${{ params.count + 1 }}' } },
+      ],
+    },
+    params: { count: 0 },
+  });
+  await inState(run.runId, 'late', JobState.FAILED);
+  const jobs = await jobsByName(b!.client, run.runId);
+  expect(jobs.get('early')!.failure).toMatchObject({
+    class: FailureClass.INVALID,
+    message: 'its spec: spec.count must be >= 1',
+  });
+  expect(jobs.get('late')!.failure).toMatchObject({
+    class: FailureClass.INVALID,
+    message: 'its spec: spec.count must be >= 1',
+  });
+  expect(JobState[jobs.get('fine')!.state]).toBe('QUEUED');
+  await b!.client.runs.cancel(run.runId, { force: true });
+  const text = { jobs: [{ name: 'x', driver: 'counts', spec: { count: 'many' } }] };
+  await expect(b!.client.runs.create({ definition: text })).rejects.toMatchObject({ reason: 'SPEC_MISMATCH' });
+});

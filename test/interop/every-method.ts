@@ -51,6 +51,11 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   const results = list(await ok('RunService/BatchCreateRuns', batch), 'results');
   assert.ok(text(results[0], 'runId'));
   assert.equal(read(results[1], 'error', 'reason'), 'ERROR_REASON_PIPELINE_NOT_FOUND');
+  const planned = await ok('RunService/PlanRun', {
+    run: { pipeline: { name } },
+    assumed: { wait: { outcome: 'JOB_STATE_FAILED' } },
+  });
+  assert.deepEqual([text(planned, 'state'), text(list(planned, 'jobs')[0], 'name')], ['RUN_STATE_FAILED', 'wait']);
   assert.equal(text(await ok('RunService/GetRun', { runId }), 'run', 'state'), 'RUN_STATE_PENDING');
   assert.equal(list(await ok('RunService/ListRuns', { filter: { labels } }), 'runs').length, 1);
   // It never ends by itself, so the deadline is its end.

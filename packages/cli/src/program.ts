@@ -15,6 +15,7 @@ import { addGraph } from './commands/graph.ts';
 import { addHold, addRelease } from './commands/hold.ts';
 import { addLogs } from './commands/logs.ts';
 import { addPause, addResume } from './commands/pause.ts';
+import { addPlan } from './commands/plan.ts';
 import { addRerun } from './commands/rerun.ts';
 import { addRetry } from './commands/retry.ts';
 import { addRun } from './commands/run.ts';
@@ -65,6 +66,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addApply,
     addValidate,
     addDiff,
+    addPlan,
     addRun,
     addLogs,
     addWatch,
@@ -119,6 +121,7 @@ Examples:
   conveyor up                          start a server on this machine
   conveyor validate -f ci.yaml         tell what is wrong with a pipeline
   conveyor apply -f ci.yaml            store it
+  conveyor plan ci                     tell what a run of it would do
   conveyor run ci -p sha=HEAD --follow run it and show its logs
   conveyor get runs                    what runs, and what ran
   conveyor logs RUN/JOB -f             one job's log, live

@@ -31,6 +31,8 @@ export type { AppliedPipeline, PipelineInput, Pipelines, ValidatedPipeline } fro
 export type { WatchOptions } from './resume.ts';
 export {
   type AskerInput,
+  type AssumedInput,
+  type PlanInput,
   type RunFilterInput,
   type RunInput,
   type RunSource,
@@ -90,6 +92,9 @@ export {
   DiscrepancyKind,
   type JobChange,
   type JobPoint,
+  JobPrediction,
+  type PlannedJob,
+  type PlanRunResponse,
   type RunChange,
   type VerifyRunResponse,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';

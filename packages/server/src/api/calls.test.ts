@@ -259,6 +259,53 @@ const CASES: readonly Case[] = [
     answered: { eventCount: '6' },
   },
   {
+    method: RunService.method.planRun,
+    request: {
+      run: { source: { case: 'pipeline', value: { name: 'ci', revision: 3 } }, params: { sha: 'abc' }, trigger },
+      assumed: {
+        build: { outcome: JobState.FAILED, outputs: { image: 'a:1' } },
+        'test[linux]': { outputs: {} },
+        deploy: { outcome: JobState.CANCELLED },
+      },
+    },
+    asked: [
+      'default',
+      { pipeline: { name: 'ci', revision: 3 }, params: { sha: 'abc' }, labels: {}, trigger },
+      new Map([
+        ['build', { outcome: 'FAILED', outputs: { image: 'a:1' } }],
+        ['test[linux]', { outcome: 'SUCCEEDED', outputs: {} }],
+        ['deploy', { outcome: 'CANCELLED' }],
+      ]),
+      expect.any(AbortSignal),
+    ],
+    answered: {
+      pipeline: 'ci',
+      revision: 3,
+      jobs: [
+        {
+          name: 'build',
+          driver: 'shell',
+          prediction: 'JOB_PREDICTION_RUNS',
+          state: 'JOB_STATE_FAILED',
+          failure: { class: 'FAILURE_CLASS_WORKLOAD', message: 'it is assumed to fail' },
+          failureAllowed: true,
+          condition: { expression: 'params.a', held: true, parts: [{ expression: 'params.a', value: true }] },
+          spec: { run: 'make' },
+          readyInstances: 2,
+          expectedDuration: '1.500s',
+        },
+        { prediction: 'JOB_PREDICTION_UNKNOWN', unknownReason: 'its spec reads outputs of a', wave: 1 },
+      ],
+      drivers: [{ name: 'shell', connectedInstances: 3, readyInstances: 2, freeSlots: 5, jobs: 1 }],
+      criticalPath: {
+        steps: [{ job: 'build', expectedDuration: '1.500s' }, { job: 'deploy' }],
+        totalDuration: '1.500s',
+      },
+      warnings: ['nobody is there'],
+    },
+    without: ['state', 'detailsOmitted', 'jobs[1].state', 'jobs[1].readyInstances'],
+  },
+  {
     method: RunService.method.listRuns,
     request: { filter: { pipeline: 'ci', states: [RunState.RUNNING, RunState.PENDING], labels: { a: 'b' } } },
     asked: ['default', { pipeline: 'ci', states: ['PENDING', 'RUNNING'], labels: { a: 'b' } }, { size: 100 }],

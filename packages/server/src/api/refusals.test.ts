@@ -6,6 +6,7 @@ import { Code, createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
+import { JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
@@ -103,6 +104,31 @@ const BAD_INPUT: readonly BadInput[] = [
   ['a negative page of differences', runs.diffRun, { runId: RUN_ID, fromSeq: 1n, pageSize: -1 }, 'page_size'],
   ['a foreign page of differences', runs.diffRun, { runId: RUN_ID, fromSeq: 1n, pageToken: 'x' }, 'page_token'],
   ['a difference in no run', runs.diffRun, { fromSeq: 1n }, 'run_id'],
+  ['a plan of nothing', runs.planRun, {}, 'run'],
+  [
+    'a plan of a malformed pipeline',
+    runs.planRun,
+    { run: { source: { case: 'pipeline', value: { name: 'CI!' } } } },
+    'run.pipeline.name',
+  ],
+  [
+    'a plan with a long label',
+    runs.planRun,
+    { run: { source: byName, labels: { a: 'x'.repeat(257) } } },
+    'run.labels["a"]',
+  ],
+  [
+    'a job that is assumed to be running',
+    runs.planRun,
+    { run: { source: byName }, assumed: { 'a[b]': { outcome: JobState.RUNNING } } },
+    'assumed["a[b]"].outcome',
+  ],
+  [
+    'an unknown assumption',
+    runs.planRun,
+    { run: { source: byName }, assumed: { a: { outcome: 99 } } },
+    'assumed["a"].outcome',
+  ],
   ['jobs before the first event', jobs.listJobs, { runId: RUN_ID, atSeq: -1n }, 'at_seq'],
   ['a job before the first event', jobs.getJob, { jobId: JOB_ID, atSeq: -1n }, 'at_seq'],
   ['attempts before the first event', jobs.listAttempts, { jobId: JOB_ID, atSeq: -1n }, 'at_seq'],

@@ -15,10 +15,12 @@ import { LIMITS } from '../core/limits.ts';
 import { invalidFields, isRefusal, type Refusal } from '../core/refusal.ts';
 import type { Engine, NewRun, RerunSource } from '../engine/engine.ts';
 import { codeOf } from './call-error.ts';
+import { decodeAssumed } from './decode-assumed.ts';
 import { decodeRunFilter, decodeRunSpec } from './decode-run.ts';
 import { encodeRunArtifact } from './artifact-codec.ts';
 import { encodeEvent } from './encode-event.ts';
 import { encodeRun, encodeRunHeader, encodeWholeRun } from './encode-run.ts';
+import { encodeRunPlan } from './encode-run-plan.ts';
 import { encodeRunDiff } from './encode-run-diff.ts';
 import { encodeVerification } from './encode-verification.ts';
 import { decodePageToken, encodePageToken } from './page-token.ts';
@@ -137,6 +139,15 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
       });
       const diff = await runs.diff(project, runId, fromSeq, toSeq, page, signal);
       return { ...encodeRunDiff(diff), nextPageToken: encodePageToken(diff.jobs.next, list) };
+    },
+
+    async planRun({ project, run, assumed }, { signal }) {
+      const owner = decodeProject(project);
+      const decoded = decodeRequest((found) => ({
+        run: decodeRunSpec(found, 'run', run),
+        assumed: decodeAssumed(found, 'assumed', assumed),
+      }));
+      return await encodeRunPlan(await runs.plan(owner, decoded.run, decoded.assumed, signal));
     },
 
     async listRunArtifacts(request) {

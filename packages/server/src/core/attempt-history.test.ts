@@ -57,9 +57,9 @@ test('an attempt is told with all that its events say of it', () => {
         ],
         artifacts: [artifact],
         artifactCount: 1,
-        offeredMs: 50,
-        startedMs: 60,
-        finishedMs: 100,
+        offeredMs: 60,
+        startedMs: 70,
+        finishedMs: 110,
       },
     ],
   });

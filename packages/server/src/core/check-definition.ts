@@ -63,10 +63,8 @@ export interface JobInput {
   readonly onLeaseDoubt?: string | undefined;
   readonly allowFailure: boolean;
   readonly secrets: readonly string[];
-  /** Empty: none. */
-  readonly if: string;
-  /** Empty: none. */
-  readonly stage: string;
+  readonly if?: string | undefined;
+  readonly stage?: string | undefined;
   readonly matrix?: MatrixInput | undefined;
   readonly gate?: GateInput | undefined;
   readonly call?: CallInput | undefined;
@@ -183,7 +181,7 @@ function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
     allowFailure: input.allowFailure,
     secrets,
     ...checkCondition(found, `${field}.if`, input.if),
-    ...(input.stage !== '' && { stage: input.stage }),
+    ...(input.stage !== undefined && { stage: input.stage }),
     ...checkMatrix(found, `${field}.matrix`, input.matrix),
     ...checkGate(found, `${field}.gate`, input.gate),
     ...checkCall(found, `${field}.call`, input.call),

@@ -51,8 +51,8 @@ const VALUE_NAME: NameRule = {
   rule: '1 to 63 characters of A-Z a-z 0-9 _, not beginning with a digit',
 };
 
-export function checkCondition(found: Found, field: string, source: string): Pick<JobDefinition, 'if'> {
-  if (source === '') return {};
+export function checkCondition(found: Found, field: string, source: string | undefined): Pick<JobDefinition, 'if'> {
+  if (source === undefined) return {};
   checkText(found, field, source, LIMITS.expressionLength);
   return { if: source };
 }

@@ -6,7 +6,7 @@ import { nearestName } from './nearest-name.ts';
 
 interface StagedJob {
   readonly name: string;
-  readonly stage?: string;
+  readonly stage?: string | undefined;
   readonly when?: string | undefined;
 }
 
@@ -17,9 +17,9 @@ export function checkStages(found: Found, field: string, stages: readonly string
     checkName(found, `${field}.stages[${index}]`, stage, JOB_NAME);
     if (stages.indexOf(stage) < index) addViolation(found, `${field}.stages[${index}]`, `names ${quote(stage)} again`);
   }
-  for (const [index, { stage = '', when }] of jobs.entries()) {
+  for (const [index, { stage, when }] of jobs.entries()) {
     const stageField = `${field}.jobs[${index}].stage`;
-    if (stage === '') continue;
+    if (stage === undefined) continue;
     if (when === 'FINALLY') addViolation(found, stageField, 'must not be set: a FINALLY job comes after every stage');
     if (stages.includes(stage)) continue;
     const near = nearestName(stage, stages);

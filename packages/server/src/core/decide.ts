@@ -23,6 +23,8 @@ export interface Decision {
   readonly after: RunSlice;
   /** Jobs whose record changed. */
   readonly touched: ReadonlySet<number>;
+  /** Jobs of a planned run that nobody can decide on, with why. Empty in a run. */
+  readonly unknown: ReadonlyMap<number, string>;
 }
 
 /**
@@ -36,7 +38,14 @@ export function decide(slice: RunSlice, command: Command, nowMs: number): Decisi
     stopSiblings(draft);
     settleRun(draft);
   }
-  return { reply, events: draft.events, marks: draft.marks, after: draft, touched: draft.touched };
+  return {
+    reply,
+    events: draft.events,
+    marks: draft.marks,
+    after: draft,
+    touched: draft.touched,
+    unknown: draft.unknown,
+  };
 }
 
 function apply(draft: Draft, command: Command): Reply {

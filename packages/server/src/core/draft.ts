@@ -22,6 +22,8 @@ export interface Draft extends Evolving {
   readonly touched: Set<number>;
   /** Of a run that is being created to start later: when. */
   startMs?: number;
+  /** Jobs of a planned run that cannot be decided on, with why: they stay as they are. Empty in a run. */
+  readonly unknown: Map<number, string>;
   /** With the outputs of jobs that this decision concluded. */
   readonly facts?: RunFacts & { readonly outputs: Map<number, JsonObject> };
 }
@@ -36,6 +38,7 @@ export function beginDraft(slice: RunSlice, nowMs: number): Draft {
     events: [],
     marks: [],
     touched: new Set(),
+    unknown: new Map(),
     ...(slice.facts !== undefined && { facts: { ...slice.facts, outputs: new Map(slice.facts.outputs) } }),
   };
 }

@@ -5,11 +5,12 @@ import type { Cell, Definition, JobDefinition } from './definition.ts';
 import { evaluateExpression, type PartValue } from './expressions/evaluate.ts';
 import { compileExpression, type Expression } from './expressions/expression.ts';
 import type { Inputs, Root, Scope } from './expressions/nodes.ts';
+import { UnknownRead } from './expressions/outcome.ts';
 import { compileTemplate, resolveTemplate, type Template } from './expressions/template.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { cellsOf, type MatrixValues } from './matrix.ts';
-import { declaredNeeds, type Plan, type PlannedJob, plannedJob } from './plan.ts';
+import { declaredNeeds, isDriven, type Plan, type PlannedJob, plannedJob } from './plan.ts';
 import {
   assertLoaded,
   concludesWell,
@@ -55,7 +56,9 @@ export function compileEnv(found: Found, field: string, env: Definition['env']):
 
 export type Evaluated =
   | { readonly outcome: 'READY' | 'SKIP'; readonly condition?: ConditionTrace; readonly spec?: JsonObject }
-  | { readonly outcome: 'INVALID'; readonly condition?: ConditionTrace; readonly message: string };
+  | { readonly outcome: 'INVALID'; readonly condition?: ConditionTrace; readonly message: string }
+  /** Of a planned run: it depends on what nobody knows. */
+  | { readonly outcome: 'UNKNOWN'; readonly message: string };
 
 /**
  * Works out the condition and the spec of a job whose needs have finished.
@@ -69,6 +72,7 @@ export function evaluateJob(slice: RunSlice, job: PlannedJob): Evaluated {
   const isGroup = job.definition.matrix !== undefined && job.cell === undefined;
   const trace =
     condition !== undefined && isForCells === (job.cell !== undefined) ? traceOf(slice, job, condition) : undefined;
+  if (typeof trace === 'string') return { outcome: 'UNKNOWN', message: unknownBecause('condition', trace) };
   const traced = trace !== undefined && { condition: trace };
   if (trace?.error !== undefined) {
     return { outcome: 'INVALID', ...traced, message: `its condition cannot be worked out: ${trace.error}` };
@@ -76,18 +80,36 @@ export function evaluateJob(slice: RunSlice, job: PlannedJob): Evaluated {
   if (trace?.held === false) return { outcome: 'SKIP', ...traced };
   if (spec === undefined || isGroup) return { outcome: 'READY', ...traced };
   const resolved = resolveTemplate(spec, inputsOf(slice, job, spec), LIMITS.specBytes);
-  if ('error' in resolved) return { outcome: 'INVALID', ...traced, message: `${resolved.field}: ${resolved.error}` };
-  return { outcome: 'READY', ...traced, spec: objectOf(resolved.value) };
+  if ('error' in resolved) {
+    const { error, field, unknown } = resolved;
+    const what = job.definition.call === undefined ? 'spec' : 'params';
+    if (unknown !== undefined) return { outcome: 'UNKNOWN', message: unknownBecause(what, unknown) };
+    return { outcome: 'INVALID', ...traced, message: `${field}: ${error}` };
+  }
+  const value = objectOf(resolved.value);
+  const { driver, call } = job.definition;
+  const problem = call === undefined ? slice.facts?.specProblem?.(driver, value) : undefined;
+  if (problem !== undefined) return { outcome: 'INVALID', ...traced, message: `its spec: ${problem}` };
+  return { outcome: 'READY', ...traced, spec: value };
 }
 
-/** The cells of a matrix whose needs have finished; a text says why they cannot be made. @throws FactsNotLoaded */
-export function evaluateMatrix(slice: RunSlice, job: PlannedJob): readonly Cell[] | string {
+/**
+ * The cells of a matrix whose needs have finished; a text says why they cannot be made, `unknown` why nobody can know them.
+ * @throws FactsNotLoaded
+ */
+export function evaluateMatrix(
+  slice: RunSlice,
+  job: PlannedJob,
+): readonly Cell[] | string | { readonly unknown: string } {
   const { matrix } = job.definition;
   if (matrix === undefined) throw new Error(`job ${job.name} has no matrix`);
   const template = expressionsOf(slice.plan, job).matrix;
   if (template === undefined) return cellsOf(matrix);
   const resolved = resolveTemplate(template, inputsOf(slice, job, template), LIMITS.matrixBytes);
-  if ('error' in resolved) return `${resolved.field}: ${resolved.error}`;
+  if ('error' in resolved) {
+    const { error, field, unknown } = resolved;
+    return unknown === undefined ? `${field}: ${error}` : { unknown: unknownBecause('matrix', unknown) };
+  }
   const { axes, include, exclude } = objectOf(resolved.value);
   return cellsOf({
     axes: objectOf(axes ?? {}),
@@ -111,8 +133,14 @@ function expressionsOf({ compiled }: Plan, { name, definition }: PlannedJob): Jo
   return fresh;
 }
 
-function traceOf(slice: RunSlice, job: PlannedJob, condition: Expression): ConditionTrace {
+function unknownBecause(what: 'condition' | 'spec' | 'params' | 'matrix', need: string): string {
+  return `its ${what} reads outputs of ${need}, which are not assumed`;
+}
+
+/** A name when that depends on the outputs of a job, which nobody knows. */
+function traceOf(slice: RunSlice, job: PlannedJob, condition: Expression): ConditionTrace | string {
   const evaluation = evaluateExpression(condition, inputsOf(slice, job, condition));
+  if (evaluation.unknown !== undefined) return evaluation.unknown;
   const parts = evaluation.parts.map(partOf);
   const expression = condition.source;
   if (evaluation.error !== undefined) return { expression, held: false, error: evaluation.error, parts };
@@ -165,12 +193,28 @@ function needOf(slice: RunSlice, need: number): JsonObject {
   const record = jobOf(slice, need);
   const outcome = record.state.toLowerCase();
   const failure = 'finishedMs' in record ? record.failure : undefined;
+  const known = { outcome, conclusion: concludesWell(record) ? 'succeeded' : outcome, failure: failure?.class ?? '' };
+  if (!hasUnknownOutputs(slice, need)) return { ...known, outputs: outputsOf(slice, [need]).get(need) ?? {} };
+  const { name } = plannedJob(slice.plan, need);
   return {
-    outcome,
-    conclusion: concludesWell(record) ? 'succeeded' : outcome,
-    failure: failure?.class ?? '',
-    outputs: outputsOf(slice, [need]).get(need) ?? {},
+    ...known,
+    get outputs(): JsonObject {
+      throw new UnknownRead(name);
+    },
   };
+}
+
+/** Whether a finished job of a planned run may have outputs that nobody knows. */
+function hasUnknownOutputs(slice: RunSlice, index: number): boolean {
+  const isAssumed = slice.facts?.isAssumed;
+  if (isAssumed === undefined) return false;
+  const job = plannedJob(slice.plan, index);
+  const { state, attempt } = jobOf(slice, index);
+  if (job.cells !== undefined) {
+    assertLoaded(slice, job.cells);
+    return state === 'SUCCEEDED' && job.cells.some((cell) => hasUnknownOutputs(slice, cell));
+  }
+  return (isDriven(job) ? attempt > 0 : state === 'SUCCEEDED') && !isAssumed(job);
 }
 
 /** The outputs of jobs that have finished, whoever made them. @throws FactsNotLoaded naming all that are missing. */

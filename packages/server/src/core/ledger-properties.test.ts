@@ -270,7 +270,7 @@ describe('the checkers catch a decision that', () => {
         return decide(slice, command, nowMs);
       } catch (error) {
         if (!(error instanceof JobsNotLoaded)) throw error;
-        return { reply: { type: 'Done' }, events: [], marks: [], after: slice, touched: new Set() };
+        return { reply: { type: 'Done' }, events: [], marks: [], after: slice, touched: new Set(), unknown: new Map() };
       }
     },
     'changes what it was given': (slice, command, nowMs) => {

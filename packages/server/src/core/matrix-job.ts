@@ -10,9 +10,13 @@ import { type Conclusion, type Draft, hasFailed, invalid } from './draft.ts';
 const MAX_MESSAGE = 1_024;
 const UNKNOWN = { class: 'WORKLOAD', message: '' } as const;
 
-/** The cells of a matrix whose needs have finished, or what it concludes as without any. */
-export function makeCells(draft: Draft, group: PlannedJob): readonly Cell[] | Conclusion {
+/** The cells of a matrix whose needs have finished, or what it concludes as without any, or why nobody can know them. */
+export function makeCells(
+  draft: Draft,
+  group: PlannedJob,
+): readonly Cell[] | Conclusion | { readonly unknown: string } {
   const cells = evaluateMatrix(draft, group);
+  if (typeof cells === 'object' && 'unknown' in cells) return cells;
   if (typeof cells === 'string') return invalid(`its matrix: ${cells}`);
   if (cells.length === 0) return { state: 'SKIPPED' };
   const total = draft.run.counts.total + cells.length;

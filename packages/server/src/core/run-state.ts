@@ -2,7 +2,7 @@
 // projection of exactly this. A running job *has* an attempt in hand, a queued one cannot.
 import type { Trigger } from './events.ts';
 import type { JsonObject, JsonValue } from './json.ts';
-import type { Plan } from './plan.ts';
+import type { Plan, PlannedJob } from './plan.ts';
 import type { CancelPhase, Failure, FailureClass, FinishedJobState, FinishedRunState } from './states.ts';
 import type { JobCounts } from './views.ts';
 
@@ -168,8 +168,12 @@ export interface RunFacts {
   readonly params: JsonObject;
   readonly labels: Readonly<Record<string, string>>;
   readonly trigger: Trigger;
+  /** Why the drivers of a name, as they are now, take no such spec; undefined when one of them does, or nobody knows. */
+  readonly specProblem?: (driver: string, spec: JsonObject) => string | undefined;
   /** Outputs of attempts that concluded jobs, by job. */
   readonly outputs: ReadonlyMap<number, JsonObject>;
+  /** Of a run that is only planned: whether the outputs of a job are assumed. Those of all others are not known. */
+  readonly isAssumed?: (job: PlannedJob) => boolean;
 }
 
 /** A decision wants jobs that are not in its slice: load them and decide again. It may then want more. */

@@ -37,6 +37,7 @@ export function settleBlocked(draft: Draft, index: number): 'finished' | 'ready'
   }
   if (job.state !== 'BLOCKED') return 'unchanged';
   const conclusion = whyNotToRun(draft, index, job) ?? evaluate(draft, index);
+  if (conclusion === 'UNKNOWN') return 'unchanged';
   if (conclusion !== undefined) {
     finishJob(draft, index, conclusion);
     return 'finished';
@@ -60,8 +61,13 @@ function whyNotToRun(draft: Draft, index: number, job: JobRecord): Conclusion | 
 }
 
 /** Works out what a job leaves to its run. Returns how it concludes when it is not to run. */
-function evaluate(draft: Draft, index: number): Conclusion | undefined {
-  const { outcome, condition, ...found } = evaluateJob(draft, plannedJob(draft.plan, index));
+function evaluate(draft: Draft, index: number): Conclusion | 'UNKNOWN' | undefined {
+  const evaluated = evaluateJob(draft, plannedJob(draft.plan, index));
+  if (evaluated.outcome === 'UNKNOWN') {
+    draft.unknown.set(index, evaluated.message);
+    return 'UNKNOWN';
+  }
+  const { outcome, condition, ...found } = evaluated;
   const spec = 'spec' in found ? found.spec : undefined;
   if (condition !== undefined || spec !== undefined) {
     const traced = condition !== undefined && { condition };
@@ -106,6 +112,10 @@ export function settleRun(draft: Draft): void {
 /** Makes the cells of a matrix, and starts them. */
 function expand(draft: Draft, group: PlannedJob): void {
   const cells = makeCells(draft, group);
+  if ('unknown' in cells) {
+    draft.unknown.set(group.index, cells.unknown);
+    return;
+  }
   if ('state' in cells) return concludeJob(draft, group.index, cells);
   const first = draft.plan.jobs.length;
   emit(draft, { type: 'JobsAdded', job: group.index, cells });
@@ -127,8 +137,9 @@ export function startCells(draft: Draft, group: number): readonly number[] {
     if (room <= 0) break;
     if (jobOf(draft, cell).state !== 'BLOCKED') continue;
     draft.touched.add(cell);
-    if (settleBlocked(draft, cell) === 'finished') finished.push(cell);
-    else room--;
+    const settled = settleBlocked(draft, cell);
+    if (settled === 'finished') finished.push(cell);
+    else if (settled === 'ready') room--;
   }
   return finished;
 }

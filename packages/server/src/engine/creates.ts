@@ -10,7 +10,7 @@ import { makeRunId, type RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import { isGroup, type Plan, plannedJob } from '../core/plan.ts';
-import type { RunSlice } from '../core/run-state.ts';
+import type { RunFacts, RunSlice } from '../core/run-state.ts';
 import { overloaded, type Refusal } from '../core/refusal.ts';
 import { dueOf } from '../core/alarms.ts';
 import type { Labels, RunView } from '../core/views.ts';
@@ -24,11 +24,13 @@ import { claimRequestIds, findRequestIds, insertRuns, type RunInsert } from '../
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { callChanges } from './call-changes.ts';
+import type { DriverSchemas } from './driver-schemas.ts';
 import type { FlushOptions } from './flush.ts';
 import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
 import { answerAgain } from './request-ids.ts';
 import type { RunContext } from './run-context.ts';
+import { driversToAsk, specProblems } from './spec-check.ts';
 
 const MAX_FLUSH = 500;
 /** Runs of more jobs go by a lane of their own, so that nobody waits behind them. */
@@ -111,7 +113,7 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
     const untilMs = performance.now() + DEFINITION_TRUST_MS;
     const { answers, begun, defined } = await inTransaction(
       on,
-      (tx, begun) => insertAll(tx, begun, now, stored),
+      (tx, begun) => insertAll(tx, begun, now, stored, flushing.schemas),
       signal,
     );
     if (stored.size > 10_000) stored.clear();
@@ -179,6 +181,7 @@ async function insertAll(
   begun: Promise<unknown>,
   items: readonly Item[],
   stored: ReadonlyMap<DefinitionDigest, number>,
+  schemas: DriverSchemas,
 ): Promise<Outcome> {
   const [answers, nowMs] = await Promise.all([
     settleRequestIds(tx, items),
@@ -191,7 +194,9 @@ async function insertAll(
   for (const { run } of fresh) {
     if ((stored.get(run.digest) ?? 0) < performance.now()) definitions.set(run.digest, run.definition);
   }
-  const runs = fresh.map((item) => beginRun(item, nowMs));
+  const drivers = new Set(fresh.flatMap(({ plan }) => [...driversToAsk(plan)]));
+  const specProblem = drivers.size === 0 ? undefined : await specProblems(schemas, drivers);
+  const runs = fresh.map((item) => beginRun(item, nowMs, specProblem));
   for (const { run, context } of runs) {
     // One that has grown at once.
     if (context.plan.definition.added !== undefined) definitions.set(run.digest, context.plan.definition);
@@ -248,11 +253,12 @@ async function settleRequestIds(tx: Tx, items: readonly Item[]): Promise<Map<Ite
   return answers;
 }
 
-function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
+function beginRun({ run, runId, plan }: Item, nowMs: number, specProblem: RunFacts['specProblem']): BegunRun {
   const { project, params, traceparent, labels } = run;
   const { pipeline, revision, trigger } = run.command;
   const origin = { ...(pipeline !== undefined && { pipeline }), ...(revision !== undefined && { revision }) };
-  const facts = { runId, project, ...origin, params, labels, trigger, outputs: new Map<number, JsonObject>() };
+  const given = { runId, project, ...origin, params, labels, trigger, outputs: new Map<number, JsonObject>() };
+  const facts: RunFacts = { ...given, ...(specProblem !== undefined && { specProblem }) };
   const { events, marks, after } = decide({ ...beforeFirstEvent(plan), facts }, run.command, nowMs);
   const jobs: JobWrite[] = [];
   const queue: QueueInsert[] = [];

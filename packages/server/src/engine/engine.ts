@@ -1,5 +1,6 @@
 // The engine as api sees it: every operation of the control plane on plain values. Operations reject with RefusedError for
 // expected refusals; anything else that they throw is a defect or an outage.
+import type { Assumptions } from '../core/assumptions.ts';
 import type { Asker } from '../core/commands.ts';
 import type { Definition } from '../core/definition.ts';
 import type { Trigger } from '../core/events.ts';
@@ -9,6 +10,7 @@ import type { JsonObject, JsonValue } from '../core/json.ts';
 import type { Timing } from '../core/limits.ts';
 import type { Verification } from '../core/ledger-check.ts';
 import type { FieldViolation, Refusal } from '../core/refusal.ts';
+import type { RunPlanView } from '../core/run-plan.ts';
 import type { GateAnswer } from '../core/run-state.ts';
 import type { OccurrenceView, ScheduleSpec, ScheduleView } from '../core/schedule.ts';
 import type { JobState, RunState } from '../core/states.ts';
@@ -134,6 +136,8 @@ export interface ScheduleOperations {
 
 export interface RunOperations {
   create(project: string, run: NewRun): Promise<RunView>;
+  /** What it would do; nothing is written. */
+  plan(project: string, run: NewRun, assumed: Assumptions, signal: AbortSignal): Promise<RunPlanView>;
   /** One outcome an item, in order. */
   createBatch(project: string, runs: readonly NewRun[]): Promise<readonly (RunId | Refusal)[]>;
   get(project: string, runId: RunId): Promise<RunView>;

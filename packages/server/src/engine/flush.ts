@@ -12,6 +12,7 @@ import { existingRuns, insertEvents, lockRuns, readClock, updateRuns } from '../
 import type { Tx } from '../store/sql.ts';
 import { callChanges } from './call-changes.ts';
 import { growDefinitions, jobsAdded } from './growth.ts';
+import type { DriverSchemas } from './driver-schemas.ts';
 import type { Plans } from './plans.ts';
 import { load, loadContents, loadLocked, loadWantedFacts } from './load-work.ts';
 import { noSuchRun } from './refusals.ts';
@@ -24,6 +25,7 @@ const ROUNDS_BY_JOB = 3;
 export interface FlushOptions {
   readonly plans: Plans;
   readonly cache: RunCache;
+  readonly schemas: DriverSchemas;
 }
 
 export interface FlushOutcome {
@@ -45,7 +47,7 @@ export async function flushSubmissions(
   tx: Tx,
   begun: Promise<unknown>,
   submissions: readonly Submission[],
-  { plans, cache }: FlushOptions,
+  { plans, cache, schemas }: FlushOptions,
   wait: boolean,
   alongside?: (outcome: FlushOutcome) => Promise<void>,
 ): Promise<FlushOutcome> {
@@ -69,7 +71,7 @@ export async function flushSubmissions(
   ]);
   // Which attempt a timer is about is known only now.
   await loadContents(tx, works);
-  await decideAll(tx, works, nowMs, cache);
+  await decideAll(tx, works, nowMs, { cache, schemas });
   const outcome = { works, refused, missed, nowMs };
   await Promise.all([write(tx, works, nowMs), alongside?.(outcome)]);
   return outcome;
@@ -125,7 +127,12 @@ function answerOutsiders(works: readonly RunWork[], instances: ReadonlyMap<numbe
   }
 }
 
-async function decideAll(tx: Tx, works: readonly RunWork[], nowMs: number, cache: RunCache): Promise<void> {
+async function decideAll(
+  tx: Tx,
+  works: readonly RunWork[],
+  nowMs: number,
+  { cache, schemas }: Pick<FlushOptions, 'cache' | 'schemas'>,
+): Promise<void> {
   let open = works;
   for (let round = 0; open.length > 0; round++) {
     const wanted = new Map<RunWork, Wanted>();
@@ -138,7 +145,7 @@ async function decideAll(tx: Tx, works: readonly RunWork[], nowMs: number, cache
     const isLong = round >= ROUNDS_BY_JOB;
     await Promise.all([
       load(tx, open, (work) => (isLong ? everyJob(work) : (wanted.get(work)?.jobs ?? [])), cache),
-      loadWantedFacts(tx, wanted),
+      loadWantedFacts(tx, wanted, schemas),
     ]);
   }
 }

@@ -8,6 +8,7 @@ import { withConnection } from '../store/pool.ts';
 import type { OlderReplica } from '../store/replica-rows.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createPipelines } from './pipelines.ts';
+import { createDriverSchemas } from './driver-schemas.ts';
 import { createSpecCheck } from './spec-check.ts';
 import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
 
@@ -24,7 +25,11 @@ beforeAll(async () => {
   database = await createTestDatabase();
   ledger = await openLedgerFixture(database);
   const { pool } = ledger;
-  pipelines = createPipelines({ pool, checkSpecs: createSpecCheck({ pool }), replica: { oldest: () => older } });
+  pipelines = createPipelines({
+    pool,
+    checkSpecs: createSpecCheck(createDriverSchemas(pool)),
+    replica: { oldest: () => older },
+  });
 });
 afterAll(async () => {
   await ledger[Symbol.asyncDispose]();

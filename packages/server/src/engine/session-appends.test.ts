@@ -123,6 +123,18 @@ test('all that is wrong with jobs is answered at once, and the attempt goes on',
   expect(await namesNow()).toEqual(['one', 'pack']);
 });
 
+test('an appended job whose expressions come to what its driver does not take fails by itself', async () => {
+  const strict = await connectDriver(engine, { specSchema: { properties: { script: { type: 'string' } } } });
+  const spec = { script: '${{ 1 + 1 }}' };
+  driver.session.receive([appending(1, [jobNamed('pack', { driver: strict.driver, spec })])]);
+  await answers(1);
+  expect(driver.find('AppendAnswer')?.refusal).toBeUndefined();
+  expect(await engine.jobs.get(project, { ...key, job: 1 })).toMatchObject({
+    state: 'FAILED',
+    failure: { class: 'INVALID' },
+  });
+});
+
 test('who does not hold the attempt is told to stop, whatever the jobs are', async () => {
   const other = await connectDriver(engine);
   other.session.receive([appending(1, [jobNamed('pack')])]);

@@ -16,6 +16,7 @@ import { createCreates } from './creates.ts';
 import { createDispatcher } from './dispatcher.ts';
 import { createDrain } from './drain.ts';
 import { createDriverQueries } from './driver-queries.ts';
+import { createDriverSchemas } from './driver-schemas.ts';
 import { createDriverSessions, STOPPING } from './driver-sessions.ts';
 import type { Engine } from './engine.ts';
 import { createFeedWatch } from './feed-watch.ts';
@@ -41,6 +42,7 @@ import { createRunCache } from './run-cache.ts';
 import { createRunCreation } from './run-creation.ts';
 import { createRunDeletion } from './run-deletion.ts';
 import { createRunHistory } from './run-history.ts';
+import { createRunPlans } from './run-plans.ts';
 import { createRunOperations } from './run-operations.ts';
 import { createRunQueries } from './run-queries.ts';
 import { createRunValues } from './run-values.ts';
@@ -103,9 +105,10 @@ async function build(
   const loops: Promise<void>[] = [];
   const wakeUps = createWakeUps();
   const plans = createPlans();
-  const flushing = { plans, cache: createRunCache() };
+  const schemas = createDriverSchemas(pool);
+  const flushing = { plans, cache: createRunCache(), schemas };
   const sessions = createSessions(pool, log);
-  const checkSpecs = createSpecCheck({ pool });
+  const checkSpecs = createSpecCheck(schemas);
   const fit = createFit(plans);
   // The announcer is needed by the lanes, and needs what is built on them.
   const late: { announcer?: Announcer } = {};
@@ -224,6 +227,7 @@ async function build(
       feed: createFeedWatch({ pool, wakeUps }),
       deletion,
       verification: createRunVerification(pool),
+      planning: createRunPlans({ pool, plans, schemas, creation }),
       artifacts: createRunArtifacts({ pool, plans }),
       creation,
       reruns,

@@ -4,6 +4,8 @@ import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type JobDefinition } 
 import type { Artifact } from '../../core/events.ts';
 import { makeRunId } from '../../core/ids.ts';
 import { DEFAULT_TIMING, LIMITS } from '../../core/limits.ts';
+import { compilePlan, plannedJob } from '../../core/plan.ts';
+import type { RunPlanView } from '../../core/run-plan.ts';
 import type { HoldBack } from '../../core/run-state.ts';
 import type { OccurrenceView, ScheduleView } from '../../core/schedule.ts';
 import type {
@@ -174,6 +176,32 @@ export const SCHEDULE: ScheduleView = {
   nextMs: 1_700_000_060_000,
   createdMs: 1_700_000_000_000,
   updatedMs: 1_700_000_001_500,
+};
+
+const PLANNED = compilePlan(DEFINITION);
+
+/** Of a job that runs under a condition, by way of a driver that is there. */
+export const PLAN: RunPlanView = {
+  pipeline: { name: 'ci', revision: 3 },
+  plan: PLANNED,
+  jobs: [
+    {
+      job: plannedJob(PLANNED, 0),
+      fate: 'RUNS',
+      state: 'FAILED',
+      failure: { class: 'WORKLOAD', message: 'it is assumed to fail' },
+      failureAllowed: true,
+      condition: { expression: 'params.a', held: true, parts: [{ expression: 'params.a', value: true }] },
+      spec: { run: 'make' },
+      wave: 0,
+      readyInstances: 2,
+    },
+    { job: plannedJob(PLANNED, 0), fate: 'UNKNOWN', reason: 'its spec reads outputs of a', wave: 1 },
+  ],
+  drivers: [{ name: 'shell', connected: 3, ready: 2, freeSlots: 5, jobs: 1 }],
+  path: { steps: [{ name: 'build', durationMs: 1_500 }, { name: 'deploy' }], totalMs: 1_500 },
+  durations: new Map([['build', 1_500]]),
+  warnings: ['nobody is there'],
 };
 
 export const OCCURRENCES: readonly OccurrenceView[] = [
@@ -362,6 +390,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         get: async () => ({ ...RUN, definition: DEFINITION }),
         getAt: async (_project, _runId, seq) => ({ ...RUN, seq, definition: DEFINITION }),
         list: async () => ({ items: [{ ...RUN, definition: DEFINITION }], next: '7' }),
+        plan: async () => PLAN,
         diff: async (_project, runId, fromSeq, toSeq = 9) => ({
           before: { ...RUN, seq: fromSeq, definition: DEFINITION },
           after: { ...RUN, seq: toSeq },

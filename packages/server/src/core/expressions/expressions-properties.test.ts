@@ -164,7 +164,8 @@ const { tree } = fc.letrec<{ tree: string; leaf: string }>((tie) => {
   };
 });
 
-const json = fc.jsonValue({ maxDepth: 3 }).map((value) => value as JsonValue);
+// As it arrives: JSON has no -0.
+const json = fc.jsonValue({ maxDepth: 3 }).map((value) => JSON.parse(JSON.stringify(value)) as JsonValue);
 const paramsOf = fc.record({
   a: json,
   b: json,

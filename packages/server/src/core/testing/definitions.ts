@@ -68,7 +68,7 @@ export const definitions: fc.Arbitrary<Definition> = fc.integer({ min: 1, max: 6
 export const richDefinitions: fc.Arbitrary<Definition> = fc
   .tuple(
     definitions,
-    fc.array(fc.record({ kind: fc.nat(11), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
+    fc.array(fc.record({ kind: fc.nat(13), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
     fc.boolean(),
   )
   .map(([definition, changes, failFast]) => {
@@ -113,6 +113,10 @@ function richPart(job: JobDefinition, kind: number, isNeeded: boolean): Partial<
       return { gate };
     case 10:
       return { call: { pipeline: 'other', params: { count: '${{ params.count }}' } } };
+    case 11:
+      return need === undefined ? {} : { if: `params.yes && needs["${need}"].outputs.key1 == 1` };
+    case 12:
+      return need === undefined ? {} : { if: `params.no && has(needs["${need}"].outputs.key1)` };
     default:
       // Only FINALLY jobs may need those.
       if (!isNeeded) return { when: 'FINALLY' };
