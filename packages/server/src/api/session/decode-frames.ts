@@ -108,13 +108,7 @@ export function decodeFrame({ frame }: DriverFrameMessage): DriverFrame | undefi
       return about(frame.value, (key, found) => {
         checkAskNumber(found, number);
         const violations: Found = [];
-        return {
-          type: 'AppendJobs',
-          key,
-          number,
-          jobs: decodeAppendedJobs(violations, 'jobs', jobs),
-          violations,
-        };
+        return { type: 'AppendJobs', key, number, jobs: decodeAppendedJobs(violations, 'jobs', jobs), violations };
       });
     }
     case 'getValue': {
