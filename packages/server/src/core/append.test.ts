@@ -146,6 +146,11 @@ describe('jobs are refused, and none of them is appended,', () => {
       ['jobs[1].needs[0]: closes a cycle: a -> b -> a'],
     ],
     ['a name that is taken', [jobNamed('plan', { secrets: ['x'] })], ['jobs[0].name: the run has another job "plan"']],
+    [
+      'a secret that the job has not itself',
+      [jobNamed('a', { secrets: ['token'] })],
+      ['jobs[0].secrets[0]: "plan" does not ask for "token" itself'],
+    ],
     ['the same name twice', [jobNamed('a'), jobNamed('a')], ['jobs[1].name: "a" is also the name of jobs[0]']],
     ['what comes after everything', [jobNamed('a', { when: 'FINALLY' })], ['jobs[0].when: must not be FINALLY']],
     ['a need of what does', [jobNamed('a', { needs: ['end'] })], ['jobs[0].needs[0]: "end" is FINALLY']],

@@ -71,6 +71,15 @@ function checkAppended(
     if (taken.has(job.name) && isFresh.has(job)) {
       addViolation(found, `jobs[${index}].name`, `the run has another job ${quote(job.name)}: choose a new name`);
     }
+    for (const [position, secret] of job.secrets.entries()) {
+      if (definition.secrets.includes(secret)) continue;
+      const field = `jobs[${index}].secrets[${position}]`;
+      addViolation(
+        found,
+        field,
+        `${quote(name)} does not ask for ${quote(secret)} itself: it cannot give it to others`,
+      );
+    }
   }
   const names = new Set(jobs.map((job) => job.name));
   const others = plan.jobs

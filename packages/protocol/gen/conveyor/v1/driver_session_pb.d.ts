@@ -1696,7 +1696,7 @@ export declare type AppendJobs = Message<"conveyor.v1.AppendJobs"> & {
 
   /**
    * Required. One or more, within the bounds of a definition's jobs. They may need each other and any other job of the run but FINALLY ones,
-   * finished or not, by name; not cells of a matrix. `stage` must not be set, and `when` not be FINALLY. A run has at most 10,000 jobs, to
+   * finished or not, by name; not cells of a matrix. `stage` must not be set, and `when` not be FINALLY; `secrets` may name those of the job that appends them. A run has at most 10,000 jobs, to
    * which jobs are appended at most 100 times: 1 MiB in all, as JSON with every default filled in.
    *
    * @generated from field: repeated conveyor.v1.JobDefinition jobs = 4;
