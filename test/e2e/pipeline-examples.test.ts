@@ -7,6 +7,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import { type Client, JobState, RunState } from '@conveyor/client';
 import type { DriverDefinition } from '@conveyor/driver';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { generator } from '../../examples/pipelines/generator.ts';
 import { releases } from '../../examples/pipelines/releases.ts';
 import { createShellDriver } from '../../examples/shell/shell-driver.ts';
 import { parsePipeline } from '../../packages/cli/src/pipeline-file.ts';
@@ -101,6 +102,15 @@ const expected: Readonly<Record<string, Expected>> = {
   },
   'typed-outputs.yaml': { run: 'FAILED', jobs: { build: 'FAILED', deploy: 'SKIPPED' } },
   'retries.yaml': { jobs: { flaky: 'SUCCEEDED' } },
+  'append.yaml': {
+    jobs: {
+      plan: 'SUCCEEDED',
+      'build-web': 'SUCCEEDED',
+      'build-api': 'SUCCEEDED',
+      publish: 'SUCCEEDED',
+      notify: 'SUCCEEDED',
+    },
+  },
   'values.yaml': {
     jobs: {
       package: 'SUCCEEDED',
@@ -121,7 +131,7 @@ describe('the examples', () => {
     client = system.replicas[0]!.client;
     const root = await mkdtemp(join(tmpdir(), 'conveyor-examples-'));
     stack.defer(() => rm(root, { recursive: true, force: true }));
-    const drivers: readonly DriverDefinition<never>[] = [createShellDriver({ root, slots: 8 }), releases];
+    const drivers: readonly DriverDefinition<never>[] = [createShellDriver({ root, slots: 8 }), releases, generator];
     for (const [index, driver] of drivers.entries()) {
       const running = driver.start({
         addresses: system.replicas.map(({ ready }) => ready.grpcAddress),
