@@ -23,7 +23,15 @@ import {
   type RetryPolicy,
 } from '../core/definition.ts';
 import { LIMITS } from '../core/limits.ts';
-import { decodeGate, decodeMatrix, encodeCall, encodeGate, encodeMatrix } from './language-codec.ts';
+import {
+  decodeConcurrency,
+  decodeGate,
+  decodeMatrix,
+  encodeCall,
+  encodeConcurrency,
+  encodeGate,
+  encodeMatrix,
+} from './language-codec.ts';
 import { decodeDuration } from './request-fields.ts';
 
 /** Adds what is wrong to `found`, with paths under `field`. */
@@ -71,6 +79,7 @@ export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
     matrix: job.matrix && decodeMatrix(job.matrix),
     gate: job.gate && decodeGate(job.gate),
     call: job.call,
+    concurrency: job.concurrency && decodeConcurrency(job.concurrency),
   };
 }
 
@@ -96,6 +105,7 @@ export function encodeJobDefinition(job: JobDefinition): MessageInitShape<typeof
     matrix: job.matrix && encodeMatrix(job.matrix),
     gate: job.gate && encodeGate(job.gate),
     call: job.call && encodeCall(job.call),
+    concurrency: job.concurrency && encodeConcurrency(job.concurrency),
   };
 }
 

@@ -85,8 +85,11 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
       };
     }
     case 'JobEvaluated': {
-      const { condition, spec } = event;
-      return { case: 'jobEvaluated', value: { condition: condition && encodeCondition(condition), spec } };
+      const { condition, spec, group = '' } = event;
+      return {
+        case: 'jobEvaluated',
+        value: { condition: condition && encodeCondition(condition), spec, concurrencyGroup: group },
+      };
     }
     case 'JobsAdded':
       return {

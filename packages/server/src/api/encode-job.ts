@@ -53,6 +53,7 @@ export function encodeJob(job: JobView) {
     matrix: job.cell?.values,
     gateAnswers: (job.answers ?? []).map(encodeAnswer),
     childRunId: job.childRun ?? '',
+    concurrencyGroup: job.group ?? '',
     stage: job.stage ?? '',
   } satisfies MessageInitShape<typeof JobSchema>;
 }

@@ -28,6 +28,7 @@ import {
 import type { JsonObject } from './json.ts';
 import { compileSchema } from './json-schema.ts';
 import { LIMITS } from './limits.ts';
+import { checkConcurrency, type ConcurrencyInput } from './check-concurrency.ts';
 import { checkGraph } from './check-graph.ts';
 import {
   type CallInput,
@@ -70,6 +71,7 @@ export interface JobInput {
   readonly matrix?: MatrixInput | undefined;
   readonly gate?: GateInput | undefined;
   readonly call?: CallInput | undefined;
+  readonly concurrency?: ConcurrencyInput | undefined;
 }
 
 export interface RetryInput {
@@ -172,6 +174,7 @@ function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
     ...checkMatrix(found, `${field}.matrix`, input.matrix),
     ...checkGate(found, `${field}.gate`, input.gate),
     ...checkCall(found, `${field}.call`, input.call),
+    ...checkConcurrency(found, `${field}.concurrency`, input.concurrency),
   };
 }
 
@@ -186,6 +189,7 @@ function checkUndriven(found: Found, field: string, { gate, call, driver, spec, 
     secrets: secrets.length > 0,
     retry: job.retry !== undefined,
     timeouts: job.timeouts !== undefined,
+    concurrency: job.concurrency !== undefined,
   };
   for (const [name, isUsed] of Object.entries(used)) {
     if (isUsed) addViolation(found, `${field}.${name}`, `must not be set: the job is a ${kind}, which no driver runs`);

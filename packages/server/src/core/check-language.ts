@@ -160,9 +160,9 @@ export function checkEnv(found: Found, field: string, env: Readonly<Record<strin
 }
 
 /** How long the condition of a job and its texts with expressions are. */
-function expressionsIn({ if: condition = '', spec, call, matrix }: JobDefinition): number {
+function expressionsIn({ if: condition = '', spec, call, matrix, concurrency }: JobDefinition): number {
   const { axes = {}, include = [], exclude = [] } = matrix ?? {};
-  return [spec, call?.params ?? {}, axes, include, exclude].reduce(addTexts, condition.length);
+  return [spec, call?.params ?? {}, axes, include, exclude, concurrency?.key ?? ''].reduce(addTexts, condition.length);
 }
 
 function addTexts(length: number, value: JsonValue | Readonly<Record<string, JsonValue>>): number {

@@ -2,6 +2,7 @@
 // random numbers, and what the store holds of an attempt's content.
 import type { Annotation, InheritedJob, Trigger } from './events.ts';
 import type { JsonObject } from './json.ts';
+import type { PlaceView } from './group.ts';
 import type { Refusal } from './refusal.ts';
 import type { GateAnswer } from './run-state.ts';
 import type { AttemptState, FailureClass, FinishedRunState, LogState } from './states.ts';
@@ -110,6 +111,13 @@ export type Command =
       readonly outputs: JsonObject;
       /** Why it failed, unless that is for the run itself to say. */
       readonly message?: string;
+    }
+  /** The job's place in its concurrency group is to be looked at: it waits for one, or is to give one up. */
+  | {
+      readonly type: 'ClaimPlace';
+      readonly job: number;
+      /** Undefined: nothing is known of the group, and nothing is decided. */
+      readonly place: PlaceView | undefined;
     }
   | {
       readonly type: 'Timer';

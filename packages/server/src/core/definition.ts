@@ -6,6 +6,7 @@ import type { FailureClass } from './states.ts';
 export type RunCondition = 'SUCCESS' | 'ALWAYS' | 'FAILURE' | 'FINALLY';
 export type LeaseDoubt = 'CONTINUE' | 'STOP';
 export type GateExpiry = 'FAIL' | 'APPROVE' | 'SKIP';
+export type ConcurrencyPolicy = 'QUEUE' | 'REPLACE_PENDING' | 'CANCEL_RUNNING' | 'REJECT';
 
 /** Fields that are left out are not part of a definition's digest, so that what was stored before they existed keeps its own. */
 export interface Definition {
@@ -48,6 +49,15 @@ export interface JobDefinition {
   readonly matrix?: Matrix;
   readonly gate?: Gate;
   readonly call?: PipelineCall;
+  readonly concurrency?: Concurrency;
+}
+
+/** A group of jobs of one project, of which few may go on at a time. */
+export interface Concurrency {
+  /** A text that may hold expressions: jobs of which it becomes the same are of one group. */
+  readonly key: string;
+  readonly limit: number;
+  readonly policy: ConcurrencyPolicy;
 }
 
 export interface Matrix {

@@ -91,8 +91,12 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
       });
       return;
     case 'JobEvaluated': {
-      const { condition, spec } = event;
-      const found = { ...(condition !== undefined && { condition }), ...(spec !== undefined && { spec }) };
+      const { condition, spec, group } = event;
+      const found = {
+        ...(condition !== undefined && { condition }),
+        ...(spec !== undefined && { spec }),
+        ...(group !== undefined && { group }),
+      };
       setJob(slice, event.job, (job) => ({ ...job, details: { ...job.details, ...found } }));
       return;
     }

@@ -1,6 +1,7 @@
 // What a job leaves to its run, worked out when its needs have finished: its condition, its spec, the values of its matrix. What comes
 // out is recorded in events, so nothing is ever worked out twice.
 import type { Found } from './check-fields.ts';
+import { GROUP_KEY_RULE, isGroupKey } from './check-concurrency.ts';
 import type { Cell, Definition, JobDefinition } from './definition.ts';
 import { evaluateExpression, type PartValue } from './expressions/evaluate.ts';
 import { compileExpression, type Expression } from './expressions/expression.ts';
@@ -26,6 +27,8 @@ export interface JobExpressions {
   /** Of its spec, or of the params of its call. */
   readonly spec?: Template;
   readonly matrix?: Template;
+  /** Of the key of its concurrency group. */
+  readonly group?: Template;
 }
 
 const RUN_ROOTS: readonly Root[] = ['params', 'labels', 'trigger', 'run'];
@@ -41,10 +44,13 @@ export function compileJob(found: Found, field: string, job: JobDefinition): Job
   const specTemplate = compileTemplate(found, specField, spec, scope);
   const matrix =
     job.matrix && compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), { roots: JOB_ROOTS, needs });
+  const key = job.concurrency?.key ?? '';
+  const group = compileTemplate(found, `${field}.concurrency.key`, key, scope);
   return {
     ...(condition !== undefined && { condition }),
     ...(specTemplate !== undefined && { spec: specTemplate }),
     ...(matrix !== undefined && { matrix }),
+    ...(group !== undefined && { group }),
   };
 }
 
@@ -54,7 +60,12 @@ export function compileEnv(found: Found, field: string, env: Definition['env']):
 }
 
 export type Evaluated =
-  | { readonly outcome: 'READY' | 'SKIP'; readonly condition?: ConditionTrace; readonly spec?: JsonObject }
+  | {
+      readonly outcome: 'READY' | 'SKIP';
+      readonly condition?: ConditionTrace;
+      readonly spec?: JsonObject;
+      readonly group?: string;
+    }
   | { readonly outcome: 'INVALID'; readonly condition?: ConditionTrace; readonly message: string };
 
 /**
@@ -74,10 +85,33 @@ export function evaluateJob(slice: RunSlice, job: PlannedJob): Evaluated {
     return { outcome: 'INVALID', ...traced, message: `its condition cannot be worked out: ${trace.error}` };
   }
   if (trace?.held === false) return { outcome: 'SKIP', ...traced };
-  if (spec === undefined || isGroup) return { outcome: 'READY', ...traced };
+  if (isGroup) return { outcome: 'READY', ...traced };
+  const group = evaluateGroup(slice, job);
+  if (group !== undefined && 'error' in group) return { outcome: 'INVALID', ...traced, message: group.error };
+  const worked = { ...traced, ...group };
+  if (spec === undefined) return { outcome: 'READY', ...worked };
   const resolved = resolveTemplate(spec, inputsOf(slice, job, spec), LIMITS.specBytes);
   if ('error' in resolved) return { outcome: 'INVALID', ...traced, message: `${resolved.field}: ${resolved.error}` };
-  return { outcome: 'READY', ...traced, spec: objectOf(resolved.value) };
+  return { outcome: 'READY', ...worked, spec: objectOf(resolved.value) };
+}
+
+/** The key of a job's concurrency group; undefined when it has none. @throws FactsNotLoaded */
+function evaluateGroup(
+  slice: RunSlice,
+  job: PlannedJob,
+): { readonly group: string } | { readonly error: string } | undefined {
+  const { concurrency } = job.definition;
+  if (concurrency === undefined) return undefined;
+  const { group: template } = expressionsOf(slice.plan, job);
+  if (template === undefined) return { group: concurrency.key };
+  const resolved = resolveTemplate(template, inputsOf(slice, job, template), LIMITS.specBytes);
+  if ('error' in resolved) return { error: `${resolved.field}: ${resolved.error}` };
+  const { value } = resolved;
+  const key = typeof value === 'number' || typeof value === 'boolean' ? String(value) : value;
+  if (typeof key === 'string' && isGroupKey(key)) return { group: key };
+  return {
+    error: `${template.field}: must become ${GROUP_KEY_RULE}; it became ${JSON.stringify(value).slice(0, 300)}`,
+  };
 }
 
 /** The cells of a matrix whose needs have finished; a text says why they cannot be made. @throws FactsNotLoaded */

@@ -43,6 +43,9 @@ export const LIMITS = {
   messageBytes: 4_096,
   labels: 64,
   batchItems: 1_000,
+  /** Of a concurrency group: characters of its key, and jobs at a time. */
+  groupKeyLength: 256,
+  groupLimit: 10_000,
   /** How far ahead a run may be told to start: 365 days. */
   delayMs: 31_536_000_000,
   schedules: 10_000,

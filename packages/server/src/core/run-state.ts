@@ -60,6 +60,8 @@ export interface JobDetails {
   readonly answers?: readonly GateAnswer[];
   /** Of a call: the run that it made. */
   readonly childRun?: string;
+  /** The key of its concurrency group. */
+  readonly group?: string;
 }
 
 /** What a condition was, and why. */
@@ -109,7 +111,9 @@ export type JobWait =
       readonly behind?: TimedWait;
       /** How long it had waited for a start before. */
       readonly waitedMs?: number;
-    };
+    }
+  /** For a place in its concurrency group. */
+  | { readonly reason: 'CONCURRENCY'; readonly waitedMs?: number };
 
 /** An attempt in hand. */
 export interface LiveAttempt {

@@ -1,6 +1,7 @@
 // What follows from an event: jobs whose needs have finished become ready, are skipped or cancelled; a run without open jobs
 // finishes. A decision emits its own events and then lets them settle.
 import { type Conclusion, type Draft, emit, finishJob, hasFailed, invalid } from './draft.ts';
+import { lacksPlace } from './group.ts';
 import { evaluateJob } from './job-expressions.ts';
 import { concludeGroup, makeCells } from './matrix-job.ts';
 import { isGroup, outlivesCancel, type PlannedJob, plannedJob } from './plan.ts';
@@ -62,10 +63,11 @@ function whyNotToRun(draft: Draft, index: number, job: JobRecord): Conclusion | 
 /** Works out what a job leaves to its run. Returns how it concludes when it is not to run. */
 function evaluate(draft: Draft, index: number): Conclusion | undefined {
   const { outcome, condition, ...found } = evaluateJob(draft, plannedJob(draft.plan, index));
-  const spec = 'spec' in found ? found.spec : undefined;
-  if (condition !== undefined || spec !== undefined) {
+  const { spec, group } = 'message' in found ? {} : found;
+  if (condition !== undefined || spec !== undefined || group !== undefined) {
     const traced = condition !== undefined && { condition };
-    emit(draft, { type: 'JobEvaluated', job: index, ...traced, ...(spec !== undefined && { spec }) });
+    const worked = { ...(spec !== undefined && { spec }), ...(group !== undefined && { group }) };
+    emit(draft, { type: 'JobEvaluated', job: index, ...traced, ...worked });
   }
   if (outcome === 'READY') return undefined;
   return 'message' in found ? invalid(found.message) : { state: 'SKIPPED' };
@@ -86,6 +88,7 @@ function begin(draft: Draft, job: number): void {
   if (isGroup(planned)) expand(draft, planned);
   else if (planned.definition.gate !== undefined) emit(draft, { type: 'JobWaiting', job, reason: 'APPROVAL' });
   else if (planned.definition.call !== undefined) emit(draft, { type: 'JobWaiting', job, reason: 'CHILD_RUN' });
+  else if (lacksPlace(jobOf(draft, job))) emit(draft, { type: 'JobWaiting', job, reason: 'CONCURRENCY' });
   else emit(draft, { type: 'JobQueued', job });
 }
 

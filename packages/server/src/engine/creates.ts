@@ -16,6 +16,7 @@ import { dueOf } from '../core/alarms.ts';
 import type { Labels, RunView } from '../core/views.ts';
 import { enqueue, type QueueInsert } from '../store/queue-rows.ts';
 import { changeCalls } from '../store/call-rows.ts';
+import { changeMembers, type GroupKey, type MemberWrite } from '../store/group-rows.ts';
 import { DEFINITION_TRUST_MS, type DefinitionDigest, digestOf, insertDefinitions } from '../store/definition-rows.ts';
 import type { Lane } from '../store/lane.ts';
 import { insertJobs, type JobWrite } from '../store/job-rows.ts';
@@ -27,6 +28,7 @@ import { callChanges } from './call-changes.ts';
 import type { FlushOptions } from './flush.ts';
 import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
+import { groupsChanged, memberChange } from './member-changes.ts';
 import { answerAgain } from './request-ids.ts';
 import type { RunContext } from './run-context.ts';
 
@@ -71,6 +73,8 @@ export interface NewRunNotice {
   readonly dueMs: number | undefined;
   /** Whether it makes other runs. */
   readonly calls: boolean;
+  /** Groups in which its jobs wait for places. */
+  readonly groups: readonly GroupKey[];
 }
 
 interface Item {
@@ -96,6 +100,7 @@ interface BegunRun {
   readonly jobs: readonly JobWrite[];
   readonly events: readonly EventWrite[];
   readonly queue: readonly QueueInsert[];
+  readonly members: readonly MemberWrite[];
   readonly notice: NewRunNotice;
   readonly view: RunView;
 }
@@ -197,11 +202,13 @@ async function insertAll(
     if (context.plan.definition.added !== undefined) definitions.set(run.digest, context.plan.definition);
   }
   const calls = runs.flatMap(({ context, events }) => callChanges(context, events));
+  const members = runs.flatMap((run) => run.members);
   fresh.forEach((item, i) => answers.set(item, { runId: item.runId, view: runs[i]?.view }));
   if (runs.length > 0) {
     await Promise.all([
       definitions.size > 0 && insertDefinitions(tx, definitions, nowMs),
       calls.length > 0 && changeCalls(tx, calls),
+      members.length > 0 && changeMembers(tx, members),
       insertRuns(
         tx,
         runs.map(({ run }) => run),
@@ -256,12 +263,16 @@ function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
   const { events, marks, after } = decide({ ...beforeFirstEvent(plan), facts }, run.command, nowMs);
   const jobs: JobWrite[] = [];
   const queue: QueueInsert[] = [];
+  const context = { runId, project, pipeline, params, traceparent, plan: after.plan };
+  const members: MemberWrite[] = [];
   let dueMs: number | undefined;
   for (const [job, record] of after.jobs) {
     const key = { runId, job };
     const due = dueOf(after, job, record);
     if (due !== undefined) dueMs = Math.min(dueMs ?? due, due);
     jobs.push({ key, project, record, dueMs: due });
+    const member = memberChange(context, job, undefined, record);
+    if (member !== undefined) members.push(member);
     if (record.state !== 'QUEUED') continue;
     queue.push({ key, project, driver: plannedJob(after.plan, job).definition.driver });
   }
@@ -293,17 +304,19 @@ function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
     };
   });
   return {
-    context: { runId, project, pipeline, params, traceparent, plan: after.plan },
+    context,
     after,
     run: insert,
     jobs,
     events: writes,
     queue,
+    members,
     notice: {
       runId,
       drivers: [...new Set(queue.map((entry) => entry.driver))],
       dueMs,
       calls: events.some(isCall),
+      groups: groupsChanged(members),
     },
     view: viewOf(insert, run.definition, nowMs),
   };

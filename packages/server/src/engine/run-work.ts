@@ -16,6 +16,7 @@ import {
 } from '../core/run-state.ts';
 import type { AttemptChange, AttemptInsert } from '../store/attempt-rows.ts';
 import type { EventWrite } from '../store/ledger-rows.ts';
+import { type LockedGroups, notePlace, placeOf } from './load-places.ts';
 import type { RunContext } from './run-context.ts';
 
 /** Which session writes: the number of its driver instance's row, and its epoch. */
@@ -64,6 +65,8 @@ export interface RunWork {
   addedFrom: number | undefined;
   /** What its expressions may read, once one has asked. */
   facts: RunFacts | undefined;
+  /** What is known of the groups in which its jobs claim places. */
+  groups: LockedGroups | undefined;
   /** How many submissions have been decided on. */
   decided: number;
   readonly answers: Map<Submission, Answer>;
@@ -90,6 +93,7 @@ export function beginWork(context: RunContext, header: RunHeader, submissions: r
     jobs: new Map(),
     addedFrom: undefined,
     facts: undefined,
+    groups: undefined,
     decided: 0,
     answers: new Map(),
     failures: new Map(),
@@ -126,6 +130,7 @@ export function jobsNeeded(plan: Plan, command: Command): readonly number[] {
     case 'AnswerGate':
     case 'RefuseChild':
     case 'FinishChild':
+    case 'ClaimPlace':
     case 'Timer': {
       const job = plan.jobs[command.job];
       return job === undefined ? [] : [command.job, ...job.dependants];
@@ -161,6 +166,7 @@ export function attemptNeeded(work: RunWork, command: Command): { job: number; a
     case 'StartChild':
     case 'RefuseChild':
     case 'FinishChild':
+    case 'ClaimPlace':
       return undefined;
   }
 }
@@ -236,12 +242,16 @@ function decideOne(work: RunWork, submission: Submission, nowMs: number): Answer
       feed: false,
     });
     noteAttempt(work, command, event, after.run.lastMs);
+    if (work.groups !== undefined && 'job' in event) notePlace(work, event.job, after.jobs.get(event.job));
   });
   const job = 'job' in command ? after.jobs.get(command.job) : undefined;
   return { reply, run: work.context, ...(job !== undefined && { job }) };
 }
 
 function withContent(work: RunWork, command: Command): Command {
+  if (command.type === 'ClaimPlace') {
+    return { ...command, place: placeOf(work, command.job, work.jobs.get(command.job)) };
+  }
   const needed = attemptNeeded(work, command);
   if (needed === undefined) return command;
   return { ...command, content: work.contents.get(contentKey(needed.job, needed.attempt)) } as Command;

@@ -29,6 +29,7 @@ import { createLogReader } from './log-reader.ts';
 import { createLogWriter } from './log-writer.ts';
 import { createComposeStart, type ResolveSecrets } from './offers.ts';
 import { createPipelines } from './pipelines.ts';
+import { createPlaces } from './places.ts';
 import { createPlans } from './plans.ts';
 import { joinReplicas } from './replica.ts';
 import { createReruns } from './reruns.ts';
@@ -133,6 +134,7 @@ async function build(
   const background = stack.use(createBackground(log));
   const creation = createRunCreation({ pool, creates, checkSpecs, replica });
   const calls = createCalls({ pool, plans, ledger, creation, log });
+  const places = createPlaces({ pool, ledger, log });
   const timers = createTimers({ pool, ledger, eventVersion: () => replica.eventVersion(), log });
   const dispatcher = createDispatcher({
     lane: pools.openLane('claims'),
@@ -154,7 +156,7 @@ async function build(
       log,
     }),
   );
-  late.announcer = createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, calls });
+  late.announcer = createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, calls, places });
 
   const composeStart = createComposeStart(pool, resolveSecrets);
   const driverSessions = createDriverSessions({
@@ -189,6 +191,7 @@ async function build(
     timers.run(signal),
     scheduler.run(signal),
     calls.run(signal),
+    places.run(signal),
     sessions.run(signal),
     hints.run(signal),
     replica.run(signal),

@@ -578,6 +578,13 @@ export declare type JobEvaluated = Message<"conveyor.v1.JobEvaluated"> & {
    * @generated from field: google.protobuf.Struct spec = 2;
    */
   spec?: JsonObject | undefined;
+
+  /**
+   * The key of its concurrency group; empty without one.
+   *
+   * @generated from field: string concurrency_group = 3;
+   */
+  concurrencyGroup: string;
 };
 
 /**

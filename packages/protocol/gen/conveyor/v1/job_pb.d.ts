@@ -193,6 +193,13 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
    * @generated from field: string stage = 25;
    */
   stage: string;
+
+  /**
+   * Output only. The key of its concurrency group, once that is known; empty without one.
+   *
+   * @generated from field: string concurrency_group = 27;
+   */
+  concurrencyGroup: string;
 };
 
 /**
@@ -836,6 +843,13 @@ export enum WaitReason {
    * @generated from enum value: WAIT_REASON_CHILD_RUN = 7;
    */
   CHILD_RUN = 7,
+
+  /**
+   * For a place in its concurrency group: see `concurrency_group`.
+   *
+   * @generated from enum value: WAIT_REASON_CONCURRENCY = 8;
+   */
+  CONCURRENCY = 8,
 }
 
 /**

@@ -1,0 +1,336 @@
+// Owns several runs whose jobs share concurrency groups, as replicas over one database have them: places are claimed in transactions that
+// lock groups and may be lost before their commit, while other transactions commit in between; who is told of what is told late or never.
+import type { Command } from '../commands.ts';
+import type { ConcurrencyPolicy, Definition } from '../definition.ts';
+import { EVENT_VERSION } from '../event-versions.ts';
+import {
+  candidatesOf,
+  comparePositions,
+  type GroupState,
+  type Membership,
+  membershipOf,
+  noteMove,
+  viewOf,
+} from '../group.ts';
+import type { Position, Waiter } from '../group.ts';
+import { plannedJob } from '../plan.ts';
+import { type JobRecord, jobOf, liveOf } from '../run-state.ts';
+import { isJobFinished } from '../states.ts';
+import { dueOf } from '../alarms.ts';
+import { checkReplay } from './invariants.ts';
+import { attemptKey, type Decide, openLedger, type SimulatedLedger, submit } from './simulated-ledger.ts';
+
+export interface Member extends Waiter {
+  readonly key: string;
+  readonly state: Membership;
+}
+
+/** One transaction that has locked groups and read them. */
+interface Claims {
+  readonly groups: ReadonlyMap<string, GroupState>;
+  readonly asked: readonly Position[];
+}
+
+export interface SimulatedGroups {
+  readonly runs: ReadonlyMap<string, SimulatedLedger>;
+  readonly decided: () => number;
+  members(): readonly Member[];
+  create(definition: Definition): void;
+  /** Lets one thing happen. */
+  step(): void;
+  /** Has every replica look until nothing moves any more. */
+  settle(): void;
+  /** Goes on with drivers that do all that is asked of them until nothing is left to do. */
+  workOff(): void;
+}
+
+export interface GroupFaults {
+  readonly decideWith?: Decide;
+  /** Reads a group before it has the lock of it. */
+  readonly readsBeforeLock?: boolean;
+  /** Nobody looks at groups but who was told. */
+  readonly neverPolls?: boolean;
+}
+
+function claim(holds: boolean, what: string): asserts holds {
+  if (!holds) throw new Error(`broken: ${what}`);
+}
+
+/** @param random Evenly drawn from [0, 1): all that happens follows from it. */
+export function openGroups(random: () => number, faults: GroupFaults = {}): SimulatedGroups {
+  const runs = new Map<string, SimulatedLedger>();
+  let nowMs = 1_000;
+  let decided = 0;
+  const below = (limit: number): number => Math.floor(random() * limit);
+  const chance = (share: number): boolean => random() < share;
+
+  function memberOf(runId: string, job: number, record: JobRecord, { slice }: SimulatedLedger): Member | undefined {
+    const state = membershipOf(record);
+    const { concurrency } = plannedJob(slice.plan, job).definition;
+    const key = record.details?.group;
+    if (state === undefined || concurrency === undefined || key === undefined) return undefined;
+    const { limit, policy } = concurrency;
+    return { runId, job, readyMs: record.readyMs ?? 0, limit, policy, key, state };
+  }
+
+  function members(): readonly Member[] {
+    return [...runs].flatMap(([runId, ledger]) =>
+      [...ledger.slice.jobs].flatMap(([job, record]) => memberOf(runId, job, record, ledger) ?? []),
+    );
+  }
+
+  function decideOn(runId: string, command: Command): void {
+    const ledger = runs.get(runId);
+    if (ledger === undefined) throw new Error(`there is no run ${runId}`);
+    ledger.nowMs = nowMs;
+    submit(ledger, command, nowMs);
+    decided++;
+    checkLimits(members());
+  }
+
+  /** The first statements of a transaction that claims places. */
+  function lockAndRead(asked: readonly Position[]): Claims {
+    const keys = new Set(asked.flatMap(({ runId, job }) => runs.get(runId)?.slice.jobs.get(job)?.details?.group ?? []));
+    const all = members();
+    return { groups: new Map([...keys].map((key) => [key, groupOf(all.filter((one) => one.key === key))])), asked };
+  }
+
+  /** The rest of it, in the order of the runs. */
+  function decideClaims({ groups, asked }: Claims): void {
+    for (const { runId, job } of asked.toSorted((a, b) => (a.runId < b.runId ? -1 : 1))) {
+      const ledger = runs.get(runId);
+      const record = ledger?.slice.jobs.get(job);
+      if (ledger === undefined || record === undefined) continue;
+      const key = record.details?.group;
+      const group = key === undefined ? undefined : groups.get(key);
+      const { concurrency } = plannedJob(ledger.slice.plan, job).definition;
+      if (group === undefined || concurrency === undefined) continue;
+      const at = { runId, job, readyMs: record.readyMs ?? 0 };
+      const place = viewOf(group, at, concurrency.limit);
+      const before = structuredClone({ group, record });
+      decideOn(runId, { type: 'ClaimPlace', job, place });
+      checkClaim(before.group, before.record, jobOf(ledger.slice, job), { ...at, ...concurrency });
+      for (const [index, after] of ledger.slice.jobs) {
+        if (after.details?.group !== key) continue;
+        const limit = plannedJob(ledger.slice.plan, index).definition.concurrency?.limit ?? 1;
+        noteMove(group, { runId, job: index, readyMs: after.readyMs ?? 0 }, limit, membershipOf(after));
+      }
+    }
+  }
+
+  function candidates(): readonly Position[] {
+    const all = members();
+    const found = [...byKey(all).values()].flatMap((group) => candidatesOf(groupOf(group)));
+    const rejecting = all.filter(({ state, policy }) => state === 'WAITING' && policy === 'REJECT');
+    return [...found, ...rejecting.filter((one) => !found.some((other) => comparePositions(one, other) === 0))];
+  }
+
+  /** A replica looks at all groups; others commit before it does, and it may die before it commits. */
+  function look(): void {
+    const asked = candidates().filter(() => chance(0.8));
+    const early = faults.readsBeforeLock === true ? lockAndRead(asked) : undefined;
+    if (early !== undefined && chance(0.5)) decideClaims(lockAndRead(candidates()));
+    const claims = early ?? lockAndRead(asked);
+    const locked = new Set(asked.map(({ runId }) => runId));
+    for (let n = below(4); n > 0; n--) move((runId) => !locked.has(runId));
+    if (!chance(0.15)) decideClaims(claims);
+  }
+
+  /** Somebody asks a run to look at any place, for no reason. */
+  function lookAtAny(): void {
+    const all = members();
+    const one = all[below(all.length)];
+    if (one !== undefined) decideClaims(lockAndRead([one]));
+  }
+
+  /** Something happens to a run that has nothing to do with places. */
+  function move(isFree: (runId: string) => boolean = () => true): void {
+    const open = [...runs].filter(([runId, { slice }]) => slice.run.finishedMs === undefined && isFree(runId));
+    const [runId, ledger] = open[below(open.length)] ?? [];
+    if (runId === undefined || ledger === undefined) return;
+    const jobs = [...ledger.slice.jobs].filter(([, record]) => !isJobFinished(record.state));
+    const [job, record] = jobs[below(jobs.length)] ?? [];
+    if (job === undefined || record === undefined) return;
+    const by = { reason: 'asked', actor: 'somebody' };
+    if (chance(0.06)) {
+      const asks: readonly Command[] = [
+        { type: 'CancelJob', job, reason: 'asked' },
+        { type: 'PauseRun', ...by },
+        { type: 'ResumeRun', ...by },
+        { type: 'HoldJob', job, ...by },
+        { type: 'ReleaseJob', job, ...by },
+        { type: 'CancelRun', reason: 'asked', force: chance(0.5) },
+        { type: 'ReleaseBackoff', job },
+      ];
+      return decideOn(runId, asks[below(asks.length)] ?? { type: 'ReleaseBackoff', job });
+    }
+    const next = nextOf(ledger, job, record);
+    if (next !== undefined) decideOn(runId, next);
+  }
+
+  function nextOf(ledger: SimulatedLedger, job: number, record: JobRecord): Command | undefined {
+    const ref = { job, attempt: record.attempt, instance: liveOf(record)?.instance ?? 1 };
+    const content = ledger.attempts.get(attemptKey(job, record.attempt));
+    switch (record.state) {
+      case 'QUEUED':
+        return { type: 'Offer', job, instance: 1, instanceId: 'one' };
+      case 'OFFERED':
+        if (chance(0.2)) return { type: 'Withdraw', ...ref, expired: chance(0.5), random: random() };
+        return { type: 'Accept', ...ref };
+      case 'RUNNING':
+      case 'CANCELLING': {
+        const gone = { failureClass: 'INFRASTRUCTURE', message: 'gone', random: random(), content } as const;
+        if (chance(0.1)) return { type: 'Lose', ...ref, ...gone };
+        const outcome = record.state === 'CANCELLING' ? 'CANCELLED' : chance(0.6) ? 'SUCCEEDED' : 'FAILED';
+        const log = { logSize: 0, logCrc32c: 0, logLost: true };
+        const told = { outcome, failureClass: 'WORKLOAD', message: '', random: random(), content } as const;
+        return { type: 'Finish', ...ref, ...told, ...log };
+      }
+      case 'WAITING': {
+        nowMs = Math.max(nowMs, dueOf(ledger.slice, job, record) ?? 0);
+        return { type: 'Timer', job, eventVersion: EVENT_VERSION, random: random(), content };
+      }
+      case 'BLOCKED':
+      case 'SUCCEEDED':
+      case 'FAILED':
+      case 'SKIPPED':
+      case 'CANCELLED':
+        return undefined;
+    }
+  }
+
+  function settle(): void {
+    for (let turn = 0; turn < 1_000; turn++) {
+      const before = JSON.stringify(members());
+      if (faults.neverPolls !== true) decideClaims(lockAndRead(candidates()));
+      if (JSON.stringify(members()) === before) return;
+    }
+    throw new Error('broken: groups come to rest');
+  }
+
+  return {
+    runs,
+    decided: () => decided,
+    members,
+    settle,
+    create(definition) {
+      const runId = `run-${String(below(1_000)).padStart(3, '0')}-${runs.size}`;
+      const ledger = openLedger(definition, faults.decideWith);
+      runs.set(runId, ledger);
+      decideOn(runId, { type: 'Create', trigger: { kind: 'api', actor: '', reference: '' } });
+    },
+    step() {
+      nowMs += below(4);
+      if (chance(0.2)) look();
+      else if (chance(0.05)) lookAtAny();
+      else move();
+    },
+    workOff() {
+      for (let turn = 0; turn < 5_000; turn++) {
+        settle();
+        checkRest(members());
+        const open = [...runs].find(([, { slice }]) => [...slice.jobs.values()].some(canGoOn));
+        if (open === undefined) break;
+        const [runId, ledger] = open;
+        const [job, record] = [...ledger.slice.jobs].find(([, one]) => canGoOn(one)) ?? [];
+        if (job === undefined || record === undefined) break;
+        const by = { reason: 'asked', actor: 'somebody' };
+        if (record.state === 'WAITING' && record.wait.reason === 'PAUSED')
+          decideOn(runId, { type: 'ResumeRun', ...by });
+        else if (record.state === 'WAITING' && record.wait.reason === 'HELD') {
+          decideOn(runId, { type: 'ReleaseJob', job, ...by });
+        } else {
+          const next = nextOf(ledger, job, record);
+          if (next !== undefined) decideOn(runId, next);
+        }
+      }
+      for (const ledger of runs.values()) {
+        claim(ledger.slice.run.finishedMs !== undefined, 'every waiter is served in the end');
+        checkReplay(ledger);
+      }
+      claim(members().length === 0, 'no place is held at rest');
+    },
+  };
+}
+
+/** Whether something but a place keeps a job from going on. */
+function canGoOn(record: JobRecord): boolean {
+  if (isJobFinished(record.state) || record.state === 'BLOCKED') return false;
+  return record.state !== 'WAITING' || (record.wait.reason !== 'CONCURRENCY' && record.wait.reason !== 'MATRIX');
+}
+
+/** A group as its rows say it is, worked out in the plainest way. */
+export function groupOf(members: readonly Member[]): GroupState {
+  const sorted = members.toSorted(comparePositions);
+  const holders = sorted.filter(({ state }) => state !== 'WAITING');
+  const waiters = sorted.filter(({ state }) => state === 'WAITING');
+  const replaces: readonly ConcurrencyPolicy[] = ['REPLACE_PENDING', 'CANCEL_RUNNING'];
+  return {
+    holders: holders.length,
+    stopping: holders.filter(({ state }) => state === 'STOPPING').length,
+    lowestLimit: holders.length === 0 ? undefined : Math.min(...holders.map(({ limit }) => limit)),
+    oldest: holders.find(({ state }) => state === 'HOLDING'),
+    front: waiters.slice(0, 3),
+    waiting: waiters.length,
+    newestReplacing: waiters.findLast(({ policy }) => replaces.includes(policy)),
+    newestCancelling: waiters.findLast(({ policy }) => policy === 'CANCEL_RUNNING'),
+  };
+}
+
+function byKey(members: readonly Member[]): ReadonlyMap<string, readonly Member[]> {
+  return Map.groupBy(members, ({ key }) => key);
+}
+
+function checkLimits(members: readonly Member[]): void {
+  for (const [key, all] of byKey(members)) {
+    const holders = all.filter(({ state }) => state !== 'WAITING');
+    const limit = Math.min(...holders.map((one) => one.limit));
+    claim(holders.length === 0 || holders.length <= limit, `group ${key} is never over its limit`);
+  }
+}
+
+/** What a claim has done is what it was to do. */
+function checkClaim(group: GroupState, before: JobRecord, after: JobRecord, at: Waiter): void {
+  if (membershipOf(before) === 'WAITING') {
+    const ahead = group.front.findIndex((one) => comparePositions(one, at) === 0);
+    if (after.state === 'QUEUED') claim(ahead !== -1, 'who gets a place was in line');
+    const newer = group.newestReplacing !== undefined && comparePositions(group.newestReplacing, at) > 0;
+    if (after.state === 'CANCELLED') claim(newer, 'only a newer job takes a turn');
+    if (after.state === 'FAILED') claim(at.policy === 'REJECT', 'only who is not to wait is refused');
+    const room = Math.min(at.limit, group.lowestLimit ?? at.limit) - group.holders;
+    if (after.state === 'QUEUED') claim(ahead < room, 'places are given in order');
+    if (after.state === 'QUEUED' && newer) claim(room >= group.waiting, 'a newer job is not overtaken by an older one');
+  }
+  const stopped = membershipOf(before) === 'HOLDING' && membershipOf(after) !== 'HOLDING';
+  const { newestCancelling } = group;
+  if (stopped) {
+    claim(
+      newestCancelling !== undefined && comparePositions(newestCancelling, at) > 0,
+      'a place is taken away for a newer job only',
+    );
+  }
+}
+
+/** Where nobody moves any more, everything that a policy says has been done. */
+function checkRest(members: readonly Member[]): void {
+  for (const all of byKey(members).values()) {
+    const sorted = all.toSorted(comparePositions);
+    const holders = sorted.filter(({ state }) => state !== 'WAITING');
+    const [first, ...others] = sorted.filter(({ state }) => state === 'WAITING');
+    if (first === undefined) continue;
+    const waiters = [first, ...others];
+    const limit = Math.min(first.limit, ...holders.map((one) => one.limit));
+    claim(holders.length >= limit, 'no place is free while a job waits for one');
+    claim(
+      waiters.every(({ policy }) => policy !== 'REJECT'),
+      'nobody waits who is not to',
+    );
+    const newest = waiters.findLast(({ policy }) => policy === 'REPLACE_PENDING' || policy === 'CANCEL_RUNNING');
+    claim(newest === undefined || newest === first, 'nobody waits whose turn a newer job takes');
+    const cancelling = waiters.findLast(({ policy }) => policy === 'CANCEL_RUNNING');
+    if (cancelling === undefined) continue;
+    const older = holders.filter((one) => comparePositions(one, cancelling) < 0);
+    const stops = holders.some(({ state }) => state === 'STOPPING');
+    claim(stops || older.length === 0, 'a newer job has older ones stopped');
+  }
+}
