@@ -3,6 +3,7 @@
 import type { Annotation, RunEvent } from './events.ts';
 import { canonicalJson, type JsonObject } from './json.ts';
 import type { Plan } from './plan.ts';
+import { membershipOf } from './group.ts';
 import { createReplay, startPoint } from './replay.ts';
 import type { JobRecord, RunHeader } from './run-state.ts';
 import { dueOf } from './alarms.ts';
@@ -60,12 +61,22 @@ export interface CheckedAttempt {
   readonly annotations: readonly Annotation[];
 }
 
+/** What is stored of a job beside its record. */
+export interface JobRows {
+  /** Of its run. */
+  readonly project: string;
+  readonly dueMs: number | null;
+  /** The driver in whose queue it is; null: in none. */
+  readonly queue: string | null;
+  /** What it is to its concurrency group, as placeText tells it; null: nothing. */
+  readonly place: string | null;
+}
+
 export interface LedgerCheck {
   /** Takes the next event. False: it cannot follow, and nothing can be said about the rows. */
   replay(event: CheckedEvent): boolean;
   compareRun(header: RunHeader): void;
-  /** @param queue The driver in whose queue the job is; null: in none. */
-  compareJob(index: number, record: JobRecord, dueMs: number | null, queue: string | null): void;
+  compareJob(index: number, record: JobRecord, rows: JobRows): void;
   compareAttempt(attempt: CheckedAttempt): void;
   /** After the last row: reports jobs and attempts that have none. */
   reportMissing(): void;
@@ -177,7 +188,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       return true;
     },
     compareRun: (header) => compare('RUN', 'run', textsOf(header), textsOf(slice.run)),
-    compareJob(index, record, dueMs, queue) {
+    compareJob(index, record, { project, dueMs, queue, place }) {
       const where = `jobs[${index}]`;
       const expected = slice.jobs.get(index);
       if (expected === undefined) {
@@ -186,8 +197,8 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       }
       jobsSeen.add(index);
       const due = dueOf(slice, index, expected);
-      const stored = textsOf({ ...record, dueMs: dueMs ?? undefined });
-      compare('JOB', where, stored, textsOf({ ...expected, dueMs: due }));
+      const stored = textsOf({ ...record, dueMs: dueMs ?? undefined, place: place ?? undefined });
+      compare('JOB', where, stored, textsOf({ ...expected, dueMs: due, place: placeText(project, expected) }));
       // The row of a job that is not queued is stale, and dropped when it is claimed.
       if (expected.state !== 'QUEUED') return;
       const driver = slice.plan.jobs[index]?.definition.driver;
@@ -213,6 +224,11 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       }
     },
   };
+}
+
+function placeText(project: string, job: JobRecord): string | undefined {
+  const state = membershipOf(job);
+  return state && `${state} in ${project} ${job.details?.group} at ${job.readyMs}`;
 }
 
 const MAX_SHOWN = 200;

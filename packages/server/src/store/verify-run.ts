@@ -100,18 +100,23 @@ async function replayEvents({ tx, runId, project, counts, report, signal }: Veri
 
 const JOBS_PAGE = statement(
   'verify_jobs',
-  `select j.job, j.project, j.due_ms, q.driver from jobs j left join queue q on q.run_id = j.run_id and q.job = j.job
+  `select j.job, j.project, j.due_ms, q.driver,
+     case when m.job is not null then concat_ws(' ', m.state, 'in', m.project, m.key, 'at', m.ready_ms) end as place
+   from jobs j left join queue q on q.run_id = j.run_id and q.job = j.job
+   left join group_members m on m.run_id = j.run_id and m.job = j.job
    where j.run_id = $1 and j.job > $2 order by j.job limit $3`,
 );
 
 async function compareJobs({ tx, runId, project, counts, report, signal }: Verifying, check: LedgerCheck) {
   for (let after = -1; ; ) {
     signal?.throwIfAborted();
-    const page = await rowsOf<{ job: number; project: string; due_ms: number | null; driver: string | null }>(
-      tx,
-      JOBS_PAGE,
-      [runId, after, JOBS_A_PAGE],
-    );
+    const page = await rowsOf<{
+      job: number;
+      project: string;
+      due_ms: number | null;
+      driver: string | null;
+      place: string | null;
+    }>(tx, JOBS_PAGE, [runId, after, JOBS_A_PAGE]);
     const loaded = await loadJobs(
       tx,
       page.map(({ job }) => ({ runId, job })),
@@ -122,7 +127,7 @@ async function compareJobs({ tx, runId, project, counts, report, signal }: Verif
       if (record === undefined) throw new Error(`job ${row.job} was read once only`);
       counts.jobs++;
       after = row.job;
-      check.compareJob(row.job, record, row.due_ms, row.driver);
+      check.compareJob(row.job, record, { project, dueMs: row.due_ms, queue: row.driver, place: row.place });
       if (row.project === project) continue;
       report({ kind: 'JOB', where: `jobs[${row.job}].project`, expected: project, found: row.project });
     }
