@@ -83,7 +83,7 @@ async function claimBehind(key: string, rewrites: Rewrites): Promise<readonly st
 }
 
 async function waitsForLock(): Promise<void> {
-  const waiting = `select count(*)::int as count from pg_stat_activity where wait_event_type = 'Lock' and query like '%group_locks%'`;
+  const waiting = `select count(*)::int as count from pg_stat_activity where wait_event_type = 'Lock' and query like '%start_locks%'`;
   await expect
     .poll(async () => (await races.sql.query<{ count: number }>(waiting)).rows[0]?.count, { interval: 5 })
     .toBeGreaterThan(0);
@@ -96,8 +96,8 @@ test('a claim waits for one that is not committed yet, and then sees what came o
 
 describe('a group is over its limit when its claims', () => {
   const mutations: Readonly<Record<string, Rewrites>> = {
-    'lock nothing': { lock_groups: () => 'select 0 as no where $1::int[] is null' },
-    'do not wait for the lock': { lock_groups: (text) => `${text} skip locked` },
+    'lock nothing': { lock_starts: () => 'select 0 as no where $1::int[] is null' },
+    'do not wait for the lock': { lock_starts: (text) => `${text} skip locked` },
   };
   test.each(Object.entries(mutations))('%s', async (name, rewrites) => {
     expect(await claimBehind(`mutated ${name}`, rewrites)).toEqual(['QUEUED', 'QUEUED']);

@@ -27,10 +27,12 @@ import {
   decodeConcurrency,
   decodeGate,
   decodeMatrix,
+  decodeRateLimit,
   encodeCall,
   encodeConcurrency,
   encodeGate,
   encodeMatrix,
+  encodeRateLimit,
 } from './language-codec.ts';
 import { decodeDuration } from './request-fields.ts';
 
@@ -80,6 +82,7 @@ export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
     gate: job.gate && decodeGate(job.gate),
     call: job.call,
     concurrency: job.concurrency && decodeConcurrency(job.concurrency),
+    rateLimits: job.rateLimits.map(decodeRateLimit),
   };
 }
 
@@ -106,6 +109,7 @@ export function encodeJobDefinition(job: JobDefinition): MessageInitShape<typeof
     gate: job.gate && encodeGate(job.gate),
     call: job.call && encodeCall(job.call),
     concurrency: job.concurrency && encodeConcurrency(job.concurrency),
+    rateLimits: job.rateLimits?.map(encodeRateLimit) ?? [],
   };
 }
 

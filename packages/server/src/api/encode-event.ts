@@ -85,10 +85,15 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
       };
     }
     case 'JobEvaluated': {
-      const { condition, spec, group = '' } = event;
+      const { condition, spec, group = '', rates = [] } = event;
       return {
         case: 'jobEvaluated',
-        value: { condition: condition && encodeCondition(condition), spec, concurrencyGroup: group },
+        value: {
+          condition: condition && encodeCondition(condition),
+          spec,
+          concurrencyGroup: group,
+          rateKeys: [...rates],
+        },
       };
     }
     case 'JobsAdded':

@@ -1,4 +1,4 @@
-// Matrices, gates, calls and concurrency groups between the contract and core.
+// Matrices, gates, calls, concurrency groups and rate limits between the contract and core.
 import { fromJson, type MessageInitShape, toJson } from '@bufbuild/protobuf';
 import { durationFromMs, type Value, ValueSchema } from '@bufbuild/protobuf/wkt';
 import {
@@ -11,10 +11,12 @@ import {
   type Matrix as MatrixMessage,
   type MatrixSchema,
   type PipelineCallSchema,
+  type RateLimit as RateLimitMessage,
+  type RateLimitSchema,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import type { ConcurrencyInput } from '../core/check-concurrency.ts';
+import type { ConcurrencyInput, RateLimitInput } from '../core/check-concurrency.ts';
 import type { GateInput, MatrixInput } from '../core/check-language.ts';
-import type { Concurrency, Gate, Matrix, PipelineCall } from '../core/definition.ts';
+import type { Concurrency, Gate, Matrix, PipelineCall, RateLimit } from '../core/definition.ts';
 import type { JsonValue } from '../core/json.ts';
 import { decodeDuration } from './request-fields.ts';
 
@@ -75,6 +77,14 @@ export function encodeConcurrency({ key, limit, policy }: Concurrency): MessageI
     limit: limit === 1 ? 0 : limit,
     policy: policy === 'QUEUE' ? ConcurrencyPolicy.UNSPECIFIED : ConcurrencyPolicy[policy],
   };
+}
+
+export function decodeRateLimit({ key, limit, period, cost }: RateLimitMessage): RateLimitInput {
+  return { key, limit, periodMs: decodeDuration(period), cost };
+}
+
+export function encodeRateLimit({ key, limit, periodMs, cost }: RateLimit): MessageInitShape<typeof RateLimitSchema> {
+  return { key, limit, period: durationFromMs(periodMs), cost: cost === 1 ? 0 : cost };
 }
 
 function decodeValue(value: Value | undefined): JsonValue | undefined {

@@ -28,7 +28,7 @@ import {
 import type { JsonObject } from './json.ts';
 import { compileSchema } from './json-schema.ts';
 import { LIMITS } from './limits.ts';
-import { checkConcurrency, type ConcurrencyInput } from './check-concurrency.ts';
+import { checkConcurrency, checkRateLimits, type ConcurrencyInput, type RateLimitInput } from './check-concurrency.ts';
 import { checkGraph } from './check-graph.ts';
 import {
   type CallInput,
@@ -72,6 +72,7 @@ export interface JobInput {
   readonly gate?: GateInput | undefined;
   readonly call?: CallInput | undefined;
   readonly concurrency?: ConcurrencyInput | undefined;
+  readonly rateLimits?: readonly RateLimitInput[] | undefined;
 }
 
 export interface RetryInput {
@@ -175,6 +176,7 @@ function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
     ...checkGate(found, `${field}.gate`, input.gate),
     ...checkCall(found, `${field}.call`, input.call),
     ...checkConcurrency(found, `${field}.concurrency`, input.concurrency),
+    ...checkRateLimits(found, `${field}.rate_limits`, input.rateLimits ?? []),
   };
 }
 
@@ -190,6 +192,7 @@ function checkUndriven(found: Found, field: string, { gate, call, driver, spec, 
     retry: job.retry !== undefined,
     timeouts: job.timeouts !== undefined,
     concurrency: job.concurrency !== undefined,
+    rate_limits: (job.rateLimits ?? []).length > 0,
   };
   for (const [name, isUsed] of Object.entries(used)) {
     if (isUsed) addViolation(found, `${field}.${name}`, `must not be set: the job is a ${kind}, which no driver runs`);

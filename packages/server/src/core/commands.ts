@@ -3,6 +3,7 @@
 import type { Annotation, InheritedJob, Trigger } from './events.ts';
 import type { JsonObject } from './json.ts';
 import type { PlaceView } from './group.ts';
+import type { RateView } from './rate.ts';
 import type { Refusal } from './refusal.ts';
 import type { GateAnswer } from './run-state.ts';
 import type { AttemptState, FailureClass, FinishedRunState, LogState } from './states.ts';
@@ -112,12 +113,15 @@ export type Command =
       /** Why it failed, unless that is for the run itself to say. */
       readonly message?: string;
     }
-  /** The job's place in its concurrency group is to be looked at: it waits for one, or is to give one up. */
+  /**
+   * A job that waits for a place in its concurrency group, or for tokens of its rate limits, is to be looked at, or one that is to give up
+   * its place. Of what it has and what is not known here, nothing is decided.
+   */
   | {
       readonly type: 'ClaimPlace';
       readonly job: number;
-      /** Undefined: nothing is known of the group, and nothing is decided. */
-      readonly place: PlaceView | undefined;
+      readonly place?: PlaceView | undefined;
+      readonly rate?: RateView | undefined;
     }
   | {
       readonly type: 'Timer';

@@ -50,6 +50,18 @@ export interface JobDefinition {
   readonly gate?: Gate;
   readonly call?: PipelineCall;
   readonly concurrency?: Concurrency;
+  readonly rateLimits?: readonly RateLimit[];
+}
+
+/** How often jobs of one project may start that share a key. */
+export interface RateLimit {
+  /** A text that may hold expressions. */
+  readonly key: string;
+  /** So many tokens come in a period, evenly; as many may have gathered. */
+  readonly limit: number;
+  readonly periodMs: number;
+  /** How many the job takes. */
+  readonly cost: number;
 }
 
 /** A group of jobs of one project, of which few may go on at a time. */

@@ -68,14 +68,16 @@ export function comparePositions(a: Position, b: Position): number {
 
 /** @param limit That of the job's own definition. */
 export function viewOf(group: GroupState, member: Position, limit: number): PlaceView {
-  const ahead = group.front.findIndex((waiter) => isSame(waiter, member));
+  const ahead = group.front.filter((waiter) => comparePositions(waiter, member) < 0).length;
+  const isInLine = group.front.some((waiter) => isSame(waiter, member));
+  const isKnown = ahead < group.front.length || group.waiting <= group.front.length;
   const lowest = Math.min(limit, group.lowestLimit ?? limit);
   const room = lowest - group.holders;
   const { newestReplacing, newestCancelling, oldest } = group;
   const replaced = newestReplacing !== undefined && comparePositions(newestReplacing, member) > 0;
   return {
-    hasRoom: ahead !== -1 && ahead < room,
-    isReplaced: replaced && room < group.waiting,
+    hasRoom: isKnown && ahead < room,
+    isReplaced: replaced && room < group.waiting + (isInLine ? 0 : 1),
     mustYield:
       oldest !== undefined &&
       isSame(oldest, member) &&
@@ -88,18 +90,25 @@ export function viewOf(group: GroupState, member: Position, limit: number): Plac
 }
 
 /** Follows what was decided on one of its jobs. What is not told leaves less room than there is, never more. */
-export function noteMove(group: GroupState, member: Position, limit: number, to: Membership | undefined): void {
+export function noteMove(
+  group: GroupState,
+  member: Position,
+  limit: number,
+  from: Membership | undefined,
+  to: Membership | undefined,
+): void {
+  if (from === to) return;
   const at = group.front.findIndex((waiter) => isSame(waiter, member));
-  if (at !== -1 && to !== 'WAITING') {
+  if (at !== -1) {
     group.front.splice(at, 1);
     group.waiting--;
-    if (to === undefined) return;
+  }
+  if (to === 'HOLDING') {
     group.holders++;
     group.lowestLimit = Math.min(limit, group.lowestLimit ?? limit);
   }
-  if (to !== 'STOPPING' || group.oldest === undefined || !isSame(group.oldest, member)) return;
-  group.stopping++;
-  group.oldest = undefined;
+  if (to === 'STOPPING') group.stopping++;
+  if (group.oldest !== undefined && isSame(group.oldest, member)) group.oldest = undefined;
 }
 
 function isSame(a: Position, b: Position): boolean {

@@ -2,7 +2,7 @@
 // waits for ever, a policy that is not followed. Each checker is shown to catch a fault that is there on purpose.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { ConcurrencyPolicy, Definition, JobDefinition } from './definition.ts';
+import type { ConcurrencyPolicy, Definition, JobDefinition, RateLimit } from './definition.ts';
 import { DEFAULT_RETRY } from './definition.ts';
 import { decide } from './decide.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
@@ -12,6 +12,10 @@ import { type GroupFaults, openGroups } from './testing/simulated-groups.ts';
 
 const FREE_PLACE = { hasRoom: true, isReplaced: false, mustYield: false, holders: 0, limit: 1 };
 const STEPS = 100_000;
+const RATES: readonly RateLimit[] = [
+  { key: 'slow', limit: 3, periodMs: 90, cost: 1 },
+  { key: 'fast-${{ params.count }}', limit: 4, periodMs: 10, cost: 1 },
+];
 const POLICIES: readonly ConcurrencyPolicy[] = ['QUEUE', 'REPLACE_PENDING', 'CANCEL_RUNNING', 'REJECT'];
 
 function randomDefinition(random: () => number): Definition {
@@ -28,6 +32,9 @@ function randomDefinition(random: () => number): Definition {
         initialBackoffMs: below(2) * 20,
       },
       ...(random() < 0.85 && { concurrency: { key, limit: 1 + below(3), policy } }),
+      ...(random() < 0.3 && {
+        rateLimits: RATES.slice(below(2)).map((rate) => ({ ...rate, cost: 1 + below(3) })),
+      }),
       ...(random() < 0.15 && { matrix: { axes: { n: [1, 2] }, ...(random() < 0.5 && { maxParallel: 1 }) } }),
     });
   };
@@ -96,13 +103,43 @@ describe('the checkers catch a control plane that', () => {
           const waits = decide(slice, command, nowMs);
           const event = waits.events.find((one) => one.type === 'JobWaiting' && one.reason === 'CONCURRENCY');
           if (event === undefined || !('job' in event)) return waits;
-          const starts = decide(waits.after, { type: 'ClaimPlace', job: event.job, place: FREE_PLACE }, nowMs);
+          const starts = decide(
+            waits.after,
+            { type: 'ClaimPlace', job: event.job, place: FREE_PLACE, rate: undefined },
+            nowMs,
+          );
           const [events, marks] = [
             [...waits.events, ...starts.events],
             [...waits.marks, ...starts.marks],
           ];
           return { ...waits, events, marks, after: starts.after };
         },
+      },
+    ],
+    'takes no tokens': [
+      /a rate is never exceeded/,
+      {
+        decideWith: (slice, command, nowMs) =>
+          decide(
+            slice,
+            command.type === 'ClaimPlace' && command.rate !== undefined
+              ? { ...command, rate: { ...command.rate, allowed: true } }
+              : command,
+            nowMs,
+          ),
+      },
+    ],
+    'gives no tokens': [
+      /comes to rest|tokens are there|served in the end/,
+      {
+        decideWith: (slice, command, nowMs) =>
+          decide(
+            slice,
+            command.type === 'ClaimPlace' && command.rate !== undefined
+              ? { ...command, rate: { ...command.rate, allowed: false } }
+              : command,
+            nowMs,
+          ),
       },
     ],
     'acknowledges a claim and forgets it': [

@@ -1,7 +1,7 @@
 // What a job leaves to its run, worked out when its needs have finished: its condition, its spec, the values of its matrix. What comes
 // out is recorded in events, so nothing is ever worked out twice.
-import type { Found } from './check-fields.ts';
-import { GROUP_KEY_RULE, isGroupKey } from './check-concurrency.ts';
+import { type Found, quote } from './check-fields.ts';
+import { isSharedKey, KEY_RULE } from './check-concurrency.ts';
 import type { Cell, Definition, JobDefinition } from './definition.ts';
 import { evaluateExpression, type PartValue } from './expressions/evaluate.ts';
 import { compileExpression, type Expression } from './expressions/expression.ts';
@@ -27,8 +27,8 @@ export interface JobExpressions {
   /** Of its spec, or of the params of its call. */
   readonly spec?: Template;
   readonly matrix?: Template;
-  /** Of the key of its concurrency group. */
-  readonly group?: Template;
+  /** Of the keys of its concurrency group and its rate limits, as `[group, …rates]`. */
+  readonly keys?: Template;
 }
 
 const RUN_ROOTS: readonly Root[] = ['params', 'labels', 'trigger', 'run'];
@@ -44,14 +44,18 @@ export function compileJob(found: Found, field: string, job: JobDefinition): Job
   const specTemplate = compileTemplate(found, specField, spec, scope);
   const matrix =
     job.matrix && compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), { roots: JOB_ROOTS, needs });
-  const key = job.concurrency?.key ?? '';
-  const group = compileTemplate(found, `${field}.concurrency.key`, key, scope);
+  const keys = compileTemplate(found, `${field}.keys`, keysOf(job), scope);
   return {
     ...(condition !== undefined && { condition }),
     ...(specTemplate !== undefined && { spec: specTemplate }),
     ...(matrix !== undefined && { matrix }),
-    ...(group !== undefined && { group }),
+    ...(keys !== undefined && { keys }),
   };
+}
+
+/** What jobs share that wait for each other: the key of its group, empty without one, and those of its rate limits. */
+function keysOf({ concurrency, rateLimits = [] }: JobDefinition): string[] {
+  return [concurrency?.key ?? '', ...rateLimits.map(({ key }) => key)];
 }
 
 /** Compiles the values that a definition names. */
@@ -65,6 +69,7 @@ export type Evaluated =
       readonly condition?: ConditionTrace;
       readonly spec?: JsonObject;
       readonly group?: string;
+      readonly rates?: readonly string[];
     }
   | { readonly outcome: 'INVALID'; readonly condition?: ConditionTrace; readonly message: string };
 
@@ -86,32 +91,39 @@ export function evaluateJob(slice: RunSlice, job: PlannedJob): Evaluated {
   }
   if (trace?.held === false) return { outcome: 'SKIP', ...traced };
   if (isGroup) return { outcome: 'READY', ...traced };
-  const group = evaluateGroup(slice, job);
-  if (group !== undefined && 'error' in group) return { outcome: 'INVALID', ...traced, message: group.error };
-  const worked = { ...traced, ...group };
+  const keys = evaluateKeys(slice, job);
+  if ('error' in keys) return { outcome: 'INVALID', ...traced, message: keys.error };
+  const worked = { ...traced, ...keys };
   if (spec === undefined) return { outcome: 'READY', ...worked };
   const resolved = resolveTemplate(spec, inputsOf(slice, job, spec), LIMITS.specBytes);
   if ('error' in resolved) return { outcome: 'INVALID', ...traced, message: `${resolved.field}: ${resolved.error}` };
   return { outcome: 'READY', ...worked, spec: objectOf(resolved.value) };
 }
 
-/** The key of a job's concurrency group; undefined when it has none. @throws FactsNotLoaded */
-function evaluateGroup(
-  slice: RunSlice,
-  job: PlannedJob,
-): { readonly group: string } | { readonly error: string } | undefined {
-  const { concurrency } = job.definition;
-  if (concurrency === undefined) return undefined;
-  const { group: template } = expressionsOf(slice.plan, job);
-  if (template === undefined) return { group: concurrency.key };
-  const resolved = resolveTemplate(template, inputsOf(slice, job, template), LIMITS.specBytes);
-  if ('error' in resolved) return { error: `${resolved.field}: ${resolved.error}` };
-  const { value } = resolved;
-  const key = typeof value === 'number' || typeof value === 'boolean' ? String(value) : value;
-  if (typeof key === 'string' && isGroupKey(key)) return { group: key };
-  return {
-    error: `${template.field}: must become ${GROUP_KEY_RULE}; it became ${JSON.stringify(value).slice(0, 300)}`,
-  };
+interface SharedKeys {
+  readonly group?: string;
+  readonly rates?: readonly string[];
+}
+
+/** The keys of a job's concurrency group and of its rate limits. @throws FactsNotLoaded */
+function evaluateKeys(slice: RunSlice, job: PlannedJob): SharedKeys | { readonly error: string } {
+  const { concurrency, rateLimits } = job.definition;
+  if (concurrency === undefined && rateLimits === undefined) return {};
+  const { keys: template } = expressionsOf(slice.plan, job);
+  const resolved = template && resolveTemplate(template, inputsOf(slice, job, template), LIMITS.specBytes);
+  if (resolved !== undefined && 'error' in resolved) return { error: `its keys: ${resolved.error}` };
+  const values = resolved === undefined ? keysOf(job.definition) : (resolved.value as readonly JsonValue[]);
+  const [group = '', ...rates] = values.map(keyOf);
+  const wrong = [...(concurrency === undefined ? [] : [group]), ...rates].find((key) => !isSharedKey(key));
+  if (wrong !== undefined) {
+    return { error: `the key of a group or rate limit must become ${KEY_RULE}; one became ${quote(wrong)}` };
+  }
+  return { ...(concurrency !== undefined && { group }), ...(rateLimits !== undefined && { rates }) };
+}
+
+/** A number is as good as its text; what is no text at all becomes none. */
+function keyOf(value: JsonValue): string {
+  return typeof value === 'object' ? '' : String(value);
 }
 
 /** The cells of a matrix whose needs have finished; a text says why they cannot be made. @throws FactsNotLoaded */

@@ -70,6 +70,8 @@ export interface JobRows {
   readonly queue: string | null;
   /** What it is to its concurrency group, as placeText tells it; null: nothing. */
   readonly place: string | null;
+  /** For which tokens it waits, as ratesText tells it; null: for none. */
+  readonly rates: string | null;
 }
 
 export interface LedgerCheck {
@@ -188,7 +190,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       return true;
     },
     compareRun: (header) => compare('RUN', 'run', textsOf(header), textsOf(slice.run)),
-    compareJob(index, record, { project, dueMs, queue, place }) {
+    compareJob(index, record, { project, dueMs, queue, place, rates }) {
       const where = `jobs[${index}]`;
       const expected = slice.jobs.get(index);
       if (expected === undefined) {
@@ -197,8 +199,14 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       }
       jobsSeen.add(index);
       const due = dueOf(slice, index, expected);
-      const stored = textsOf({ ...record, dueMs: dueMs ?? undefined, place: place ?? undefined });
-      compare('JOB', where, stored, textsOf({ ...expected, dueMs: due, place: placeText(project, expected) }));
+      const stored = textsOf({
+        ...record,
+        dueMs: dueMs ?? undefined,
+        place: place ?? undefined,
+        rates: rates ?? undefined,
+      });
+      const waits = { place: placeText(project, expected), rates: ratesText(project, expected) };
+      compare('JOB', where, stored, textsOf({ ...expected, dueMs: due, ...waits }));
       // The row of a job that is not queued is stale, and dropped when it is claimed.
       if (expected.state !== 'QUEUED') return;
       const driver = slice.plan.jobs[index]?.definition.driver;
@@ -229,6 +237,12 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
 function placeText(project: string, job: JobRecord): string | undefined {
   const state = membershipOf(job);
   return state && `${state} in ${project} ${job.details?.group} at ${job.readyMs}`;
+}
+
+function ratesText(project: string, job: JobRecord): string | undefined {
+  if (job.state !== 'WAITING' || job.wait.reason !== 'RATE') return undefined;
+  const told = 'expectedMs' in job.wait ? 't' : 'f';
+  return job.details?.rates?.map((key) => `${project} ${key} at ${job.readyMs} ${told}`).join(', ');
 }
 
 const MAX_SHOWN = 200;

@@ -62,6 +62,8 @@ export interface JobDetails {
   readonly childRun?: string;
   /** The key of its concurrency group. */
   readonly group?: string;
+  /** The keys of its rate limits, in their order. */
+  readonly rates?: readonly string[];
 }
 
 /** What a condition was, and why. */
@@ -113,7 +115,14 @@ export type JobWait =
       readonly waitedMs?: number;
     }
   /** For a place in its concurrency group. */
-  | { readonly reason: 'CONCURRENCY'; readonly waitedMs?: number };
+  | { readonly reason: 'CONCURRENCY'; readonly waitedMs?: number }
+  /** For tokens of its rate limits. */
+  | {
+      readonly reason: 'RATE';
+      readonly waitedMs?: number;
+      /** Until when it is likely to wait; undefined: nobody has looked yet. */
+      readonly expectedMs?: number;
+    };
 
 /** An attempt in hand. */
 export interface LiveAttempt {

@@ -5,6 +5,7 @@ import { lacksPlace } from './group.ts';
 import { evaluateJob } from './job-expressions.ts';
 import { concludeGroup, makeCells } from './matrix-job.ts';
 import { isGroup, outlivesCancel, type PlannedJob, plannedJob } from './plan.ts';
+import { lacksTokens } from './rate.ts';
 import { assertLoaded, type JobRecord, jobOf, type RunHeader, type TimedWait } from './run-state.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
@@ -63,11 +64,11 @@ function whyNotToRun(draft: Draft, index: number, job: JobRecord): Conclusion | 
 /** Works out what a job leaves to its run. Returns how it concludes when it is not to run. */
 function evaluate(draft: Draft, index: number): Conclusion | undefined {
   const { outcome, condition, ...found } = evaluateJob(draft, plannedJob(draft.plan, index));
-  const { spec, group } = 'message' in found ? {} : found;
-  if (condition !== undefined || spec !== undefined || group !== undefined) {
+  const { spec, group, rates } = 'message' in found ? {} : found;
+  if (condition !== undefined || spec !== undefined || group !== undefined || rates !== undefined) {
     const traced = condition !== undefined && { condition };
-    const worked = { ...(spec !== undefined && { spec }), ...(group !== undefined && { group }) };
-    emit(draft, { type: 'JobEvaluated', job: index, ...traced, ...worked });
+    const keys = { ...(group !== undefined && { group }), ...(rates !== undefined && { rates }) };
+    emit(draft, { type: 'JobEvaluated', job: index, ...traced, ...(spec !== undefined && { spec }), ...keys });
   }
   if (outcome === 'READY') return undefined;
   return 'message' in found ? invalid(found.message) : { state: 'SKIPPED' };
@@ -89,6 +90,7 @@ function begin(draft: Draft, job: number): void {
   else if (planned.definition.gate !== undefined) emit(draft, { type: 'JobWaiting', job, reason: 'APPROVAL' });
   else if (planned.definition.call !== undefined) emit(draft, { type: 'JobWaiting', job, reason: 'CHILD_RUN' });
   else if (lacksPlace(jobOf(draft, job))) emit(draft, { type: 'JobWaiting', job, reason: 'CONCURRENCY' });
+  else if (lacksTokens(jobOf(draft, job))) emit(draft, { type: 'JobWaiting', job, reason: 'RATE' });
   else emit(draft, { type: 'JobQueued', job });
 }
 

@@ -18,6 +18,10 @@ export function waitOf(
   }
   const waited = queuedMs !== undefined && { waitedMs: nowMs - queuedMs };
   if (event.reason === 'CONCURRENCY') return { wait: { reason: event.reason, ...waited } };
+  if (event.reason === 'RATE') {
+    const { reason, expectedMs } = event;
+    return { wait: { reason, ...waited, ...(expectedMs !== undefined && { expectedMs }) } };
+  }
   const { reason } = event;
   const behind = behindOf(event);
   return { wait: { reason, ...(behind !== undefined && { behind }), ...waited } };

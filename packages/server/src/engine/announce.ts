@@ -4,9 +4,9 @@ import { formatJobId, type RunId } from '../core/ids.ts';
 import type { Calls } from './calls.ts';
 import type { NewRunNotice } from './creates.ts';
 import type { Dispatcher } from './dispatcher.ts';
-import { changesFeed, memberChanges } from './flush.ts';
+import { changesFeed, startChanges } from './flush.ts';
 import type { Hints } from './hints.ts';
-import { groupsChanged } from './member-changes.ts';
+import { startsChanged } from './member-changes.ts';
 import type { Places } from './places.ts';
 import type { RunWork } from './run-work.ts';
 import type { Sessions } from './sessions.ts';
@@ -90,7 +90,7 @@ export function createAnnouncer({
           break;
       }
     }
-    for (const group of groupsChanged(memberChanges(work))) places.changed(group);
+    places.changed(startsChanged(startChanges(work)));
     for (const instance of sessions.onCommitted(work)) hints.tell(`instance:${instance}`);
     if (work.dueMs !== undefined) timers.set(work.dueMs);
   }
@@ -101,8 +101,8 @@ export function createAnnouncer({
       if (works.some(changesFeed)) ring('feed');
     },
     created(runs) {
-      for (const { drivers, dueMs, calls: hasCalls, groups } of runs) {
-        for (const group of groups) places.changed(group);
+      for (const { drivers, dueMs, calls: hasCalls, starts } of runs) {
+        places.changed(starts);
         if (hasCalls) calls.opened();
         for (const driver of drivers) queued(driver);
         if (dueMs !== undefined) timers.set(dueMs);

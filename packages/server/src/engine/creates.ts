@@ -16,7 +16,8 @@ import { dueOf } from '../core/alarms.ts';
 import type { Labels, RunView } from '../core/views.ts';
 import { enqueue, type QueueInsert } from '../store/queue-rows.ts';
 import { changeCalls } from '../store/call-rows.ts';
-import { changeMembers, type GroupKey, type MemberWrite } from '../store/group-rows.ts';
+import { changeMembers } from '../store/group-rows.ts';
+import { changeRateWaiters } from '../store/rate-rows.ts';
 import { DEFINITION_TRUST_MS, type DefinitionDigest, digestOf, insertDefinitions } from '../store/definition-rows.ts';
 import type { Lane } from '../store/lane.ts';
 import { insertJobs, type JobWrite } from '../store/job-rows.ts';
@@ -28,7 +29,7 @@ import { callChanges } from './call-changes.ts';
 import type { FlushOptions } from './flush.ts';
 import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
-import { groupsChanged, memberChange } from './member-changes.ts';
+import { type StartChange, startChange, type StartsChanged, startsChanged } from './member-changes.ts';
 import { answerAgain } from './request-ids.ts';
 import type { RunContext } from './run-context.ts';
 
@@ -73,8 +74,8 @@ export interface NewRunNotice {
   readonly dueMs: number | undefined;
   /** Whether it makes other runs. */
   readonly calls: boolean;
-  /** Groups in which its jobs wait for places. */
-  readonly groups: readonly GroupKey[];
+  /** What its jobs wait for. */
+  readonly starts: StartsChanged;
 }
 
 interface Item {
@@ -100,7 +101,7 @@ interface BegunRun {
   readonly jobs: readonly JobWrite[];
   readonly events: readonly EventWrite[];
   readonly queue: readonly QueueInsert[];
-  readonly members: readonly MemberWrite[];
+  readonly starts: readonly StartChange[];
   readonly notice: NewRunNotice;
   readonly view: RunView;
 }
@@ -202,13 +203,16 @@ async function insertAll(
     if (context.plan.definition.added !== undefined) definitions.set(run.digest, context.plan.definition);
   }
   const calls = runs.flatMap(({ context, events }) => callChanges(context, events));
-  const members = runs.flatMap((run) => run.members);
+  const starts = runs.flatMap((run) => run.starts);
+  const members = starts.flatMap(({ member }) => member ?? []);
+  const rateWaits = starts.flatMap(({ rateWait }) => rateWait ?? []);
   fresh.forEach((item, i) => answers.set(item, { runId: item.runId, view: runs[i]?.view }));
   if (runs.length > 0) {
     await Promise.all([
       definitions.size > 0 && insertDefinitions(tx, definitions, nowMs),
       calls.length > 0 && changeCalls(tx, calls),
       members.length > 0 && changeMembers(tx, members),
+      rateWaits.length > 0 && changeRateWaiters(tx, rateWaits),
       insertRuns(
         tx,
         runs.map(({ run }) => run),
@@ -264,15 +268,15 @@ function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
   const jobs: JobWrite[] = [];
   const queue: QueueInsert[] = [];
   const context = { runId, project, pipeline, params, traceparent, plan: after.plan };
-  const members: MemberWrite[] = [];
+  const starts: StartChange[] = [];
   let dueMs: number | undefined;
   for (const [job, record] of after.jobs) {
     const key = { runId, job };
     const due = dueOf(after, job, record);
     if (due !== undefined) dueMs = Math.min(dueMs ?? due, due);
     jobs.push({ key, project, record, dueMs: due });
-    const member = memberChange(context, job, undefined, record);
-    if (member !== undefined) members.push(member);
+    const start = startChange(context, job, undefined, record);
+    if (start !== undefined) starts.push(start);
     if (record.state !== 'QUEUED') continue;
     queue.push({ key, project, driver: plannedJob(after.plan, job).definition.driver });
   }
@@ -310,13 +314,13 @@ function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
     jobs,
     events: writes,
     queue,
-    members,
+    starts,
     notice: {
       runId,
       drivers: [...new Set(queue.map((entry) => entry.driver))],
       dueMs,
       calls: events.some(isCall),
-      groups: groupsChanged(members),
+      starts: startsChanged(starts),
     },
     view: viewOf(insert, run.definition, nowMs),
   };

@@ -16,7 +16,7 @@ import {
 } from '../core/run-state.ts';
 import type { AttemptChange, AttemptInsert } from '../store/attempt-rows.ts';
 import type { EventWrite } from '../store/ledger-rows.ts';
-import { type LockedGroups, notePlace, placeOf } from './load-places.ts';
+import { type LockedStarts, noteStart, startViewsOf } from './load-places.ts';
 import type { RunContext } from './run-context.ts';
 
 /** Which session writes: the number of its driver instance's row, and its epoch. */
@@ -65,8 +65,8 @@ export interface RunWork {
   addedFrom: number | undefined;
   /** What its expressions may read, once one has asked. */
   facts: RunFacts | undefined;
-  /** What is known of the groups in which its jobs claim places. */
-  groups: LockedGroups | undefined;
+  /** What is known of the groups and rate limits of jobs that are to start. */
+  starts: LockedStarts | undefined;
   /** How many submissions have been decided on. */
   decided: number;
   readonly answers: Map<Submission, Answer>;
@@ -93,7 +93,7 @@ export function beginWork(context: RunContext, header: RunHeader, submissions: r
     jobs: new Map(),
     addedFrom: undefined,
     facts: undefined,
-    groups: undefined,
+    starts: undefined,
     decided: 0,
     answers: new Map(),
     failures: new Map(),
@@ -221,6 +221,7 @@ function decideOne(work: RunWork, submission: Submission, nowMs: number): Answer
   const slice = { plan: context.plan, run, jobs, ...(facts !== undefined && { facts }) };
   const { reply, events, marks, after } = decide(slice, command, nowMs);
   const seq = work.run.seq;
+  if (work.starts !== undefined) noteStarts(work, after.jobs);
   work.run = after.run;
   work.jobs = after.jobs;
   work.facts = after.facts;
@@ -242,15 +243,22 @@ function decideOne(work: RunWork, submission: Submission, nowMs: number): Answer
       feed: false,
     });
     noteAttempt(work, command, event, after.run.lastMs);
-    if (work.groups !== undefined && 'job' in event) notePlace(work, event.job, after.jobs.get(event.job));
   });
   const job = 'job' in command ? after.jobs.get(command.job) : undefined;
   return { reply, run: work.context, ...(job !== undefined && { job }) };
 }
 
+/** Before the work itself goes on. */
+function noteStarts(work: RunWork, after: RunWork['jobs']): void {
+  for (const [job, record] of after) {
+    const before = work.jobs.get(job);
+    if (record !== before) noteStart(work, job, before, record);
+  }
+}
+
 function withContent(work: RunWork, command: Command): Command {
   if (command.type === 'ClaimPlace') {
-    return { ...command, place: placeOf(work, command.job, work.jobs.get(command.job)) };
+    return { ...command, ...startViewsOf(work, command.job, work.jobs.get(command.job)) };
   }
   const needed = attemptNeeded(work, command);
   if (needed === undefined) return command;

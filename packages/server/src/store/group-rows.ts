@@ -1,19 +1,14 @@
 // The members of concurrency groups: jobs that wait for a place and jobs that hold one. A place is given under the lock of the group only,
 // which is taken after those of runs, instances and attempts; whoever gives one up needs no lock.
-import { createHash } from 'node:crypto';
 import type { ConcurrencyPolicy } from '../core/definition.ts';
 import type { GroupState, Membership, Position, Waiter } from '../core/group.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
+import type { SharedKey } from './start-locks.ts';
 import { execute, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
-
-export interface GroupKey {
-  readonly project: string;
-  readonly key: string;
-}
 
 export interface MemberWrite {
   readonly job: JobKey;
-  readonly group: GroupKey;
+  readonly group: SharedKey;
   /** Undefined: it is no member any more. */
   readonly state: Membership | undefined;
   readonly readyMs: number;
@@ -52,22 +47,6 @@ export async function changeMembers(tx: Tx, changes: readonly MemberWrite[]): Pr
       ]),
     dropped.length > 0 && execute(tx, DROP_MEMBERS, keys(dropped)),
   ]);
-}
-
-const LOCK_GROUPS = statement(
-  'lock_groups',
-  'select no from group_locks where no = any($1::int[]) order by no for update',
-);
-const LOCKS = 1_024;
-
-/** Locks groups until the transaction ends. What is counted of them has to be read in a later statement. */
-export async function lockGroups(tx: Tx, groups: readonly GroupKey[]): Promise<void> {
-  const numbers = [...new Set(groups.map(lockOf))];
-  await execute(tx, LOCK_GROUPS, [plain(numbers, (no) => no)]);
-}
-
-function lockOf({ project, key }: GroupKey): number {
-  return createHash('sha256').update(`${project}\n${key}`).digest().readUInt32BE() % LOCKS;
 }
 
 /** How many of those that wait are read, in order. */
@@ -134,7 +113,7 @@ interface WaiterRow {
 }
 
 /** What groups are now, each in its place. Holders may have left since; nobody has become one if the groups are locked. */
-export async function loadGroups(tx: Tx, groups: readonly GroupKey[]): Promise<readonly GroupState[]> {
+export async function loadGroups(tx: Tx, groups: readonly SharedKey[]): Promise<readonly GroupState[]> {
   const keys = [texts(groups, (group) => group.project), texts(groups, (group) => group.key)];
   const [counts, fronts] = await Promise.all([
     rowsOf<CountRow & { n: number }>(tx, COUNT_GROUPS, keys),
@@ -183,7 +162,7 @@ const WAITED_FOR = statement(
 );
 
 /** Groups for a place in which a job waits, in order of their keys. */
-export async function groupsWaitedFor(tx: Tx, after: GroupKey, limit: number): Promise<readonly GroupKey[]> {
+export async function groupsWaitedFor(tx: Tx, after: SharedKey, limit: number): Promise<readonly SharedKey[]> {
   return await rowsOf<{ project: string; key: string }>(tx, WAITED_FOR, [after.project, after.key, limit]);
 }
 
@@ -197,7 +176,7 @@ const REJECTING = statement(
 );
 
 /** Jobs that are not to wait for a place, and are there all the same: somebody has to decide on them. */
-export async function rejectingWaiters(tx: Tx, groups: readonly GroupKey[]): Promise<readonly Waiter[]> {
+export async function rejectingWaiters(tx: Tx, groups: readonly SharedKey[]): Promise<readonly Waiter[]> {
   const keys = [texts(groups, (group) => group.project), texts(groups, (group) => group.key)];
   return (await rowsOf<WaiterRow>(tx, REJECTING, keys)).map(toWaiter);
 }

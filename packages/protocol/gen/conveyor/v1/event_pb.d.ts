@@ -585,6 +585,13 @@ export declare type JobEvaluated = Message<"conveyor.v1.JobEvaluated"> & {
    * @generated from field: string concurrency_group = 3;
    */
   concurrencyGroup: string;
+
+  /**
+   * The keys of its rate limits, in their order.
+   *
+   * @generated from field: repeated string rate_keys = 4;
+   */
+  rateKeys: string[];
 };
 
 /**

@@ -345,7 +345,7 @@ export declare type JobWait = Message<"conveyor.v1.JobWait"> & {
   reason: WaitReason;
 
   /**
-   * When the wait ends by itself; not set when something else ends it.
+   * When the wait ends by itself, or for RATE is likely to end; not set when something else ends it.
    *
    * @generated from field: google.protobuf.Timestamp until_time = 2;
    */
@@ -850,6 +850,13 @@ export enum WaitReason {
    * @generated from enum value: WAIT_REASON_CONCURRENCY = 8;
    */
   CONCURRENCY = 8,
+
+  /**
+   * For tokens of its rate limits, likely until `until_time`.
+   *
+   * @generated from enum value: WAIT_REASON_RATE = 9;
+   */
+  RATE = 9,
 }
 
 /**

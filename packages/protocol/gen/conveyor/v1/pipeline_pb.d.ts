@@ -303,6 +303,14 @@ export declare type JobDefinition = Message<"conveyor.v1.JobDefinition"> & {
    * @generated from field: conveyor.v1.Concurrency concurrency = 21;
    */
   concurrency?: Concurrency | undefined;
+
+  /**
+   * Optional. How often jobs may start that share a key, at most 8. The job takes tokens of each when it is QUEUED, of all at once, and again
+   * for each retry; without them it is WAITING for RATE, and its `queue_timeout` stands still.
+   *
+   * @generated from field: repeated conveyor.v1.RateLimit rate_limits = 22;
+   */
+  rateLimits: RateLimit[];
 };
 
 /**
@@ -310,6 +318,50 @@ export declare type JobDefinition = Message<"conveyor.v1.JobDefinition"> & {
  * Use `create(JobDefinitionSchema)` to create a new message.
  */
 export declare const JobDefinitionSchema: GenMessage<JobDefinition>;
+
+/**
+ * A bucket of tokens that jobs of one project share, of whatever runs. It holds `limit` tokens and fills evenly, by the database's clock: in
+ * no time t are more than `limit * (1 + t / period)` taken. Tokens that were taken are not given back. Those that wait are served in the
+ * order in which their needs allowed them to run; one that needs more is not overtaken by one that needs less.
+ *
+ * @generated from message conveyor.v1.RateLimit
+ */
+export declare type RateLimit = Message<"conveyor.v1.RateLimit"> & {
+  /**
+   * Required. What jobs of one rate have in common: 1 to 256 characters. It may hold expressions, as that of Concurrency.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * Required. How many tokens come in a period, and how many there are at most, 1 to 1,000,000. When jobs of one key do not agree, each
+   * finds the bucket as full as its own limit and period allow.
+   *
+   * @generated from field: int32 limit = 2;
+   */
+  limit: number;
+
+  /**
+   * Required. 1 s to 31 days.
+   *
+   * @generated from field: google.protobuf.Duration period = 3;
+   */
+  period?: Duration | undefined;
+
+  /**
+   * Optional. How many tokens the job takes, 1 to `limit`. Default: 1.
+   *
+   * @generated from field: int32 cost = 4;
+   */
+  cost: number;
+};
+
+/**
+ * Describes the message conveyor.v1.RateLimit.
+ * Use `create(RateLimitSchema)` to create a new message.
+ */
+export declare const RateLimitSchema: GenMessage<RateLimit>;
 
 /**
  * A concurrency group: jobs of one project, of whatever runs, of which at most `limit` are under way at the same time. A job takes a place

@@ -1,4 +1,4 @@
-// Owns several runs whose jobs share concurrency groups, as replicas over one database have them: places are claimed in transactions that
+// Owns several runs whose jobs share concurrency groups and rate limits, as replicas over one database have them: places are claimed in transactions that
 // lock groups and may be lost before their commit, while other transactions commit in between; who is told of what is told late or never.
 import type { Command } from '../commands.ts';
 import type { ConcurrencyPolicy, Definition } from '../definition.ts';
@@ -14,6 +14,15 @@ import {
 } from '../group.ts';
 import type { Position, Waiter } from '../group.ts';
 import { plannedJob } from '../plan.ts';
+import {
+  isWaitingForRate,
+  type RateState,
+  rateCandidates,
+  type RateView,
+  rateViewOf,
+  type RateWaiter,
+  takeTokens,
+} from '../rate.ts';
 import { type JobRecord, jobOf, liveOf } from '../run-state.ts';
 import { isJobFinished } from '../states.ts';
 import { dueOf } from '../alarms.ts';
@@ -28,7 +37,15 @@ export interface Member extends Waiter {
 /** One transaction that has locked groups and read them. */
 interface Claims {
   readonly groups: ReadonlyMap<string, GroupState>;
+  readonly rates: ReadonlyMap<string, RateState>;
   readonly asked: readonly Position[];
+  readonly nowMs: number;
+}
+
+/** Tokens that a job took. */
+interface Taken {
+  readonly atMs: number;
+  readonly cost: number;
 }
 
 export interface SimulatedGroups {
@@ -61,6 +78,9 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
   const runs = new Map<string, SimulatedLedger>();
   let nowMs = 1_000;
   let decided = 0;
+  /** What is stored of buckets: when each is full. */
+  const buckets = new Map<string, number>();
+  const taken = new Map<string, Taken[]>();
   const below = (limit: number): number => Math.floor(random() * limit);
   const chance = (share: number): boolean => random() < share;
 
@@ -79,11 +99,43 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
     );
   }
 
-  function decideOn(runId: string, command: Command): void {
+  /** What a job takes of its rate limits, whether it waits for them or not. */
+  function takesOf(runId: string, job: number, record: JobRecord, { slice }: SimulatedLedger) {
+    const { rateLimits = [] } = plannedJob(slice.plan, job).definition;
+    const told = record.state === 'WAITING' && 'expectedMs' in record.wait;
+    return (record.details?.rates ?? []).flatMap((key, n) => {
+      const rate = rateLimits[n];
+      if (rate === undefined) return [];
+      const costMs = (rate.cost * rate.periodMs) / rate.limit;
+      return [
+        { key, rate, waiter: { runId, job, readyMs: record.readyMs ?? 0, costMs, periodMs: rate.periodMs, told } },
+      ];
+    });
+  }
+
+  function rateWaiters(): ReadonlyMap<string, RateWaiter[]> {
+    const found = new Map<string, RateWaiter[]>();
+    for (const [runId, ledger] of runs) {
+      for (const [job, record] of ledger.slice.jobs) {
+        if (!isWaitingForRate(record)) continue;
+        for (const { key, waiter } of takesOf(runId, job, record, ledger)) {
+          found.set(key, [...(found.get(key) ?? []), waiter].toSorted(comparePositions));
+        }
+      }
+    }
+    return found;
+  }
+
+  function rateOf(key: string): RateState {
+    const line = rateWaiters().get(key) ?? [];
+    return { fullMs: buckets.get(key) ?? 0, front: line.slice(0, 3), isWhole: line.length <= 3, taken: false };
+  }
+
+  function decideOn(runId: string, command: Command, atMs = nowMs): void {
     const ledger = runs.get(runId);
     if (ledger === undefined) throw new Error(`there is no run ${runId}`);
     ledger.nowMs = nowMs;
-    submit(ledger, command, nowMs);
+    submit(ledger, command, atMs);
     decided++;
     checkLimits(members());
   }
@@ -92,11 +144,19 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
   function lockAndRead(asked: readonly Position[]): Claims {
     const keys = new Set(asked.flatMap(({ runId, job }) => runs.get(runId)?.slice.jobs.get(job)?.details?.group ?? []));
     const all = members();
-    return { groups: new Map([...keys].map((key) => [key, groupOf(all.filter((one) => one.key === key))])), asked };
+    const rates = new Set(
+      asked.flatMap(({ runId, job }) => runs.get(runId)?.slice.jobs.get(job)?.details?.rates ?? []),
+    );
+    return {
+      groups: new Map([...keys].map((key) => [key, groupOf(all.filter((one) => one.key === key))])),
+      rates: new Map([...rates].map((key) => [key, rateOf(key)])),
+      asked,
+      nowMs,
+    };
   }
 
   /** The rest of it, in the order of the runs. */
-  function decideClaims({ groups, asked }: Claims): void {
+  function decideClaims({ groups, rates, asked, nowMs: atMs }: Claims): void {
     for (const { runId, job } of asked.toSorted((a, b) => (a.runId < b.runId ? -1 : 1))) {
       const ledger = runs.get(runId);
       const record = ledger?.slice.jobs.get(job);
@@ -104,16 +164,44 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
       const key = record.details?.group;
       const group = key === undefined ? undefined : groups.get(key);
       const { concurrency } = plannedJob(ledger.slice.plan, job).definition;
-      if (group === undefined || concurrency === undefined) continue;
       const at = { runId, job, readyMs: record.readyMs ?? 0 };
-      const place = viewOf(group, at, concurrency.limit);
-      const before = structuredClone({ group, record });
-      decideOn(runId, { type: 'ClaimPlace', job, place });
-      checkClaim(before.group, before.record, jobOf(ledger.slice, job), { ...at, ...concurrency });
-      for (const [index, after] of ledger.slice.jobs) {
-        if (after.details?.group !== key) continue;
+      const place = group && concurrency && viewOf(group, at, concurrency.limit);
+      const takes = takesOf(runId, job, record, ledger);
+      const views = takes.flatMap((take) => {
+        const rate = rates.get(take.key);
+        return rate === undefined ? [] : [rateViewOf(rate, take.waiter, atMs)];
+      });
+      const rate: RateView | undefined =
+        takes.length === 0 || views.length < takes.length
+          ? undefined
+          : {
+              allowed: views.every(({ allowed }) => allowed),
+              expectedMs: Math.max(...views.map((one) => one.expectedMs)),
+            };
+      const before = structuredClone({ group, record, jobs: ledger.slice.jobs });
+      decideOn(runId, { type: 'ClaimPlace', job, place, rate }, atMs);
+      const after = jobOf(ledger.slice, job);
+      if (before.group !== undefined && concurrency !== undefined) {
+        checkClaim(before.group, before.record, after, { ...at, ...concurrency });
+      }
+      for (const [index, one] of ledger.slice.jobs) {
+        const found = one.details?.group === undefined ? undefined : groups.get(one.details.group);
+        if (found === undefined) continue;
         const limit = plannedJob(ledger.slice.plan, index).definition.concurrency?.limit ?? 1;
-        noteMove(group, { runId, job: index, readyMs: after.readyMs ?? 0 }, limit, membershipOf(after));
+        const was = before.jobs.get(index);
+        const position = { runId, job: index, readyMs: one.readyMs ?? 0 };
+        noteMove(found, position, limit, was && membershipOf(was), membershipOf(one));
+      }
+      if (before.record.state !== 'WAITING' || after.state !== 'QUEUED') continue;
+      for (const { key: name, rate: limit, waiter } of takes) {
+        const bucket = rates.get(name);
+        claim(bucket !== undefined, 'tokens are taken under their lock');
+        takeTokens(bucket, waiter, atMs);
+        buckets.set(name, bucket.fullMs);
+        const all = taken.get(name) ?? [];
+        all.push({ atMs, cost: limit.cost });
+        taken.set(name, all);
+        checkRate(all, limit);
       }
     }
   }
@@ -122,7 +210,9 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
     const all = members();
     const found = [...byKey(all).values()].flatMap((group) => candidatesOf(groupOf(group)));
     const rejecting = all.filter(({ state, policy }) => state === 'WAITING' && policy === 'REJECT');
-    return [...found, ...rejecting.filter((one) => !found.some((other) => comparePositions(one, other) === 0))];
+    const rated = [...rateWaiters().keys()].flatMap((key) => rateCandidates(rateOf(key), nowMs).now);
+    const unique = new Map([...found, ...rejecting, ...rated].map((at) => [`${at.runId}.${at.job}`, at]));
+    return [...unique.values()];
   }
 
   /** A replica looks at all groups; others commit before it does, and it may die before it commits. */
@@ -138,7 +228,7 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
 
   /** Somebody asks a run to look at any place, for no reason. */
   function lookAtAny(): void {
-    const all = members();
+    const all: readonly Position[] = [...members(), ...[...rateWaiters().values()].flat()];
     const one = all[below(all.length)];
     if (one !== undefined) decideClaims(lockAndRead([one]));
   }
@@ -201,9 +291,9 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
 
   function settle(): void {
     for (let turn = 0; turn < 1_000; turn++) {
-      const before = JSON.stringify(members());
+      const before = JSON.stringify([members(), [...rateWaiters()]]);
       if (faults.neverPolls !== true) decideClaims(lockAndRead(candidates()));
-      if (JSON.stringify(members()) === before) return;
+      if (JSON.stringify([members(), [...rateWaiters()]]) === before) return;
     }
     throw new Error('broken: groups come to rest');
   }
@@ -230,7 +320,13 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
         settle();
         checkRest(members());
         const open = [...runs].find(([, { slice }]) => [...slice.jobs.values()].some(canGoOn));
-        if (open === undefined) break;
+        if (open === undefined) {
+          const nexts = [...rateWaiters().keys()].flatMap((key) => rateCandidates(rateOf(key), nowMs).nextMs ?? []);
+          if (nexts.length === 0) break;
+          claim(Math.min(...nexts) > nowMs, 'no tokens are there while a job waits for them');
+          nowMs = Math.min(...nexts);
+          continue;
+        }
         const [runId, ledger] = open;
         const [job, record] = [...ledger.slice.jobs].find(([, one]) => canGoOn(one)) ?? [];
         if (job === undefined || record === undefined) break;
@@ -253,10 +349,10 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
   };
 }
 
-/** Whether something but a place keeps a job from going on. */
+/** Whether something but a place or tokens keeps a job from going on. */
 function canGoOn(record: JobRecord): boolean {
   if (isJobFinished(record.state) || record.state === 'BLOCKED') return false;
-  return record.state !== 'WAITING' || (record.wait.reason !== 'CONCURRENCY' && record.wait.reason !== 'MATRIX');
+  return record.state !== 'WAITING' || !['CONCURRENCY', 'RATE', 'MATRIX'].includes(record.wait.reason);
 }
 
 /** A group as its rows say it is, worked out in the plainest way. */
@@ -289,11 +385,25 @@ function checkLimits(members: readonly Member[]): void {
   }
 }
 
+/** In no window are more tokens taken than may have gathered before it and come in it. */
+function checkRate(
+  taken: readonly Taken[],
+  { limit, periodMs }: { readonly limit: number; readonly periodMs: number },
+): void {
+  const last = taken.at(-1);
+  if (last === undefined) return;
+  let sum = 0;
+  for (const { atMs, cost } of taken.toReversed()) {
+    sum += cost;
+    const most = limit + (limit * (last.atMs - atMs)) / periodMs;
+    claim(sum <= most + 1e-6, 'a rate is never exceeded in any window');
+  }
+}
+
 /** What a claim has done is what it was to do. */
 function checkClaim(group: GroupState, before: JobRecord, after: JobRecord, at: Waiter): void {
   if (membershipOf(before) === 'WAITING') {
-    const ahead = group.front.findIndex((one) => comparePositions(one, at) === 0);
-    if (after.state === 'QUEUED') claim(ahead !== -1, 'who gets a place was in line');
+    const ahead = group.front.filter((one) => comparePositions(one, at) < 0).length;
     const newer = group.newestReplacing !== undefined && comparePositions(group.newestReplacing, at) > 0;
     if (after.state === 'CANCELLED') claim(newer, 'only a newer job takes a turn');
     if (after.state === 'FAILED') claim(at.policy === 'REJECT', 'only who is not to wait is refused');
