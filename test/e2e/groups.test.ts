@@ -1,17 +1,17 @@
-// Jobs of many runs share the places of concurrency groups through real drivers on two replicas, of which one is killed in between: no
+// Jobs of many runs share the places of concurrency groups, and the tokens of rate limits, through real drivers on two replicas, of which one is killed in between: no
 // group is over its limit at any instant of its ledgers, no place is lost, and every job has its turn.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { FailureClass, type Job, JobState, WaitReason } from '@conveyor/client';
 import { ConcurrencyPolicy } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { createJob, finishedJob, jobOf } from './jobs.ts';
-import { startSystem, type System } from './system.ts';
+import { shortTiming, startSystem, type System } from './system.ts';
 import type { Step } from './workload.ts';
 
 vi.setConfig({ testTimeout: 60_000 });
 
 let system: System;
 beforeEach(async () => {
-  system = await startSystem();
+  system = await startSystem({ timing: shortTiming });
 });
 afterEach(() => system[Symbol.asyncDispose]());
 
@@ -65,6 +65,31 @@ test('every job has its turn although a replica is killed in between', async () 
   expect(await mostAtATime('one')).toBe(1);
   expect(await mostAtATime('three')).toBe(3);
   expect(await membersLeft()).toBe(0);
+});
+
+test('jobs of a rate start no more often than it allows, in order, although a replica is killed in between', async () => {
+  for (const at of system.replicas) await system.startDriver({ name: 'deployer', at: [at], slots: 8 });
+  const rateLimits = [{ key: 'calls', limit: 3, period: { seconds: 1n } }];
+  const [killed, other] = system.replicas;
+  const jobs: Job[] = [];
+  for (let n = 0; n < 12; n++) {
+    jobs.push(await createJob(system.replicas[n % 2]!.client, jobOf('deployer', { steps: [] }, { rateLimits })));
+  }
+  const last = jobs.at(-1)!;
+  await expect.poll(async () => (await other!.client.jobs.get(last.jobId)).wait?.untilTime).toBeDefined();
+  const { wait } = await other!.client.jobs.get(last.jobId);
+  expect(wait?.reason).toBe(WaitReason.RATE);
+  expect(await killed!.kill()).toBe('SIGKILL');
+  const states = await Promise.all(jobs.map(async (job) => JobState[(await finishedJob(other!.client, job)).state]));
+  expect(states).toEqual(jobs.map(() => 'SUCCEEDED'));
+  const taken = await system.query<{ time_ms: number }>(
+    `select time_ms from events where type = 'JobQueued' order by time_ms`,
+  );
+  for (const [from, { time_ms: beginMs }] of taken.entries()) {
+    for (const [to, { time_ms: endMs }] of taken.entries()) {
+      if (to >= from) expect(to - from + 1).toBeLessThanOrEqual(3 * (1 + (endMs - beginMs) / 1_000) + 1e-6);
+    }
+  }
 });
 
 test('a newer job takes the turn or the place of an older one, or is refused, as it says', async () => {

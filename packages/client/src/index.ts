@@ -37,6 +37,11 @@ export type { DiffInput, RerunInput, RunDiff, Runs } from './runs.ts';
 export type { AppliedSchedule, BackfillInput, ScheduleInput, Schedules } from './schedules.ts';
 export type { RunsUpdate } from './watch.ts';
 
+export {
+  type ConcurrencyGroup,
+  type ConcurrencyGroupMember,
+  ConcurrencyGroupMemberState,
+} from '@conveyor/protocol/conveyor/v1/concurrency_group_pb.js';
 export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 export type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 export {
@@ -60,6 +65,7 @@ export {
 } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 export { type LogChunk, LogChannel, type LogSection, type LogSpan } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 export {
+  ConcurrencyPolicy,
   type JobDefinition,
   type Pipeline,
   type PipelineDefinition,

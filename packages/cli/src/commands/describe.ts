@@ -13,6 +13,7 @@ import type { Command } from 'commander';
 import { type Cli, type OutputOptions, findJob, jsonOf, outputOption, parseJobTarget, prettyJson } from '../cli.ts';
 import { askedBy, because, stopText, waitText } from '../event-text.ts';
 import { UsageError } from '../failure.ts';
+import { take } from '../lists.ts';
 import { messageJson, messageYaml, yamlOf } from '../message-yaml.ts';
 import { atOption, eventAt, momentOf, type PointOptions, pointText } from '../points.ts';
 import { attemptTable, jobTable } from '../tables.ts';
@@ -118,7 +119,7 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
     ),
   );
   return printSections(cli, [
-    jobFields(cli, job, event),
+    jobFields(cli, job, event, at === undefined ? await groupText(cli, job) : job.concurrencyGroup),
     job.definition === undefined ? '' : yamlSection('Definition', messageJson(JobDefinitionSchema, job.definition)),
     yamlSection('Outputs', outputsOf(job)),
     notes.length === 0 ? '' : ['Notes:', ...notes].join('\n'),
@@ -126,7 +127,20 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
   ]);
 }
 
-function jobFields({ terminal }: Cli, job: Job, event: Event | undefined): string {
+/** How many hold a place of the job's group, and who, as far as there are few. */
+async function groupText(cli: Cli, { concurrencyGroup: key }: Job): Promise<string> {
+  if (key === '') return '';
+  const { jobs } = cli.client();
+  const { holdingCount, limit } = await jobs.group(key);
+  if (holdingCount === 0) return key;
+  const holders = await Array.fromAsync(take(jobs.groupMembers(key), Math.min(holdingCount, MAX_HOLDERS)));
+  const more = holdingCount > holders.length ? ' and others' : '';
+  return `${key}, ${holdingCount}/${limit} held by ${holders.map(({ jobId }) => jobId).join(', ')}${more}`;
+}
+
+const MAX_HOLDERS = 3;
+
+function jobFields({ terminal }: Cli, job: Job, event: Event | undefined, group: string): string {
   return fields([
     ['Job', job.name],
     ['Id', job.jobId],
@@ -134,6 +148,7 @@ function jobFields({ terminal }: Cli, job: Job, event: Event | undefined): strin
     ['As of', pointText(event)],
     ['State', stateCell(enumName(JobState, job.state), terminal.colors)],
     ['Waits for', job.wait === undefined ? '' : waitText(job.wait)],
+    ['Group', group],
     ['Held', job.hold === undefined ? '' : `${time(job.hold.time)}${askedBy(job.hold)}`],
     ['Stopping', job.stop === undefined ? '' : `${time(job.stop.time)} ${stopText(job.stop)}`],
     ['Failure', because(job.failure).slice(2)],

@@ -36,6 +36,23 @@ export interface GroupState {
   readonly newestCancelling: (Position & { readonly limit: number }) | undefined;
 }
 
+/** A group as it is told of. */
+export interface GroupView {
+  readonly key: string;
+  readonly holding: number;
+  readonly waiting: number;
+  readonly limit: number;
+}
+
+/** A job of a group as it is told of. */
+export interface MemberView extends Waiter {
+  readonly state: Membership;
+}
+
+export function groupView(key: string, { holders, waiting, lowestLimit, front }: GroupState): GroupView {
+  return { key, holding: holders, waiting, limit: lowestLimit ?? front[0]?.limit ?? 0 };
+}
+
 /** What a decision on one job needs to know of its group. */
 export interface PlaceView {
   /** Whether there is a place for it now. */

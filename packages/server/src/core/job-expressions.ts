@@ -1,6 +1,6 @@
 // What a job leaves to its run, worked out when its needs have finished: its condition, its spec, the values of its matrix. What comes
 // out is recorded in events, so nothing is ever worked out twice.
-import { type Found, quote } from './check-fields.ts';
+import { addViolation, type Found, quote } from './check-fields.ts';
 import { isSharedKey, KEY_RULE } from './check-concurrency.ts';
 import type { Cell, Definition, JobDefinition } from './definition.ts';
 import { evaluateExpression, type PartValue } from './expressions/evaluate.ts';
@@ -44,13 +44,25 @@ export function compileJob(found: Found, field: string, job: JobDefinition): Job
   const specTemplate = compileTemplate(found, specField, spec, scope);
   const matrix =
     job.matrix && compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), { roots: JOB_ROOTS, needs });
-  const keys = compileTemplate(found, `${field}.keys`, keysOf(job), scope);
+  const keys = compileKeys(found, field, job, scope);
   return {
     ...(condition !== undefined && { condition }),
     ...(specTemplate !== undefined && { spec: specTemplate }),
     ...(matrix !== undefined && { matrix }),
     ...(keys !== undefined && { keys }),
   };
+}
+
+/** Together, so that they have one budget; what is wrong is told of the field that it is in. */
+function compileKeys(found: Found, field: string, job: JobDefinition, scope: Scope): Template | undefined {
+  const own: Found = [];
+  const keys = compileTemplate(own, 'keys', keysOf(job), scope);
+  for (const { field: at, description } of own) {
+    const index = Number(/^keys\[(\d+)\]/.exec(at)?.[1] ?? 0);
+    const place = index === 0 ? 'concurrency.key' : `rate_limits[${index - 1}].key`;
+    addViolation(found, `${field}.${place}`, description);
+  }
+  return keys;
 }
 
 /** What jobs share that wait for each other: the key of its group, empty without one, and those of its rate limits. */

@@ -19,6 +19,7 @@ import { createDriverSessions, STOPPING } from './driver-sessions.ts';
 import type { Engine } from './engine.ts';
 import { createFeedWatch } from './feed-watch.ts';
 import { createFit } from './fit.ts';
+import { createGroupQueries } from './group-queries.ts';
 import { openHints } from './hints.ts';
 import { createHoldBacks } from './hold-backs.ts';
 import { createJobOperations } from './job-operations.ts';
@@ -230,6 +231,7 @@ async function build(
       history: history.jobs,
       logs: createLogReader({ pool, plans, wakeUps }),
     }),
+    groups: createGroupQueries({ pool }),
     drivers: { ...createDriverQueries({ pool }), ...driverSessions, ...createDrain({ pool, ledger, sessions, hints }) },
     schedules: createSchedules({ pool, creation, scheduler }),
     authenticateToken: (token) => tokens.authenticateToken(token),
