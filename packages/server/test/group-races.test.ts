@@ -15,7 +15,7 @@ import { auditGroups } from '../src/store/testing/check-groups.ts';
 import type { Rewrites } from '../src/store/testing/rewriting-lane.ts';
 import { openRaces, type Races } from './races.ts';
 
-const ROUNDS = 60;
+const ROUNDS = 30;
 
 let races: Races;
 let ledger: LedgerFixture;
@@ -104,6 +104,25 @@ describe('a group is over its limit when its claims', () => {
   });
 });
 
+test('a job without a group or a rate costs no statement more', async () => {
+  const ran: string[] = [];
+  const noting = (name: string) => [name, (text: string) => (ran.push(name), text)] as const;
+  const [forGroups, forRates] = [
+    ['lock_starts', 'count_groups', 'group_fronts', 'put_group_members', 'drop_group_members'],
+    ['load_rate_buckets', 'rate_fronts', 'put_rate_waiters', 'drop_rate_waiters', 'put_rate_buckets'],
+  ];
+  await using replica = await openRacingReplica(
+    races.database,
+    Object.fromEntries([...forGroups, ...forRates].map(noting)),
+  );
+  await succeed(await ledger.create(definitionOf(jobNamed('plain'))), replica);
+  expect(ran).toEqual([]);
+  const grouped = await createIn('costs');
+  await replica.submit(grouped, CLAIM);
+  await succeed(grouped, replica);
+  expect(ran.toSorted()).toEqual(forGroups.toSorted());
+});
+
 test('of many that claim the only place at once, from two replicas, one gets it, and each in its turn', {
   timeout: 60_000,
 }, async () => {
@@ -157,7 +176,7 @@ test('groups with every policy keep their limits in a storm of claims, ends and 
   });
   const worker = async (seed: number): Promise<void> => {
     const own = randomFrom(seed);
-    for (let n = 0; n < 400; n++) {
+    for (let n = 0; n < 250; n++) {
       const runId = runs[Math.floor(own() * runs.length)]!;
       const replica = races.replicas[own() < 0.5 ? 0 : 1];
       const { state, attempt } = await jobOf(runId);

@@ -34,12 +34,12 @@ function start(draft: Draft, { job: index, place, rate }: Claim): void {
   const waitsForRate = isWaitingForRate(job);
   const hasPlace = place?.hasRoom !== false;
   const hasTokens = rate?.allowed !== false;
-  if (hasPlace && hasTokens) emit(draft, { type: 'JobQueued', job: index });
-  else if (!hasTokens && (hasPlace || waitsForRate)) awaitTokens(draft, index, rate?.expectedMs);
-  else if (waitsForRate) emit(draft, { type: 'JobWaiting', job: index, reason: 'CONCURRENCY' });
-  else if (plannedJob(draft.plan, index).definition.concurrency?.policy === 'REJECT') {
-    refuse(draft, index, job.details?.group ?? '');
+  if (hasPlace && hasTokens) return emit(draft, { type: 'JobQueued', job: index });
+  if (!hasTokens && (hasPlace || waitsForRate)) return awaitTokens(draft, index, rate?.expectedMs);
+  if (plannedJob(draft.plan, index).definition.concurrency?.policy === 'REJECT') {
+    return refuse(draft, index, job.details?.group ?? '');
   }
+  if (waitsForRate) emit(draft, { type: 'JobWaiting', job: index, reason: 'CONCURRENCY' });
 }
 
 /** Says once until when it is likely to wait, however often it is looked at. */

@@ -83,10 +83,23 @@ export function comparePositions(a: Position, b: Position): number {
   return a.job - b.job;
 }
 
+/** How many of those in line came before. */
+export function countAhead(line: readonly Position[], member: Position): number {
+  let [from, to] = [0, line.length];
+  while (from < to) {
+    const middle = (from + to) >>> 1;
+    const other = line[middle];
+    if (other !== undefined && comparePositions(other, member) < 0) from = middle + 1;
+    else to = middle;
+  }
+  return from;
+}
+
 /** @param limit That of the job's own definition. */
 export function viewOf(group: GroupState, member: Position, limit: number): PlaceView {
-  const ahead = group.front.filter((waiter) => comparePositions(waiter, member) < 0).length;
-  const isInLine = group.front.some((waiter) => isSame(waiter, member));
+  const ahead = countAhead(group.front, member);
+  const next = group.front[ahead];
+  const isInLine = next !== undefined && isSame(next, member);
   const isKnown = ahead < group.front.length || group.waiting <= group.front.length;
   const lowest = Math.min(limit, group.lowestLimit ?? limit);
   const room = lowest - group.holders;
@@ -115,8 +128,9 @@ export function noteMove(
   to: Membership | undefined,
 ): void {
   if (from === to) return;
-  const at = group.front.findIndex((waiter) => isSame(waiter, member));
-  if (at !== -1) {
+  const at = countAhead(group.front, member);
+  const waiter = group.front[at];
+  if (waiter !== undefined && isSame(waiter, member)) {
     group.front.splice(at, 1);
     group.waiting--;
   }

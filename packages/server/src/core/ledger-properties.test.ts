@@ -87,7 +87,9 @@ function obedientCommand(ledger: SimulatedLedger): Command | undefined {
         if (record.wait.reason === 'PAUSED') return { type: 'ResumeRun', ...ASKER };
         if (record.wait.reason === 'HELD') return { type: 'ReleaseJob', job, ...ASKER };
         if (record.wait.reason === 'MATRIX') continue;
-        if (record.wait.reason === 'CONCURRENCY') return { type: 'ClaimPlace', job, place: FREE_PLACE };
+        if (record.wait.reason === 'CONCURRENCY' || record.wait.reason === 'RATE') {
+          return { type: 'ClaimPlace', job, place: FREE_PLACE, rate: { allowed: true, expectedMs: ledger.nowMs } };
+        }
         if (record.wait.reason === 'APPROVAL') return approval(job, record);
         if (record.wait.reason === 'CHILD_RUN') {
           const childRun = `child-${job}`;

@@ -1,7 +1,7 @@
 // What is known of a rate limit under its lock, and what that means for each job that waits for it. A bucket of tokens that fills evenly is
 // kept as one number, the time at which it is full: taking a token moves that time on by what the token takes to come (the generic cell
 // rate algorithm, ITU-T I.371). What is full need not be stored.
-import { comparePositions, type Position } from './group.ts';
+import { comparePositions, countAhead, type Position } from './group.ts';
 import type { JobRecord } from './run-state.ts';
 
 export interface RateWaiter extends Position {
@@ -40,9 +40,10 @@ export function lacksTokens(job: JobRecord): boolean {
 }
 
 export function rateViewOf(rate: RateState, taker: Omit<RateWaiter, 'told'>, nowMs: number): RateView {
-  const ahead = rate.front.filter((waiter) => comparePositions(waiter, taker) < 0);
-  const isKnown = rate.isWhole || ahead.length < rate.front.length;
-  const aheadMs = ahead.reduce((sum, { costMs }) => sum + costMs, 0);
+  const ahead = countAhead(rate.front, taker);
+  const isKnown = rate.isWhole || ahead < rate.front.length;
+  let aheadMs = 0;
+  for (const { costMs } of rate.front.slice(0, ahead)) aheadMs += costMs;
   const fullMs = Math.max(rate.fullMs, nowMs) + aheadMs + taker.costMs;
   const expectedMs = Math.ceil(fullMs - taker.periodMs);
   return { allowed: isKnown && expectedMs <= nowMs, expectedMs: Math.max(expectedMs, nowMs) };
@@ -50,8 +51,9 @@ export function rateViewOf(rate: RateState, taker: Omit<RateWaiter, 'told'>, now
 
 /** Takes the tokens of a job out of its bucket, and the job out of the line. */
 export function takeTokens(rate: RateState, taker: Omit<RateWaiter, 'told'>, nowMs: number): void {
-  const at = rate.front.findIndex((waiter) => comparePositions(waiter, taker) === 0);
-  if (at !== -1) rate.front.splice(at, 1);
+  const at = countAhead(rate.front, taker);
+  const waiter = rate.front[at];
+  if (waiter !== undefined && comparePositions(waiter, taker) === 0) rate.front.splice(at, 1);
   rate.fullMs = Math.max(rate.fullMs, nowMs) + taker.costMs;
   rate.taken = true;
 }

@@ -50,7 +50,7 @@ export async function changeMembers(tx: Tx, changes: readonly MemberWrite[]): Pr
 }
 
 /** How many of those that wait are read, in order. */
-const FRONT = 256;
+const FRONT = 1_000;
 
 const COUNT_GROUPS = statement(
   'count_groups',

@@ -53,7 +53,7 @@ export async function changeRateWaiters(tx: Tx, changes: readonly RateWaitWrite[
 }
 
 /** How many of those that wait are read, in order. */
-const FRONT = 256;
+const FRONT = 1_000;
 
 const BUCKETS = statement(
   'load_rate_buckets',

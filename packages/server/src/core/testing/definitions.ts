@@ -64,11 +64,11 @@ export const definitions: fc.Arbitrary<Definition> = fc.integer({ min: 1, max: 6
     .map((jobs) => definitionOf(...jobs)),
 );
 
-/** As definitions, with everything that a run works out: conditions, expressions, matrices, gates, calls and groups, fail-fast and FINALLY. */
+/** As definitions, with everything that a run works out: conditions, expressions, matrices, gates, calls, groups and rates, fail-fast and FINALLY. */
 export const richDefinitions: fc.Arbitrary<Definition> = fc
   .tuple(
     definitions,
-    fc.array(fc.record({ kind: fc.nat(12), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
+    fc.array(fc.record({ kind: fc.nat(13), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
     fc.boolean(),
   )
   .map(([definition, changes, failFast]) => {
@@ -115,6 +115,8 @@ function richPart(job: JobDefinition, kind: number, isNeeded: boolean): Partial<
       return { call: { pipeline: 'other', params: { count: '${{ params.count }}' } } };
     case 11:
       return { concurrency: { key: 'at-${{ params.count }}', limit: 1, policy: isNeeded ? 'QUEUE' : 'REJECT' } };
+    case 12:
+      return { rateLimits: [{ key: 'calls', limit: 1, periodMs: 1_000, cost: 1 }] };
     default:
       // Only FINALLY jobs may need those.
       if (!isNeeded) return { when: 'FINALLY' };
