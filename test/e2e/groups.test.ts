@@ -1,7 +1,7 @@
 // Jobs of many runs share the places of concurrency groups, and the tokens of rate limits, through real drivers on two replicas, of which one is killed in between: no
 // group is over its limit at any instant of its ledgers, no place is lost, and every job has its turn.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { FailureClass, type Job, JobState, WaitReason } from '@conveyor/client';
+import { ConcurrencyGroupMemberState, FailureClass, type Job, JobState, WaitReason } from '@conveyor/client';
 import { ConcurrencyPolicy } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { createJob, finishedJob, jobOf } from './jobs.ts';
 import { shortTiming, startSystem, type System } from './system.ts';
@@ -102,6 +102,14 @@ test('a newer job takes the turn or the place of an older one, or is refused, as
   await expect.poll(() => stateOf(waiting)).toBe('WAITING');
   const { wait, concurrencyGroup } = await b.jobs.get(waiting.jobId);
   expect([wait?.reason, concurrencyGroup]).toEqual([WaitReason.CONCURRENCY, 'site']);
+  const members = await Array.fromAsync(b.jobs.groupMembers('site', { pageSize: 1 }));
+  expect(members.map(({ jobId, state }) => [jobId, ConcurrencyGroupMemberState[state]])).toEqual([
+    [first.jobId, 'HOLDING'],
+    [waiting.jobId, 'WAITING'],
+  ]);
+  const groups = await Array.fromAsync(a.jobs.groups({ pageSize: 1 }));
+  expect(groups).toMatchObject([{ key: 'site', holdingCount: 1, waitingCount: 1, limit: 1 }]);
+  expect(await a.jobs.group('nobody is in it')).toMatchObject({ holdingCount: 0, waitingCount: 0, limit: 0 });
   const refused = await finishedJob(b, await create(0, 'site', short, ConcurrencyPolicy.REJECT));
   expect(JobState[refused.state]).toBe('FAILED');
   expect([FailureClass[refused.failure!.class], refused.failure!.message]).toEqual([
