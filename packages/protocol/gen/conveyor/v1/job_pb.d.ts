@@ -197,7 +197,7 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
   /**
    * Output only. The key of its concurrency group, once that is known; empty without one.
    *
-   * @generated from field: string concurrency_group = 27;
+   * @generated from field: string concurrency_group = 30;
    */
   concurrencyGroup: string;
 };
