@@ -121,6 +121,13 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   await ok('RunService/DeleteRun', { runId });
   await missing('RunService/DeleteRun', { runId }, 'RUN_NOT_FOUND');
 
+  const grouped = { name: 'job', driver: 'every-method', concurrency: { key: name } };
+  await ok('JobService/CreateJob', { job: grouped });
+  const listed = list(await ok('JobService/ListConcurrencyGroups', { pageSize: 1_000 }), 'groups');
+  assert.ok(listed.some(({ key }) => key === name));
+  const group = await ok('JobService/GetConcurrencyGroup', { key: name });
+  assert.deepEqual([text(group, 'group', 'key'), list(group, 'members').length], [name, 1]);
+
   const hello = {
     protocolVersion: 1,
     driver: 'every-method',

@@ -2,6 +2,10 @@
 import {
   type Attempt,
   AttemptState,
+  type ConcurrencyGroup,
+  type ConcurrencyGroupMember,
+  ConcurrencyGroupMemberState,
+  ConcurrencyPolicy,
   type Driver,
   DriverState,
   type Job,
@@ -88,6 +92,26 @@ export function pipelineTable(pipelines: readonly Pipeline[]): string {
   return table(
     ['PIPELINE', 'REVISION', 'UPDATED'],
     pipelines.map(({ name, revision, updateTime }) => [name, String(revision), `${age(updateTime)} ago`]),
+  );
+}
+
+export function groupTable(groups: readonly ConcurrencyGroup[]): string {
+  return table(
+    ['GROUP', 'HELD', 'WAITING'],
+    groups.map(({ key, holdingCount, limit, waitingCount }) => [key, `${holdingCount}/${limit}`, String(waitingCount)]),
+  );
+}
+
+export function groupMemberTable(members: readonly ConcurrencyGroupMember[], colors: Colors): string {
+  return table(
+    ['JOB', 'STATE', 'SINCE', 'LIMIT', 'POLICY'],
+    members.map(({ jobId, state, readyTime, limit, policy }) => [
+      jobId,
+      stateCell(enumName(ConcurrencyGroupMemberState, state), colors),
+      `${age(readyTime)} ago`,
+      String(limit),
+      enumName(ConcurrencyPolicy, policy),
+    ]),
   );
 }
 

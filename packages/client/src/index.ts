@@ -45,6 +45,11 @@ export { jsonOfValue, type ValueCondition, type Values } from './values.ts';
 export type { RunsUpdate } from './watch.ts';
 
 export type { Artifact, RunArtifact } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
+export {
+  type ConcurrencyGroup,
+  type ConcurrencyGroupMember,
+  ConcurrencyGroupMemberState,
+} from '@conveyor/protocol/conveyor/v1/concurrency_group_pb.js';
 export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 export type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 export {
@@ -69,6 +74,7 @@ export {
 } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 export { type LogChunk, LogChannel, type LogSection, type LogSpan } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 export {
+  ConcurrencyPolicy,
   type Gate,
   GateExpiry,
   type JobDefinition,

@@ -22,6 +22,7 @@ import {
   readSurroundings,
   reasonFields,
 } from '../job-sections.ts';
+import { take } from '../lists.ts';
 import { messageJson, messageYaml, yamlOf } from '../message-yaml.ts';
 import { atOption, eventAt, momentOf, type PointOptions, pointText } from '../points.ts';
 import { attemptTable, jobTable } from '../tables.ts';
@@ -135,7 +136,7 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
   );
   if (job.artifactCount > made.length) made.push(`  and ${job.artifactCount - made.length} more`);
   await printSections(cli, [
-    jobFields(cli, job, surroundings, event),
+    jobFields(cli, job, surroundings, event, at === undefined ? await groupText(cli, job) : job.concurrencyGroup),
     conditionSection(job),
     answerTable(job),
     job.definition === undefined ? '' : yamlSection('Definition', messageJson(JobDefinitionSchema, job.definition)),
@@ -148,7 +149,26 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
   if (event === undefined && asksForAnswers(job)) cli.terminal.note(`next: ${answerCommands(runId, job.name)}`);
 }
 
-function jobFields({ terminal }: Cli, job: Job, surroundings: JobSurroundings, event: Event | undefined): string {
+/** How many hold a place of the job's group, and who, as far as there are few. */
+async function groupText(cli: Cli, { concurrencyGroup: key }: Job): Promise<string> {
+  if (key === '') return '';
+  const { jobs } = cli.client();
+  const { holdingCount, limit } = await jobs.group(key);
+  if (holdingCount === 0) return key;
+  const holders = await Array.fromAsync(take(jobs.groupMembers(key), Math.min(holdingCount, MAX_HOLDERS)));
+  const more = holdingCount > holders.length ? ' and others' : '';
+  return `${key}, ${holdingCount}/${limit} held by ${holders.map(({ jobId }) => jobId).join(', ')}${more}`;
+}
+
+const MAX_HOLDERS = 3;
+
+function jobFields(
+  { terminal }: Cli,
+  job: Job,
+  surroundings: JobSurroundings,
+  event: Event | undefined,
+  group: string,
+): string {
   return fields([
     ['Job', job.name],
     ['Id', job.jobId],
@@ -158,6 +178,7 @@ function jobFields({ terminal }: Cli, job: Job, surroundings: JobSurroundings, e
     ['Waits for', job.wait === undefined ? '' : waitText(job.wait)],
     ...reasonFields(job, surroundings),
     ...gateFields(job),
+    ['Group', group],
     ['Held', job.hold === undefined ? '' : `${time(job.hold.time)}${askedBy(job.hold)}`],
     ['Stopping', job.stop === undefined ? '' : `${time(job.stop.time)} ${stopText(job.stop)}`],
     ['Failure', because(job.failure).slice(2)],

@@ -1,6 +1,10 @@
 // `conveyor get`: lists of resources.
 import { JobState, type RunFilterInput, RunState } from '@conveyor/client';
 import { RunArtifactSchema } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
+import {
+  ConcurrencyGroupMemberSchema,
+  ConcurrencyGroupSchema,
+} from '@conveyor/protocol/conveyor/v1/concurrency_group_pb.js';
 import { DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { AttemptSchema, JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { PipelineSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
@@ -20,12 +24,21 @@ import { UsageError } from '../failure.ts';
 import { show, take } from '../lists.ts';
 import { parseLabels } from '../params.ts';
 import { atOption, eventAt, momentOf, type PointOptions } from '../points.ts';
-import { artifactTable, attemptTable, driverTable, jobTable, pipelineTable, runTable } from '../tables.ts';
+import {
+  artifactTable,
+  attemptTable,
+  driverTable,
+  groupMemberTable,
+  groupTable,
+  jobTable,
+  pipelineTable,
+  runTable,
+} from '../tables.ts';
 
 export function addGet(program: Command, cli: Cli): void {
   const get = program
     .command('get')
-    .summary('list runs, jobs, attempts, artifacts, pipelines or drivers')
+    .summary('list runs, jobs, attempts, artifacts, pipelines, groups or drivers')
     .description('Lists resources. As JSON, the list is an array of the messages of the API.');
   addGetRuns(get, cli);
   addGetJobs(get, cli);
@@ -63,6 +76,23 @@ export function addGet(program: Command, cli: Cli): void {
     .action(async ({ output }: OutputOptions) => {
       const pipelines = await Array.fromAsync(cli.client().pipelines.list());
       await show(cli, output, PipelineSchema, pipelines, () => pipelineTable(pipelines));
+    });
+  get
+    .command('groups')
+    .description('Lists concurrency groups by key, or the jobs of one: those that hold places, then those that wait.')
+    .argument('[key]', 'only the jobs of this group')
+    .addOption(outputOption())
+    .addHelpText('after', '\nExamples:\n  conveyor get groups\n  conveyor get groups deploy-production')
+    .action(async (key: string | undefined, { output }: OutputOptions) => {
+      const { jobs } = cli.client();
+      if (key === undefined) {
+        const groups = await Array.fromAsync(jobs.groups());
+        return show(cli, output, ConcurrencyGroupSchema, groups, () => groupTable(groups));
+      }
+      const members = await Array.fromAsync(jobs.groupMembers(key));
+      return show(cli, output, ConcurrencyGroupMemberSchema, members, () =>
+        groupMemberTable(members, cli.terminal.colors),
+      );
     });
   get
     .command('drivers')

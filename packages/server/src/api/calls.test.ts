@@ -657,6 +657,34 @@ const CASES: readonly Case[] = [
     answered: { changed: true },
   },
   {
+    method: JobService.method.listConcurrencyGroups,
+    request: { pageSize: 2 },
+    asked: ['default', { size: 2 }],
+    answered: {
+      groups: [{ key: 'deploy', holdingCount: 1, waitingCount: 2, limit: 1 }],
+      nextPageToken: expect.any(String),
+    },
+  },
+  {
+    method: JobService.method.getConcurrencyGroup,
+    request: { key: 'deploy' },
+    asked: ['default', 'deploy', { size: 100 }],
+    answered: {
+      group: { key: 'deploy', holdingCount: 1 },
+      members: [
+        {
+          jobId: `${RUN_ID}.0`,
+          runId: RUN_ID,
+          state: 'CONCURRENCY_GROUP_MEMBER_STATE_HOLDING',
+          readyTime: '2023-11-14T22:13:20Z',
+          limit: 1,
+          policy: 'CONCURRENCY_POLICY_QUEUE',
+        },
+      ],
+      nextPageToken: expect.any(String),
+    },
+  },
+  {
     method: ScheduleService.method.getSchedule,
     request: { name: 'nightly' },
     asked: ['default', 'nightly'],

@@ -23,7 +23,17 @@ import {
   type RetryPolicy,
 } from '../core/definition.ts';
 import { LIMITS } from '../core/limits.ts';
-import { decodeGate, decodeMatrix, encodeCall, encodeGate, encodeMatrix } from './language-codec.ts';
+import {
+  decodeConcurrency,
+  decodeGate,
+  decodeMatrix,
+  decodeRateLimit,
+  encodeCall,
+  encodeConcurrency,
+  encodeGate,
+  encodeMatrix,
+  encodeRateLimit,
+} from './language-codec.ts';
 import { decodeDuration } from './request-fields.ts';
 
 /** Adds what is wrong to `found`, with paths under `field`. */
@@ -82,6 +92,8 @@ export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
     gate: job.gate && decodeGate(job.gate),
     call: job.call,
     outputsSchema: job.outputsSchema,
+    concurrency: job.concurrency && decodeConcurrency(job.concurrency),
+    rateLimits: job.rateLimits.map(decodeRateLimit),
   };
 }
 
@@ -108,6 +120,8 @@ export function encodeJobDefinition(job: JobDefinition): MessageInitShape<typeof
     gate: job.gate && encodeGate(job.gate),
     call: job.call && encodeCall(job.call),
     outputsSchema: job.outputsSchema,
+    concurrency: job.concurrency && encodeConcurrency(job.concurrency),
+    rateLimits: job.rateLimits?.map(encodeRateLimit) ?? [],
   };
 }
 

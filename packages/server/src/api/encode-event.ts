@@ -91,8 +91,16 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
       };
     }
     case 'JobEvaluated': {
-      const { condition, spec } = event;
-      return { case: 'jobEvaluated', value: { condition: condition && encodeCondition(condition), spec } };
+      const { condition, spec, group = '', rates = [] } = event;
+      return {
+        case: 'jobEvaluated',
+        value: {
+          condition: condition && encodeCondition(condition),
+          spec,
+          concurrencyGroup: group,
+          rateKeys: [...rates],
+        },
+      };
     }
     case 'JobsAdded':
     case 'JobsAppended':

@@ -131,6 +131,10 @@ const BAD_INPUT: readonly BadInput[] = [
   ],
   ['jobs before the first event', jobs.listJobs, { runId: RUN_ID, atSeq: -1n }, 'at_seq'],
   ['a job before the first event', jobs.getJob, { jobId: JOB_ID, atSeq: -1n }, 'at_seq'],
+  ['a group without a key', jobs.getConcurrencyGroup, {}, 'key'],
+  ['a group of a key that is too long', jobs.getConcurrencyGroup, { key: 'k'.repeat(257) }, 'key'],
+  ['a foreign page of groups', jobs.listConcurrencyGroups, { pageToken: 'x' }, 'page_token'],
+  ['a negative page of a group', jobs.getConcurrencyGroup, { key: 'k', pageSize: -1 }, 'page_size'],
   ['attempts before the first event', jobs.listAttempts, { jobId: JOB_ID, atSeq: -1n }, 'at_seq'],
   ['an unknown state', runs.listRuns, { filter: { states: [99] } }, 'filter.states[0]'],
   ['an unspecified state', runs.listRuns, { filter: { states: [0] } }, 'filter.states[0]'],
@@ -337,6 +341,7 @@ describe.each(PROTOCOLS)('over %s', (protocol) => {
     ['jobs, and not for those of now', jobs.listJobs, { runId: RUN_ID, atSeq: 7n }, { atSeq: 0n }],
     ['jobs of now, and not for those of then', jobs.listJobs, { runId: RUN_ID }, { atSeq: 7n }],
     ['attempts', jobs.listAttempts, { jobId: JOB_ID, atSeq: 7n }, { atSeq: 8n }],
+    ['a group', jobs.getConcurrencyGroup, { key: 'deploy' }, { key: 'other' }],
     ['differences', runs.diffRun, { runId: RUN_ID, fromSeq: 1n, toSeq: 7n }, { toSeq: 8n }],
     ['differences, and not for those from elsewhere', runs.diffRun, { runId: RUN_ID, fromSeq: 1n }, { fromSeq: 2n }],
   ])('a page token works at its own point only: %s', async (_, method, request, change) => {

@@ -28,6 +28,7 @@ import {
 import { checkOutputsSchemas, checkParamsSchema } from './check-schemas.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
+import { checkConcurrency, checkRateLimits, type ConcurrencyInput, type RateLimitInput } from './check-concurrency.ts';
 import { checkGraph } from './check-graph.ts';
 import {
   type CallInput,
@@ -69,6 +70,8 @@ export interface JobInput {
   readonly gate?: GateInput | undefined;
   readonly call?: CallInput | undefined;
   readonly outputsSchema?: JsonObject | undefined;
+  readonly concurrency?: ConcurrencyInput | undefined;
+  readonly rateLimits?: readonly RateLimitInput[] | undefined;
 }
 
 export interface RetryInput {
@@ -186,6 +189,8 @@ function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
     ...checkGate(found, `${field}.gate`, input.gate),
     ...checkCall(found, `${field}.call`, input.call),
     ...(outputsSchema !== undefined && { outputsSchema }),
+    ...checkConcurrency(found, `${field}.concurrency`, input.concurrency),
+    ...checkRateLimits(found, `${field}.rate_limits`, input.rateLimits ?? []),
   };
 }
 
@@ -201,6 +206,8 @@ function checkUndriven(found: Found, field: string, { gate, call, driver, spec, 
     retry: job.retry !== undefined,
     timeouts: job.timeouts !== undefined,
     outputs_schema: job.outputsSchema !== undefined,
+    concurrency: job.concurrency !== undefined,
+    rate_limits: (job.rateLimits ?? []).length > 0,
   };
   for (const [name, isUsed] of Object.entries(used)) {
     if (isUsed) addViolation(found, `${field}.${name}`, `must not be set: the job is a ${kind}, which no driver runs`);

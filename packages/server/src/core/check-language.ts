@@ -153,9 +153,11 @@ export function checkEnv(found: Found, field: string, env: Readonly<Record<strin
 }
 
 /** How long the condition of a job and its texts with expressions are. */
-function expressionsIn({ if: condition = '', spec, call, matrix }: JobDefinition): number {
+function expressionsIn(job: JobDefinition): number {
+  const { if: condition = '', spec, call, matrix, concurrency, rateLimits = [] } = job;
+  const keys = [concurrency?.key ?? '', ...rateLimits.map(({ key }) => key)];
   const { axes = {}, include = [], exclude = [] } = matrix ?? {};
-  return [spec, call?.params ?? {}, axes, include, exclude].reduce(addTexts, condition.length);
+  return [spec, call?.params ?? {}, axes, include, exclude, keys].reduce(addTexts, condition.length);
 }
 
 function addTexts(length: number, value: JsonValue | Readonly<Record<string, JsonValue>>): number {

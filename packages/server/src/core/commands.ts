@@ -3,6 +3,8 @@
 import type { JobDefinition } from './definition.ts';
 import type { Annotation, Artifact, InheritedJob, Trigger } from './events.ts';
 import type { JsonObject } from './json.ts';
+import type { PlaceView } from './group.ts';
+import type { RateView } from './rate.ts';
 import type { FieldViolation, Refusal } from './refusal.ts';
 import type { GateAnswer } from './run-state.ts';
 import type { AttemptState, FailureClass, FinishedRunState, LogState } from './states.ts';
@@ -136,6 +138,16 @@ export type Command =
       readonly outputs: JsonObject;
       /** Why it failed, unless that is for the run itself to say. */
       readonly message?: string;
+    }
+  /**
+   * A job that waits for a place in its concurrency group, or for tokens of its rate limits, is to be looked at, or one that is to give up
+   * its place. Of what it has and what is not known here, nothing is decided.
+   */
+  | {
+      readonly type: 'ClaimPlace';
+      readonly job: number;
+      readonly place?: PlaceView | undefined;
+      readonly rate?: RateView | undefined;
     }
   | {
       readonly type: 'Timer';

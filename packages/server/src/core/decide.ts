@@ -2,6 +2,7 @@
 // its reply is the same, or says that the attempt is no longer in hand. A command with a stale fence changes nothing.
 import { appendJobs } from './append.ts';
 import { cancelJob, cancelRun, stopSiblings } from './cancel.ts';
+import { claimPlace } from './concurrency.ts';
 import { finishChild, refuseChild, startChild } from './child-run.ts';
 import type { Command, Reply } from './commands.ts';
 import { accept, adopt, annotate, declare, finish, lose, offer, reject, withdraw } from './attempt.ts';
@@ -94,6 +95,8 @@ function apply(draft: Draft, command: Command): Reply {
       return refuseChild(draft, command);
     case 'FinishChild':
       return finishChild(draft, command);
+    case 'ClaimPlace':
+      return claimPlace(draft, command);
     case 'Timer':
       return fireTimers(draft, command);
   }

@@ -6,6 +6,7 @@ import type { FailureClass } from './states.ts';
 export type RunCondition = 'SUCCESS' | 'ALWAYS' | 'FAILURE' | 'FINALLY';
 export type LeaseDoubt = 'CONTINUE' | 'STOP';
 export type GateExpiry = 'FAIL' | 'APPROVE' | 'SKIP';
+export type ConcurrencyPolicy = 'QUEUE' | 'REPLACE_PENDING' | 'CANCEL_RUNNING' | 'REJECT';
 
 /** Fields that are left out are not part of a definition's digest, so that what was stored before they existed keeps its own. */
 export interface Definition {
@@ -59,6 +60,27 @@ export interface JobDefinition {
   readonly call?: PipelineCall;
   /** Of its outputs. Undefined: any. */
   readonly outputsSchema?: JsonObject;
+  readonly concurrency?: Concurrency;
+  readonly rateLimits?: readonly RateLimit[];
+}
+
+/** How often jobs of one project may start that share a key. */
+export interface RateLimit {
+  /** A text that may hold expressions. */
+  readonly key: string;
+  /** So many tokens come in a period, evenly; as many may have gathered. */
+  readonly limit: number;
+  readonly periodMs: number;
+  /** How many the job takes. */
+  readonly cost: number;
+}
+
+/** A group of jobs of one project, of which few may go on at a time. */
+export interface Concurrency {
+  /** A text that may hold expressions: jobs of which it becomes the same are of one group. */
+  readonly key: string;
+  readonly limit: number;
+  readonly policy: ConcurrencyPolicy;
 }
 
 export interface Matrix {

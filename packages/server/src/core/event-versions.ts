@@ -6,7 +6,8 @@ import type { RunEvent } from './events.ts';
  * The newest version that this build knows.
  * 2: RunPaused, RunResumed, JobHeld, JobReleased, AttemptHeard; JobWaiting for PAUSED and HELD; AttemptTimedOut by silence.
  * 3: RunCreated with a time to start at; JobWaiting for DELAY.
- * 4: JobEvaluated, JobsAdded, JobsAppended, GateAnswered, ChildRunStarted, AttemptArtifact; JobWaiting for APPROVAL and CHILD_RUN;
+ * 4: JobEvaluated, JobsAdded, JobsAppended, GateAnswered, ChildRunStarted, AttemptArtifact; JobWaiting for APPROVAL, CHILD_RUN, CONCURRENCY
+ *    and RATE;
  *    JobFinished with outputs. Definitions that have what leads to them, or conditions, policies and schemas of outputs that older builds
  *    do not know; values of runs.
  */
@@ -18,7 +19,7 @@ export const HOLD_VERSION = 2;
 /** The version of what runs that start later write. */
 export const DELAY_VERSION = 3;
 
-/** The version of what expressions, matrices, gates and calls write, and that knows their definitions. */
+/** The version of what expressions, matrices, gates, calls, concurrency groups and rate limits write, and that knows their definitions. */
 export const LANGUAGE_VERSION = 4;
 
 /** The version of what declared artifacts write. */
@@ -43,9 +44,9 @@ export function versionOf(event: RunEvent): number {
     case 'ChildRunStarted':
       return 4;
     case 'JobWaiting':
-      if (event.reason === 'APPROVAL' || event.reason === 'CHILD_RUN') return 4;
       if ('untilMs' in event) return event.reason === 'DELAY' ? 3 : 1;
-      return 'behind' in event && event.behind?.reason === 'DELAY' ? 3 : 2;
+      if (event.reason !== 'PAUSED' && event.reason !== 'HELD') return 4;
+      return event.behind?.reason === 'DELAY' ? 3 : 2;
     case 'AttemptTimedOut':
       return event.silenceMs === undefined ? 1 : 2;
     case 'RunCreated':

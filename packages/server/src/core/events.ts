@@ -63,11 +63,19 @@ export type RunEvent =
     }
   /** It has begun to wait for people, or for the run that it is to make. */
   | { readonly type: 'JobWaiting'; readonly job: number; readonly reason: 'APPROVAL' | 'CHILD_RUN' }
+  /** It has begun to wait for a place in its concurrency group. */
+  | { readonly type: 'JobWaiting'; readonly job: number; readonly reason: 'CONCURRENCY' }
+  /** It has begun to wait for tokens of its rate limits, or it is known now until when it is likely to. */
+  | { readonly type: 'JobWaiting'; readonly job: number; readonly reason: 'RATE'; readonly expectedMs?: number }
   | {
       readonly type: 'JobEvaluated';
       readonly job: number;
       readonly condition?: ConditionTrace;
       readonly spec?: JsonObject;
+      /** The key of its concurrency group. */
+      readonly group?: string;
+      /** The keys of its rate limits, in their order. */
+      readonly rates?: readonly string[];
     }
   /** The job is a matrix, and has begun to wait for these cells. */
   | { readonly type: 'JobsAdded'; readonly job: number; readonly cells: readonly Cell[] }

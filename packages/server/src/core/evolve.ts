@@ -66,8 +66,13 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
       });
       return;
     case 'JobEvaluated': {
-      const { condition, spec } = event;
-      const found = { ...(condition !== undefined && { condition }), ...(spec !== undefined && { spec }) };
+      const { condition, spec, group, rates } = event;
+      const found = {
+        ...(condition !== undefined && { condition }),
+        ...(spec !== undefined && { spec }),
+        ...(group !== undefined && { group }),
+        ...(rates !== undefined && { rates }),
+      };
       setJob(slice, event.job, (job) => ({ ...job, details: { ...job.details, ...found } }));
       return;
     }

@@ -108,12 +108,12 @@ function holdBack(draft: Draft, index: number): void {
 /** Lets a job go on unless something else still holds it back. */
 function letGo(draft: Draft, index: number): void {
   const job = jobOf(draft, index);
-  if (job.state !== 'WAITING' || 'untilMs' in job.wait || 'sinceMs' in job.wait) return;
+  if (job.state !== 'WAITING' || (job.wait.reason !== 'PAUSED' && job.wait.reason !== 'HELD')) return;
   if (job.wait.reason !== heldBackBy(draft.run, job)) makeReady(draft, index, job.wait.behind);
 }
 
 /** What ends by itself of what a job waits for. */
 function timedPart(wait: JobWait): TimedWait | undefined {
   if ('untilMs' in wait) return wait;
-  return 'sinceMs' in wait ? undefined : wait.behind;
+  return 'behind' in wait ? wait.behind : undefined;
 }

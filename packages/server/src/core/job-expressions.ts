@@ -1,6 +1,7 @@
 // What a job leaves to its run, worked out when its needs have finished: its condition, its spec, the values of its matrix. What comes
 // out is recorded in events, so nothing is ever worked out twice.
-import type { Found } from './check-fields.ts';
+import { addViolation, type Found, quote } from './check-fields.ts';
+import { isSharedKey, KEY_RULE } from './check-concurrency.ts';
 import type { Cell, Definition, JobDefinition } from './definition.ts';
 import { evaluateExpression, type PartValue } from './expressions/evaluate.ts';
 import { compileExpression, type Expression } from './expressions/expression.ts';
@@ -27,6 +28,8 @@ export interface JobExpressions {
   /** Of its spec, or of the params of its call. */
   readonly spec?: Template;
   readonly matrix?: Template;
+  /** Of the keys of its concurrency group and its rate limits, as `[group, …rates]`. */
+  readonly keys?: Template;
 }
 
 const RUN_ROOTS: readonly Root[] = ['params', 'labels', 'trigger', 'run'];
@@ -42,11 +45,30 @@ export function compileJob(found: Found, field: string, job: JobDefinition): Job
   const specTemplate = compileTemplate(found, specField, spec, scope);
   const matrix =
     job.matrix && compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), { roots: JOB_ROOTS, needs });
+  const keys = compileKeys(found, field, job, scope);
   return {
     ...(condition !== undefined && { condition }),
     ...(specTemplate !== undefined && { spec: specTemplate }),
     ...(matrix !== undefined && { matrix }),
+    ...(keys !== undefined && { keys }),
   };
+}
+
+/** Together, so that they have one budget; what is wrong is told of the field that it is in. */
+function compileKeys(found: Found, field: string, job: JobDefinition, scope: Scope): Template | undefined {
+  const own: Found = [];
+  const keys = compileTemplate(own, 'keys', keysOf(job), scope);
+  for (const { field: at, description } of own) {
+    const index = Number(/^keys\[(\d+)\]/.exec(at)?.[1] ?? 0);
+    const place = index === 0 ? 'concurrency.key' : `rate_limits[${index - 1}].key`;
+    addViolation(found, `${field}.${place}`, description);
+  }
+  return keys;
+}
+
+/** What jobs share that wait for each other: the key of its group, empty without one, and those of its rate limits. */
+function keysOf({ concurrency, rateLimits = [] }: JobDefinition): string[] {
+  return [concurrency?.key ?? '', ...rateLimits.map(({ key }) => key)];
 }
 
 /** Compiles the values that a definition names. */
@@ -55,7 +77,13 @@ export function compileEnv(found: Found, field: string, env: Definition['env']):
 }
 
 export type Evaluated =
-  | { readonly outcome: 'READY' | 'SKIP'; readonly condition?: ConditionTrace; readonly spec?: JsonObject }
+  | {
+      readonly outcome: 'READY' | 'SKIP';
+      readonly condition?: ConditionTrace;
+      readonly spec?: JsonObject;
+      readonly group?: string;
+      readonly rates?: readonly string[];
+    }
   | { readonly outcome: 'INVALID'; readonly condition?: ConditionTrace; readonly message: string }
   /** Of a planned run: it depends on what nobody knows. */
   | { readonly outcome: 'UNKNOWN'; readonly message: string };
@@ -78,7 +106,12 @@ export function evaluateJob(slice: RunSlice, job: PlannedJob): Evaluated {
     return { outcome: 'INVALID', ...traced, message: `its condition cannot be worked out: ${trace.error}` };
   }
   if (trace?.held === false) return { outcome: 'SKIP', ...traced };
-  if (spec === undefined || isGroup) return { outcome: 'READY', ...traced };
+  if (isGroup) return { outcome: 'READY', ...traced };
+  const keys = evaluateKeys(slice, job);
+  if ('unknown' in keys) return { outcome: 'UNKNOWN', message: unknownBecause('keys', keys.unknown) };
+  if ('error' in keys) return { outcome: 'INVALID', ...traced, message: keys.error };
+  const worked = { ...traced, ...keys };
+  if (spec === undefined) return { outcome: 'READY', ...worked };
   const resolved = resolveTemplate(spec, inputsOf(slice, job, spec), LIMITS.specBytes);
   if ('error' in resolved) {
     const { error, field, unknown } = resolved;
@@ -90,7 +123,39 @@ export function evaluateJob(slice: RunSlice, job: PlannedJob): Evaluated {
   const { driver, call } = job.definition;
   const problem = call === undefined ? slice.facts?.specProblem?.(driver, value) : undefined;
   if (problem !== undefined) return { outcome: 'INVALID', ...traced, message: `its spec: ${problem}` };
-  return { outcome: 'READY', ...traced, spec: value };
+  return { outcome: 'READY', ...worked, spec: value };
+}
+
+interface SharedKeys {
+  readonly group?: string;
+  readonly rates?: readonly string[];
+}
+
+/** The keys of a job's concurrency group and of its rate limits. @throws FactsNotLoaded */
+function evaluateKeys(
+  slice: RunSlice,
+  job: PlannedJob,
+): SharedKeys | { readonly error: string } | { readonly unknown: string } {
+  const { concurrency, rateLimits } = job.definition;
+  if (concurrency === undefined && rateLimits === undefined) return {};
+  const { keys: template } = expressionsOf(slice.plan, job);
+  const resolved = template && resolveTemplate(template, inputsOf(slice, job, template), LIMITS.specBytes);
+  if (resolved !== undefined && 'error' in resolved) {
+    const { error, unknown } = resolved;
+    return unknown === undefined ? { error: `its keys: ${error}` } : { unknown };
+  }
+  const values = resolved === undefined ? keysOf(job.definition) : (resolved.value as readonly JsonValue[]);
+  const [group = '', ...rates] = values.map(keyOf);
+  const wrong = [...(concurrency === undefined ? [] : [group]), ...rates].find((key) => !isSharedKey(key));
+  if (wrong !== undefined) {
+    return { error: `the key of a group or rate limit must become ${KEY_RULE}; one became ${quote(wrong)}` };
+  }
+  return { ...(concurrency !== undefined && { group }), ...(rateLimits !== undefined && { rates }) };
+}
+
+/** A number is as good as its text; what is no text at all becomes none. */
+function keyOf(value: JsonValue): string {
+  return typeof value === 'object' ? '' : String(value);
 }
 
 /**
@@ -133,7 +198,7 @@ function expressionsOf({ compiled }: Plan, { name, definition }: PlannedJob): Jo
   return fresh;
 }
 
-function unknownBecause(what: 'condition' | 'spec' | 'params' | 'matrix', need: string): string {
+function unknownBecause(what: 'condition' | 'spec' | 'params' | 'matrix' | 'keys', need: string): string {
   return `its ${what} reads outputs of ${need}, which are not assumed`;
 }
 

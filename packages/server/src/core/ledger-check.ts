@@ -3,6 +3,7 @@
 import type { Annotation, Artifact, RunEvent } from './events.ts';
 import { canonicalJson, type JsonObject } from './json.ts';
 import type { Plan } from './plan.ts';
+import { membershipOf } from './group.ts';
 import { createReplay, startPoint } from './replay.ts';
 import type { JobRecord, RunHeader } from './run-state.ts';
 import { dueOf } from './alarms.ts';
@@ -63,12 +64,24 @@ export interface CheckedAttempt {
   readonly artifactCount: number;
 }
 
+/** What is stored of a job beside its record. */
+export interface JobRows {
+  /** Of its run. */
+  readonly project: string;
+  readonly dueMs: number | null;
+  /** The driver in whose queue it is; null: in none. */
+  readonly queue: string | null;
+  /** What it is to its concurrency group, as placeText tells it; null: nothing. */
+  readonly place: string | null;
+  /** For which tokens it waits, as ratesText tells it; null: for none. */
+  readonly rates: string | null;
+}
+
 export interface LedgerCheck {
   /** Takes the next event. False: it cannot follow, and nothing can be said about the rows. */
   replay(event: CheckedEvent): boolean;
   compareRun(header: RunHeader): void;
-  /** @param queue The driver in whose queue the job is; null: in none. */
-  compareJob(index: number, record: JobRecord, dueMs: number | null, queue: string | null): void;
+  compareJob(index: number, record: JobRecord, rows: JobRows): void;
   compareAttempt(attempt: CheckedAttempt): void;
   /** After the last row: reports jobs and attempts that have none. */
   reportMissing(): void;
@@ -193,7 +206,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       return true;
     },
     compareRun: (header) => compare('RUN', 'run', textsOf(header), textsOf(slice.run)),
-    compareJob(index, record, dueMs, queue) {
+    compareJob(index, record, { project, dueMs, queue, place, rates }) {
       const where = `jobs[${index}]`;
       const expected = slice.jobs.get(index);
       if (expected === undefined) {
@@ -202,8 +215,14 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       }
       jobsSeen.add(index);
       const due = dueOf(slice, index, expected);
-      const stored = textsOf({ ...record, dueMs: dueMs ?? undefined });
-      compare('JOB', where, stored, textsOf({ ...expected, dueMs: due }));
+      const stored = textsOf({
+        ...record,
+        dueMs: dueMs ?? undefined,
+        place: place ?? undefined,
+        rates: rates ?? undefined,
+      });
+      const waits = { place: placeText(project, expected), rates: ratesText(project, expected) };
+      compare('JOB', where, stored, textsOf({ ...expected, dueMs: due, ...waits }));
       // The row of a job that is not queued is stale, and dropped when it is claimed.
       if (expected.state !== 'QUEUED') return;
       const driver = slice.plan.jobs[index]?.definition.driver;
@@ -229,6 +248,17 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       }
     },
   };
+}
+
+function placeText(project: string, job: JobRecord): string | undefined {
+  const state = membershipOf(job);
+  return state && `${state} in ${project} ${job.details?.group} at ${job.readyMs}`;
+}
+
+function ratesText(project: string, job: JobRecord): string | undefined {
+  if (job.state !== 'WAITING' || job.wait.reason !== 'RATE') return undefined;
+  const told = 'expectedMs' in job.wait ? 't' : 'f';
+  return job.details?.rates?.map((key) => `${project} ${key} at ${job.readyMs} ${told}`).join(', ');
 }
 
 const MAX_SHOWN = 200;

@@ -61,6 +61,8 @@ function checkedSubmit(ledger: SimulatedLedger, command: Command, nowMs: number)
   checkStep(ledger, attemptsBefore, step);
 }
 
+const FREE_PLACE = { hasRoom: true, isReplaced: false, mustYield: false, holders: 0, limit: 1 };
+
 /** Goes on with drivers that do all that is asked of them, until the run has finished or nothing is left to do. */
 function workOff(ledger: SimulatedLedger): void {
   for (let turn = 0; turn < 1_000; turn++) {
@@ -85,6 +87,9 @@ function obedientCommand(ledger: SimulatedLedger): Command | undefined {
         if (record.wait.reason === 'PAUSED') return { type: 'ResumeRun', ...ASKER };
         if (record.wait.reason === 'HELD') return { type: 'ReleaseJob', job, ...ASKER };
         if (record.wait.reason === 'MATRIX') continue;
+        if (record.wait.reason === 'CONCURRENCY' || record.wait.reason === 'RATE') {
+          return { type: 'ClaimPlace', job, place: FREE_PLACE, rate: { allowed: true, expectedMs: ledger.nowMs } };
+        }
         if (record.wait.reason === 'APPROVAL') return approval(job, record);
         if (record.wait.reason === 'CHILD_RUN') {
           const childRun = `child-${job}`;

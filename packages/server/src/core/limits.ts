@@ -51,6 +51,13 @@ export const LIMITS = {
   messageBytes: 4_096,
   labels: 64,
   batchItems: 1_000,
+  /** Characters of the key of a concurrency group or a rate limit. */
+  sharedKeyLength: 256,
+  /** Jobs of a concurrency group at a time. */
+  groupLimit: 10_000,
+  /** Of one job. */
+  rateLimits: 8,
+  rateTokens: 1_000_000,
   /** How far ahead a run may be told to start: 365 days. */
   delayMs: 31_536_000_000,
   schedules: 10_000,

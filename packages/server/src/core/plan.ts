@@ -11,7 +11,7 @@ export interface PlannedJob {
   readonly name: string;
   /** Of a cell: that of the job that its matrix is of. */
   readonly definition: JobDefinition;
-  /** Whether nothing of it is left to be worked out in a run: no condition, and no expression in its spec. */
+  /** Whether nothing of it is left to be worked out in a run: no condition, no expression in its spec, no group, no rate limit. */
   readonly isPlain: boolean;
   /** Jobs that must have finished before. */
   readonly needs: readonly number[];
@@ -126,8 +126,9 @@ export function usesLanguage({ jobs, failFast }: Definition): boolean {
 }
 
 /** Whether a definition leaves nothing to a run. */
-function isPlain({ if: condition, spec, call }: JobDefinition): boolean {
-  return condition === undefined && !mentionsTemplate(call?.params ?? spec);
+function isPlain({ if: condition, spec, call, concurrency, rateLimits }: JobDefinition): boolean {
+  const mayHaveToWait = concurrency !== undefined || rateLimits !== undefined;
+  return condition === undefined && !mayHaveToWait && !mentionsTemplate(call?.params ?? spec);
 }
 
 /** Whether a job has one of these names; a cell has that of its matrix's job, too. */

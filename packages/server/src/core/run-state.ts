@@ -60,6 +60,10 @@ export interface JobDetails {
   readonly answers?: readonly GateAnswer[];
   /** Of a call: the run that it made. */
   readonly childRun?: string;
+  /** The key of its concurrency group. */
+  readonly group?: string;
+  /** The keys of its rate limits, in their order. */
+  readonly rates?: readonly string[];
 }
 
 /** What a condition was, and why. */
@@ -109,6 +113,15 @@ export type JobWait =
       readonly behind?: TimedWait;
       /** How long it had waited for a start before. */
       readonly waitedMs?: number;
+    }
+  /** For a place in its concurrency group. */
+  | { readonly reason: 'CONCURRENCY'; readonly waitedMs?: number }
+  /** For tokens of its rate limits. */
+  | {
+      readonly reason: 'RATE';
+      readonly waitedMs?: number;
+      /** Until when it is likely to wait; undefined: nobody has looked yet. */
+      readonly expectedMs?: number;
     };
 
 /** An attempt in hand. */

@@ -1,9 +1,11 @@
 // What follows from an event: jobs whose needs have finished become ready, are skipped or cancelled; a run without open jobs
 // finishes. A decision emits its own events and then lets them settle.
 import { type Conclusion, type Draft, emit, finishJob, hasFailed, invalid } from './draft.ts';
+import { lacksPlace } from './group.ts';
 import { evaluateJob } from './job-expressions.ts';
 import { concludeGroup, makeCells } from './matrix-job.ts';
 import { isGroup, outlivesCancel, type PlannedJob, plannedJob } from './plan.ts';
+import { lacksTokens } from './rate.ts';
 import { assertLoaded, type JobRecord, jobOf, type RunHeader, type TimedWait } from './run-state.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
@@ -68,10 +70,11 @@ function evaluate(draft: Draft, index: number): Conclusion | 'UNKNOWN' | undefin
     return 'UNKNOWN';
   }
   const { outcome, condition, ...found } = evaluated;
-  const spec = 'spec' in found ? found.spec : undefined;
-  if (condition !== undefined || spec !== undefined) {
+  const { spec, group, rates } = 'message' in found ? {} : found;
+  if (condition !== undefined || spec !== undefined || group !== undefined || rates !== undefined) {
     const traced = condition !== undefined && { condition };
-    emit(draft, { type: 'JobEvaluated', job: index, ...traced, ...(spec !== undefined && { spec }) });
+    const keys = { ...(group !== undefined && { group }), ...(rates !== undefined && { rates }) };
+    emit(draft, { type: 'JobEvaluated', job: index, ...traced, ...(spec !== undefined && { spec }), ...keys });
   }
   if (outcome === 'READY') return undefined;
   return 'message' in found ? invalid(found.message) : { state: 'SKIPPED' };
@@ -92,6 +95,8 @@ function begin(draft: Draft, job: number): void {
   if (isGroup(planned)) expand(draft, planned);
   else if (planned.definition.gate !== undefined) emit(draft, { type: 'JobWaiting', job, reason: 'APPROVAL' });
   else if (planned.definition.call !== undefined) emit(draft, { type: 'JobWaiting', job, reason: 'CHILD_RUN' });
+  else if (lacksPlace(jobOf(draft, job))) emit(draft, { type: 'JobWaiting', job, reason: 'CONCURRENCY' });
+  else if (lacksTokens(jobOf(draft, job))) emit(draft, { type: 'JobWaiting', job, reason: 'RATE' });
   else emit(draft, { type: 'JobQueued', job });
 }
 

@@ -134,6 +134,8 @@ export interface JobView extends JobPointView {
   readonly cell?: { readonly of: string; readonly values: JsonObject };
   readonly answers?: readonly GateAnswer[];
   readonly childRun?: string;
+  /** The key of its concurrency group. */
+  readonly group?: string;
   readonly stage?: string;
 }
 

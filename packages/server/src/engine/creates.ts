@@ -16,6 +16,8 @@ import { dueOf } from '../core/alarms.ts';
 import type { Labels, RunView } from '../core/views.ts';
 import { enqueue, type QueueInsert } from '../store/queue-rows.ts';
 import { changeCalls } from '../store/call-rows.ts';
+import { changeMembers } from '../store/group-rows.ts';
+import { changeRateWaiters } from '../store/rate-rows.ts';
 import { DEFINITION_TRUST_MS, type DefinitionDigest, digestOf, insertDefinitions } from '../store/definition-rows.ts';
 import type { Lane } from '../store/lane.ts';
 import { insertJobs, type JobWrite } from '../store/job-rows.ts';
@@ -28,6 +30,7 @@ import type { DriverSchemas } from './driver-schemas.ts';
 import type { FlushOptions } from './flush.ts';
 import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
+import { type StartChange, startChange, type StartsChanged, startsChanged } from './member-changes.ts';
 import { answerAgain } from './request-ids.ts';
 import type { RunContext } from './run-context.ts';
 import { driversToAsk, specProblems } from './spec-check.ts';
@@ -73,6 +76,8 @@ export interface NewRunNotice {
   readonly dueMs: number | undefined;
   /** Whether it makes other runs. */
   readonly calls: boolean;
+  /** What its jobs wait for. */
+  readonly starts: StartsChanged;
 }
 
 interface Item {
@@ -98,6 +103,7 @@ interface BegunRun {
   readonly jobs: readonly JobWrite[];
   readonly events: readonly EventWrite[];
   readonly queue: readonly QueueInsert[];
+  readonly starts: readonly StartChange[];
   readonly notice: NewRunNotice;
   readonly view: RunView;
 }
@@ -202,11 +208,16 @@ async function insertAll(
     if (context.plan.definition.added !== undefined) definitions.set(run.digest, context.plan.definition);
   }
   const calls = runs.flatMap(({ context, events }) => callChanges(context, events));
+  const starts = runs.flatMap((run) => run.starts);
+  const members = starts.flatMap(({ member }) => member ?? []);
+  const rateWaits = starts.flatMap(({ rateWait }) => rateWait ?? []);
   fresh.forEach((item, i) => answers.set(item, { runId: item.runId, view: runs[i]?.view }));
   if (runs.length > 0) {
     await Promise.all([
       definitions.size > 0 && insertDefinitions(tx, definitions, nowMs),
       calls.length > 0 && changeCalls(tx, calls),
+      members.length > 0 && changeMembers(tx, members),
+      rateWaits.length > 0 && changeRateWaiters(tx, rateWaits),
       insertRuns(
         tx,
         runs.map(({ run }) => run),
@@ -262,12 +273,16 @@ function beginRun({ run, runId, plan }: Item, nowMs: number, specProblem: RunFac
   const { events, marks, after } = decide({ ...beforeFirstEvent(plan), facts }, run.command, nowMs);
   const jobs: JobWrite[] = [];
   const queue: QueueInsert[] = [];
+  const context = { runId, project, pipeline, params, traceparent, plan: after.plan };
+  const starts: StartChange[] = [];
   let dueMs: number | undefined;
   for (const [job, record] of after.jobs) {
     const key = { runId, job };
     const due = dueOf(after, job, record);
     if (due !== undefined) dueMs = Math.min(dueMs ?? due, due);
     jobs.push({ key, project, record, dueMs: due });
+    const start = startChange(context, job, undefined, record);
+    if (start !== undefined) starts.push(start);
     if (record.state !== 'QUEUED') continue;
     queue.push({ key, project, driver: plannedJob(after.plan, job).definition.driver });
   }
@@ -299,17 +314,19 @@ function beginRun({ run, runId, plan }: Item, nowMs: number, specProblem: RunFac
     };
   });
   return {
-    context: { runId, project, pipeline, params, traceparent, plan: after.plan },
+    context,
     after,
     run: insert,
     jobs,
     events: writes,
     queue,
+    starts,
     notice: {
       runId,
       drivers: [...new Set(queue.map((entry) => entry.driver))],
       dueMs,
       calls: events.some(isCall),
+      starts: startsChanged(starts),
     },
     view: viewOf(insert, run.definition, nowMs),
   };

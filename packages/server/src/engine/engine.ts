@@ -6,6 +6,7 @@ import type { Definition } from '../core/definition.ts';
 import type { Trigger } from '../core/events.ts';
 import type { DriverFrame, Hello, ServerFrame } from '../core/frames.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
+import type { GroupView, MemberView } from '../core/group.ts';
 import type { JsonObject, JsonValue } from '../core/json.ts';
 import type { Timing } from '../core/limits.ts';
 import type { Verification } from '../core/ledger-check.ts';
@@ -235,6 +236,17 @@ export interface JobOperations {
   ): AsyncIterable<LogPart>;
 }
 
+export interface GroupOperations {
+  /** Groups that have members, by key. */
+  list(project: string, page: PageRequest): Promise<Page<GroupView>>;
+  /** A group with a page of its members: those that hold places, then those that wait. */
+  get(
+    project: string,
+    key: string,
+    page: PageRequest,
+  ): Promise<{ readonly group: GroupView; readonly members: Page<MemberView> }>;
+}
+
 export interface DriverOperations {
   list(filter: { readonly name?: string; readonly includeGone: boolean }, page: PageRequest): Promise<Page<DriverView>>;
   get(name: string, instance: string): Promise<DriverView>;
@@ -282,6 +294,7 @@ export interface Engine {
   readonly pipelines: PipelineOperations;
   readonly runs: RunOperations;
   readonly jobs: JobOperations;
+  readonly groups: GroupOperations;
   readonly drivers: DriverOperations;
   readonly schedules: ScheduleOperations;
   readonly values: RunValueOperations;

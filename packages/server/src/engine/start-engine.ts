@@ -21,6 +21,7 @@ import { createDriverSessions, STOPPING } from './driver-sessions.ts';
 import type { Engine } from './engine.ts';
 import { createFeedWatch } from './feed-watch.ts';
 import { createFit } from './fit.ts';
+import { createGroupQueries } from './group-queries.ts';
 import { openHints } from './hints.ts';
 import { createHoldBacks } from './hold-backs.ts';
 import { createJobOperations } from './job-operations.ts';
@@ -32,6 +33,7 @@ import { createLogWriter } from './log-writer.ts';
 import { createComposeStart, type ResolveSecrets } from './offers.ts';
 import { createOutputsCheck } from './outputs-check.ts';
 import { createPipelines } from './pipelines.ts';
+import { createPlaces } from './places.ts';
 import { createPlans } from './plans.ts';
 import { whyLanguageTooOld } from './refusals.ts';
 import { joinReplicas } from './replica.ts';
@@ -141,6 +143,7 @@ async function build(
   const background = stack.use(createBackground(log));
   const creation = createRunCreation({ pool, creates, checkSpecs, replica });
   const calls = createCalls({ pool, plans, ledger, creation, log });
+  const places = createPlaces({ pool, ledger, log });
   const timers = createTimers({ pool, ledger, eventVersion: () => replica.eventVersion(), log });
   const dispatcher = createDispatcher({
     lane: pools.openLane('claims'),
@@ -162,7 +165,7 @@ async function build(
       log,
     }),
   );
-  late.announcer = createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, calls });
+  late.announcer = createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, calls, places });
 
   const values = createRunValues({ pool, replica });
   const composeStart = createComposeStart(pool, resolveSecrets);
@@ -203,6 +206,7 @@ async function build(
     timers.run(signal),
     scheduler.run(signal),
     calls.run(signal),
+    places.run(signal),
     sessions.run(signal),
     hints.run(signal),
     replica.run(signal),
@@ -243,6 +247,7 @@ async function build(
       history: history.jobs,
       logs: createLogReader({ pool, plans, wakeUps }),
     }),
+    groups: createGroupQueries({ pool }),
     drivers: { ...createDriverQueries({ pool }), ...driverSessions, ...createDrain({ pool, ledger, sessions, hints }) },
     values,
     schedules: createSchedules({ pool, creation, scheduler }),

@@ -102,18 +102,26 @@ async function replayEvents({ tx, runId, project, counts, report, signal }: Veri
 
 const JOBS_PAGE = statement(
   'verify_jobs',
-  `select j.job, j.project, j.due_ms, q.driver from jobs j left join queue q on q.run_id = j.run_id and q.job = j.job
+  `select j.job, j.project, j.due_ms, q.driver,
+     case when m.job is not null then concat_ws(' ', m.state, 'in', m.project, m.key, 'at', m.ready_ms) end as place,
+     (select string_agg(concat_ws(' ', w.project, w.key, 'at', w.ready_ms, w.told), ', ' order by w.n) from rate_waiters w
+      where w.run_id = j.run_id and w.job = j.job) as rates
+   from jobs j left join queue q on q.run_id = j.run_id and q.job = j.job
+   left join group_members m on m.run_id = j.run_id and m.job = j.job
    where j.run_id = $1 and j.job > $2 order by j.job limit $3`,
 );
 
 async function compareJobs({ tx, runId, project, counts, report, signal }: Verifying, check: LedgerCheck) {
   for (let after = -1; ; ) {
     signal?.throwIfAborted();
-    const page = await rowsOf<{ job: number; project: string; due_ms: number | null; driver: string | null }>(
-      tx,
-      JOBS_PAGE,
-      [runId, after, JOBS_A_PAGE],
-    );
+    const page = await rowsOf<{
+      job: number;
+      project: string;
+      due_ms: number | null;
+      driver: string | null;
+      place: string | null;
+      rates: string | null;
+    }>(tx, JOBS_PAGE, [runId, after, JOBS_A_PAGE]);
     const loaded = await loadJobs(
       tx,
       page.map(({ job }) => ({ runId, job })),
@@ -124,7 +132,8 @@ async function compareJobs({ tx, runId, project, counts, report, signal }: Verif
       if (record === undefined) throw new Error(`job ${row.job} was read once only`);
       counts.jobs++;
       after = row.job;
-      check.compareJob(row.job, record, row.due_ms, row.driver);
+      const { due_ms: dueMs, driver: queue, place, rates } = row;
+      check.compareJob(row.job, record, { project, dueMs, queue, place, rates });
       if (row.project === project) continue;
       report({ kind: 'JOB', where: `jobs[${row.job}].project`, expected: project, found: row.project });
     }

@@ -587,6 +587,20 @@ export declare type JobEvaluated = Message<"conveyor.v1.JobEvaluated"> & {
    * @generated from field: google.protobuf.Struct spec = 2;
    */
   spec?: JsonObject | undefined;
+
+  /**
+   * The key of its concurrency group; empty without one.
+   *
+   * @generated from field: string concurrency_group = 3;
+   */
+  concurrencyGroup: string;
+
+  /**
+   * The keys of its rate limits, in their order.
+   *
+   * @generated from field: repeated string rate_keys = 4;
+   */
+  rateKeys: string[];
 };
 
 /**

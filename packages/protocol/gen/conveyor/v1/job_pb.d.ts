@@ -208,6 +208,13 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
    * @generated from field: int32 artifact_count = 27;
    */
   artifactCount: number;
+
+  /**
+   * Output only. The key of its concurrency group, once that is known; empty without one.
+   *
+   * @generated from field: string concurrency_group = 30;
+   */
+  concurrencyGroup: string;
 };
 
 /**
@@ -353,7 +360,7 @@ export declare type JobWait = Message<"conveyor.v1.JobWait"> & {
   reason: WaitReason;
 
   /**
-   * When the wait ends by itself; not set when something else ends it.
+   * When the wait ends by itself, or for RATE is likely to end; not set when something else ends it.
    *
    * @generated from field: google.protobuf.Timestamp until_time = 2;
    */
@@ -865,6 +872,20 @@ export enum WaitReason {
    * @generated from enum value: WAIT_REASON_CHILD_RUN = 7;
    */
   CHILD_RUN = 7,
+
+  /**
+   * For a place in its concurrency group: see `concurrency_group`.
+   *
+   * @generated from enum value: WAIT_REASON_CONCURRENCY = 8;
+   */
+  CONCURRENCY = 8,
+
+  /**
+   * For tokens of its rate limits, likely until `until_time`.
+   *
+   * @generated from enum value: WAIT_REASON_RATE = 9;
+   */
+  RATE = 9,
 }
 
 /**

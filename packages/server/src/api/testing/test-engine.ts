@@ -321,6 +321,16 @@ export interface Asked {
 }
 
 /** Operations to replace, such as `{ runs: { get: … } }`. */
+const GROUP = { key: 'deploy', holding: 1, waiting: 2, limit: 1 };
+const MEMBER = {
+  runId: RUN_ID,
+  job: 0,
+  readyMs: 1_700_000_000_000,
+  state: 'HOLDING',
+  limit: 1,
+  policy: 'QUEUE',
+} as const;
+
 export type Replacements = {
   readonly [Part in keyof Engine]?: Engine[Part] extends (...args: never) => unknown
     ? Engine[Part]
@@ -478,6 +488,14 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         delete: async () => {},
       },
       replacements.values,
+    ),
+    groups: operations<Engine['groups']>(
+      'groups',
+      {
+        list: async () => ({ items: [GROUP], next: 'deploy' }),
+        get: async () => ({ group: GROUP, members: { items: [MEMBER], next: 'HOLDERS' } }),
+      },
+      replacements.groups,
     ),
     schedules: operations<Engine['schedules']>(
       'schedules',

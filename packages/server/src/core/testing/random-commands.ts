@@ -53,6 +53,7 @@ const KINDS: Readonly<Record<Kind, { readonly weight: number; readonly fits: rea
   StartChild: { weight: 3, fits: ['WAITING'] },
   RefuseChild: { weight: 1, fits: ['WAITING'] },
   FinishChild: { weight: 3, fits: ['WAITING'] },
+  ClaimPlace: { weight: 3, fits: ['WAITING', 'QUEUED', ...LIVE] },
 };
 
 const mostly = <T>(usual: T, ...others: T[]): fc.Arbitrary<T> =>
@@ -214,6 +215,10 @@ function build(
     case 'FinishChild': {
       const state = (['SUCCEEDED', 'FAILED', 'CANCELLED'] as const)[variant % 3] ?? 'SUCCEEDED';
       return { type, job, childRun: `child-${job}`, state, outputs: { build: { image: variant } } };
+    }
+    case 'ClaimPlace': {
+      const place = { hasRoom: variant < 8, isReplaced: variant === 8, mustYield: variant === 9, holders: 1, limit: 1 };
+      return { type, job, place, rate: { allowed: variant % 2 === 0, expectedMs: ledger.nowMs + 10 } };
     }
     case 'Timer':
       return { type, job, random, content, eventVersion: variant % 4 === 0 ? 1 : EVENT_VERSION };

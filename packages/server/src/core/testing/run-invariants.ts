@@ -70,7 +70,10 @@ function checkHold(run: RunHeader, job: JobRecord): void {
   if (job.state !== 'WAITING') return;
   // What no driver runs has begun.
   if ('sinceMs' in job.wait) return;
-  if ('untilMs' in job.wait) return claim(!isHeld && !isPaused, 'what is held back waits for nothing else first');
+  const mayHaveToWait = job.wait.reason === 'CONCURRENCY' || job.wait.reason === 'RATE';
+  claim(!mayHaveToWait || job.queuedMs === undefined, 'the queue timeout stands still for a place and for tokens');
+  if ('untilMs' in job.wait || mayHaveToWait)
+    return claim(!isHeld && !isPaused, 'what is held back waits for nothing else first');
   claim(job.wait.reason === (isHeld ? 'HELD' : 'PAUSED') && (isHeld || isPaused), 'a job waits for what holds it back');
   claim(job.queuedMs === undefined, 'the queue timeout stands still for a job that is held back');
 }

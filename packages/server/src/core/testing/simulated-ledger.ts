@@ -103,6 +103,7 @@ function withContent(ledger: SimulatedLedger, command: Command): Command {
     case 'StartChild':
     case 'RefuseChild':
     case 'FinishChild':
+    case 'ClaimPlace':
       return command;
   }
 }
