@@ -45,11 +45,20 @@ function checkJobs(slice: RunSlice): void {
       claim((job.state === 'BLOCKED') === isBlocked, 'a job is blocked exactly while a need is open');
       claim((job.readyMs !== undefined) === (job.state !== 'BLOCKED'), 'a job is ready once its needs allow it');
     }
+    if (definition.when === 'FINALLY') checkLast(slice, job);
     checkHold(run, job);
     const waits = job.state === 'QUEUED' || job.state === 'OFFERED';
     claim(!waits || job.queuedMs !== undefined, 'a job that waits for a driver says since when');
     claim(job.state !== 'RUNNING' || job.queuedMs === undefined, 'a job that runs does not wait for a driver');
   }
+}
+
+/** What comes last has not begun while anything else is open, whatever became of that. */
+function checkLast({ plan, jobs }: RunSlice, { state }: JobRecord): void {
+  if (state === 'BLOCKED' || FINISHED.includes(state)) return;
+  const others = plan.jobs.filter(({ definition }) => definition.when !== 'FINALLY');
+  const isOver = others.every(({ index }) => FINISHED.includes(jobs.get(index)?.state ?? 'BLOCKED'));
+  claim(isOver, 'a FINALLY job comes after every other job');
 }
 
 /** No more cells are open than may be, and none waits while there is room. */
