@@ -2,7 +2,7 @@
 // had held them. Appending what is there as it is changes nothing, so whoever is not sure asks again.
 import { heldBy, stale } from './attempt.ts';
 import { addViolation, type Found, jsonBytes, quote } from './check-fields.ts';
-import { checkGraph } from './check-graph.ts';
+import { checkGraph, checkNeedsCount } from './check-graph.ts';
 import type { Command, Reply } from './commands.ts';
 import type { JobDefinition } from './definition.ts';
 import { type Draft, emit } from './draft.ts';
@@ -92,6 +92,9 @@ function checkGrowth(found: Found, plan: Plan, fresh: readonly JobDefinition[]):
       `with them what was appended has ${bytes} bytes as JSON, at most ${LIMITS.definitionBytes} are allowed`,
     );
   }
+  const cells = new Set(plan.jobs.flatMap(({ cells: own = [] }) => own));
+  const own = plan.jobs.filter(({ index }) => !cells.has(index)).map(({ definition }) => definition);
+  checkNeedsCount(found, 'jobs', [...own, ...fresh]);
   const matrices = [...base, ...all].filter(({ matrix }) => matrix !== undefined).length;
   if (matrices > LIMITS.matrices) {
     addViolation(found, 'jobs', `with them ${matrices} jobs of the run have a matrix, at most ${LIMITS.matrices} may`);

@@ -11,6 +11,8 @@ export const LIMITS = {
   pageBytes: 2_097_152,
   jobsPerRun: 10_000,
   needsPerJob: 1_000,
+  /** Needs of all jobs of a run, with those that stages and FINALLY stand for: each end of a job changes all that need it. */
+  needsPerRun: 250_000,
   secretsPerJob: 64,
   /** Characters of the conditions, and of the texts with expressions, of one definition: a thousand take up to 7 ms to check. */
   expressionCharacters: 131_072,
@@ -25,6 +27,8 @@ export const LIMITS = {
   matrixCells: 1_000,
   /** Combinations of the axes of a matrix, before any is excluded. */
   matrixCombinations: 10_000,
+  /** Of each combination with each entry of include and exclude. */
+  matrixComparisons: 1_000_000,
   /** Values of all cells of a matrix, as JSON. */
   matrixBytes: 262_144,
   /** Outputs of all cells of a matrix, and of all jobs of the run of a call, as JSON. */
