@@ -12,7 +12,7 @@ import { type Plan, plannedJob } from './plan.ts';
 import { DONE, refuse } from './replies.ts';
 import { invalidFields } from './refusal.ts';
 import { jobOf } from './run-state.ts';
-import { settleBlocked, settleDependants } from './settle.ts';
+import { assertReady, settleBlocked, settleDependants } from './settle.ts';
 
 export function appendJobs(draft: Draft, command: Extract<Command, { type: 'AppendJobs' }>): Reply {
   const { job, attempt, content } = command;
@@ -30,6 +30,10 @@ export function appendJobs(draft: Draft, command: Extract<Command, { type: 'Appe
   for (const { index } of draft.plan.jobs) {
     if (index >= first || plannedJob(draft.plan, index).definition.when === 'FINALLY') draft.touched.add(index);
   }
+  assertReady(
+    draft,
+    draft.plan.jobs.slice(first).map(({ index }) => index),
+  );
   for (const { index } of draft.plan.jobs.slice(first)) {
     if (settleBlocked(draft, index) === 'finished') settleDependants(draft, index);
   }

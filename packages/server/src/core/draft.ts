@@ -4,7 +4,7 @@ import { evolve } from './evolve.ts';
 import type { Evolving } from './evolving.ts';
 import type { JsonObject } from './json.ts';
 import { plannedJob } from './plan.ts';
-import { type JobRecord, jobOf, type RunFacts, type RunSlice } from './run-state.ts';
+import { type JobRecord, jobOf, type RunFacts, type RunSlice, type Working } from './run-state.ts';
 import type { Failure, JobState, RunState } from './states.ts';
 
 /** The states of the run, and of the job that the event is about, right after an event. */
@@ -22,6 +22,7 @@ export interface Draft extends Evolving {
   readonly touched: Set<number>;
   /** Of a run that is being created to start later: when. */
   startMs?: number;
+  readonly working: Working;
   /** With the outputs of jobs that this decision concluded. */
   readonly facts?: RunFacts & { readonly outputs: Map<number, JsonObject> };
 }
@@ -36,6 +37,7 @@ export function beginDraft(slice: RunSlice, nowMs: number): Draft {
     events: [],
     marks: [],
     touched: new Set(),
+    working: { steps: 0 },
     ...(slice.facts !== undefined && { facts: { ...slice.facts, outputs: new Map(slice.facts.outputs) } }),
   };
 }

@@ -2,10 +2,10 @@
 // out is recorded in events, so nothing is ever worked out twice.
 import type { Found } from './check-fields.ts';
 import type { Cell, Definition, JobDefinition } from './definition.ts';
-import { evaluateExpression, type PartValue } from './expressions/evaluate.ts';
+import { evaluateExpression, type OnSpent, type PartValue } from './expressions/evaluate.ts';
 import { compileExpression, type Expression } from './expressions/expression.ts';
 import type { Inputs, Root, Scope } from './expressions/nodes.ts';
-import { compileTemplate, resolveTemplate, type Template } from './expressions/template.ts';
+import { compileTemplate, type Resolution, resolveTemplate, type Template } from './expressions/template.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { cellsOf, type MatrixValues } from './matrix.ts';
@@ -17,6 +17,7 @@ import {
   type ConditionTrace,
   FactsNotLoaded,
   jobOf,
+  type RunHeader,
   type RunSlice,
 } from './run-state.ts';
 
@@ -75,9 +76,9 @@ export function evaluateJob(slice: RunSlice, job: PlannedJob): Evaluated {
   }
   if (trace?.held === false) return { outcome: 'SKIP', ...traced };
   if (spec === undefined || isGroup) return { outcome: 'READY', ...traced };
-  const resolved = resolveTemplate(spec, inputsOf(slice, job, spec), LIMITS.specBytes);
-  if ('error' in resolved) return { outcome: 'INVALID', ...traced, message: `${resolved.field}: ${resolved.error}` };
-  return { outcome: 'READY', ...traced, spec: objectOf(resolved.value) };
+  const resolved = resolve(slice, job, spec, LIMITS.specBytes);
+  if (typeof resolved === 'string') return { outcome: 'INVALID', ...traced, message: resolved };
+  return { outcome: 'READY', ...traced, spec: resolved };
 }
 
 /** The cells of a matrix whose needs have finished; a text says why they cannot be made. @throws FactsNotLoaded */
@@ -86,9 +87,9 @@ export function evaluateMatrix(slice: RunSlice, job: PlannedJob): readonly Cell[
   if (matrix === undefined) throw new Error(`job ${job.name} has no matrix`);
   const template = expressionsOf(slice.plan, job).matrix;
   if (template === undefined) return cellsOf(matrix);
-  const resolved = resolveTemplate(template, inputsOf(slice, job, template), LIMITS.matrixBytes);
-  if ('error' in resolved) return `${resolved.field}: ${resolved.error}`;
-  const { axes, include, exclude } = objectOf(resolved.value);
+  const resolved = resolve(slice, job, template, LIMITS.matrixBytes);
+  if (typeof resolved === 'string') return resolved;
+  const { axes, include, exclude } = resolved;
   return cellsOf({
     axes: objectOf(axes ?? {}),
     ...(include !== undefined && { include }),
@@ -112,13 +113,32 @@ function expressionsOf({ compiled }: Plan, { name, definition }: PlannedJob): Jo
 }
 
 function traceOf(slice: RunSlice, job: PlannedJob, condition: Expression): ConditionTrace {
-  const evaluation = evaluateExpression(condition, inputsOf(slice, job, condition));
-  const parts = evaluation.parts.map(partOf);
   const expression = condition.source;
+  const inputs = inputsOf(slice, job, condition);
+  if (typeof inputs === 'string') return { expression, held: false, error: inputs, parts: [] };
+  const evaluation = evaluateExpression(condition, inputs, spending(slice));
+  const parts = evaluation.parts.map(partOf);
   if (evaluation.error !== undefined) return { expression, held: false, error: evaluation.error, parts };
   const { value } = evaluation;
   if (typeof value === 'boolean') return { expression, held: value, parts };
   return { expression, held: false, error: `it must be true or false; it is ${JSON.stringify(value)}`, parts };
+}
+
+/** The value of a template, or why it has none. */
+function resolve(slice: RunSlice, job: PlannedJob, template: Template, maxBytes: number): JsonObject | string {
+  const inputs = inputsOf(slice, job, template);
+  if (typeof inputs === 'string') return inputs;
+  return valueOf(resolveTemplate(template, inputs, maxBytes, spending(slice)));
+}
+
+function valueOf(resolution: Resolution): JsonObject | string {
+  return 'error' in resolution ? `${resolution.field}: ${resolution.error}` : objectOf(resolution.value);
+}
+
+function spending({ working }: RunSlice): OnSpent {
+  return (steps) => {
+    if (working !== undefined) working.steps += steps;
+  };
 }
 
 function partOf({ expression, ...found }: PartValue): ConditionPart {
@@ -126,39 +146,68 @@ function partOf({ expression, ...found }: PartValue): ConditionPart {
   return { expression, note: 'tooLarge' in found ? found.tooLarge : found.error };
 }
 
-function inputsOf(slice: RunSlice, job: PlannedJob, reader: Expression | Template): Inputs {
-  const { needs: names } = reader;
-  const declared = declaredNeeds(slice.plan, job.index);
-  const needed =
-    names === 'all' ? declared : declared.filter((need) => names.includes(plannedJob(slice.plan, need).name));
+/** @throws FactsNotLoaded naming what all of these jobs will ask for, so that one load is enough. */
+export function assertFacts(slice: RunSlice, jobs: readonly PlannedJob[]): void {
+  const needed = new Set<number>();
+  for (const job of jobs) {
+    const { condition, spec, matrix } =
+      job.isPlain && job.definition.matrix === undefined ? {} : expressionsOf(slice.plan, job);
+    const readers = [condition, spec, matrix].filter((reader) => reader !== undefined);
+    for (const need of readers.flatMap((reader) => neededBy(slice.plan, job, reader))) needed.add(need);
+  }
+  assertLoaded(slice, [...needed]);
+  outputsOf(slice, [...needed]);
+}
+
+function neededBy(plan: Plan, job: PlannedJob, { needs: names }: Expression | Template): readonly number[] {
+  const declared = declaredNeeds(plan, job.index);
+  return names === 'all' ? declared : declared.filter((need) => names.includes(plannedJob(plan, need).name));
+}
+
+/** What an expression may read; a text says why it cannot be worked out. */
+function inputsOf(slice: RunSlice, job: PlannedJob, reader: Expression | Template): Inputs | string {
+  const needed = neededBy(slice.plan, job, reader);
   assertLoaded(slice, needed);
-  const { facts, run } = slice;
+  const { facts, run, working } = slice;
   if (facts === undefined) throw new FactsNotLoaded(needed.filter((need) => attemptHasOutputs(slice, need)));
   // All of them in one round.
   outputsOf(slice, needed);
+  if ((working?.steps ?? 0) > LIMITS.decisionSteps) {
+    return `the expressions of its run cost more than ${LIMITS.decisionSteps} steps at once: let fewer jobs become ready together, such as by max_parallel`;
+  }
   const { params, labels, trigger, runId, project, pipeline = '', revision = 0 } = facts;
-  const status = run.cancel !== undefined ? 'cancelled' : run.counts.failed > 0 ? 'failed' : 'succeeded';
   const common = {
     params,
     labels: { ...labels },
     trigger: { ...trigger },
-    run: { id: runId, project, pipeline, revision, status },
+    run: { id: runId, project, pipeline, revision, status: statusOf(run) },
   };
+  const env = reader.roots.includes('env') ? envOf(slice, common, common.run.status) : {};
+  if (typeof env === 'string') return env;
   return {
     ...common,
-    env: reader.roots.includes('env') ? envOf(slice.plan, common) : {},
+    env,
     needs: Object.fromEntries(needed.map((need) => [plannedJob(slice.plan, need).name, needOf(slice, need)])),
     ...(job.cell !== undefined && { matrix: job.cell.values }),
   };
 }
 
-/** @throws FactsNotLoaded when a value of it is no text of its own: then the definition was not checked. */
-function envOf({ definition }: Plan, inputs: Inputs): JsonObject {
-  const template = compileEnv([], 'env', definition.env);
-  if (template === undefined) return { ...definition.env };
-  const resolved = resolveTemplate(template, inputs, LIMITS.envValues * LIMITS.envBytes);
-  // Whoever reads a value that cannot be had is told so: it is not there.
-  return 'error' in resolved ? {} : objectOf(resolved.value);
+/** What the run would end as if nothing else happened. */
+function statusOf({ cancel, counts }: RunHeader): string {
+  if (cancel !== undefined) return 'cancelled';
+  return counts.failed + counts.cancelled > 0 ? 'failed' : 'succeeded';
+}
+
+/** The values of `env`; when one of them cannot be had, why: whoever reads another one is told, too, and not that there is none. */
+function envOf(slice: RunSlice, inputs: Inputs, status: string): JsonObject | string {
+  const { plan, working } = slice;
+  if (!('env' in plan.compiledEnv)) plan.compiledEnv.env = compileEnv([], 'env', plan.definition.env);
+  const template = plan.compiledEnv.env;
+  if (template === undefined) return { ...plan.definition.env };
+  if (working?.env?.status === status) return working.env.found;
+  const found = valueOf(resolveTemplate(template, inputs, LIMITS.envValues * LIMITS.envBytes, spending(slice)));
+  if (working !== undefined) working.env = { status, found };
+  return found;
 }
 
 function needOf(slice: RunSlice, need: number): JsonObject {

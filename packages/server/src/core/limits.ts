@@ -73,6 +73,8 @@ export const LIMITS = {
   expressionPattern: 2_000,
   /** What the evaluation of one expression, and of all expressions of one template, may cost: 100 ms at most. */
   expressionSteps: 300_000,
+  /** What the evaluations of one decision may cost together, give or take one: up to 3 s, in which its run is locked. */
+  decisionSteps: 10_000_000,
   /** What the trace of an evaluation may cost beyond that: parts that were not needed, and values as JSON. */
   expressionTraceSteps: 50_000,
   expressionParts: 64,

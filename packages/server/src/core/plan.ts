@@ -1,7 +1,7 @@
 // The graph of a definition, by index: compiled once for each definition and shared by every run of it. A run that adds jobs has the
 // plan of its grown definition; the indexes of the jobs before stay as they are.
 import type { AddedCells, AddedJobs, Addition, Definition, JobDefinition } from './definition.ts';
-import { mentionsTemplate } from './expressions/template.ts';
+import { mentionsTemplate, type Template } from './expressions/template.ts';
 import type { JobExpressions } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
 
@@ -27,19 +27,21 @@ export interface Plan {
   readonly jobs: readonly PlannedJob[];
   /** What was compiled of its jobs so far: a cache, which grown plans share. */
   readonly compiled: Map<JobDefinition, JobExpressions>;
+  /** What was compiled of its `env`, in the same way; undefined: it has no expressions. */
+  readonly compiledEnv: { env?: Template | undefined };
 }
 
 /** Compiles a checked definition. A need that does not exist is a broken invariant and throws. */
 export function compilePlan(definition: Definition): Plan {
   const { added = [], ...base } = definition;
-  return added.reduce(growPlan, { definition: base, jobs: compileJobs(base), compiled: new Map() });
+  return added.reduce(growPlan, { definition: base, jobs: compileJobs(base), compiled: new Map(), compiledEnv: {} });
 }
 
 /** The plan of a run that has made the cells of a matrix, or one of whose jobs has appended others. */
 export function growPlan(plan: Plan, addition: Addition): Plan {
-  const { definition, compiled } = plan;
+  const { definition, compiled, compiledEnv } = plan;
   const jobs = 'cells' in addition ? withCells(plan, addition) : withJobs(plan, addition);
-  return { definition: { ...definition, added: [...(definition.added ?? []), addition] }, jobs, compiled };
+  return { definition: { ...definition, added: [...(definition.added ?? []), addition] }, jobs, compiled, compiledEnv };
 }
 
 function withCells(plan: Plan, addition: AddedCells): readonly PlannedJob[] {
