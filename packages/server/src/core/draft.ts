@@ -37,7 +37,7 @@ export function beginDraft(slice: RunSlice, nowMs: number): Draft {
     events: [],
     marks: [],
     touched: new Set(),
-    working: { steps: 0 },
+    working: { steps: 0, bytes: 0 },
     ...(slice.facts !== undefined && { facts: { ...slice.facts, outputs: new Map(slice.facts.outputs) } }),
   };
 }

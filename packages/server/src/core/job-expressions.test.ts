@@ -122,6 +122,25 @@ it('what the expressions of one decision cost together is bounded, and the jobs 
   );
 });
 
+it('what one decision works out is bounded in bytes, and the jobs beyond it say so', () => {
+  const spec = { n: '${{ matrix.n }}', large: 'x'.repeat(60_000) };
+  const { slice } = created(
+    definitionOf(jobNamed('many', { matrix: { axes: { n: Array.from({ length: 400 }, (_, n) => n) } }, spec })),
+  );
+  const queued = [...slice.jobs.values()].filter(({ state }) => state === 'QUEUED');
+  expect(queued.length).toBe(Math.ceil(LIMITS.decisionBytes / 60_000));
+  expect(messageOf(jobOf(slice, 400))).toMatch(/come to more than 16777216 bytes at once.*max_parallel/);
+});
+
+it('the cells of a run are bounded in bytes', () => {
+  const axes = { n: Array.from({ length: 100 }, (_, n) => `${n}${'x'.repeat(2_400)}`) };
+  const { slice } = created(
+    definitionOf(...Array.from({ length: 10 }, (_, n) => jobNamed(`m${n}`, { matrix: { axes } }))),
+  );
+  expect(messageOf(jobOf(slice, 9))).toMatch(/the cells of the run are 2\d{6} bytes as JSON, at most 2097152/);
+  expect(jobOf(slice, 0).state).toBe('WAITING');
+});
+
 it('a run that stops at its first failure is stopped once, however many jobs fail together', () => {
   const jobs = Array.from({ length: 5_000 }, (_, n) => jobNamed(`j${n}`, { if: 'params.nothing' }));
   const { slice } = created({ ...definitionOf(...jobs), failFast: true });

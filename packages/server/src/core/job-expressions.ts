@@ -1,6 +1,6 @@
 // What a job leaves to its run, worked out when its needs have finished: its condition, its spec, the values of its matrix. What comes
 // out is recorded in events, so nothing is ever worked out twice.
-import type { Found } from './check-fields.ts';
+import { type Found, jsonBytes } from './check-fields.ts';
 import type { Cell, Definition, JobDefinition } from './definition.ts';
 import { evaluateExpression, type OnSpent, type PartValue } from './expressions/evaluate.ts';
 import { compileExpression, type Expression } from './expressions/expression.ts';
@@ -19,6 +19,7 @@ import {
   jobOf,
   type RunHeader,
   type RunSlice,
+  type Working,
 } from './run-state.ts';
 
 /** What is compiled of a job; what has no expression is left out. */
@@ -64,6 +65,12 @@ export type Evaluated =
  */
 export function evaluateJob(slice: RunSlice, job: PlannedJob): Evaluated {
   if (job.isPlain) return { outcome: 'READY' };
+  const evaluated = workOut(slice, job);
+  if (slice.working !== undefined) slice.working.bytes += jsonBytes(evaluated);
+  return evaluated;
+}
+
+function workOut(slice: RunSlice, job: PlannedJob): Evaluated {
   const { condition, spec } = expressionsOf(slice.plan, job);
   // One that reads the values of a cell is for the cells, any other for their matrix.
   const isForCells = condition?.roots.includes('matrix') === true;
@@ -172,9 +179,8 @@ function inputsOf(slice: RunSlice, job: PlannedJob, reader: Expression | Templat
   if (facts === undefined) throw new FactsNotLoaded(needed.filter((need) => attemptHasOutputs(slice, need)));
   // All of them in one round.
   outputsOf(slice, needed);
-  if ((working?.steps ?? 0) > LIMITS.decisionSteps) {
-    return `the expressions of its run cost more than ${LIMITS.decisionSteps} steps at once: let fewer jobs become ready together, such as by max_parallel`;
-  }
+  const tooMuch = working && tooMuchAtOnce(working);
+  if (tooMuch !== undefined) return `${tooMuch} at once: let fewer jobs become ready together, such as by max_parallel`;
   const { params, labels, trigger, runId, project, pipeline = '', revision = 0 } = facts;
   const common = {
     params,
@@ -190,6 +196,12 @@ function inputsOf(slice: RunSlice, job: PlannedJob, reader: Expression | Templat
     needs: Object.fromEntries(needed.map((need) => [plannedJob(slice.plan, need).name, needOf(slice, need)])),
     ...(job.cell !== undefined && { matrix: job.cell.values }),
   };
+}
+
+function tooMuchAtOnce({ steps, bytes }: Working): string | undefined {
+  if (steps > LIMITS.decisionSteps) return `the expressions of its run cost more than ${LIMITS.decisionSteps} steps`;
+  if (bytes > LIMITS.decisionBytes) return `the expressions of its run come to more than ${LIMITS.decisionBytes} bytes`;
+  return undefined;
 }
 
 /** What the run would end as if nothing else happened. */

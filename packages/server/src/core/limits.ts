@@ -31,12 +31,16 @@ export const LIMITS = {
   matrixComparisons: 1_000_000,
   /** Values of all cells of a matrix, as JSON. */
   matrixBytes: 262_144,
+  /** Values of all cells of a run, as JSON: they become part of its definition. */
+  cellsBytes: 2_097_152,
   /** Outputs of all cells of a matrix, and of all jobs of the run of a call, as JSON. */
   gatheredOutputBytes: 524_288,
   /** Calls of calls. */
   callDepth: 10,
   gateApprovers: 100,
   gateQuorum: 100,
+  /** Answers of all who answer a gate, as JSON: they are kept with the job, and become its outputs. */
+  gateAnswersBytes: 131_072,
   definitionBytes: 1_048_576,
   specBytes: 65_536,
   schemaBytes: 65_536,
@@ -75,6 +79,8 @@ export const LIMITS = {
   expressionSteps: 300_000,
   /** What the evaluations of one decision may cost together, give or take one: up to 3 s, in which its run is locked. */
   decisionSteps: 10_000_000,
+  /** What one decision may work out, specs and traces, as JSON and give or take one job: it is written in a few statements. */
+  decisionBytes: 16_777_216,
   /** What the trace of an evaluation may cost beyond that: parts that were not needed, and values as JSON. */
   expressionTraceSteps: 50_000,
   expressionParts: 64,

@@ -161,9 +161,11 @@ export interface RunSlice {
   readonly working?: Working;
 }
 
-/** What a decision has spent on expressions, and what it need not work out again. */
+/** What a decision has spent on expressions, how much has come of it, and what it need not work out again. */
 export interface Working {
   steps: number;
+  /** Of what it has worked out, as JSON. */
+  bytes: number;
   /** The values of `env`, or why they cannot be had, as of a status of the run. */
   env?: { readonly status: string; readonly found: JsonObject | string };
 }
