@@ -7,8 +7,8 @@ export const LIMITS = {
   messageFrames: 20_000,
   /** Largest message sent, in bytes. */
   responseBytes: 3_145_728,
-  /** Largest page of a list, in bytes, roughly. */
-  pageBytes: 2_097_152,
+  /** Largest page of a list, in bytes as JSON, roughly. A number takes 11 bytes of a message where it takes 2 of JSON. */
+  pageBytes: 524_288,
   jobsPerRun: 10_000,
   needsPerJob: 1_000,
   /** Needs of all jobs of a run, with those that stages and FINALLY stand for: each end of a job changes all that need it. */
@@ -34,7 +34,7 @@ export const LIMITS = {
   /** Values of all cells of a run, as JSON: they become part of its definition. */
   cellsBytes: 2_097_152,
   /** Outputs of all cells of a matrix, and of all jobs of the run of a call, as JSON. */
-  gatheredOutputBytes: 524_288,
+  gatheredOutputBytes: 393_216,
   /** Calls of calls. */
   callDepth: 10,
   gateApprovers: 100,
