@@ -153,9 +153,9 @@ describe('the examples', () => {
     const { runId } = await client.runs.create({ definition });
     await client.runs.finished(runId);
     const found = [...(await jobsByName(client, runId)).values()].filter(({ matrixJob }) => matrixJob !== '');
-    expect(found.map((job) => outputsOf(job)['number']).sort()).toEqual([1, 2, 3]);
-    const names = [];
-    for await (const { artifact } of client.runs.artifacts(runId)) names.push(artifact?.name);
+    expect(found.map((job) => Number(outputsOf(job)['number'])).sort((a, b) => a - b)).toEqual([1, 2, 3]);
+    const names: string[] = [];
+    for await (const { artifact } of client.runs.artifacts(runId)) names.push(artifact?.name ?? '');
     expect(names.sort()).toEqual(['cli.txt', 'client.txt', 'server.txt']);
   });
 });
@@ -166,7 +166,7 @@ test('every example is run, and named by the page on pipelines', async () => {
   const page = await readFile(new URL('../../docs/pipelines.md', import.meta.url), 'utf8');
   const rows = page.split('\n').filter((line) => line.startsWith('| ') && line.includes('examples/pipelines/'));
   const named = new Set(
-    rows.flatMap((row) => [...row.matchAll(/examples\/pipelines\/([a-z-]+\.yaml)/g)].map(([, file]) => file)),
+    rows.flatMap((row) => [...row.matchAll(/examples\/pipelines\/([a-z-]+\.yaml)/g)].map(([, file = '']) => file)),
   );
   expect([...named].sort()).toEqual(files.sort());
 });

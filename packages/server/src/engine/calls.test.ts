@@ -55,3 +55,22 @@ test('a hundred calls whose runs take long to stop keep nobody else waiting', as
   const other = await createRun(calling('call', 'slow'));
   await expect.poll(() => countChildren(`c.run_id = '${other}'`), { timeout: 5_000 }).toBe(1);
 });
+
+test('a call whose run put out more than it may hand on fails and says so, without reading it all', async () => {
+  const gate = { message: '', approvers: [], quorum: 1, onTimeout: 'FAIL' } as const;
+  const count = 15;
+  const definition = definitionOf(
+    ...Array.from({ length: count }, (_, n) => jobNamed(`ask${n}`, { driver: '', gate })),
+  );
+  await engine.pipelines.apply(project, 'wide', definition);
+  const runId = await createRun(calling('call', 'wide'));
+  const childOf = async () => (await engine.jobs.get(project, { runId, job: 0 })).childRun;
+  await expect.poll(childOf, { timeout: 5_000 }).toBeDefined();
+  const child = (await childOf()) as RunId;
+  const reply = { verdict: 'APPROVE', actor: 'ada', groups: [], comment: '' } as const;
+  for (let job = 0; job < count; job++) {
+    await engine.jobs.answerGate(project, { runId: child, job }, { ...reply, answers: { text: 'x'.repeat(60_000) } });
+  }
+  const failure = async () => (await engine.jobs.get(project, { runId, job: 0 })).failure?.message;
+  await expect.poll(failure, { timeout: 5_000 }).toMatch(/outputs of its run are 9\d{5} bytes as JSON, at most 393216/);
+});

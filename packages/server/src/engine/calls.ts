@@ -6,7 +6,7 @@ import { LIMITS } from '../core/limits.ts';
 import { plannedJob } from '../core/plan.ts';
 import { type RefusalReason, RefusedError } from '../core/refusal.ts';
 import { type DueCall, dueCalls, hasCalls, readTrigger } from '../store/call-rows.ts';
-import { jobOutcomes } from '../store/outcome-rows.ts';
+import { jobOutcomes, outputsBytes } from '../store/outcome-rows.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
@@ -71,9 +71,13 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
     if (child === undefined) return await start(call);
     const { runId, state } = child;
     if (state !== 'OPEN') {
-      const outputs = state === 'SUCCEEDED' ? await outputsOf(runId) : {};
-      const gone = state === 'DELETED' && { message: `its run ${runId} was deleted` };
-      const end = { state: state === 'DELETED' ? 'FAILED' : state, outputs, ...gone } as const;
+      const found = state === 'SUCCEEDED' ? await outputsOf(runId) : {};
+      const end =
+        state === 'DELETED'
+          ? ({ state: 'FAILED', outputs: {}, message: `its run ${runId} was deleted` } as const)
+          : typeof found === 'string'
+            ? ({ state: 'FAILED', outputs: {}, message: found } as const)
+            : { state, outputs: found };
       await ledger.submit(key.runId, { type: 'FinishChild', job: key.job, childRun: runId, ...end });
       return true;
     }
@@ -137,11 +141,16 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
     });
   }
 
-  async function outputsOf(runId: RunId): Promise<JsonObject> {
+  /** A text says that they are too large to be looked at. */
+  async function outputsOf(runId: RunId): Promise<JsonObject | string> {
     return await withConnection(pool, async (tx) => {
       const context = (await loadContexts(tx, plans, [runId])).get(runId);
       if (context === undefined) return {};
       const jobs = context.plan.jobs.filter(({ cell }) => cell === undefined).map(({ index }) => index);
+      const bytes = await outputsBytes(tx, runId, jobs);
+      if (bytes > 2 * LIMITS.gatheredOutputBytes) {
+        return `the outputs of its run are ${bytes} bytes as JSON, at most ${LIMITS.gatheredOutputBytes} are allowed`;
+      }
       const outcomes = await jobOutcomes(tx, runId, jobs);
       return Object.fromEntries(
         outcomes.flatMap(({ job, outputs }) =>
