@@ -21,6 +21,13 @@ export function appendJobs(draft: Draft, command: Extract<Command, { type: 'Appe
   if (draft.run.cancel !== undefined || jobOf(draft, job).state === 'CANCELLING' || live.stop !== undefined) {
     return refuse('CANCEL_REQUESTED', 'the job is being stopped: it cannot append others any more');
   }
+  // What always runs goes on after the failure that stopped the others; nothing new begins.
+  if (draft.plan.definition.failFast === true && draft.run.counts.failed > 0) {
+    return refuse(
+      'CANCEL_REQUESTED',
+      'the run stops at its first failure, which it has had: nothing can be appended any more',
+    );
+  }
   const found: Found = [];
   const jobs = checkAppended(found, draft.plan, job, command.jobs);
   if (found.length > 0) return { type: 'Refused', refusal: invalidFields(found) };
