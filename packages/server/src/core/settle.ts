@@ -132,6 +132,8 @@ function expand(draft: Draft, group: PlannedJob): void {
 export function startCells(draft: Draft, group: number): readonly number[] {
   const { cells = [], definition } = plannedJob(draft.plan, group);
   assertLoaded(draft, cells);
+  // What is held begins no more of them until it is released.
+  if (jobOf(draft, group).hold !== undefined) return [];
   // They are stopped next: none is begun for that.
   if (
     isStopping(jobOf(draft, group)) ||

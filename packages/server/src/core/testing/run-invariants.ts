@@ -35,7 +35,7 @@ function checkJobs(slice: RunSlice): void {
     const { needs: own, cells, cell, definition } = plannedJob(plan, index);
     // Once a matrix has cells it waits for these; they are there because its needs have finished.
     const needs = (cell === undefined ? (cells ?? own) : []).map((need) => jobOf(slice, need));
-    if (cells !== undefined) checkCells(slice, cells, definition.matrix?.maxParallel);
+    if (cells !== undefined) checkCells(slice, cells, job.hold !== undefined, definition.matrix?.maxParallel);
     if (!FINISHED.includes(job.state)) {
       const open = needs.filter((need) => !FINISHED.includes(need.state));
       claim(job.unmet === open.length, 'a job counts the needs that have not finished');
@@ -61,12 +61,12 @@ function checkLast({ plan, jobs }: RunSlice, { state }: JobRecord): void {
   claim(isOver, 'a FINALLY job comes after every other job');
 }
 
-/** No more cells are open than may be, and none waits while there is room. */
-function checkCells(slice: RunSlice, cells: readonly number[], maxParallel = cells.length): void {
+/** No more cells are open than may be, and none waits while there is room and its matrix is not held. */
+function checkCells(slice: RunSlice, cells: readonly number[], isHeld: boolean, maxParallel = cells.length): void {
   const states = cells.map((cell) => jobOf(slice, cell).state);
   const open = states.filter((state) => state !== 'BLOCKED' && !FINISHED.includes(state)).length;
   claim(open <= maxParallel, 'no more cells are open than may be');
-  claim(open === maxParallel || !states.includes('BLOCKED'), 'no cell waits while there is room');
+  claim(isHeld || open === maxParallel || !states.includes('BLOCKED'), 'no cell waits while there is room');
 }
 
 /** What holds a job back, and nothing else, is what keeps it from the queue. */
