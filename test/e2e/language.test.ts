@@ -170,6 +170,33 @@ test('a cell that fails stops the others when the matrix says so, and what is ru
   expect(rerun.states['test']).toBe('FAILED');
 });
 
+test('a matrix that is run again waits for the cells that are, whatever of its needs is taken over', async () => {
+  const { runId, states } = await finish({
+    jobs: [
+      work('plan', [output('xs', ['a', 'b'])]),
+      work('cells', [], {
+        needs: ['plan'],
+        matrix: { axes: { x: '${{ needs.plan.outputs.xs }}' } },
+        spec: { steps: [{ do: 'fail', class: 'WORKLOAD', message: 'no good' }] },
+        if: 'matrix.x == "b"',
+      }),
+      work('after', [], { needs: ['cells'] }),
+    ],
+  });
+  const expected = {
+    plan: 'SUCCEEDED',
+    cells: 'FAILED',
+    'cells[a]': 'SKIPPED',
+    'cells[b]': 'FAILED',
+    after: 'SKIPPED',
+  };
+  expect(states).toEqual(expected);
+  for (const input of [{ scope: 'failed' as const }, { from: ['cells[b]'] }]) {
+    const again = await clients[1]!.runs.rerun(runId, input);
+    expect((await endOf(again.runId)).states).toEqual(expected);
+  }
+});
+
 test('the first failure stops the run when its definition says so; what comes last comes all the same', async () => {
   const gate = system.newGate();
   const { state, states } = await finish({

@@ -7,6 +7,7 @@ import { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.
 import { checkLoneJob } from '../core/check-definition.ts';
 import {
   addViolation,
+  ANY_JOB_NAME,
   checkCount,
   checkJson,
   checkLabels,
@@ -14,8 +15,6 @@ import {
   checkText,
   checkTextBytes,
   type Found,
-  JOB_NAME,
-  type NameRule,
 } from '../core/check-fields.ts';
 import { isSharedKey, KEY_RULE } from '../core/check-concurrency.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -44,11 +43,6 @@ import {
 
 const MAX_FILTER_NAMES = 100;
 const MAX_GROUPS = 100;
-/** A name of a definition, or of one of the cells of its matrix. */
-const ANY_JOB_NAME: NameRule = {
-  pattern: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}(\[[^[\]]{1,60}\])?$/,
-  rule: `${JOB_NAME.rule}, and for a cell its key in brackets`,
-};
 const DEFAULT_READ_BYTES = 262_144;
 const MAX_READ_BYTES = 1_048_576;
 

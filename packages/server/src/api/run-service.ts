@@ -9,7 +9,7 @@ import {
   RerunScope,
   type RunService,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
-import { addViolation, checkCount, checkName, type Found, JOB_NAME } from '../core/check-fields.ts';
+import { addViolation, ANY_JOB_NAME, checkCount, checkName, type Found } from '../core/check-fields.ts';
 import type { RunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import { invalidFields, isRefusal, type Refusal } from '../core/refusal.ts';
@@ -156,7 +156,7 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
       const job = request.job === '' ? undefined : request.job;
       const list = ['ListRunArtifacts', project, runId, job];
       const page = decodeRequest((found) => {
-        if (job !== undefined) checkName(found, 'job', job, JOB_NAME);
+        if (job !== undefined) checkName(found, 'job', job, ANY_JOB_NAME);
         return decodePage(found, request, { request: list });
       });
       const { items, next } = await runs.artifacts(project, runId, job, page);

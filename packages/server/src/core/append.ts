@@ -2,7 +2,7 @@
 // had held them. Appending what is there as it is changes nothing, so whoever is not sure asks again.
 import { heldBy, stale } from './attempt.ts';
 import { addViolation, type Found, jsonBytes, quote } from './check-fields.ts';
-import { checkGraph } from './check-graph.ts';
+import { checkGraph, checkNeedsCount } from './check-graph.ts';
 import type { Command, Reply } from './commands.ts';
 import type { JobDefinition } from './definition.ts';
 import { type Draft, emit } from './draft.ts';
@@ -12,7 +12,7 @@ import { type Plan, plannedJob } from './plan.ts';
 import { DONE, refuse } from './replies.ts';
 import { invalidFields } from './refusal.ts';
 import { jobOf } from './run-state.ts';
-import { settleBlocked, settleDependants } from './settle.ts';
+import { assertReady, settleBlocked, settleDependants } from './settle.ts';
 
 export function appendJobs(draft: Draft, command: Extract<Command, { type: 'AppendJobs' }>): Reply {
   const { job, attempt, content } = command;
@@ -24,6 +24,13 @@ export function appendJobs(draft: Draft, command: Extract<Command, { type: 'Appe
   if (draft.run.cancel !== undefined || jobOf(draft, job).state === 'CANCELLING' || live.stop !== undefined) {
     return refuse('CANCEL_REQUESTED', 'the job is being stopped: it cannot append others any more');
   }
+  // What always runs goes on after the failure that stopped the others; nothing new begins.
+  if (draft.plan.definition.failFast === true && draft.run.counts.failed > 0) {
+    return refuse(
+      'CANCEL_REQUESTED',
+      'the run stops at its first failure, which it has had: nothing can be appended any more',
+    );
+  }
   const found: Found = [];
   for (const { field, description } of command.violations) addViolation(found, field, description);
   checkAppended(found, draft.plan, job, command.jobs, fresh);
@@ -33,6 +40,10 @@ export function appendJobs(draft: Draft, command: Extract<Command, { type: 'Appe
   for (const { index } of draft.plan.jobs) {
     if (index >= first || plannedJob(draft.plan, index).definition.when === 'FINALLY') draft.touched.add(index);
   }
+  assertReady(
+    draft,
+    draft.plan.jobs.slice(first).map(({ index }) => index),
+  );
   for (const { index } of draft.plan.jobs.slice(first)) {
     if (settleBlocked(draft, index) === 'finished') settleDependants(draft, index);
   }
@@ -117,6 +128,9 @@ function checkGrowth(found: Found, plan: Plan, fresh: readonly JobDefinition[]):
       `with them what was appended has ${bytes} bytes as JSON, at most ${LIMITS.definitionBytes} are allowed`,
     );
   }
+  const cells = new Set(plan.jobs.flatMap(({ cells: own = [] }) => own));
+  const own = plan.jobs.filter(({ index }) => !cells.has(index)).map(({ definition }) => definition);
+  checkNeedsCount(found, 'jobs', [...own, ...fresh]);
   const matrices = [...base, ...all].filter(({ matrix }) => matrix !== undefined).length;
   if (matrices > LIMITS.matrices) {
     addViolation(found, 'jobs', `with them ${matrices} jobs of the run have a matrix, at most ${LIMITS.matrices} may`);

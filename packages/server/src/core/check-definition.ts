@@ -29,7 +29,7 @@ import { checkOutputsSchemas, checkParamsSchema } from './check-schemas.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { checkConcurrency, checkRateLimits, type ConcurrencyInput, type RateLimitInput } from './check-concurrency.ts';
-import { checkGraph } from './check-graph.ts';
+import { checkGraph, checkNeedsCount } from './check-graph.ts';
 import {
   type CallInput,
   checkCall,
@@ -105,18 +105,24 @@ export function checkDefinition(found: Found, field: string, input: DefinitionIn
   checkCount(found, `${field}.jobs`, jobs.length, LIMITS.jobsPerRun);
   checkLabels(found, `${field}.labels`, labels);
   if (paramsSchema !== undefined) checkParamsSchema(found, `${field}.params_schema`, paramsSchema);
-  checkStages(found, field, stages, jobs);
+  const hasFewStages = checkStages(found, field, stages, jobs);
   const checked = needsOfStages(
-    stages,
+    hasFewStages ? stages : [],
     jobs.map((job, index) => checkJob(found, `${field}.jobs[${index}]`, job)),
   );
+  checkNeedsCount(found, `${field}.jobs`, checked);
   checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs);
   checkGraph(found, `${field}.jobs`, checked);
   checkEnv(found, `${field}.env`, env);
   checkExpressions(found, `${field}.jobs`, checked);
-  const bytes = jsonBytes(input);
+  // As it is shown: with the needs that its stages stand for.
+  const bytes = jsonBytes({
+    ...input,
+    jobs: jobs.map((job, index) => ({ ...job, needs: checked[index]?.needs ?? [] })),
+  });
   if (bytes > LIMITS.definitionBytes) {
-    addViolation(found, field, `must have at most ${LIMITS.definitionBytes} bytes as JSON; has ${bytes}`);
+    const description = `must have at most ${LIMITS.definitionBytes} bytes as JSON, with the needs that its stages stand for; has ${bytes}`;
+    addViolation(found, field, description);
   }
   return {
     jobs: checked,
@@ -170,7 +176,9 @@ function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
     const secretField = `${field}.secrets[${index}]`;
     if (secret === '') addViolation(found, secretField, 'is required: 1 to 128 characters');
     checkText(found, secretField, secret, 128);
-    if (secrets.indexOf(secret) < index) addViolation(found, secretField, `names ${quote(secret)} again`);
+    // Where an earlier one is takes time for each of them.
+    if (index < LIMITS.secretsPerJob && secrets.indexOf(secret) < index)
+      addViolation(found, secretField, `names ${quote(secret)} again`);
   }
   return {
     name,

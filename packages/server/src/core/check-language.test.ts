@@ -219,3 +219,41 @@ describe('what a run works out', () => {
     expect(findings(jobs)).toEqual([]);
   });
 });
+
+describe('what would be large once it is written out', () => {
+  const many = (count: number, rest: (index: number) => Partial<JobInput>): JobInput[] =>
+    Array.from({ length: count }, (_, index) => job(`j${index}`, rest(index)));
+
+  it.each<[string, readonly JobInput[], Partial<DefinitionInput>, string, RegExp]>([
+    [
+      'stages that stand for a million needs',
+      many(2_000, (index) => ({ stage: `s${index % 2}` })),
+      { stages: ['s0', 's1'] },
+      'definition.stages',
+      /1000000 needs.*at most 250000/,
+    ],
+    [
+      'a thousand last jobs after a thousand',
+      many(2_000, (index) => (index % 2 === 0 ? { when: 'FINALLY' } : {})),
+      {},
+      'definition.jobs',
+      /1000000 needs/,
+    ],
+    [
+      'stages whose needs are long to show',
+      many(900, (index) => ({ name: `${'n'.repeat(55)}${index}`, stage: `s${index % 2}` })),
+      { stages: ['s0', 's1'] },
+      'definition',
+      /bytes as JSON, with the needs/,
+    ],
+    [
+      'more stages than are looked at',
+      many(1, () => ({ stage: 's1' })),
+      { stages: Array.from({ length: 100_000 }, (_, index) => `s${index}`) },
+      'definition.stages',
+      /100/,
+    ],
+  ])('is refused before: %s', (_, jobs, rest, field, description) => {
+    expect(findings(jobs, rest)).toContainEqual({ field, description: expect.stringMatching(description) });
+  });
+});

@@ -28,11 +28,14 @@ export function moveRun(slice: Evolving, state: RunState, change: Partial<RunHea
 /** Tells the jobs that need it that a job has finished. */
 export function noteFinishedNeed(slice: Evolving, index: number): void {
   const bad = concludesWell(jobOf(slice, index)) ? 0 : 1;
-  const { dependants } = plannedJob(slice.plan, index);
+  const { dependants, cell } = plannedJob(slice.plan, index);
   assertLoaded(slice, dependants);
   for (const dependant of dependants) {
     const job = jobOf(slice, dependant);
     if (isJobFinished(job.state)) continue;
+    // A matrix whose cells are there waits for these alone: what it needed had finished before, though a rerun takes it over again.
+    const { cells } = plannedJob(slice.plan, dependant);
+    if (cells !== undefined && cell?.of !== dependant) continue;
     slice.jobs.set(dependant, { ...job, unmet: job.unmet - 1, badNeeds: job.badNeeds + bad });
   }
 }

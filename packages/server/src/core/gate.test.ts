@@ -51,6 +51,20 @@ describe('a gate', () => {
     expect(answer(ledger, 'ben')).toEqual({ reply: 'ALREADY_FINISHED', events: [] });
   });
 
+  it('takes only so much of all who answer, and names of any kind', () => {
+    const ledger = opened({ quorum: 4 });
+    const answers = JSON.parse('{ "__proto__": "kept" }') as Record<string, string>;
+    expect(answer(ledger, 'ada', { answers: { ...answers, a: 'x'.repeat(60_000) } }).reply).toBe('Done');
+    expect(answer(ledger, 'ben', { answers: { b: 'x'.repeat(60_000) } }).reply).toBe('Done');
+    expect(answer(ledger, 'cleo', { answers: { c: 'x'.repeat(60_000) } }).reply).toBe('LIMIT_REACHED');
+    // In the place of what the same person said before there is room.
+    expect(answer(ledger, 'ben', { answers: { b: 'y'.repeat(60_000) } }).reply).toBe('Done');
+    for (const actor of ['cleo', 'dan']) answer(ledger, actor);
+    const job = gateOf(ledger);
+    const outputs = 'outputs' in job ? (job.outputs ?? {}) : {};
+    expect(Object.keys(outputs)).toEqual(['__proto__', 'a', 'b']);
+  });
+
   it('closes with the first rejection', () => {
     const ledger = opened({ quorum: 3 });
     answer(ledger, 'ada');

@@ -5,7 +5,7 @@ import type { Command, Reply } from './commands.ts';
 import { DONE, refuse } from './replies.ts';
 import { assertLoaded, isStopping, jobOf, type JobWait, type TimedWait } from './run-state.ts';
 import { type Draft, emit } from './draft.ts';
-import { heldBackBy, makeReady } from './settle.ts';
+import { heldBackBy, makeReady, settleDependants, startCells } from './settle.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
 type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>;
@@ -108,7 +108,12 @@ function holdBack(draft: Draft, index: number): void {
 /** Lets a job go on unless something else still holds it back. */
 function letGo(draft: Draft, index: number): void {
   const job = jobOf(draft, index);
-  if (job.state !== 'WAITING' || (job.wait.reason !== 'PAUSED' && job.wait.reason !== 'HELD')) return;
+  if (job.state !== 'WAITING') return;
+  if (job.wait.reason === 'MATRIX') {
+    for (const finished of startCells(draft, index)) settleDependants(draft, finished);
+    return;
+  }
+  if (job.wait.reason !== 'PAUSED' && job.wait.reason !== 'HELD') return;
   if (job.wait.reason !== heldBackBy(draft.run, job)) makeReady(draft, index, job.wait.behind);
 }
 

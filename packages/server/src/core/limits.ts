@@ -7,10 +7,12 @@ export const LIMITS = {
   messageFrames: 20_000,
   /** Largest message sent, in bytes. */
   responseBytes: 3_145_728,
-  /** Largest page of a list, in bytes, roughly. */
-  pageBytes: 2_097_152,
+  /** Largest page of a list, in bytes as JSON, roughly. A number takes 11 bytes of a message where it takes 2 of JSON. */
+  pageBytes: 524_288,
   jobsPerRun: 10_000,
   needsPerJob: 1_000,
+  /** Needs of all jobs of a run, with those that stages and FINALLY stand for: each end of a job changes all that need it. */
+  needsPerRun: 250_000,
   secretsPerJob: 64,
   /** Characters of the conditions, and of the texts with expressions, of one definition: a thousand take up to 7 ms to check. */
   expressionCharacters: 131_072,
@@ -25,14 +27,20 @@ export const LIMITS = {
   matrixCells: 1_000,
   /** Combinations of the axes of a matrix, before any is excluded. */
   matrixCombinations: 10_000,
+  /** Of each combination with each entry of include and exclude. */
+  matrixComparisons: 1_000_000,
   /** Values of all cells of a matrix, as JSON. */
   matrixBytes: 262_144,
+  /** Values of all cells of a run, as JSON: they become part of its definition. */
+  cellsBytes: 2_097_152,
   /** Outputs of all cells of a matrix, and of all jobs of the run of a call, as JSON. */
-  gatheredOutputBytes: 524_288,
+  gatheredOutputBytes: 393_216,
   /** Calls of calls. */
   callDepth: 10,
   gateApprovers: 100,
   gateQuorum: 100,
+  /** Answers of all who answer a gate, as JSON: they are kept with the job, and become its outputs. */
+  gateAnswersBytes: 131_072,
   definitionBytes: 1_048_576,
   specBytes: 65_536,
   schemaBytes: 65_536,
@@ -76,6 +84,10 @@ export const LIMITS = {
   expressionPattern: 2_000,
   /** What the evaluation of one expression, and of all expressions of one template, may cost: 100 ms at most. */
   expressionSteps: 300_000,
+  /** What the evaluations of one decision may cost together, give or take one: up to 3 s, in which its run is locked. */
+  decisionSteps: 10_000_000,
+  /** What one decision may work out, specs and traces, as JSON and give or take one job: it is written in a few statements. */
+  decisionBytes: 16_777_216,
   /** What the trace of an evaluation may cost beyond that: parts that were not needed, and values as JSON. */
   expressionTraceSteps: 50_000,
   expressionParts: 64,

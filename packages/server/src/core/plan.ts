@@ -1,7 +1,7 @@
 // The graph of a definition, by index: compiled once for each definition and shared by every run of it. A run that adds jobs has the
 // plan of its grown definition; the indexes of the jobs before stay as they are.
 import type { AddedCells, AddedJobs, Addition, Definition, JobDefinition } from './definition.ts';
-import { mentionsTemplate } from './expressions/template.ts';
+import { mentionsTemplate, type Template } from './expressions/template.ts';
 import type { JobExpressions } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
 import type { AppendedView } from './views.ts';
@@ -28,19 +28,21 @@ export interface Plan {
   readonly jobs: readonly PlannedJob[];
   /** What was compiled of its jobs so far: a cache, which grown plans share. */
   readonly compiled: Map<JobDefinition, JobExpressions>;
+  /** What was compiled of its `env`, in the same way; undefined: it has no expressions. */
+  readonly compiledEnv: { env?: Template | undefined };
 }
 
 /** Compiles a checked definition. A need that does not exist is a broken invariant and throws. */
 export function compilePlan(definition: Definition): Plan {
   const { added = [], ...base } = definition;
-  return added.reduce(growPlan, { definition: base, jobs: compileJobs(base), compiled: new Map() });
+  return added.reduce(growPlan, { definition: base, jobs: compileJobs(base), compiled: new Map(), compiledEnv: {} });
 }
 
 /** The plan of a run that has made the cells of a matrix, or one of whose jobs has appended others. */
 export function growPlan(plan: Plan, addition: Addition): Plan {
-  const { definition, compiled } = plan;
+  const { definition, compiled, compiledEnv } = plan;
   const jobs = 'cells' in addition ? withCells(plan, addition) : withJobs(plan, addition);
-  return { definition: { ...definition, added: [...(definition.added ?? []), addition] }, jobs, compiled };
+  return { definition: { ...definition, added: [...(definition.added ?? []), addition] }, jobs, compiled, compiledEnv };
 }
 
 function withCells(plan: Plan, addition: AddedCells): readonly PlannedJob[] {
@@ -63,27 +65,31 @@ function withCells(plan: Plan, addition: AddedCells): readonly PlannedJob[] {
 /** What is appended comes before the FINALLY jobs of the run, as every other job does. */
 function withJobs({ jobs }: Plan, { jobs: definitions }: AddedJobs): readonly PlannedJob[] {
   const last = jobs.filter(({ definition }) => definition.when === 'FINALLY').map(({ index }) => index);
-  const added = definitions.map((definition, position) => planJob(definition, jobs.length + position, last));
-  const grown = [...jobs, ...added];
-  const indexes = new Map(grown.map(({ name, index }) => [name, index]));
-  const link = (from: number, to: number): void => {
-    const [need, dependant] = [grown[from], grown[to]];
-    if (need === undefined || dependant === undefined) throw new Error(`the plan has no job ${from} or ${to}`);
-    grown[from] = { ...need, dependants: [...need.dependants, to] };
-    grown[to] = { ...dependant, needs: [...dependant.needs, from] };
-  };
-  for (const { index, name, definition } of added) {
-    for (const need of definition.needs) link(indexOf(indexes, name, need), index);
-    for (const final of last) {
-      const planned = plannedJob({ jobs: grown }, final);
-      grown[final] = { ...planned, needs: [...planned.needs, index] };
+  const first = jobs.length;
+  const indexes = new Map(jobs.map(({ name, index }) => [name, index]));
+  for (const [position, { name }] of definitions.entries()) indexes.set(name, first + position);
+  const needs = definitions.map((job) => job.needs.map((name) => indexOf(indexes, job.name, name)));
+  // Gathered first, so that each list is made once, however many jobs come.
+  const dependants = new Map<number, number[]>();
+  for (const [position, needed] of needs.entries()) {
+    for (const need of needed) {
+      const own = dependants.get(need);
+      if (own === undefined) dependants.set(need, [first + position]);
+      else own.push(first + position);
     }
   }
-  return grown;
-}
-
-function planJob(definition: JobDefinition, index: number, dependants: readonly number[]): PlannedJob {
-  return { index, name: definition.name, definition, isPlain: isPlain(definition), needs: [], dependants };
+  const added = definitions.map((definition, position): PlannedJob => {
+    const index = first + position;
+    const own = { needs: needs[position] ?? [], dependants: [...last, ...(dependants.get(index) ?? [])] };
+    return { index, name: definition.name, definition, isPlain: isPlain(definition), ...own };
+  });
+  const addedIndexes = added.map(({ index }) => index);
+  const before = jobs.map((job): PlannedJob => {
+    if (job.definition.when === 'FINALLY') return { ...job, needs: [...job.needs, ...addedIndexes] };
+    const more = dependants.get(job.index);
+    return more === undefined ? job : { ...job, dependants: [...job.dependants, ...more] };
+  });
+  return [...before, ...added];
 }
 
 /** A plan without the additions that it did not have when it had so many jobs. */
@@ -185,13 +191,14 @@ function indexOf(indexes: ReadonlyMap<string, number>, job: string, need: string
   return index;
 }
 
-/** A FINALLY job comes after every job that is none: after those that no such job needs, that is. */
+/**
+ * A FINALLY job comes after every job that is none. Those that no other job needs would not do: one that is cancelled while it is blocked
+ * has finished before its needs have.
+ */
 function addFinalNeeds(jobs: readonly JobDefinition[], needs: number[][]): void {
-  if (!jobs.some(({ when }) => when === 'FINALLY')) return;
   const isFinal = (index: number): boolean => jobs[index]?.when === 'FINALLY';
-  const needed = new Set(needs.filter((_, index) => !isFinal(index)).flat());
-  const last = [...jobs.keys()].filter((index) => !isFinal(index) && !needed.has(index));
+  const others = [...jobs.keys()].filter((index) => !isFinal(index));
   for (const [index, own] of needs.entries()) {
-    if (isFinal(index)) needs[index] = [...new Set([...own, ...last])];
+    if (isFinal(index)) needs[index] = [...new Set([...own, ...others])];
   }
 }

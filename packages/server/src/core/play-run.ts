@@ -59,11 +59,11 @@ export function* playRun(
 
 /**
  * A job that fails has failed for good: what time changes is how long a run takes, not what it does. Nor do schemas of outputs: those that
- * are assumed fit.
+ * are assumed fit; nor groups and rates: what else is in them is not known, and they too only cost time.
  */
 function asAssumed(definition: Definition): Definition {
   const retry = { ...DEFAULT_RETRY, budgets: { ...DEFAULT_RETRY.budgets, WORKLOAD: 0 } };
-  const jobs = definition.jobs.map(({ outputsSchema: _fits, ...job }) => ({
+  const jobs = definition.jobs.map(({ outputsSchema: _fits, concurrency: _place, rateLimits: _tokens, ...job }) => ({
     ...job,
     retry,
     timeouts: DEFAULT_TIMEOUTS,

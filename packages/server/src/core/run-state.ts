@@ -170,6 +170,17 @@ export interface RunSlice {
   readonly jobs: ReadonlyMap<number, JobRecord>;
   /** Loaded when an expression asks for it. */
   readonly facts?: RunFacts;
+  /** Of the decision that is being made. */
+  readonly working?: Working;
+}
+
+/** What a decision has spent on expressions, how much has come of it, and what it need not work out again. */
+export interface Working {
+  steps: number;
+  /** Of what it has worked out, as JSON. */
+  bytes: number;
+  /** The values of `env`, or why they cannot be had, as of a status of the run. */
+  env?: { readonly status: string; readonly found: JsonObject | string };
 }
 
 /** What the expressions of a run may read beside its jobs. It never changes, except that outputs of finished jobs are added. */

@@ -2,11 +2,11 @@
 // finishes. A decision emits its own events and then lets them settle.
 import { type Conclusion, type Draft, emit, finishJob, hasFailed, invalid } from './draft.ts';
 import { lacksPlace } from './group.ts';
-import { evaluateJob } from './job-expressions.ts';
+import { assertFacts, evaluateJob } from './job-expressions.ts';
 import { concludeGroup, makeCells } from './matrix-job.ts';
 import { isGroup, outlivesCancel, type PlannedJob, plannedJob } from './plan.ts';
 import { lacksTokens } from './rate.ts';
-import { assertLoaded, type JobRecord, jobOf, type RunHeader, type TimedWait } from './run-state.ts';
+import { assertLoaded, isStopping, type JobRecord, jobOf, type RunHeader, type TimedWait } from './run-state.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
 /** Concludes a job that its own attempt, a timer or a cancel ended, and settles what follows. */
@@ -22,10 +22,25 @@ export function settleDependants(draft: Draft, finished: number): void {
     const { dependants, cell, definition } = plannedJob(draft.plan, next);
     // Its end makes room for the next.
     if (cell !== undefined && definition.matrix?.maxParallel !== undefined) queue.push(...startCells(draft, cell.of));
+    assertReady(draft, dependants);
     for (const dependant of dependants) {
       draft.touched.add(dependant);
       if (settleBlocked(draft, dependant) === 'finished') queue.push(dependant);
     }
+  }
+}
+
+/** @throws FactsNotLoaded naming what all of these jobs read that begin now: what each asks for by itself is a round of its own. */
+export function assertReady(draft: Draft, jobs: readonly number[]): void {
+  const ready = jobs.filter((index) => {
+    const { state, unmet } = jobOf(draft, index);
+    return unmet === 0 && state === 'BLOCKED' && whyNotToRun(draft, index, jobOf(draft, index)) === undefined;
+  });
+  if (ready.length > 0) {
+    assertFacts(
+      draft,
+      ready.map((index) => plannedJob(draft.plan, index)),
+    );
   }
 }
 
@@ -132,6 +147,14 @@ function expand(draft: Draft, group: PlannedJob): void {
 export function startCells(draft: Draft, group: number): readonly number[] {
   const { cells = [], definition } = plannedJob(draft.plan, group);
   assertLoaded(draft, cells);
+  // What is held begins no more of them until it is released.
+  if (jobOf(draft, group).hold !== undefined) return [];
+  // They are stopped next: none is begun for that.
+  if (
+    isStopping(jobOf(draft, group)) ||
+    (definition.matrix?.failFast === true && cells.some((cell) => hasFailed(jobOf(draft, cell))))
+  )
+    return [];
   const isOpen = (cell: number): boolean => {
     const { state } = jobOf(draft, cell);
     return state !== 'BLOCKED' && !isJobFinished(state);

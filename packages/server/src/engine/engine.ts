@@ -63,7 +63,7 @@ export interface NewRun extends RunSource {
   readonly traceparent?: string;
 }
 
-/** Which jobs run again: all, those that did not succeed, or those named; and all that depend on them. */
+/** Which jobs run again: all, those that failed or were cancelled, or those named; and all that depend on them. */
 export type RerunSource = 'ALL' | 'FAILED' | { readonly from: readonly string[] };
 
 export interface RunFilter {

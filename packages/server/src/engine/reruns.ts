@@ -14,7 +14,8 @@ import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun, Creates } from './creates.ts';
 import type { RerunSource } from './engine.ts';
 import type { Plans } from './plans.ts';
-import { noSuchJob, noSuchRun, notFinished } from './refusals.ts';
+import { assertKnown, noSuchJob, noSuchRun, notFinished } from './refusals.ts';
+import type { Replica } from './replica.ts';
 import { bodyDigest, createOnce } from './request-ids.ts';
 import { loadContexts } from './run-context.ts';
 import { loadRun, type StoredRun } from './stored-run.ts';
@@ -35,6 +36,7 @@ export interface RerunsOptions {
   readonly pool: Pool;
   readonly plans: Plans;
   readonly creates: Creates;
+  readonly replica: Pick<Replica, 'oldest'>;
 }
 
 interface FinishedRun {
@@ -42,7 +44,7 @@ interface FinishedRun {
   readonly outcomes: readonly JobOutcome[];
 }
 
-export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
+export function createReruns({ pool, plans, creates, replica }: RerunsOptions): Reruns {
   async function load(project: string, runId: RunId): Promise<FinishedRun | undefined> {
     return await withConnection(pool, async (tx) => {
       const run = await loadRun(tx, plans, project, runId);
@@ -63,6 +65,7 @@ export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
   ): Promise<CreatedRun | Refusal> {
     const { pipeline, revision, labels, project } = run.view;
     const plan = planAgain(run.plan, again);
+    assertKnown(plan.definition, replica.oldest());
     return await creates.create({
       project,
       digest: digestOf(plan.definition),
@@ -129,8 +132,10 @@ export function retryOf(key: JobKey, trigger: Trigger): object {
 }
 
 function jobsAgain(plan: Plan, outcomes: readonly JobOutcome[], scope: RerunSource): ReadonlySet<number> {
-  const failed = outcomes.filter(({ state }) => state !== 'SUCCEEDED').map(({ job }) => job);
   if (typeof scope === 'object') return withDependants(plan, jobsNamed(plan, scope.from));
+  // What was skipped because of one of these is run again with it; what its condition skipped would be skipped again, and what needed
+  // it, and succeeded, has no reason to be run again.
+  const failed = outcomes.flatMap(({ job, state }) => (state === 'FAILED' || state === 'CANCELLED' ? [job] : []));
   // What did not fail in a run without a failure is run again as a whole: asking for nothing helps nobody.
   const isWhole = scope === 'ALL' || failed.length === 0;
   return isWhole ? new Set(plan.jobs.map(({ index }) => index)) : withDependants(plan, failed);

@@ -194,7 +194,7 @@ async function build(
     stopping: () => stopping.signal.aborted,
   });
   const holdBacks = createHoldBacks(ledger, replica);
-  const reruns = createReruns({ pool, plans, creates });
+  const reruns = createReruns({ pool, plans, creates, replica });
   const scheduler = createScheduler({ pool, ledger, creation, log });
   const history = createRunHistory({ pool, plans });
   const tokens = createTokenReader({ pool });

@@ -1033,7 +1033,7 @@ export declare const JobService: GenService<{
    * Runs a job again. While it waits for a retry, or for the start of a delayed run, that wait ends at once, unless its run is paused or it is held: then it goes on
    * waiting for that alone. When its run has finished, a new run is made that runs the job and all that depend on it again and inherits
    * the rest.
-   * Errors: NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (NOT_FINISHED: its run still goes on), ALREADY_EXISTS (REQUEST_ID_REUSED).
+   * Errors: NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (NOT_FINISHED: its run still goes on; REPLICA_TOO_OLD), ALREADY_EXISTS (REQUEST_ID_REUSED).
    *
    * @generated from rpc conveyor.v1.JobService.RetryJob
    */
@@ -1046,7 +1046,8 @@ export declare const JobService: GenService<{
    * Answers a gate that waits. Who answers again replaces the earlier answer; the same answer again changes nothing. The gate succeeds
    * once its quorum has approved, and fails with the first rejection; its dependants go on from there.
    * Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_FIELD: also answers that the form does not allow), PERMISSION_DENIED
-   * (NOT_AN_APPROVER), FAILED_PRECONDITION (NOT_A_GATE, NOT_WAITING: its needs have not finished, ALREADY_FINISHED).
+   * (NOT_AN_APPROVER), FAILED_PRECONDITION (NOT_A_GATE, NOT_WAITING: its needs have not finished, ALREADY_FINISHED), RESOURCE_EXHAUSTED
+   * (LIMIT_REACHED: the answers of all who answered are more than 128 KiB as JSON).
    *
    * @generated from rpc conveyor.v1.JobService.AnswerGate
    */

@@ -151,7 +151,8 @@ export declare type PipelineDefinition = Message<"conveyor.v1.PipelineDefinition
 
   /**
    * Optional. Names of stages, in order, for jobs to name: each job of a stage needs every job of the nearest stage before it that has
-   * any. At most 100, each as the name of a job.
+   * any. At most 100, each as the name of a job. All needs, with those that stages and FINALLY stand for, are at most 250,000, and count
+   * as bytes of the definition as if they were written.
    *
    * @generated from field: repeated string stages = 4;
    */
@@ -435,7 +436,8 @@ export declare type Matrix = Message<"conveyor.v1.Matrix"> & {
   include?: Value | undefined;
 
   /**
-   * Optional. A list of objects, or an expression of one. Combinations that have all values of one of them are left out.
+   * Optional. A list of objects, or an expression of one, which name axes only. Combinations that have all values of one of them are left
+   * out. Combinations times entries of `include` and `exclude` are at most 1,000,000.
    *
    * @generated from field: google.protobuf.Value exclude = 3;
    */

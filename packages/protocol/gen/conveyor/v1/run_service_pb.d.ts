@@ -1754,7 +1754,8 @@ export enum RerunScope {
   ALL = 1,
 
   /**
-   * Jobs that did not succeed, and all that depend on them.
+   * Jobs that failed or were cancelled, and all that depend on them; what a condition skipped stays skipped. All jobs of a run that has
+   * none of these.
    *
    * @generated from enum value: RERUN_SCOPE_FAILED = 2;
    */
@@ -1986,7 +1987,7 @@ export declare const RunService: GenService<{
   },
   /**
    * Makes a new run of a finished run's definition and params. What is not run again keeps its outcome and outputs.
-   * Errors: NOT_FOUND (RUN_NOT_FOUND), FAILED_PRECONDITION (NOT_FINISHED), ALREADY_EXISTS (REQUEST_ID_REUSED).
+   * Errors: NOT_FOUND (RUN_NOT_FOUND), FAILED_PRECONDITION (NOT_FINISHED, REPLICA_TOO_OLD), ALREADY_EXISTS (REQUEST_ID_REUSED).
    *
    * @generated from rpc conveyor.v1.RunService.RerunRun
    */

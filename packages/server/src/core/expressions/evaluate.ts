@@ -32,14 +32,18 @@ export type PartValue = { readonly expression: string } & (
   | { readonly error: string }
 );
 
+/** Hears how many steps were taken, also those of a trace. */
+export type OnSpent = (steps: number) => void;
+
 /** Evaluates an expression. What an author can get wrong is in the result; it never throws because of it. */
-export function evaluateExpression(expression: Expression, inputs: Inputs): Evaluation {
+export function evaluateExpression(expression: Expression, inputs: Inputs, onSpent?: OnSpent): Evaluation {
   return inLibrary(() => {
     const meter = createMeter(LIMITS.expressionSteps);
     const run = createRun(inputs, meter);
     const value = evaluateJson(run, expression.node);
     const cost = Math.ceil(meter.spent);
     const parts = traceParts(run, expression.parts);
+    onSpent?.(cost + Math.ceil(run.meter.spent));
     if (!(value instanceof Failure)) return { value, parts, cost };
     return { error: value.message, parts, cost, ...(value instanceof Unknown && { unknown: value.of }) };
   });

@@ -3,7 +3,7 @@
 import { addViolation, type Found, jsonBytes, quote } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
-import { evaluateJson, inLibrary } from './evaluate.ts';
+import { evaluateJson, inLibrary, type OnSpent } from './evaluate.ts';
 import { createRun, type Run } from './evaluate-node.ts';
 import { compileExpression, type Expression } from './expression.ts';
 import { createMeter } from './meter.ts';
@@ -134,10 +134,11 @@ export type Resolution =
  * JSON. All expressions of a template cost LIMITS.expressionSteps at most.
  * @param maxBytes Of the result as JSON.
  */
-export function resolveTemplate(template: Template, inputs: Inputs, maxBytes: number): Resolution {
+export function resolveTemplate(template: Template, inputs: Inputs, maxBytes: number, onSpent?: OnSpent): Resolution {
   return inLibrary(() => {
     const run = createRun(inputs, createMeter(LIMITS.expressionSteps));
     const value = resolveShape({ run, maxBytes, bytes: 0 }, template.shape);
+    onSpent?.(Math.ceil(run.meter.spent));
     if (value instanceof Unresolved) {
       const { error, field, unknown } = value;
       return { error, field, ...(unknown !== undefined && { unknown }) };

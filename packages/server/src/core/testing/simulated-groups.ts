@@ -329,7 +329,7 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
         const by = { reason: 'asked', actor: 'somebody' };
         if (record.state === 'WAITING' && record.wait.reason === 'PAUSED')
           decideOn(runId, { type: 'ResumeRun', ...by });
-        else if (record.state === 'WAITING' && record.wait.reason === 'HELD') {
+        else if (record.hold !== undefined) {
           decideOn(runId, { type: 'ReleaseJob', job, ...by });
         } else {
           const next = nextOf(ledger, job, record);
@@ -348,5 +348,10 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
 /** Whether something but a place or tokens keeps a job from going on. */
 function canGoOn(record: JobRecord): boolean {
   if (isJobFinished(record.state) || record.state === 'BLOCKED') return false;
-  return record.state !== 'WAITING' || !['CONCURRENCY', 'RATE', 'MATRIX'].includes(record.wait.reason);
+  // A matrix that is held begins no more cells.
+  return (
+    record.hold !== undefined ||
+    record.state !== 'WAITING' ||
+    !['CONCURRENCY', 'RATE', 'MATRIX'].includes(record.wait.reason)
+  );
 }
