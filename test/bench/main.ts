@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { backlogFigures, measureBacklog } from './backlog.ts';
 import { fairnessFigures, measureFairness } from './fairness.ts';
+import { largeRunFigures, measureLargeRuns } from './large-run.ts';
 import { lifecycleFigures, measureLifecycle } from './lifecycle.ts';
 import { describeMachine } from './machine.ts';
 import { measurePickup, pickupFigures } from './pickup.ts';
@@ -12,10 +13,11 @@ const usage = `usage: pnpm bench lifecycle [--jobs N] [--runs N] [--json FILE] [
        pnpm bench pickup [--jobs N] [--runs N] [--json FILE]
        pnpm bench backlog [--jobs N] [--runs N] [--json FILE]
        pnpm bench fairness [--jobs N] [--runs N] [--json FILE]
+       pnpm bench large-run [--jobs N] [--runs N] [--json FILE]
        pnpm bench start [--compiled] [--runs N] [--json FILE]
 
 --jobs     jobs of each run: 50,000 (lifecycle), 200 (pickup) or 10,000 (fairness) by default; jobs queued (backlog): 1,000, 100,000 and
-           1,000,000 by default
+           1,000,000 by default; large-run creates so many runs, by default 5
 --runs     how often to measure, 3 by default; the table shows medians
 --json     write every measurement to this file
 --compiled start what \`pnpm build\` made, as an installed command does, instead of the sources
@@ -53,6 +55,10 @@ const benchmarks: Record<string, (options: Options) => Promise<string[]>> = {
   },
   async fairness({ jobs = 10_000, ...options }) {
     await repeat('fairness', { jobs }, options, fairnessFigures, () => measureFairness({ jobs }));
+    return [];
+  },
+  async 'large-run'({ jobs = 5, ...options }) {
+    await repeat('large-run', { jobs }, options, largeRunFigures, () => measureLargeRuns({ runs: jobs }));
     return [];
   },
   async start({ compiled, ...options }) {

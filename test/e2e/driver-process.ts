@@ -1,7 +1,7 @@
 // A process that is one driver instance and does what the specs of its jobs say. SIGTERM drains it.
 import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { defineDriver, type JobContext, JobFailure } from '@conveyor/driver';
+import { defineDriver, type JobContext, JobFailure, RunValueError } from '@conveyor/driver';
 import { processSettings, ready } from './processes.ts';
 import { digestOutput, linesOf, sha256, type Step, type Workload, writtenBy } from './workload.ts';
 
@@ -68,6 +68,12 @@ async function take(context: JobContext<Workload>, step: Step, index: number, st
     }
     case 'annotate':
       return context.annotate(step.text);
+    case 'make':
+      return context.artifact({ name: step.name, digest: step.digest, size: step.size });
+    case 'add':
+      return await add(context, step);
+    case 'append':
+      return await context.append(step.jobs);
     case 'checkpoint':
       return context.checkpoint(String(index + 1));
     case 'fail':
@@ -86,6 +92,18 @@ async function write(
     await log(lines.subarray(at, at + pieceBytes));
     if (pauseMs > 0) await delay(pauseMs, undefined, { signal: stop });
     stop.throwIfAborted();
+  }
+}
+
+async function add({ values }: JobContext<Workload>, { key, times }: Extract<Step, { do: 'add' }>): Promise<void> {
+  for (let added = 0; added < times; ) {
+    const { value, version } = (await values.get(key)) ?? { value: 0, version: 0 };
+    try {
+      await values.set(key, Number(value) + 1, { expectedVersion: version });
+      added++;
+    } catch (error) {
+      if (!(error instanceof RunValueError) || error.reason !== 'VERSION_MISMATCH') throw error;
+    }
   }
 }
 

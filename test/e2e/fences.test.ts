@@ -39,6 +39,19 @@ const writes: Record<string, (attempt: Address) => DriverFrameInit> = {
     case: 'annotation',
     value: { ...addressOf(attempt), number: 1, annotation: { level: AnnotationLevel.INFO, text: 'forged' } },
   }),
+  DeclareArtifact: (attempt) => ({
+    case: 'declareArtifact',
+    value: { ...addressOf(attempt), number: 1, artifact: { name: 'forged', digest: 'crc32c:00ff00ff' } },
+  }),
+  AppendJobs: (attempt) => ({
+    case: 'appendJobs',
+    value: { ...addressOf(attempt), number: 1, jobs: [{ name: 'forged', driver: 'nobody' }] },
+  }),
+  SetValue: (attempt) => ({
+    case: 'setValue',
+    value: { ...addressOf(attempt), number: 1, key: 'forged', value: { kind: { case: 'boolValue', value: true } } },
+  }),
+  DeleteValue: (attempt) => ({ case: 'deleteValue', value: { ...addressOf(attempt), number: 1, key: 'forged' } }),
   'Finish as a success': (attempt) => finishFrame(attempt, written),
   'Finish as a failure': (attempt) => finishFrame(attempt, written, { outcome: FinishOutcome.FAILED }),
 };
@@ -54,6 +67,8 @@ async function rowsOf(runId: string): Promise<unknown> {
        (select json_agg(e order by seq) from events e where run_id = $1) as events,
        (select json_agg(c order by job, attempt, start_offset) from log_chunks c where run_id = $1) as chunks,
        (select json_agg(s) from log_sections s where run_id = $1) as sections,
+       (select json_agg(v order by key) from run_values v where run_id = $1) as "values",
+       (select json_agg(f order by job, attempt, number) from artifacts f where run_id = $1) as artifacts,
        (select json_agg(q) from queue q where run_id = $1) as queue`,
     [runId],
   );

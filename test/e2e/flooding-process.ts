@@ -81,6 +81,16 @@ export const FLOODS = {
       })),
     onAttempt: true,
   },
+  values: {
+    frames: (attempt) =>
+      Array.from({ length: 2_000 }, (_, index) => {
+        const value = { kind: { case: 'stringValue', value: 'x'.repeat(100) } } as const;
+        // A change that is said again is answered again.
+        const said = { ...addressOf(attempt), number: 1, key: 'again' };
+        return index % 2 === 0 ? { case: 'getValue', value: said } : { case: 'setValue', value: { ...said, value } };
+      }),
+    onAttempt: true,
+  },
   accepts: { frames: (attempt) => many(5_000, { case: 'accept', value: addressOf(attempt) }), onAttempt: true },
   gaps: {
     frames: (attempt) => many(5_000, logFrame(attempt, 2 ** 40, Buffer.from('x'))),
@@ -120,7 +130,7 @@ async function main(): Promise<void> {
         session.sayBytes(message);
         if (++sent === MIN_MESSAGES) ready({});
       }
-      for (const kind of ['revoke', 'pulse', 'logAck', 'start'] as const) session.arrived(kind);
+      for (const kind of ['revoke', 'pulse', 'logAck', 'start', 'valueAnswer'] as const) session.arrived(kind);
       // Nothing tells a driver which does not read that its session has ended.
       await Promise.race([session.drained(), delay(1_000), session.ended]);
       await turn();

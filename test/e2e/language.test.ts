@@ -170,6 +170,33 @@ test('a cell that fails stops the others when the matrix says so, and what is ru
   expect(rerun.states['test']).toBe('FAILED');
 });
 
+test('a matrix that is run again waits for the cells that are, whatever of its needs is taken over', async () => {
+  const { runId, states } = await finish({
+    jobs: [
+      work('plan', [output('xs', ['a', 'b'])]),
+      work('cells', [], {
+        needs: ['plan'],
+        matrix: { axes: { x: '${{ needs.plan.outputs.xs }}' } },
+        spec: { steps: [{ do: 'fail', class: 'WORKLOAD', message: 'no good' }] },
+        if: 'matrix.x == "b"',
+      }),
+      work('after', [], { needs: ['cells'] }),
+    ],
+  });
+  const expected = {
+    plan: 'SUCCEEDED',
+    cells: 'FAILED',
+    'cells[a]': 'SKIPPED',
+    'cells[b]': 'FAILED',
+    after: 'SKIPPED',
+  };
+  expect(states).toEqual(expected);
+  for (const input of [{ scope: 'failed' as const }, { from: ['cells[b]'] }]) {
+    const again = await clients[1]!.runs.rerun(runId, input);
+    expect((await endOf(again.runId)).states).toEqual(expected);
+  }
+});
+
 test('the first failure stops the run when its definition says so; what comes last comes all the same', async () => {
   const gate = system.newGate();
   const { state, states } = await finish({
@@ -295,4 +322,36 @@ test('a cancel reaches the run of a call, and a pipeline that calls itself comes
     "select count(*)::int as count from runs where pipeline = 'self'",
   );
   expect(count).toBe(11);
+});
+
+test('a spec is held against the schema of its driver when it is known what it comes to', async () => {
+  const [a, b] = system.replicas;
+  const specSchema = { type: 'object', required: ['count'], properties: { count: { type: 'integer', minimum: 1 } } };
+  const session = await system.openSession({ at: a!, hello: { driver: 'counts', specSchema, slots: 0 } });
+  expect(session.welcome.sessionId).not.toBe('');
+  const run = await b!.client.runs.create({
+    definition: {
+      jobs: [
+        { name: 'early', driver: 'counts', spec: { count: '${{ params.count }}' } },
+        work('first', [output('count', -1)]),
+        { name: 'late', driver: 'counts', needs: ['first'], spec: { count: '${{ needs.first.outputs.count }}' } },
+        { name: 'fine', driver: 'counts', spec: { count: '${{ params.count + 1 }}' } },
+      ],
+    },
+    params: { count: 0 },
+  });
+  await inState(run.runId, 'late', JobState.FAILED);
+  const jobs = await jobsByName(b!.client, run.runId);
+  expect(jobs.get('early')!.failure).toMatchObject({
+    class: FailureClass.INVALID,
+    message: 'its spec: spec.count must be >= 1',
+  });
+  expect(jobs.get('late')!.failure).toMatchObject({
+    class: FailureClass.INVALID,
+    message: 'its spec: spec.count must be >= 1',
+  });
+  expect(JobState[jobs.get('fine')!.state]).toBe('QUEUED');
+  await b!.client.runs.cancel(run.runId, { force: true });
+  const text = { jobs: [{ name: 'x', driver: 'counts', spec: { count: 'many' } }] };
+  await expect(b!.client.runs.create({ definition: text })).rejects.toMatchObject({ reason: 'SPEC_MISMATCH' });
 });

@@ -40,6 +40,11 @@ const handle = (attempt: Address, bytes: number): DriverFrameInit => ({
   value: { ...addressOf(attempt), handle: Buffer.alloc(bytes) },
 });
 
+const setValue = (attempt: Address, number: number, text: string): DriverFrameInit => ({
+  case: 'setValue',
+  value: { ...addressOf(attempt), number, key: 'said', value: { kind: { case: 'stringValue', value: text } } },
+});
+
 /** Everything that only a started attempt may say. */
 const writes: Record<string, Say> = {
   Log: (attempt) => logFrame(attempt, 0, log),
@@ -48,6 +53,18 @@ const writes: Record<string, Say> = {
   Progress: (attempt) => progress(attempt, 'said'),
   Checkpoint: (attempt) => handle(attempt, 1),
   Annotation: (attempt) => annotation(attempt, 1),
+  DeclareArtifact: (attempt) => ({
+    case: 'declareArtifact',
+    value: { ...addressOf(attempt), number: 1, artifact: { name: 'said', digest: 'crc32c:00ff00ff' } },
+  }),
+  // One that is skipped, so that its run ends where it may be appended.
+  AppendJobs: (attempt) => ({
+    case: 'appendJobs',
+    value: { ...addressOf(attempt), number: 1, jobs: [{ name: 'said', gate: {}, if: '1 == 2' }] },
+  }),
+  GetValue: (attempt) => ({ case: 'getValue', value: { ...addressOf(attempt), number: 1, key: 'said' } }),
+  SetValue: (attempt) => setValue(attempt, 1, 'said'),
+  DeleteValue: (attempt) => ({ case: 'deleteValue', value: { ...addressOf(attempt), number: 1, key: 'said' } }),
   Finish: (attempt) => finishFrame(attempt, log),
 };
 
@@ -307,4 +324,22 @@ test('Goodbye, however often, gives back what is held, orphans too, and nothing 
   next.say(finishFrame(again));
   await next.next('finishAck');
   expect(await endOf(job)).toEqual(['SUCCEEDED', undefined, 'LOST', 'SUCCEEDED']);
+});
+
+test('a change of a value that is said again has one effect; one that was counted wrongly fails the attempt', async () => {
+  const { session, job } = await open('counting');
+  const { client } = system.replicas[0]!;
+  expect(session.welcome.capabilities).toContain('values');
+  const offer = await session.startNext();
+  session.say(setValue(offer, 4, 'mine'));
+  expect(await session.next('valueAnswer')).toMatchObject({ ...addressOf(offer), number: 4, version: 1n, error: 0 });
+  await client.values.set(job.runId, 'said', 'of somebody else');
+  session.say(setValue(offer, 4, 'mine'));
+  expect(await session.next('valueAnswer')).toMatchObject({ number: 4, version: 1n, error: 0 });
+  expect((await client.values.get(job.runId, 'said')).version).toBe(2n);
+  session.say(setValue(offer, 3, 'mine'));
+  expect(await session.next('revoke')).toMatchObject(addressOf(offer));
+  expect(await endOf(job)).toEqual(['FAILED', 'INVALID', 'FAILED']);
+  expect((await client.values.get(job.runId, 'said')).version).toBe(2n);
+  await goesOn(session, 'counting');
 });

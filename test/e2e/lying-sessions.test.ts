@@ -72,6 +72,15 @@ describe('a stream ends at', () => {
       status.INVALID_ARGUMENT,
       /more than 20000 frames/,
     ],
+    'more appended jobs in one message than a run may have': [
+      (stream) =>
+        stream.say({
+          case: 'appendJobs',
+          value: { ...nowhere, number: 1, jobs: Array.from({ length: 400_000 }, () => ({})) },
+        }),
+      status.INVALID_ARGUMENT,
+      /more than 20000 frames and appended jobs/,
+    ],
     'bytes that are no message': [
       (stream) => stream.sayBytes(Buffer.from('no message')),
       status.INVALID_ARGUMENT,

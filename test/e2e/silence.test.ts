@@ -102,6 +102,9 @@ test('whatever a driver says of an attempt counts, once it is stored', async () 
     { case: 'progress', value: { ...about, progress: { message: 'half' } } },
     { case: 'annotation', value: { ...about, number: 1, annotation: { text: 'noted' } } },
     { case: 'checkpoint', value: { ...about, handle: Buffer.from('here') } },
+    { case: 'declareArtifact', value: { ...about, number: 1, artifact: { name: 'app', digest: 'crc32c:00ff00ff' } } },
+    { case: 'setValue', value: { ...about, number: 1, key: 'a', value: { kind: { case: 'boolValue', value: true } } } },
+    { case: 'deleteValue', value: { ...about, number: 2, key: 'a' } },
   ];
   for (const frame of frames) {
     const before = await heardMs();

@@ -1,7 +1,7 @@
 // What jobs of these tests do, as their spec says. Everything that a workload writes is a function of its spec, so a test knows every
 // byte beforehand.
 import { createHash } from 'node:crypto';
-import type { JsonValue } from '@conveyor/driver';
+import type { JobInit, JsonValue } from '@conveyor/driver';
 
 export interface Workload {
   readonly steps: readonly Step[];
@@ -30,6 +30,11 @@ export type Step =
   /** Puts the outputs of the jobs that it needed into the output `needs`. */
   | { readonly do: 'pass-on' }
   | { readonly do: 'annotate'; readonly text: string }
+  | { readonly do: 'make'; readonly name: string; readonly digest: string; readonly size: number }
+  /** Adds 1 to a value of the run, so many times. */
+  | { readonly do: 'add'; readonly key: string; readonly times: number }
+  /** Appends jobs to its run. */
+  | { readonly do: 'append'; readonly jobs: readonly JobInit[] }
   /** Notes that it came so far: who adopts it goes on behind this step. */
   | { readonly do: 'checkpoint' }
   | {

@@ -143,8 +143,8 @@ export const mutations: readonly Mutation[] = [
     fault: peace,
     source: {
       file: server('engine/flush.ts'),
-      find: `before.state === 'QUEUED' ||`,
-      replace: `before.state === 'QUEUED' || before.state === 'BLOCKED' ||`,
+      find: `work.loaded.get(job)?.state === 'QUEUED';`,
+      replace: `['QUEUED', 'BLOCKED'].includes(work.loaded.get(job)?.state ?? '');`,
     },
   },
   {

@@ -51,6 +51,11 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   const results = list(await ok('RunService/BatchCreateRuns', batch), 'results');
   assert.ok(text(results[0], 'runId'));
   assert.equal(read(results[1], 'error', 'reason'), 'ERROR_REASON_PIPELINE_NOT_FOUND');
+  const planned = await ok('RunService/PlanRun', {
+    run: { pipeline: { name } },
+    assumed: { wait: { outcome: 'JOB_STATE_FAILED' } },
+  });
+  assert.deepEqual([text(planned, 'state'), text(list(planned, 'jobs')[0], 'name')], ['RUN_STATE_FAILED', 'wait']);
   assert.equal(text(await ok('RunService/GetRun', { runId }), 'run', 'state'), 'RUN_STATE_PENDING');
   assert.equal(list(await ok('RunService/ListRuns', { filter: { labels } }), 'runs').length, 1);
   // It never ends by itself, so the deadline is its end.
@@ -71,6 +76,21 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   assert.equal(text(paused, 'run', 'pause', 'actor'), 'walker');
   const resumed = await ok('RunService/ResumeRun', { runId });
   assert.equal(read(resumed, 'run', 'pause') ?? undefined, undefined);
+  const asked = { name: 'ask', gate: { quorum: 2 } };
+  const gated = await ok('JobService/CreateJob', { job: asked });
+  const answer = { jobId: text(gated, 'job', 'jobId'), verdict: 'GATE_VERDICT_APPROVE', actor: 'walker' };
+  const answered = await ok('JobService/AnswerGate', { ...answer, groups: ['walkers'], answers: { deep: [1] } });
+  assert.deepEqual(read(answered, 'job', 'gateAnswers', 0, 'answers'), { deep: [1] });
+  assert.equal(text(answered, 'job', 'wait', 'reason'), 'WAIT_REASON_APPROVAL');
+  assert.equal(list(await ok('RunService/ListRunArtifacts', { runId, job: 'wait' }), 'artifacts').length, 0);
+  const key = 'gate';
+  const set = await ok('RunValueService/SetRunValue', { runId, key, value: { open: [true] }, expectedVersion: '0' });
+  assert.equal(read(set, 'version'), '1');
+  const value = await ok('RunValueService/GetRunValue', { runId, key });
+  assert.deepEqual(read(value, 'value', 'value'), { open: [true] });
+  assert.equal(list(await ok('RunValueService/ListRunValues', { runId, prefix: 'ga' }), 'values').length, 1);
+  await ok('RunValueService/DeleteRunValue', { runId, key, expectedVersion: '1' });
+  await missing('RunValueService/GetRunValue', { runId, key }, 'VALUE_NOT_FOUND');
   const single = await ok('JobService/CreateJob', { job });
   const cancelled = await ok('JobService/CancelJob', { jobId: text(single, 'job', 'jobId'), reason: 'not wanted' });
   assert.equal(text(cancelled, 'job', 'state'), 'JOB_STATE_CANCELLED');
@@ -100,6 +120,13 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   assert.deepEqual([read(verified, 'verified', 'jobs'), list(verified, 'discrepancies')], ['1', []]);
   await ok('RunService/DeleteRun', { runId });
   await missing('RunService/DeleteRun', { runId }, 'RUN_NOT_FOUND');
+
+  const grouped = { name: 'job', driver: 'every-method', concurrency: { key: name } };
+  await ok('JobService/CreateJob', { job: grouped });
+  const listed = list(await ok('JobService/ListConcurrencyGroups', { pageSize: 1_000 }), 'groups');
+  assert.ok(listed.some(({ key }) => key === name));
+  const group = await ok('JobService/GetConcurrencyGroup', { key: name });
+  assert.deepEqual([text(group, 'group', 'key'), list(group, 'members').length], [name, 1]);
 
   const hello = {
     protocolVersion: 1,

@@ -6,6 +6,7 @@ import {
   type JsonValue,
   type LogOptions,
   type NeededJob,
+  type RunValues,
 } from '@conveyor/driver';
 
 /** What a test states of a job; the rest is made up. */
@@ -74,8 +75,16 @@ export class RecordedJob<Spec> implements JobContext<Spec> {
   readonly output = (key: string, value: JsonValue): void => {
     this.outputs[key] = value;
   };
+  /** Those of no run: there are none, and none can be set. */
+  readonly values: RunValues = {
+    get: async () => undefined,
+    set: () => Promise.reject(new Error('a recorded job has no run')),
+    delete: async () => {},
+  };
+  readonly append = (): Promise<void> => Promise.reject(new Error('a recorded job has no run'));
   readonly progress = (): void => {};
   readonly annotate = (): void => {};
+  readonly artifact = (): void => {};
   readonly checkpoint = (handle: string | Uint8Array): void => {
     this.checkpoints.push(Buffer.from(handle).toString());
   };

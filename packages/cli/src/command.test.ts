@@ -327,10 +327,17 @@ describe('commands that show something', () => {
     [['get', 'runs'], 'RUN ', 'ci@3'],
     [['get', 'jobs', runId], 'JOB ', 'build  succeeded  shell   1'],
     [['get', 'attempts', `${runId}/build`], 'ATTEMPT ', '1.5 KiB sealed'],
+    [['get', 'artifacts', runId], 'JOB ', 'build  1        build.tgz  1.5 KiB  crc32c:00ff00ff  s3://builds/build.tgz'],
+    [['get', 'artifacts', `${runId}/build`], 'JOB ', 'build.tgz'],
     [['get', 'pipelines'], 'PIPELINE ', 'ci        3 '],
     [['get', 'drivers'], 'DRIVER ', 'shell   host-1    ready  1/4'],
     [['describe', 'run', runId], 'Run: ', 'Labels:    branch=main'],
     [['describe', 'job', `${runId}/build`], 'Job: ', 'host-1'],
+    [
+      ['describe', 'job', `${runId}/build`],
+      'Job: ',
+      'Artifacts:\n  build.tgz 1.5 KiB crc32c:00ff00ff s3://builds/build.tgz\n  and 2 more\n',
+    ],
     [['describe', 'pipeline', 'ci'], '# revision 3', 'name: ci\njobs:\n  - name: build'],
     [['version'], 'conveyor 0.1.0\n', 'server   9.8.7 at'],
   ])('%j', async (args, beginning, part) => {

@@ -1,6 +1,6 @@
 import { type MessageInitShape, create } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { WaitReason } from '@conveyor/client';
+import { GateVerdict, WaitReason } from '@conveyor/client';
 import { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { describe, expect, it } from 'vitest';
 import { eventText, isMain } from './event-text.ts';
@@ -11,7 +11,7 @@ const eventOf = (kind: Kind) => create(EventSchema, { attempt: 2, kind });
 const asker = { reason: 'the registry\nis down', actor: 'ada' };
 const time = timestampFromMs(Date.UTC(2026, 0, 2, 3, 4, 5));
 
-describe('an event about what is held back or silent', () => {
+describe('an event about what is held back, silent or made', () => {
   it.each<[string, boolean, Kind]>([
     ['paused by ada: the registry is down', true, { case: 'runPaused', value: asker }],
     ['resumed', true, { case: 'runResumed', value: {} }],
@@ -25,12 +25,72 @@ describe('an event about what is held back or silent', () => {
       { case: 'jobWaiting', value: { wait: { reason: WaitReason.BACKOFF, untilTime: time } } },
     ],
     ['attempt 2 was heard of at 03:04:05', false, { case: 'attemptHeard', value: { heardTime: time } }],
+    [
+      'made dist/app.tgz crc32c:00ff00ff',
+      true,
+      { case: 'attemptArtifact', value: { artifact: { name: 'dist/app.tgz', digest: 'crc32c:00ff00ff' }, number: 1 } },
+    ],
     ['attempt 2 timed out, stopping it', true, { case: 'attemptTimedOut', value: {} }],
     [
       'attempt 2 was not heard of for 1m30s, stopping it',
       true,
       { case: 'attemptTimedOut', value: { silence: durationFromMs(90_000) } },
     ],
+  ])('%s', (text, main, kind) => {
+    expect(eventText(eventOf(kind))).toBe(text);
+    expect(isMain(eventOf(kind))).toBe(main);
+  });
+});
+
+describe('an event about what a run works out, asks or calls', () => {
+  const jobs = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({ name: `test[${index}]`, matrix: { index } }));
+  const condition = { expression: 'params.ship', held: false };
+  it.each<[string, boolean, Kind]>([
+    [
+      'its condition holds: params.ship',
+      false,
+      { case: 'jobEvaluated', value: { condition: { ...condition, held: true } } },
+    ],
+    ['its condition does not hold: params.ship', true, { case: 'jobEvaluated', value: { condition } }],
+    [
+      `its condition does not hold: ${'x'.repeat(99)}…`,
+      true,
+      { case: 'jobEvaluated', value: { condition: { expression: 'x'.repeat(200) } } },
+    ],
+    [
+      'its condition cannot be worked out: no such key',
+      true,
+      { case: 'jobEvaluated', value: { condition: { ...condition, error: 'no such\nkey' } } },
+    ],
+    ['its expressions were worked out', false, { case: 'jobEvaluated', value: { spec: {} } }],
+    ['runs as 1 cell: test[0]', true, { case: 'jobsAdded', value: { jobs: jobs(1) } }],
+    [
+      'runs as 7 cells: test[0] test[1] test[2] test[3] test[4] 2 more',
+      true,
+      { case: 'jobsAdded', value: { jobs: jobs(7) } },
+    ],
+    ['appended 2 jobs: pack push', true, { case: 'jobsAdded', value: { jobs: [{ name: 'pack' }, { name: 'push' }] } }],
+    [
+      'waiting: approval until 2026-01-02 03:04:05Z',
+      true,
+      { case: 'jobWaiting', value: { wait: { reason: WaitReason.APPROVAL, untilTime: time } } },
+    ],
+    ['waiting: its run', false, { case: 'jobWaiting', value: { wait: { reason: WaitReason.CHILD_RUN } } }],
+    [
+      'approved by ada: looks good',
+      true,
+      {
+        case: 'gateAnswered',
+        value: { answer: { actor: 'ada', verdict: GateVerdict.APPROVE, comment: 'looks\ngood' } },
+      },
+    ],
+    [
+      'rejected by ada',
+      true,
+      { case: 'gateAnswered', value: { answer: { actor: 'ada', verdict: GateVerdict.REJECT } } },
+    ],
+    ['runs as run 0190', true, { case: 'childRunStarted', value: { runId: '0190' } }],
   ])('%s', (text, main, kind) => {
     expect(eventText(eventOf(kind))).toBe(text);
     expect(isMain(eventOf(kind))).toBe(main);

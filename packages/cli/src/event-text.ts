@@ -16,7 +16,9 @@ import {
   StopPhase,
   WaitReason,
 } from '@conveyor/client';
-import { duration, enumName, printable } from './text.ts';
+import type { JobsAdded } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+import { areCells } from './run-jobs.ts';
+import { clipped, duration, enumName, printable, time } from './text.ts';
 
 /** What happened, without the name of the job that it is about; undefined for kinds that this version does not know. */
 export function eventText({ kind, runState, jobState, attempt }: Event): string | undefined {
@@ -39,6 +41,10 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
       const { level = AnnotationLevel.INFO, text = '', link = '' } = kind.value.annotation ?? {};
       return printable(`${enumName(AnnotationLevel, level)}: ${text} ${link}`);
     }
+    case 'attemptArtifact': {
+      const { name = '', digest = '' } = kind.value.artifact ?? {};
+      return printable(`made ${name} ${digest}`);
+    }
     case 'attemptTimedOut':
       return `attempt ${attempt} ${silentFor(kind.value.silence)}, stopping it`;
     case 'attemptHeard':
@@ -60,14 +66,14 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
     case 'jobEvaluated': {
       const { condition } = kind.value;
       if (condition === undefined) return 'its expressions were worked out';
-      return `its condition ${conditionText(condition)}`;
+      return `its condition ${conditionText(condition)}${condition.error === '' ? `: ${clipped(condition.expression, 100)}` : ''}`;
     }
     case 'jobsAdded':
-      return `${kind.value.jobs.length} ${kind.value.jobs.length === 1 ? 'cell' : 'cells'}`;
+      return addedText(kind.value);
     case 'gateAnswered':
       return kind.value.answer === undefined ? 'answered' : answerText(kind.value.answer);
     case 'childRunStarted':
-      return `waiting for run ${kind.value.runId}`;
+      return `runs as run ${kind.value.runId}`;
     case 'jobHeld':
       return `held${askedBy(kind.value)}`;
     case 'jobReleased':
@@ -83,8 +89,10 @@ export function isMain({ kind }: Event): boolean {
   // What is held back is told once, by who held it back.
   if (kind.case === 'jobWaiting') {
     const reason = kind.value.wait?.reason;
-    return reason !== WaitReason.PAUSED && reason !== WaitReason.HELD;
+    return reason !== WaitReason.PAUSED && reason !== WaitReason.HELD && reason !== WaitReason.CHILD_RUN;
   }
+  // What lets a job go on is told by what it then does.
+  if (kind.case === 'jobEvaluated') return kind.value.condition?.held === false;
   return kind.case !== 'jobQueued' && kind.case !== 'attemptOffered' && kind.case !== 'attemptHeard';
 }
 
@@ -108,7 +116,15 @@ export function answerText({ actor, verdict, comment }: GateAnswer): string {
 
 /** What a job waits for, and until when. */
 export function waitText({ reason, untilTime }: JobWait): string {
-  return `${enumName(WaitReason, reason)}${untilTime === undefined ? '' : ` until ${clockText(untilTime)}`}`;
+  if (untilTime === undefined) return waitReason(reason);
+  // A gate may wait for a year, a retry for less than a day.
+  return `${waitReason(reason)} until ${reason === WaitReason.BACKOFF ? clockText(untilTime) : time(untilTime)}`;
+}
+
+/** What a job waits for. */
+export function waitReason(reason: WaitReason): string {
+  if (reason === WaitReason.MATRIX) return 'its cells';
+  return reason === WaitReason.CHILD_RUN ? 'its run' : enumName(WaitReason, reason);
 }
 
 /** How an attempt is being stopped, and why. */
@@ -125,6 +141,17 @@ export function clock(ms: number): string {
 /** Who asked for something and why, as the end of a sentence. */
 export function askedBy({ reason, actor }: { readonly reason: string; readonly actor: string }): string {
   return `${actor === '' ? '' : ` by ${printable(actor)}`}${reasonText(reason)}`;
+}
+
+/** Jobs that are named in one line. */
+const shownJobs = 5;
+
+function addedText(added: JobsAdded): string {
+  const { jobs } = added;
+  const names = jobs.slice(0, shownJobs).map(({ name }) => printable(name));
+  if (jobs.length > shownJobs) names.push(`${jobs.length - shownJobs} more`);
+  const [what, one] = areCells(added) ? ['runs as', 'cell'] : ['appended', 'job'];
+  return `${what} ${jobs.length} ${one}${jobs.length === 1 ? '' : 's'}: ${names.join(' ')}`;
 }
 
 function silentFor(silence: Duration | undefined): string {

@@ -6,11 +6,13 @@ import { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { type Cli, type OutputOptions, jsonOf } from './cli.ts';
 import { because, clock, eventText, isMain } from './event-text.ts';
 import { exitCodes } from './failure.ts';
+import { createGateHints } from './gate-hints.ts';
 import { createOutageNotice } from './outage.ts';
 import { type Prefixes, createPrefixes } from './prefixes.ts';
 import { createProgress } from './progress.ts';
+import { areCells, definedJobs } from './run-jobs.ts';
 import { createTails } from './tails.ts';
-import { countsText, elapsed, enumName, stateCell } from './text.ts';
+import { countsText, elapsed, enumName, shellWord, stateCell } from './text.ts';
 
 /** What to show of a run. */
 export interface FollowOptions {
@@ -62,9 +64,13 @@ export async function follow(cli: Cli, runId: string, show: FollowOptions, signa
   const { terminal } = cli;
   const { runs } = cli.client();
   const run = await runs.get(runId, { signal });
-  const prefixes = createPrefixes(terminal.colors, run.definition?.jobs.map(({ name }) => name) ?? []);
+  const prefixes = createPrefixes(
+    terminal.colors,
+    definedJobs(run).map(({ name }) => name),
+  );
   const tails = createTails(cli, prefixes, signal);
   const outage = createOutageNotice(terminal);
+  const gates = createGateHints(terminal, run);
   using progress = createProgress(
     terminal,
     run,
@@ -74,7 +80,13 @@ export async function follow(cli: Cli, runId: string, show: FollowOptions, signa
     for await (const event of runs.watch(runId, { signal, onReconnect: outage.onReconnect })) {
       outage.heard();
       progress.add(event);
+      if (event.kind.case === 'jobsAdded') {
+        const added = event.kind.value;
+        prefixes.add(added.jobs.map(({ name }) => name));
+        if (event.seq > run.seq && !areCells(added)) gates.learn(await runs.get(runId, { signal }));
+      }
       if (show.events === 'all' || (show.events === 'main' && isMain(event))) await printEvent(cli, prefixes, event);
+      gates.add(event);
       if (show.logs && event.kind.case === 'attemptStarted') tails.add(event);
     }
     await tails.drained();
@@ -96,7 +108,8 @@ async function endText(cli: Cli, run: Run, signal: AbortSignal): Promise<string>
   ];
   for await (const job of cli.client().jobs.list(run.runId, { states: [JobState.FAILED] }, { signal })) {
     lines.push(`  ${job.name} failed${because(job.failure)}`);
-    if (job.attempt > 0) lines.push(`    conveyor logs ${run.runId}/${job.name}`);
+    if (job.attempt > 0) lines.push(`    conveyor logs ${shellWord(`${run.runId}/${job.name}`)}`);
+    if (job.childRunId !== '') lines.push(`    conveyor describe run ${job.childRunId}`);
   }
   return lines.join('\n');
 }

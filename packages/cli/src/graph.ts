@@ -1,72 +1,152 @@
-// Draws the jobs of a pipeline or a run, as text that other programs make pictures of. Names of jobs need no quotes in either.
-import type { PipelineDefinition } from '@conveyor/client';
-import { RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+// Draws the jobs of a pipeline or a run, as text that other programs make pictures of. What is drawn is decided here: needs that a stage
+// stands for are one edge between stages, cells are counted, and what comes after everything is said where edges would be too many.
+import { type JobDefinition, type PipelineDefinition, RunCondition } from '@conveyor/client';
+import { drawDot } from './graph-dot.ts';
+import { drawMermaid } from './graph-mermaid.ts';
+import type { Graph, GraphEdge, GraphNode } from './graph-parts.ts';
+import { clipped, tally } from './text.ts';
 
 export type GraphFormat = 'mermaid' | 'dot';
 
-/** A word for the state of a job by its name, such as `succeeded`; nothing is known of a job that has not run. */
-export type GraphStates = ReadonlyMap<string, string>;
-
-/** A need that its job waits for, but whose outcome does not matter to it, is a dashed line. */
-export function drawGraph({ jobs }: PipelineDefinition, states: GraphStates, format: GraphFormat): string {
-  const nodes = jobs.map(({ name }) => ({ name, state: states.get(name) }));
-  const edges = jobs.flatMap(({ name, needs, when }) =>
-    needs.map((need) => ({ from: need, to: name, always: when === RunCondition.ALWAYS })),
-  );
-  return format === 'dot' ? drawDot(nodes, edges) : drawMermaid(nodes, edges);
+/** What is known of a run; nothing of a pipeline. */
+export interface GraphRun {
+  /** A word for the state of a job by its name, such as `succeeded`. */
+  readonly states: ReadonlyMap<string, string>;
+  /** Names of the cells of each matrix, by the name of its job. */
+  readonly cells: ReadonlyMap<string, readonly string[]>;
 }
 
-interface Node {
+/** @param drawsCells Draws each cell of a matrix, as far as the run has made them. */
+export function drawGraph(
+  definition: PipelineDefinition,
+  run: GraphRun,
+  format: GraphFormat,
+  drawsCells = false,
+): string {
+  const graph = graphOf(definition, run, drawsCells);
+  return format === 'dot' ? drawDot(graph) : drawMermaid(graph);
+}
+
+/** Edges that may lead to what comes after every other job; were there more, a note says it. */
+const mostFinalEdges = 50;
+const longestCondition = 40;
+
+function graphOf({ jobs, stages }: PipelineDefinition, run: GraphRun, drawsCells: boolean): Graph {
+  const staged = stagesBefore(stages, jobs);
+  const final = finalNeeds(jobs, staged);
+  const nodes = jobs.flatMap((job) => {
+    const cells = drawsCells ? (run.cells.get(job.name) ?? []) : [];
+    return [jobNode(job, run, final), ...cells.map((name) => cellNode(name, job.stage, run))];
+  });
+  const edges = jobs.flatMap((job): GraphEdge[] => {
+    const cells = drawsCells ? (run.cells.get(job.name) ?? []) : [];
+    return [
+      ...needsDrawn(job, staged, final).map((from) => ({ from, to: job.name, kind: edgeKind(job) })),
+      ...cells.map((to) => ({ from: job.name, to, kind: 'cell' as const })),
+    ];
+  });
+  return { stages: [...staged.keys()], nodes, edges, stageEdges: stageEdges(jobs, staged) };
+}
+
+interface StageBefore {
   readonly name: string;
-  readonly state: string | undefined;
+  readonly jobs: readonly string[];
 }
 
-interface Edge {
-  readonly from: string;
-  readonly to: string;
-  readonly always: boolean;
+/** The nearest stage before each one that has jobs; undefined before the first. */
+function stagesBefore(
+  stages: readonly string[],
+  jobs: readonly JobDefinition[],
+): ReadonlyMap<string, StageBefore | undefined> {
+  const members = Map.groupBy(jobs, ({ stage }) => stage);
+  const before = new Map<string, StageBefore | undefined>();
+  let last: StageBefore | undefined;
+  for (const name of stages) {
+    const own = members.get(name);
+    if (own === undefined) continue;
+    before.set(name, last);
+    last = { name, jobs: own.map((job) => job.name) };
+  }
+  return before;
 }
 
-/** By state; light, so that the text on them is read. */
-const COLORS: Readonly<Record<string, string>> = {
-  running: '#cce5ff',
-  offered: '#cce5ff',
-  cancelling: '#ffe5b4',
-  succeeded: '#d4edda',
-  failed: '#f8d7da',
-  cancelled: '#e2e3e5',
-  skipped: '#f5f5f5',
-};
+type StagesBefore = ReturnType<typeof stagesBefore>;
 
-/** https://mermaid.js.org/syntax/flowchart.html */
-function drawMermaid(nodes: readonly Node[], edges: readonly Edge[]): string {
-  // A name could be a word of the language, so jobs are numbered.
-  const ids = new Map(nodes.map(({ name }, index) => [name, `j${index}`]));
-  const states = [...new Set(nodes.flatMap(({ state }) => state ?? []))];
-  return [
-    'flowchart LR',
-    ...nodes.map(({ name, state }) => {
-      const label = state === undefined ? name : `${name}<br>${state}`;
-      return `  ${ids.get(name)}["${label}"]${state !== undefined && state in COLORS ? `:::${state}` : ''}`;
-    }),
-    ...edges.map(({ from, to, always }) => `  ${ids.get(from)} ${always ? '-.->' : '-->'} ${ids.get(to)}`),
-    ...states.flatMap((state) => (state in COLORS ? [`  classDef ${state} fill:${COLORS[state]}`] : [])),
-  ].join('\n');
+function stageEdges(jobs: readonly JobDefinition[], staged: StagesBefore): Graph['stageEdges'] {
+  return Array.from(staged).flatMap(([to, before]) => {
+    const isDrawn = before !== undefined && jobs.some((job) => job.stage === to && edgeKind(job) === 'success');
+    return isDrawn ? [{ from: before.name, to }] : [];
+  });
 }
 
-/** https://graphviz.org/doc/info/lang.html */
-function drawDot(nodes: readonly Node[], edges: readonly Edge[]): string {
-  return [
-    'digraph {',
-    '  rankdir=LR',
-    '  node [shape=box style="rounded,filled" fillcolor=white]',
-    ...nodes.map(({ name, state = '' }) => {
-      const label = state === '' ? [] : [`label="${name}\\n${state}"`];
-      const fill = COLORS[state] === undefined ? [] : [`fillcolor="${COLORS[state]}"`];
-      const attributes = [...label, ...fill].join(' ');
-      return attributes === '' ? `  "${name}"` : `  "${name}" [${attributes}]`;
-    }),
-    ...edges.map(({ from, to, always }) => `  "${from}" -> "${to}"${always ? ' [style=dashed]' : ''}`),
-    '}',
-  ].join('\n');
+/** The jobs that lead to one by edges of their own: not those that the edge of its stage stands for. */
+function needsDrawn(job: JobDefinition, staged: StagesBefore, final: readonly string[] | undefined): readonly string[] {
+  if (job.when === RunCondition.FINALLY) return [...new Set([...job.needs, ...(final ?? [])])];
+  const before = staged.get(job.stage)?.jobs ?? [];
+  if (edgeKind(job) !== 'success') return [...new Set([...job.needs, ...before])];
+  const implied = new Set(before);
+  return job.needs.filter((need) => !implied.has(need));
+}
+
+/** The jobs after which the run is through but for FINALLY jobs; undefined when they are too many to be drawn, or there is nothing after. */
+function finalNeeds(jobs: readonly JobDefinition[], staged: StagesBefore): readonly string[] | undefined {
+  const others = jobs.filter(({ when }) => when !== RunCondition.FINALLY);
+  const needed = new Set(others.flatMap(({ needs }) => needs));
+  const stagesNeeded = new Set(others.flatMap(({ stage }) => staged.get(stage)?.name ?? []));
+  const last = others.filter(({ name, stage }) => !needed.has(name) && !stagesNeeded.has(stage));
+  const edges = last.length * (jobs.length - others.length);
+  return edges === 0 || edges > mostFinalEdges ? undefined : last.map(({ name }) => name);
+}
+
+function edgeKind({ when }: JobDefinition): GraphEdge['kind'] {
+  switch (when) {
+    case RunCondition.UNSPECIFIED:
+    case RunCondition.SUCCESS:
+      return 'success';
+    case RunCondition.ALWAYS:
+    case RunCondition.FINALLY:
+      return 'always';
+    case RunCondition.FAILURE:
+      return 'failure';
+  }
+}
+
+function jobNode(job: JobDefinition, run: GraphRun, final: readonly string[] | undefined): GraphNode {
+  const state = run.states.get(job.name);
+  const isAfterAll = job.when === RunCondition.FINALLY && final === undefined;
+  const lines = [
+    job.name,
+    matrixLine(job, run),
+    kindLine(job),
+    state ?? '',
+    job.if === '' ? '' : `if ${clipped(job.if, longestCondition)}`,
+    isAfterAll ? 'after all other jobs' : '',
+  ];
+  return { name: job.name, shape: shapeOf(job), stage: job.stage, state, lines: lines.filter((line) => line !== '') };
+}
+
+function cellNode(name: string, stage: string, { states }: GraphRun): GraphNode {
+  const state = states.get(name);
+  return { name, shape: 'cell', stage, state, lines: state === undefined ? [name] : [name, state] };
+}
+
+function shapeOf({ matrix, gate, call }: JobDefinition): GraphNode['shape'] {
+  if (matrix !== undefined) return 'matrix';
+  if (gate !== undefined) return 'gate';
+  return call === undefined ? 'job' : 'call';
+}
+
+function matrixLine({ name, matrix }: JobDefinition, { cells, states }: GraphRun): string {
+  if (matrix === undefined) return '';
+  const own = cells.get(name) ?? [];
+  if (own.length > 0)
+    return `${own.length} ${own.length === 1 ? 'cell' : 'cells'}: ${tally(own.map((cell) => states.get(cell) ?? ''))}`;
+  const axes = Object.keys(matrix.axes ?? {});
+  return axes.length === 0 ? 'matrix' : `matrix of ${axes.join(', ')}`;
+}
+
+function kindLine({ gate, call }: JobDefinition): string {
+  if (gate !== undefined) return gate.quorum > 1 ? `gate: ${gate.quorum} to approve` : 'gate';
+  if (call === undefined) return '';
+  return `calls ${call.pipeline}${call.revision === 0 ? '' : `@${call.revision}`}`;
 }

@@ -8,12 +8,12 @@ export function parseLabels(args: readonly string[]): Record<string, string> {
   return Object.fromEntries(args.map((arg) => splitArgument(arg, 'label')));
 }
 
-/** Reads `-p key=value` and `-p key:=JSON` arguments. */
-export function parseParams(args: readonly string[], schema: JsonObject | undefined): JsonObject {
+/** Reads `-p key=value` and `-p key:=JSON` arguments. @param what Of what they are, in messages. */
+export function parseParams(args: readonly string[], schema: JsonObject | undefined, what = 'param'): JsonObject {
   return Object.fromEntries(
     args.map((arg) => {
-      const [key, value] = splitArgument(arg, 'param');
-      if (key.endsWith(':')) return [key.slice(0, -1), parseJson(key.slice(0, -1), value)];
+      const [key, value] = splitArgument(arg, what);
+      if (key.endsWith(':')) return [key.slice(0, -1), parseJson(what, key.slice(0, -1), value)];
       // What is not JSON is sent as text, so that the server says what the schema wants.
       return [key, isTextParam(schema, key) ? value : (readJson(value) ?? value)];
     }),
@@ -34,9 +34,10 @@ function isTextParam(schema: JsonObject | undefined, key: string): boolean {
   return type === undefined || type === 'string' || (Array.isArray(type) && type.includes('string'));
 }
 
-function parseJson(key: string, text: string): JsonValue {
+function parseJson(what: string, key: string, text: string): JsonValue {
   const value = readJson(text);
-  if (value === undefined) throw new UsageError(`param ${key}: '${text}' is not JSON`, `write ${key}=${text} for text`);
+  if (value === undefined)
+    throw new UsageError(`${what} ${key}: '${text}' is not JSON`, `write ${key}=${text} for text`);
   return value;
 }
 

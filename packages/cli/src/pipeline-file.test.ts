@@ -75,6 +75,63 @@ describe('a pipeline file', () => {
     expect(equals(PipelineDefinitionSchema, parsed.definition, built.definition)).toBe(true);
   });
 
+  it('says conditions, stages, matrices, gates and calls as the builder does', () => {
+    const source = `
+name: release
+stages: [test, ship]
+env: { MODE: fast }
+failFast: true
+jobs:
+  - name: test
+    driver: shell
+    stage: test
+    matrix:
+      axes: { node: [22, 24], shard: "\${{ params.shards }}" }
+      include: [{ node: 24, isNewest: true }]
+      exclude: "\${{ params.broken }}"
+      max_parallel: 2
+  - name: approve
+    stage: ship
+    if: params.target == 'production'
+    gate: { message: "Ship it?", approvers: [ada], quorum: 2, timeout: 2d, on_timeout: skip, form_schema: { type: object } }
+  - name: deploy
+    needs: [approve]
+    call: { pipeline: deploy, revision: 3, params: { target: "\${{ params.target }}" } }
+  - { name: tell, driver: mail, needs: [deploy], when: failure }
+  - { name: clean, driver: shell, when: finally }
+`;
+    const built = pipeline('release', { stages: ['test', 'ship'], env: { MODE: 'fast' }, failFast: true })
+      .job('test', {
+        driver: 'shell',
+        stage: 'test',
+        matrix: {
+          axes: { node: [22, 24], shard: '${{ params.shards }}' },
+          include: [{ node: 24, isNewest: true }],
+          exclude: '${{ params.broken }}',
+          maxParallel: 2,
+        },
+      })
+      .gate('approve', {
+        stage: 'ship',
+        if: "params.target == 'production'",
+        message: 'Ship it?',
+        approvers: ['ada'],
+        quorum: 2,
+        timeout: '2d',
+        onTimeout: 'skip',
+        formSchema: { type: 'object' },
+      })
+      .call('deploy', {
+        needs: ['approve'],
+        pipeline: 'deploy',
+        revision: 3,
+        params: { target: '${{ params.target }}' },
+      })
+      .job('tell', { driver: 'mail', needs: ['deploy'], when: 'failure' })
+      .job('clean', { driver: 'shell', when: 'finally' });
+    expect(parsePipeline(source, 'release.yaml').definition).toEqual(built.definition);
+  });
+
   it("takes the contract's own JSON form", () => {
     const json = {
       jobs: [
@@ -124,14 +181,14 @@ jobs:
 `;
     expect(problemsOf(source)).toEqual([
       'ci.yaml:2:11: labels.pr: must be text; put it in quotes',
-      'ci.yaml:6:5: jobs[0].need: is no field here; did you mean needs? these are: name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets, if, stage, matrix, gate, call',
+      'ci.yaml:6:5: jobs[0].need: is no field here; did you mean needs? these are: name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets, if, stage, matrix, gate, call, outputsSchema, concurrency, rateLimits',
       'ci.yaml:7:5: jobs[0].allowFailure: must be true or false',
       'ci.yaml:9:7: jobs[0].retry.workload: must be a whole number',
       'ci.yaml:10:7: jobs[0].retry.jitter: must be a number',
       'ci.yaml:11:7: jobs[0].retry.initialBackoff: must be a duration such as 250ms, 1.5s, 10m, 2h or 7d',
       'ci.yaml:13:5: jobs[1].when: must be success or always or failure or finally; did you mean always?',
       'ci.yaml:14:5: jobs[1].needs: must be a list',
-      'ci.yaml:15:5: jobs[1].needs2: is no field here; did you mean needs? these are: name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets, if, stage, matrix, gate, call',
+      'ci.yaml:15:5: jobs[1].needs2: is no field here; did you mean needs? these are: name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets, if, stage, matrix, gate, call, outputsSchema, concurrency, rateLimits',
       'ci.yaml:16:5: jobs[1].timeouts: must be a mapping',
       'ci.yaml:17:5: jobs[1].spec: must be a mapping',
       'ci.yaml:18:5: jobs[2]: must be a mapping',

@@ -9,11 +9,13 @@ import { addDelete } from './commands/delete.ts';
 import { addDescribe } from './commands/describe.ts';
 import { addDiff } from './commands/diff.ts';
 import { addDrain } from './commands/drain.ts';
+import { addGate } from './commands/gate.ts';
 import { addGet } from './commands/get.ts';
 import { addGraph } from './commands/graph.ts';
 import { addHold, addRelease } from './commands/hold.ts';
 import { addLogs } from './commands/logs.ts';
 import { addPause, addResume } from './commands/pause.ts';
+import { addPlan } from './commands/plan.ts';
 import { addQueue } from './commands/queue.ts';
 import { addRerun } from './commands/rerun.ts';
 import { addRetry } from './commands/retry.ts';
@@ -22,6 +24,7 @@ import { addSchedule } from './commands/schedule.ts';
 import { addSchema } from './commands/schema.ts';
 import { addUp } from './commands/up.ts';
 import { addValidate } from './commands/validate.ts';
+import { addValue } from './commands/value.ts';
 import { addVerify } from './commands/verify.ts';
 import { addVersion } from './commands/version.ts';
 import { addWatch } from './commands/watch.ts';
@@ -64,6 +67,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addApply,
     addValidate,
     addDiff,
+    addPlan,
     addRun,
     addLogs,
     addWatch,
@@ -72,6 +76,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addResume,
     addHold,
     addRelease,
+    addGate,
     addRerun,
     addRetry,
     addGet,
@@ -81,6 +86,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addQueue,
     addDelete,
     addVerify,
+    addValue,
     addSchedule,
     addSchema,
     addVersion,
@@ -117,6 +123,7 @@ Examples:
   conveyor up                          start a server on this machine
   conveyor validate -f ci.yaml         tell what is wrong with a pipeline
   conveyor apply -f ci.yaml            store it
+  conveyor plan ci                     tell what a run of it would do
   conveyor run ci -p sha=HEAD --follow run it and show its logs
   conveyor get runs                    what runs, and what ran
   conveyor logs RUN/JOB -f             one job's log, live

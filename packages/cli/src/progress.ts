@@ -14,8 +14,9 @@ const shownNames = 5;
 
 /** Begins with how the run stood at `run.seq`; its events may come from the first one on. */
 export function createProgress(terminal: Terminal, run: Run, beganMs: number): Progress {
-  const { total = 0, open = 0 } = run.jobCounts ?? {};
+  const { total: known = 0, open = 0 } = run.jobCounts ?? {};
   const running = new Set<string>();
+  let total = known;
   let finished = total - open;
   const show = () => {
     const names = [...running].slice(0, shownNames).map(printable);
@@ -29,7 +30,10 @@ export function createProgress(terminal: Terminal, run: Run, beganMs: number): P
     add(event) {
       if (event.jobState === JobState.RUNNING) running.add(event.job);
       else if (event.job !== '') running.delete(event.job);
-      if (event.kind.case === 'jobFinished' && event.seq > run.seq) finished += 1;
+      if (event.seq > run.seq) {
+        if (event.kind.case === 'jobFinished') finished += 1;
+        if (event.kind.case === 'jobsAdded') total += event.kind.value.jobs.length;
+      }
       show();
     },
     [Symbol.dispose]() {

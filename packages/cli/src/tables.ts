@@ -2,6 +2,10 @@
 import {
   type Attempt,
   AttemptState,
+  type ConcurrencyGroup,
+  type ConcurrencyGroupMember,
+  ConcurrencyGroupMemberState,
+  ConcurrencyPolicy,
   type Driver,
   DriverState,
   type Job,
@@ -9,9 +13,11 @@ import {
   LogState,
   type Pipeline,
   type Run,
+  type RunArtifact,
   WaitReason,
 } from '@conveyor/client';
-import { because, stopText } from './event-text.ts';
+import { cellValues } from './cells.ts';
+import { because, conditionText, stopText, waitReason } from './event-text.ts';
 import type { Colors } from './terminal.ts';
 import { age, bytes, elapsed, enumName, labels, runState, stateCell, table } from './text.ts';
 
@@ -30,17 +36,25 @@ export function runTable(runs: readonly Run[], colors: Colors): string {
   );
 }
 
-/** @param atMs When they are, or were, so. Default: now. */
-export function jobTable(jobs: readonly Job[], colors: Colors, atMs?: number): string {
+/**
+ * @param atMs When they are, or were, so. Default: now.
+ * @param cells How the cells of a matrix stand, by the name of its job. Default: nothing is said of them.
+ */
+export function jobTable(
+  jobs: readonly Job[],
+  colors: Colors,
+  atMs?: number,
+  cells: ReadonlyMap<string, string> = new Map(),
+): string {
   return table(
     ['JOB', 'STATE', 'DRIVER', 'ATTEMPT', 'TIME', 'DETAIL'],
     jobs.map((job) => [
       job.name,
       stateCell(enumName(JobState, job.state), colors),
-      job.driver,
+      job.driver === '' ? '-' : job.driver,
       String(job.attempt),
       elapsed(job.startTime, job.finishTime, atMs),
-      jobDetail(job),
+      [cells.get(job.name) ?? '', jobDetail(job)].filter((part) => part !== '').join('; '),
     ]),
   );
 }
@@ -60,10 +74,44 @@ export function attemptTable(attempts: readonly Attempt[], colors: Colors, atMs?
   );
 }
 
+export function artifactTable(artifacts: readonly RunArtifact[]): string {
+  return table(
+    ['JOB', 'ATTEMPT', 'NAME', 'SIZE', 'DIGEST', 'URI'],
+    artifacts.map(({ job, attempt, artifact }) => [
+      job,
+      String(attempt),
+      artifact?.name ?? '',
+      bytes(artifact?.sizeBytes ?? 0n),
+      artifact?.digest ?? '',
+      artifact?.uri ?? '',
+    ]),
+  );
+}
+
 export function pipelineTable(pipelines: readonly Pipeline[]): string {
   return table(
     ['PIPELINE', 'REVISION', 'UPDATED'],
     pipelines.map(({ name, revision, updateTime }) => [name, String(revision), `${age(updateTime)} ago`]),
+  );
+}
+
+export function groupTable(groups: readonly ConcurrencyGroup[]): string {
+  return table(
+    ['GROUP', 'HELD', 'WAITING'],
+    groups.map(({ key, holdingCount, limit, waitingCount }) => [key, `${holdingCount}/${limit}`, String(waitingCount)]),
+  );
+}
+
+export function groupMemberTable(members: readonly ConcurrencyGroupMember[], colors: Colors): string {
+  return table(
+    ['JOB', 'STATE', 'SINCE', 'LIMIT', 'POLICY'],
+    members.map(({ jobId, state, readyTime, limit, policy }) => [
+      jobId,
+      stateCell(enumName(ConcurrencyGroupMemberState, state), colors),
+      `${age(readyTime)} ago`,
+      String(limit),
+      enumName(ConcurrencyPolicy, policy),
+    ]),
   );
 }
 
@@ -83,10 +131,24 @@ export function driverTable(drivers: readonly Driver[], colors: Colors): string 
 }
 
 function jobDetail(job: Job): string {
-  if (job.state === JobState.WAITING)
-    return `waits: ${enumName(WaitReason, job.wait?.reason ?? WaitReason.UNSPECIFIED)}`;
+  if (job.state === JobState.WAITING) return `waits: ${waitDetail(job)}`;
   if (job.stop !== undefined) return stopText(job.stop);
   if (job.inheritedFrom !== '') return 'inherited';
   if (job.failure !== undefined) return because(job.failure).slice(2);
-  return job.progress?.message ?? '';
+  if (job.state === JobState.SKIPPED && job.condition !== undefined && !job.condition.held)
+    return `its condition ${conditionText(job.condition)}`;
+  if (job.childRunId !== '') return `run ${job.childRunId}`;
+  return job.progress?.message ?? numberedCell(job);
+}
+
+function waitDetail({ wait, gateAnswers, childRunId }: Job): string {
+  const reason = wait?.reason ?? WaitReason.UNSPECIFIED;
+  const approved = gateAnswers.length === 0 ? '' : `, ${gateAnswers.length} approved so far`;
+  if (reason === WaitReason.APPROVAL) return `${waitReason(reason)}${approved}`;
+  return reason === WaitReason.CHILD_RUN && childRunId !== '' ? `run ${childRunId}` : waitReason(reason);
+}
+
+/** The values of a cell whose name does not tell them. */
+function numberedCell({ name, matrix }: Job): string {
+  return name.includes('[#') ? cellValues(matrix) : '';
 }

@@ -1,7 +1,21 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import pc from 'picocolors';
 import { describe, expect, it } from 'vitest';
-import { bytes, duration, elapsed, enumName, fields, labels, printable, stateCell, table, time } from './text.ts';
+import {
+  bytes,
+  clipped,
+  duration,
+  elapsed,
+  enumName,
+  fields,
+  labels,
+  printable,
+  shellWord,
+  stateCell,
+  table,
+  tally,
+  time,
+} from './text.ts';
 
 const colors = pc.createColors(true);
 
@@ -71,5 +85,15 @@ describe('values', () => {
     expect(printable(' a\r\n\tb ')).toBe('a b');
     expect(enumName({ 6: 'TIMED_OUT' }, 6)).toBe('timed out');
     expect(enumName({}, 99)).toBe('99');
+  });
+
+  it('are cut where they are long, counted where there are many, and quoted for a shell', () => {
+    expect([clipped('abc\n', 3), clipped('abcd', 3)]).toEqual(['abc', 'ab…']);
+    expect(tally(['failed', 'ok', 'ok'])).toBe('2 ok, 1 failed');
+    expect(['run/a-b_c.d', 'run/t[x]', "it's"].map(shellWord)).toEqual([
+      'run/a-b_c.d',
+      "'run/t[x]'",
+      String.raw`'it'\''s'`,
+    ]);
   });
 });

@@ -43,6 +43,27 @@ export function printable(text: string): string {
   return text.replaceAll(/\p{Cc}+/gu, ' ').trim();
 }
 
+/** The text on one line, cut where it is long. */
+export function clipped(text: string, length: number): string {
+  const line = printable(text);
+  return line.length <= length ? line : `${line.slice(0, length - 1).trimEnd()}…`;
+}
+
+/** A word as a shell takes it: that of a cell has brackets, which some would look for files by. */
+export function shellWord(word: string): string {
+  return /^[\w./:@,+-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+/** How many there are of each, most first, such as `10 succeeded, 2 failed`. */
+export function tally(words: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1);
+  return Array.from(counts)
+    .toSorted(([, a], [, b]) => b - a)
+    .map(([word, count]) => `${count} ${word}`)
+    .join(', ');
+}
+
 /** The name of an enum's value in lower case, such as `timed out`; its number when a newer server sent it. */
 export function enumName(names: Readonly<Record<number, string>>, value: number): string {
   return (names[value] ?? String(value)).toLowerCase().replaceAll('_', ' ');

@@ -5,6 +5,7 @@ import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { RunValueService } from '@conveyor/protocol/conveyor/v1/run_value_service_pb.js';
 import { ScheduleService } from '@conveyor/protocol/conveyor/v1/schedule_service_pb.js';
 import { type GetServerInfoResponse, ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
 import { withCallPolicy } from './call-policy.ts';
@@ -14,6 +15,7 @@ import { type Jobs, createJobs } from './jobs.ts';
 import { type Pipelines, createPipelines } from './pipelines.ts';
 import { type Runs, createRuns } from './runs.ts';
 import { type Schedules, createSchedules } from './schedules.ts';
+import { type Values, createValues } from './values.ts';
 
 /** How every call of a client is made. */
 export interface ClientPolicy {
@@ -40,6 +42,7 @@ export interface Client {
   readonly runs: Runs;
   readonly jobs: Jobs;
   readonly schedules: Schedules;
+  readonly values: Values;
   readonly drivers: Drivers;
   readonly server: {
     /** Reads the server's version, capabilities and limits. */
@@ -67,6 +70,7 @@ export function createClient(options: ClientOptions): Client {
     runs: createRuns(createServiceClient(RunService, transport)),
     jobs: createJobs(createServiceClient(JobService, transport)),
     schedules: createSchedules(createServiceClient(ScheduleService, transport)),
+    values: createValues(createServiceClient(RunValueService, transport)),
     drivers: createDrivers(createServiceClient(DriverService, transport)),
     server: { info: (callOptions) => serverService.getServerInfo({}, callOptions) },
   };

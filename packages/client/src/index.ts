@@ -18,13 +18,17 @@ export {
   type ErrorReason,
   type FieldViolation,
 } from './error.ts';
-export type { JobFilterInput, JobInput, Jobs } from './jobs.ts';
+export type { ExpressionText, MatrixOptions } from './job-kinds.ts';
+export type { GateAnswerInput, JobFilterInput, JobInput, Jobs } from './jobs.ts';
 export type { LogPart, LogPosition } from './log-tail.ts';
 export { outputsOf } from './outputs.ts';
 export type { ListOptions } from './paging.ts';
 export {
+  type AnyJobOptions,
+  type GateOptions,
   type JobOptions,
   type PipelineBuilder,
+  type PipelineCallOptions,
   type PipelineOptions,
   type RetryOptions,
   type TimeoutOptions,
@@ -34,6 +38,8 @@ export type { AppliedPipeline, PipelineInput, Pipelines, ValidatedPipeline } fro
 export type { WatchOptions } from './resume.ts';
 export {
   type AskerInput,
+  type AssumedInput,
+  type PlanInput,
   type RunFilterInput,
   type RunInput,
   type RunSource,
@@ -42,8 +48,15 @@ export {
 } from './run-input.ts';
 export type { DiffInput, RerunInput, RunDiff, Runs } from './runs.ts';
 export type { AppliedSchedule, BackfillInput, ScheduleInput, Schedules } from './schedules.ts';
+export { jsonOfValue, type ValueCondition, type Values } from './values.ts';
 export type { RunsUpdate } from './watch.ts';
 
+export type { Artifact, RunArtifact } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
+export {
+  type ConcurrencyGroup,
+  type ConcurrencyGroupMember,
+  ConcurrencyGroupMemberState,
+} from '@conveyor/protocol/conveyor/v1/concurrency_group_pb.js';
 export type { Queue, QueuePause } from '@conveyor/protocol/conveyor/v1/queue_pb.js';
 export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 export type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
@@ -51,6 +64,7 @@ export {
   AnnotationLevel,
   type Attempt,
   AttemptState,
+  type ConditionPart,
   type Failure,
   FailureClass,
   type GateAnswer,
@@ -68,10 +82,16 @@ export {
 } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 export { type LogChunk, LogChannel, type LogSection, type LogSpan } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 export {
+  ConcurrencyPolicy,
+  type Gate,
+  GateExpiry,
   type JobDefinition,
+  type Matrix,
   type Pipeline,
+  type PipelineCall,
   type PipelineDefinition,
   type PipelineRevision,
+  RunCondition,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 export type {
   DiffPipelineRevisionsResponse,
@@ -79,16 +99,20 @@ export type {
   JobDiff,
   PipelineDiff,
 } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
-export { type Run, RunState, type Trigger } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+export { type AppendedJobs, type Run, RunState, type Trigger } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 export {
   type BatchCreateRunsResult,
   type Discrepancy,
   DiscrepancyKind,
   type JobChange,
   type JobPoint,
+  JobPrediction,
+  type PlannedJob,
+  type PlanRunResponse,
   type RunChange,
   type VerifyRunResponse,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+export type { RunValue } from '@conveyor/protocol/conveyor/v1/run_value_pb.js';
 export {
   type Schedule,
   ScheduleMissedPolicy,

@@ -1,6 +1,7 @@
 // Owns what a program can do with jobs, their attempts and their logs.
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import type { Client as ServiceClient } from '@connectrpc/connect';
+import type { ConcurrencyGroup, ConcurrencyGroupMember } from '@conveyor/protocol/conveyor/v1/concurrency_group_pb.js';
 import { type Attempt, GateVerdict, type Job, type JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import type { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import type { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
@@ -34,14 +35,15 @@ export interface JobFilterInput {
 
 /** What somebody answers to a gate. */
 export interface GateAnswerInput {
+  /** A gate goes on once as many people as its quorum approved; one rejection fails it. */
   readonly verdict: 'approve' | 'reject';
-  /** Who answers, in the platform's own words. */
+  /** Who answers, in the platform's own words, which has made sure of it. 1 to 256 characters. */
   readonly actor: string;
-  /** Groups that they belong to. Default: none. */
+  /** Groups that they belong to, for the gate's `approvers`. Default: none. */
   readonly groups?: readonly string[] | undefined;
-  /** What the gate's form asks for. Default: nothing. */
+  /** What the gate's form asks for. Default: {}. */
   readonly answers?: JsonObject | undefined;
-  /** Why, for people to read. Default: nothing. */
+  /** Why, for people to read; at most 4 KiB. Default: empty. */
   readonly comment?: string | undefined;
 }
 
@@ -53,6 +55,12 @@ export interface Jobs {
   get(jobId: string, options?: CallOptions & PointOptions): Promise<Job>;
   /** The jobs of a run in the definition's order. Reason: RUN_NOT_FOUND; with `atSeq` also INVALID_FIELD, LIMIT_REACHED. */
   list(runId: string, filter?: JobFilterInput, options?: ListOptions & PointOptions): AsyncIterable<Job>;
+  /** Concurrency groups in which jobs hold places or wait for them, by key. */
+  groups(options?: ListOptions): AsyncIterable<ConcurrencyGroup>;
+  /** A concurrency group; without a job in it, all its numbers are 0. */
+  group(key: string, options?: CallOptions): Promise<ConcurrencyGroup>;
+  /** The jobs of a concurrency group: those that hold places, then those that wait, each in the order in which they came. */
+  groupMembers(key: string, options?: ListOptions): AsyncIterable<ConcurrencyGroupMember>;
   /** Asks a job to stop. Reasons: JOB_NOT_FOUND, ALREADY_FINISHED. */
   cancel(jobId: string, input?: { reason?: string }, options?: CallOptions): Promise<Job>;
   /**
@@ -63,7 +71,8 @@ export interface Jobs {
   /** Lets a held job go on. Reasons: JOB_NOT_FOUND, ALREADY_FINISHED, REPLICA_TOO_OLD. */
   release(jobId: string, input?: AskerInput, options?: CallOptions): Promise<Job>;
   /**
-   * Answers a gate that waits. Reasons: JOB_NOT_FOUND, INVALID_FIELD, NOT_A_GATE, NOT_AN_APPROVER, NOT_WAITING, ALREADY_FINISHED.
+   * Answers a gate that waits; who answers again replaces the earlier answer. Returns the gate as it is then. Reasons: JOB_NOT_FOUND,
+   * INVALID_FIELD, NOT_A_GATE, NOT_AN_APPROVER, NOT_WAITING, ALREADY_FINISHED.
    */
   answerGate(jobId: string, answer: GateAnswerInput, options?: CallOptions): Promise<Job>;
   /**
@@ -100,6 +109,17 @@ export function createJobs(rpc: ServiceClient<typeof JobService>): Jobs {
         const request = { runId, states: [...states], names: [...names], atSeq, ...page };
         const { jobs, nextPageToken } = await rpc.listJobs(request, options);
         return { items: jobs, nextPageToken };
+      }, options),
+    groups: (options = {}) =>
+      paged(async (page) => {
+        const { groups, nextPageToken } = await rpc.listConcurrencyGroups(page, options);
+        return { items: groups, nextPageToken };
+      }, options),
+    group: async (key, options) => required((await rpc.getConcurrencyGroup({ key, pageSize: 1 }, options)).group),
+    groupMembers: (key, options = {}) =>
+      paged(async (page) => {
+        const { members, nextPageToken } = await rpc.getConcurrencyGroup({ key, ...page }, options);
+        return { items: members, nextPageToken };
       }, options),
     async cancel(jobId, { reason = '' } = {}, options) {
       return required((await rpc.cancelJob({ jobId, reason }, options)).job);

@@ -1,6 +1,6 @@
 import { create, toJson } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
-import { PipelineDefinitionSchema, RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import { GateExpiry, PipelineDefinitionSchema, RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { describe, expect, it } from 'vitest';
 import { parseDuration } from './duration.ts';
 import { pipeline } from './pipeline-builder.ts';
@@ -8,7 +8,12 @@ import { pipeline } from './pipeline-builder.ts';
 describe('the pipeline builder', () => {
   it('makes the definition of the contract', () => {
     const built = pipeline('ci', { labels: { team: 'core' }, paramsSchema: { type: 'object' } })
-      .job('build', { driver: 'shell', spec: { command: 'make' }, retry: { workload: 2, initialBackoff: '1.5s' } })
+      .job('build', {
+        driver: 'shell',
+        spec: { command: 'make' },
+        retry: { workload: 2, initialBackoff: '1.5s' },
+        outputsSchema: { required: ['image'] },
+      })
       .job('clean', {
         driver: 'shell',
         needs: ['build'],
@@ -26,6 +31,7 @@ describe('the pipeline builder', () => {
             driver: 'shell',
             spec: { command: 'make' },
             retry: { workload: 2, initialBackoff: durationFromMs(1_500) },
+            outputsSchema: { required: ['image'] },
           },
           {
             name: 'clean',
@@ -37,6 +43,119 @@ describe('the pipeline builder', () => {
         ],
       }),
     );
+  });
+
+  it('says conditions, stages and what is shared', () => {
+    const built = pipeline('ci', { stages: ['check', 'end'], env: { MODE: 'fast' }, failFast: true })
+      .job('test', { driver: 'shell', stage: 'check', if: "params.target == 'all'" })
+      .job('tell', { driver: 'mail', needs: ['test'], stage: 'end', when: 'failure' })
+      .job('clean', { driver: 'shell', when: 'finally' });
+    expect(toJson(PipelineDefinitionSchema, built.definition)).toEqual({
+      stages: ['check', 'end'],
+      env: { MODE: 'fast' },
+      failFast: true,
+      jobs: [
+        { name: 'test', driver: 'shell', stage: 'check', if: "params.target == 'all'" },
+        { name: 'tell', driver: 'mail', needs: ['test'], stage: 'end', when: 'RUN_CONDITION_FAILURE' },
+        { name: 'clean', driver: 'shell', when: 'RUN_CONDITION_FINALLY' },
+      ],
+    });
+  });
+
+  it('says matrices, of values and of expressions', () => {
+    const { definition } = pipeline('ci')
+      .job('plan', { driver: 'shell' })
+      .job('test', {
+        driver: 'shell',
+        needs: ['plan'],
+        matrix: {
+          axes: { node: [22, 24], shard: '${{ needs.plan.outputs.shards }}' },
+          include: [{ node: 24, isNewest: true }],
+          exclude: '${{ needs.plan.outputs.broken }}',
+          maxParallel: 2,
+          failFast: true,
+        },
+      });
+    expect(toJson(PipelineDefinitionSchema, definition)).toMatchObject({
+      jobs: [
+        {},
+        {
+          matrix: {
+            axes: { node: [22, 24], shard: '${{ needs.plan.outputs.shards }}' },
+            include: [{ node: 24, isNewest: true }],
+            exclude: '${{ needs.plan.outputs.broken }}',
+            maxParallel: 2,
+            failFast: true,
+          },
+        },
+      ],
+    });
+    // @ts-expect-error an axis is a list, or a text that is one expression
+    pipeline('ci').job('test', { driver: 'shell', matrix: { axes: { node: '22' } } });
+  });
+
+  it('says gates and calls, which no driver runs', () => {
+    const built = pipeline('ci')
+      .gate('approve', {
+        message: 'Ship it?',
+        approvers: ['ada', 'release'],
+        quorum: 2,
+        formSchema: { type: 'object', required: ['ticket'] },
+        timeout: '2h',
+        onTimeout: 'skip',
+      })
+      .call('deploy', {
+        needs: ['approve'],
+        when: 'always',
+        matrix: { axes: { region: ['eu', 'us'] } },
+        pipeline: 'deploy',
+        revision: 3,
+        params: { region: '${{ matrix.region }}' },
+      })
+      .gate('look');
+    expect(built.definition).toEqual(
+      create(PipelineDefinitionSchema, {
+        jobs: [
+          {
+            name: 'approve',
+            gate: {
+              message: 'Ship it?',
+              approvers: ['ada', 'release'],
+              quorum: 2,
+              formSchema: { type: 'object', required: ['ticket'] },
+              timeout: durationFromMs(7_200_000),
+              onTimeout: GateExpiry.SKIP,
+            },
+          },
+          {
+            name: 'deploy',
+            needs: ['approve'],
+            when: RunCondition.ALWAYS,
+            matrix: { axes: { region: ['eu', 'us'] } },
+            call: { pipeline: 'deploy', revision: 3, params: { region: '${{ matrix.region }}' } },
+          },
+          { name: 'look', gate: {} },
+        ],
+      }),
+    );
+    // @ts-expect-error no driver runs a gate
+    built.gate('other', { driver: 'shell' });
+    // @ts-expect-error a call has params, no spec
+    built.call('other', { pipeline: 'deploy', spec: {} });
+    // @ts-expect-error a call names its pipeline
+    built.call('other', {});
+  });
+
+  it('refuses a stage that the pipeline does not have, when compiled and when run', () => {
+    const staged = pipeline('ci', { stages: ['check'] });
+    // @ts-expect-error no stage is called 'chekc'
+    expect(() => staged.job('test', { driver: 'shell', stage: 'chekc' })).toThrow(
+      'job test is of stage chekc, which pipeline ci does not have',
+    );
+    // @ts-expect-error there are no stages
+    expect(() => pipeline('ci').job('test', { driver: 'shell', stage: 'check' })).toThrow('of stage check');
+    const named = pipeline<string>('ci', { stages: ['check'] });
+    expect(named.job('test', { driver: 'shell', stage: 'check' }).definition.jobs[0]?.stage).toBe('check');
   });
 
   it('refuses a need that no earlier job has, when compiled and when run', () => {

@@ -1,6 +1,6 @@
 import { JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
-import { RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { JobPrediction, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { describe, expect, it } from 'vitest';
 import { clientThrough, doors } from './testing/doors.ts';
 import { startScriptedServer } from './testing/scripted-server.ts';
@@ -38,6 +38,34 @@ describe.each(doors)('a run at a point over %s', (door) => {
       await Array.fromAsync(jobs.attempts('r.0', options));
     }
     expect(asked).toEqual([...Array.from({ length: 6 }, () => 7n), ...Array.from({ length: 6 }, () => 0n)]);
+  });
+
+  it('is planned under assumptions', async () => {
+    const asked: unknown[] = [];
+    await using server = await startScriptedServer((router) =>
+      router.service(RunService, {
+        planRun({ run, assumed }) {
+          asked.push([run?.source.value, run?.params, assumed]);
+          return { pipeline: 'ci', jobs: [{ name: 'build', prediction: JobPrediction.RUNS }] };
+        },
+      }),
+    );
+    const { runs } = clientThrough(door, server);
+    const assumed = { build: { outputs: { image: 'a:1' } }, 'test[linux]': { outcome: 'failed' as const } };
+    const plan = await runs.plan({ pipeline: 'ci', params: { a: 1 }, assumed });
+    expect(plan.jobs[0]).toMatchObject({ name: 'build', prediction: JobPrediction.RUNS });
+    await runs.plan({ pipeline: 'ci', revision: 2 });
+    expect(asked).toMatchObject([
+      [
+        { name: 'ci', revision: 0 },
+        { a: 1 },
+        {
+          build: { outcome: JobState.SUCCEEDED, outputs: { image: 'a:1' } },
+          'test[linux]': { outcome: JobState.FAILED },
+        },
+      ],
+      [{ name: 'ci', revision: 2 }, undefined, {}],
+    ]);
   });
 
   it('is compared with another point, and further pages are fetched as they are read', async () => {

@@ -2,9 +2,12 @@
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { create } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import { JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import type { PipelineDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { type Run, RunState, type TriggerSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import {
+  type AssumedOutcome,
+  AssumedOutcomeSchema,
   type RunFilter,
   RunFilterSchema,
   type RunSpec,
@@ -31,6 +34,20 @@ export type RunInput = RunSource & {
   readonly startTime?: Date | undefined;
   /** For 24 h the same id with the same body answers with the same run. Default: a random one for each call. */
   readonly requestId?: string | undefined;
+};
+
+/** How a job of a plan is assumed to end. */
+export interface AssumedInput {
+  /** `skipped` only of a gate whose timeout skips it. Default: `succeeded`. */
+  readonly outcome?: 'succeeded' | 'failed' | 'cancelled' | 'skipped' | undefined;
+  /** Default: not known; {} says that there are none. */
+  readonly outputs?: JsonObject | undefined;
+}
+
+/** A run to plan. */
+export type PlanInput = RunInput & {
+  /** How jobs end, by their names; that of a matrix is for each of its cells, such as `test[linux]`, that is not named. Default: well. */
+  readonly assumed?: Readonly<Record<string, AssumedInput>> | undefined;
 };
 
 /** Who holds something back or lets it go on, and why, for people to read. */
@@ -63,6 +80,23 @@ export function toRunSpec(input: RunInput): RunSpec {
     ...(input.trigger === undefined ? {} : { trigger: input.trigger }),
     ...(input.startTime === undefined ? {} : { startTime: timestampFromDate(input.startTime) }),
   });
+}
+
+const assumedOutcomes = {
+  succeeded: JobState.SUCCEEDED,
+  failed: JobState.FAILED,
+  cancelled: JobState.CANCELLED,
+  skipped: JobState.SKIPPED,
+};
+
+export function toAssumed(assumed: PlanInput['assumed'] = {}): Record<string, AssumedOutcome> {
+  const entries = Object.entries(assumed).map(
+    ([name, { outcome = 'succeeded', outputs }]): [string, AssumedOutcome] => {
+      const known = outputs === undefined ? {} : { outputs };
+      return [name, create(AssumedOutcomeSchema, { outcome: assumedOutcomes[outcome], ...known })];
+    },
+  );
+  return Object.fromEntries(entries);
 }
 
 export function toRunFilter(input: RunFilterInput): RunFilter {

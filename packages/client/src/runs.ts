@@ -1,10 +1,12 @@
 // Owns what a program can do with runs. Lists and watches are iterators; everything else is one call.
 import type { Client as ServiceClient } from '@connectrpc/connect';
+import type { RunArtifact } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
 import type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import type { Run } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import {
   type BatchCreateRunsResult,
   type JobChange,
+  type PlanRunResponse,
   RerunScope,
   type RunService,
   type VerifyRunResponse,
@@ -14,9 +16,11 @@ import { type ListOptions, paged } from './paging.ts';
 import { type WatchOptions, resume } from './resume.ts';
 import {
   type AskerInput,
+  type PlanInput,
   type RunFilterInput,
   type RunInput,
   type TriggerInput,
+  toAssumed,
   toRunFilter,
   toRunSpec,
 } from './run-input.ts';
@@ -85,8 +89,14 @@ export interface Runs {
    * give it time by `timeoutMs`. Reasons: RUN_NOT_FOUND, LIMIT_REACHED.
    */
   verify(runId: string, options?: CallOptions & { readonly skipLogs?: boolean }): Promise<VerifyRunResponse>;
+  /**
+   * Tells what a run would do, without creating it; what cannot be known is told as UNKNOWN. Reasons: those of `create`, LIMIT_REACHED.
+   */
+  plan(input: PlanInput, options?: CallOptions): Promise<PlanRunResponse>;
   /** Compares a run with itself at another event. Reasons: RUN_NOT_FOUND, INVALID_FIELD, LIMIT_REACHED. */
   diff(runId: string, input: DiffInput, options?: ListOptions): Promise<RunDiff>;
+  /** What the attempts of a run made, by job, attempt and number. Reasons: RUN_NOT_FOUND, JOB_NOT_FOUND. */
+  artifacts(runId: string, options?: ListOptions & { readonly job?: string }): AsyncIterable<RunArtifact>;
   /** One run's events, first the stored ones behind `afterSeq` (default 0), then new ones, to its last. Reconnects. */
   watch(runId: string, options?: WatchOptions & { readonly afterSeq?: bigint }): AsyncIterable<Event>;
   /**
@@ -136,6 +146,7 @@ export function createRuns(rpc: ServiceClient<typeof RunService>): Runs {
       await rpc.deleteRun({ runId }, options);
     },
     verify: (runId, { skipLogs = false, ...options } = {}) => rpc.verifyRun({ runId, skipLogs }, options),
+    plan: (input, options) => rpc.planRun({ run: toRunSpec(input), assumed: toAssumed(input.assumed) }, options),
     async diff(runId, { fromSeq, toSeq = 0n }, options = {}) {
       const fetchPage = (page: { pageSize: number; pageToken: string }) =>
         rpc.diffRun({ runId, fromSeq, toSeq, ...page }, options);
@@ -152,6 +163,11 @@ export function createRuns(rpc: ServiceClient<typeof RunService>): Runs {
         }, options),
       };
     },
+    artifacts: (runId, { job = '', ...options } = {}) =>
+      paged(async (page) => {
+        const { artifacts, nextPageToken } = await rpc.listRunArtifacts({ runId, job, ...page }, options);
+        return { items: artifacts, nextPageToken };
+      }, options),
     watch,
     watchAll: (filter = {}, options = {}) => resume(runUpdates(rpc, filter, options.cursor ?? ''), options),
     async finished(runId, options = {}) {

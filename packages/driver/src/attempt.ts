@@ -1,10 +1,16 @@
 // Owns one attempt that this process holds: its phase, its log, what was reported of it, and its result until that is
 // acknowledged. Reports and result outlive a connection: what may not have arrived is said again, repeats have no effect.
-import { HeldPhase, type Offer } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
+import {
+  type AppendAnswer,
+  HeldPhase,
+  type Offer,
+  type ValueAnswer,
+} from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 import type { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import type { AttemptResult } from './attempt-result.ts';
 import { type AttemptKey, type Frame, type Held, finishFrame, logFrame } from './frames.ts';
 import { LogSpool, type SpoolBounds } from './log-spool.ts';
+import { Questions } from './questions.ts';
 import { StopRequest } from './stop-request.ts';
 
 /** Called when an attempt has something new to say; urgent when someone waits for it. */
@@ -30,6 +36,8 @@ export class Attempt implements AttemptKey {
   /** By what a later report replaces: an output's key, the one checkpoint, … Bounded by the contract. */
   #reports: Map<string, Frame> | undefined;
   #unsaid: Set<string> | undefined;
+  #values: Questions<ValueAnswer> | undefined;
+  #appends: Questions<AppendAnswer> | undefined;
 
   constructor(offer: Offer, claim: Frame, handle: Buffer | undefined, speak: Speak) {
     this.id = offer.attemptId;
@@ -43,6 +51,16 @@ export class Attempt implements AttemptKey {
   /** The frame that claims it, until it starts. */
   get claim(): Frame | undefined {
     return this.#phase.kind === 'claimed' ? this.#phase.claim : undefined;
+  }
+
+  /** What was asked about values of its run. */
+  get values(): Questions<ValueAnswer> {
+    return (this.#values ??= new Questions(this, 'value'));
+  }
+
+  /** What it asked to append to its run. */
+  get appends(): Questions<AppendAnswer> {
+    return (this.#appends ??= new Questions(this, 'append'));
   }
 
   get running(): boolean {
@@ -77,14 +95,20 @@ export class Attempt implements AttemptKey {
     return written;
   }
 
-  /** Says `frame` in place of what was said before by the same name. */
-  report(name: string, frame: Frame): void {
+  /** Says `frame` in place of what was said before by the same name; at once when someone waits for it. */
+  report(name: string, frame: Frame, urgent = false): void {
     if (!this.running) return;
     this.#reports ??= new Map();
     this.#unsaid ??= new Set();
     this.#reports.set(name, frame);
     this.#unsaid.add(name);
-    this.#speak(this, false);
+    this.#speak(this, urgent);
+  }
+
+  /** What was said by this name is not said again. */
+  withdraw(name: string): void {
+    this.#reports?.delete(name);
+    this.#unsaid?.delete(name);
   }
 
   /** A session began that has the log up to `logOffset`: all else is to be said again. */

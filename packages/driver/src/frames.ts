@@ -51,6 +51,12 @@ export interface LogTotals {
   readonly lost: boolean;
 }
 
+/** What this runtime knows beyond the first version of the protocol, if the control plane does too. */
+export const capabilities = ['values', 'artifacts', 'append_jobs'] as const;
+
+/** One of these abilities. */
+export type Capability = (typeof capabilities)[number];
+
 /** Bounds ids, keys, numbers and the reasons of this package. */
 const frameBytes = 512;
 
@@ -66,7 +72,7 @@ export function helloFrame(introduction: Introduction): DriverFrame {
     value: {
       $typeName: 'conveyor.v1.Hello',
       protocolVersion: 1,
-      capabilities: [],
+      capabilities: [...capabilities],
       driver,
       instanceId,
       incarnation,
@@ -254,8 +260,8 @@ function message(frame: DriverFrame['frame']): DriverFrame {
   return { $typeName: 'conveyor.v1.DriverFrame', frame };
 }
 
-/** `payloadBytes` bounds what is not of fixed size, ids and keys aside. */
-function frame(said: DriverFrame['frame'], payloadBytes = 0): Frame {
+/** One frame. `payloadBytes` bounds what is not of fixed size, ids and keys aside. */
+export function frame(said: DriverFrame['frame'], payloadBytes = 0): Frame {
   return { message: message(said), maxBytes: frameBytes + payloadBytes };
 }
 

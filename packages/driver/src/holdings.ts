@@ -12,16 +12,18 @@ import {
   type Welcome,
 } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 import { LeaseDoubt } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import { appendUnsupported } from './append.ts';
 import { Attempt, type Speak } from './attempt.ts';
 import { type AttemptResult, failed, succeeded } from './attempt-result.ts';
 import type { DriverSettings } from './define-driver.ts';
 import { acceptFrame, adoptFrame, type AttemptKey, disownFrame, drainFrame, type Held, rejectFrame } from './frames.ts';
-import { createJobContext } from './job-context.ts';
+import { createJobContext, type Supports } from './job-context.ts';
 import { JobFailure, JobStopped } from './job-failure.ts';
 import type { Logger } from './logger.ts';
 import type { SpoolBounds } from './log-spool.ts';
 import type { Outbox } from './outbox.ts';
 import { PastAttempts } from './past-attempts.ts';
+import { unsupported } from './run-values.ts';
 
 export class Holdings<Spec> {
   readonly #settings: DriverSettings<Spec>;
@@ -36,6 +38,7 @@ export class Holdings<Spec> {
   readonly #waiters = new Set<() => void>();
   #outbox: Outbox | undefined;
   #bounds: SpoolBounds = { maxLogBytes: 0, windowBytes: 0 };
+  #capabilities: ReadonlySet<string> = new Set();
   #draining = false;
 
   constructor(settings: DriverSettings<Spec>, logger: Logger) {
@@ -81,7 +84,10 @@ export class Holdings<Spec> {
   connect(welcome: Welcome, outbox: Outbox): void {
     this.#outbox = outbox;
     this.#bounds = { maxLogBytes: Number(welcome.maxLogBytes), windowBytes: Number(welcome.attemptLogWindow) };
+    this.#capabilities = new Set(welcome.capabilities);
     const unnamed = new Set(this.#held.values());
+    if (!this.#supports('values')) for (const attempt of unnamed) attempt.values.giveUp(unsupported());
+    if (!this.#supports('append_jobs')) for (const attempt of unnamed) attempt.appends.giveUp(appendUnsupported());
     for (const verdict of welcome.verdicts) {
       const attempt = this.#find(verdict);
       if (attempt === undefined) continue;
@@ -133,6 +139,12 @@ export class Holdings<Spec> {
         if (attempt !== undefined) this.#release(attempt, frame.value.reason);
         return;
       }
+      case 'valueAnswer':
+        this.#find(frame.value)?.values.hear(frame.value);
+        return;
+      case 'appendAnswer':
+        this.#find(frame.value)?.appends.hear(frame.value);
+        return;
       // Welcome, Pulse and Drain are the session's; what is not known is ignored.
       case 'welcome':
       case 'pulse':
@@ -246,7 +258,7 @@ export class Holdings<Spec> {
     const stopped = attempt.stop.reason;
     let result: AttemptResult | undefined;
     try {
-      const context = createJobContext<Spec>(attempt, start);
+      const context = createJobContext<Spec>(attempt, start, this.#supports);
       await (attempt.handle === undefined ? settings.run(context) : settings.adopt?.(context, attempt.handle));
       result = stopped === undefined ? succeeded : failed(stopped, stopped);
     } catch (error) {
@@ -281,6 +293,8 @@ export class Holdings<Spec> {
     if (attempt.running) attempt.stop.request(new JobStopped('revoked', why), true);
     this.#changed();
   }
+
+  readonly #supports: Supports = (capability) => this.#capabilities.has(capability);
 
   readonly #speak: Speak = (attempt, urgent) => {
     if (this.#held.get(attempt.id) === attempt) this.#outbox?.speak(attempt, urgent);

@@ -3,9 +3,13 @@ import { type JsonObject, type JsonValue, toJson } from '@bufbuild/protobuf';
 import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import type { Start } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 import { AnnotationLevel, JobState, ProgressPhase } from '@conveyor/protocol/conveyor/v1/job_pb.js';
-import { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
+import { type Append, createAppend, type JobInit } from './append.ts';
 import type { Attempt } from './attempt.ts';
-import { annotationFrame, checkpointFrame, outputFrame, progressFrame, sectionFrame } from './frames.ts';
+import { assertKey, assertNoNul, maxJsonBytes } from './job-json.ts';
+import { createJobLog, type JobLog } from './job-log.ts';
+import { createRunValues, type RunValues } from './run-values.ts';
+import { annotationFrame, checkpointFrame, outputFrame, progressFrame, type Capability } from './frames.ts';
+import { assertArtifact, type JobArtifact, sayArtifact } from './artifact.ts';
 
 /** Which job this is, and which try of it. */
 export interface JobIdentity {
@@ -27,41 +31,6 @@ export interface JobIdentity {
 export interface NeededJob {
   readonly state: 'SUCCEEDED' | 'FAILED' | 'SKIPPED' | 'CANCELLED';
   readonly outputs: Readonly<Record<string, JsonValue>>;
-}
-
-/** Where log bytes come from. */
-export type LogSource = 'stdout' | 'stderr' | 'driver';
-
-/** How to log. */
-export interface LogOptions {
-  /** Default: `stdout`. */
-  readonly channel?: LogSource;
-}
-
-/** The log of one attempt. */
-export interface JobLog {
-  /**
-   * Appends to the log, as it is: no line end is added. Resolves once the runtime holds the bytes, which is at once unless
-   * 1 MiB of the log is not yet durable: then it waits, so while the control plane is away a writer blocks. Await it; of
-   * writes that were not awaited more than 16 MiB in line are dropped, and the log is marked as truncated. Bytes must not be
-   * changed before it resolves.
-   */
-  (data: string | Uint8Array, options?: LogOptions): Promise<void>;
-  /**
-   * Where the part of the log begins that this process writes: 0, or for adopted work how many bytes the earlier process
-   * made durable.
-   */
-  readonly offset: number;
-  /** Appends everything that `source` yields, such as the stdout of a child process, reading no faster than it can be held. */
-  pipe(source: AsyncIterable<string | Uint8Array>, options?: LogOptions): Promise<void>;
-  /** Begins a section that readers can fold, named by at most 256 characters. Sections past the 500th are dropped. */
-  section(name: string): LogSectionHandle;
-}
-
-/** An open section of a log. */
-export interface LogSectionHandle extends Disposable {
-  /** Ends the section; a second call does nothing. */
-  end(): void;
 }
 
 /** How far the work is. */
@@ -113,19 +82,32 @@ export interface JobContext<Spec = JsonObject> {
    * its `adopt` is given the latest that became durable. Throws a RangeError past 4 KiB.
    */
   readonly checkpoint: (handle: string | Uint8Array) => void;
+  /**
+   * Declares something that the work made and that is kept elsewhere; what is declared cannot be taken back. Throws a RangeError for what is
+   * out of bounds and past the 1,000th of the attempt, and an Error when the control plane does not know artifacts, or not yet all of its
+   * replicas do.
+   */
+  readonly artifact: (artifact: JobArtifact) => void;
+  /** The values of the run, shared with its other jobs and its platform, with compare-and-set. */
+  readonly values: RunValues;
+  /**
+   * Appends jobs to the run, all or none; resolves once they are durable. They may need each other and jobs of the run, by name; those that
+   * the run has already as they are stay as they are, so work that is tried again may append the same again. Waits for the control plane,
+   * over reconnects. Rejects with an AppendError; with a JobStopped when the work is to end; with a RangeError for more than a message of
+   * 1 MiB holds.
+   */
+  readonly append: (jobs: readonly JobInit[]) => Promise<void>;
 }
 
-const maxOutputBytes = 64 * 1024;
 const maxAnnotations = 100;
-const maxSections = 500;
 const maxCheckpointBytes = 4 * 1024;
-/** `\\u0000` in JSON, but not a backslash and `u0000`. */
-const escapedNul = /(?<!\\)(?:\\\\)*\\u0000/;
-const outputKey = /^[A-Za-z0-9._-]{1,128}$/;
+
+/** Whether the control plane has an ability, as far as is known. */
+export type Supports = (capability: Capability) => boolean;
 
 /** The context of an attempt that `start` lets run. */
-export function createJobContext<Spec>(attempt: Attempt, start: Start): JobContext<Spec> {
-  return new AttemptContext<Spec>(attempt, start);
+export function createJobContext<Spec>(attempt: Attempt, start: Start, supports: Supports): JobContext<Spec> {
+  return new AttemptContext<Spec>(attempt, start, supports);
 }
 
 /** Most work uses little of this, so what costs something is made when it is asked for. All of it may be destructured. */
@@ -137,10 +119,16 @@ class AttemptContext<Spec> implements JobContext<Spec> {
   #log: JobLog | undefined;
   #outputBytes: Map<string, number> | undefined;
   #annotations: number;
+  #values: RunValues | undefined;
+  #append: Append | undefined;
+  readonly #supports: Supports;
+  #artifacts: number;
 
-  constructor(attempt: Attempt, start: Start) {
+  constructor(attempt: Attempt, start: Start, supports: Supports) {
     this.#attempt = attempt;
     this.#start = start;
+    this.#supports = supports;
+    this.#artifacts = start.artifacts;
     this.#annotations = start.annotations;
   }
 
@@ -181,16 +169,24 @@ class AttemptContext<Spec> implements JobContext<Spec> {
     return this.#log;
   }
 
+  get values(): RunValues {
+    this.#values ??= createRunValues(this.#attempt, this.#start, () => this.#supports('values'));
+    return this.#values;
+  }
+
+  get append(): Append {
+    this.#append ??= createAppend(this.#attempt, () => this.#supports('append_jobs'));
+    return this.#append;
+  }
+
   readonly output = (key: string, value: JsonValue): void => {
-    if (!outputKey.test(key)) {
-      throw new RangeError(`output key ${JSON.stringify(key)} is not 1 to 128 characters of A-Z a-z 0-9 . _ -`);
-    }
+    assertKey('output', key);
     const json = JSON.stringify({ [key]: value });
-    if (escapedNul.test(json)) throw new RangeError(`output ${key} contains NUL`);
+    assertNoNul(`output ${key}`, json);
     const sizes = (this.#outputBytes ??= new Map());
     let bytes = Buffer.byteLength(json) - (sizes.get(key) ?? 0);
     for (const size of sizes.values()) bytes += size;
-    if (bytes > maxOutputBytes) throw new RangeError(`outputs are ${bytes} bytes as JSON, at most ${maxOutputBytes}`);
+    if (bytes > maxJsonBytes) throw new RangeError(`outputs are ${bytes} bytes as JSON, at most ${maxJsonBytes}`);
     sizes.set(key, Buffer.byteLength(json));
     this.#attempt.report(`output ${key}`, outputFrame(this.#attempt, key, value));
   };
@@ -210,6 +206,15 @@ class AttemptContext<Spec> implements JobContext<Spec> {
     this.#attempt.report(`annotation ${number}`, frame);
   };
 
+  readonly artifact = (artifact: JobArtifact): void => {
+    assertArtifact(artifact);
+    if (!this.#supports('artifacts')) {
+      throw new Error('the control plane does not know artifacts, or not yet all of its replicas do');
+    }
+    sayArtifact(this.#attempt, this.#artifacts + 1, artifact);
+    this.#artifacts++;
+  };
+
   readonly checkpoint = (handle: string | Uint8Array): void => {
     const bytes = Buffer.from(handle);
     if (bytes.length > maxCheckpointBytes) {
@@ -219,40 +224,12 @@ class AttemptContext<Spec> implements JobContext<Spec> {
   };
 }
 
-const logChannels = { stdout: LogChannel.STDOUT, stderr: LogChannel.STDERR, driver: LogChannel.DRIVER };
 const progressPhases = { preparing: ProgressPhase.PREPARING, running: ProgressPhase.RUNNING };
 const annotationLevels = {
   info: AnnotationLevel.INFO,
   warning: AnnotationLevel.WARNING,
   error: AnnotationLevel.ERROR,
 };
-
-function createJobLog(attempt: Attempt, offset: number): JobLog {
-  let sections = 0;
-  const write = (data: string | Uint8Array, options?: LogOptions): Promise<void> =>
-    attempt.write(data, logChannels[options?.channel ?? 'stdout']);
-  return Object.assign(write, {
-    offset,
-    async pipe(source: AsyncIterable<string | Uint8Array>, options?: LogOptions): Promise<void> {
-      for await (const chunk of source) await write(chunk, options);
-    },
-    section(name: string): LogSectionHandle {
-      const number = sections++;
-      const mark = (end: boolean): void => {
-        if (number >= maxSections) return;
-        const frame = sectionFrame(attempt, attempt.log.written, name, end);
-        attempt.report(`section ${number} ${end ? 'end' : 'begin'}`, frame);
-      };
-      let open = true;
-      const end = (): void => {
-        if (open) mark(true);
-        open = false;
-      };
-      mark(false);
-      return { end, [Symbol.dispose]: end };
-    },
-  });
-}
 
 function decodeNeeds(needs: Start['needs']): Readonly<Record<string, NeededJob>> {
   // fromEntries, since a key may be any name, `__proto__` too.

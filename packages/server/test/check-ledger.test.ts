@@ -52,6 +52,11 @@ beforeAll(async () => {
     annotation,
     content: undefined,
   });
+  const artifact = { name: 'app', digest: 'crc32c:00000000', sizeBytes: 1, uri: '', mediaType: '' };
+  for (const number of [1, 2]) {
+    const ref = { job: 1, attempt: 1, instance };
+    await ledger.submit(runId, { type: 'Declare', ...ref, number, artifact, content: undefined });
+  }
   const asker = { reason: 'not now', actor: 'ada' };
   await ledger.submit(runId, { type: 'HoldJob', job: 4, ...asker });
   await ledger.submit(runId, { type: 'PauseRun', ...asker });
@@ -204,6 +209,26 @@ describe('it finds', () => {
       /attempts\[0\.1\]\.outputs is {"a":1}/,
     ],
     ['an annotation that is gone', 'update attempts set annotations = null', /attempts\[1\.1\]\.annotations is 0,/],
+    [
+      'an artifact that is gone',
+      'delete from artifacts where number = 2',
+      /attempts\[1\.1\]\.artifacts is 1, .* and should be 2, /,
+    ],
+    [
+      'an artifact that is another',
+      `update artifacts set artifact = '{"name":"forged"}' where number = 1`,
+      /attempts\[1\.1\]\.artifacts is 2, /,
+    ],
+    [
+      'artifacts that are counted wrong',
+      'update attempts set artifacts = 3 where job = 1',
+      /attempts\[1\.1\]\.artifact_count is 3, and should be 2/,
+    ],
+    [
+      'an artifact that no event made',
+      `insert into artifacts select run_id, 0, 1, 1, project, artifact, added_ms from artifacts where number = 1`,
+      /attempts\[0\.1\]\.artifacts is 1, .* and should be 0/,
+    ],
     [
       'a log with a gap',
       'delete from log_chunks where start_offset = 0',

@@ -127,6 +127,8 @@ function openErraticDriver(instance: string, random: () => number) {
       case 'LogAck':
       case 'Cancel':
       case 'Drain':
+      case 'ValueAnswer':
+      case 'AppendAnswer':
         return;
     }
   }

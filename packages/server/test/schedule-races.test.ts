@@ -126,6 +126,7 @@ async function freezeBeforeCreating(name: string) {
       await gate.promise;
       return { runId: (await both.engines[0]!.runs.create(owner, run)).runId, view: undefined };
     },
+    prepare: () => Promise.reject(new Error('not asked for')),
     check: () => Promise.reject(new Error('not asked for')),
     createBatch: () => Promise.reject(new Error('not asked for')),
   };

@@ -81,6 +81,11 @@ function noteSaid(note: (entry: Said) => void, { frame }: DriverFrame): void {
     case 'progress':
     case 'annotation':
     case 'checkpoint':
+    case 'declareArtifact':
+    case 'appendJobs':
+    case 'getValue':
+    case 'setValue':
+    case 'deleteValue':
       return note({ say: 'report', ...addressIn(frame.value) });
     case 'goodbye':
       return note({ say: 'goodbye' });
@@ -115,6 +120,8 @@ function noteHeard(note: (entry: Heard) => void, { frame }: ServerFrame): void {
       return note({ hear: frame.case, ...addressIn(frame.value) });
     case 'pulse':
     case 'drain':
+    case 'valueAnswer':
+    case 'appendAnswer':
     case undefined:
       return;
   }

@@ -11,12 +11,22 @@ import {
 import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
 import { type Cli, type OutputOptions, findJob, jsonOf, outputOption, parseJobTarget, prettyJson } from '../cli.ts';
+import { cellCounts, foldCells } from '../cells.ts';
 import { askedBy, because, stopText, waitText } from '../event-text.ts';
 import { UsageError } from '../failure.ts';
+import { answerCommands, answerTable, asksForAnswers, gateFields } from '../gate-text.ts';
+import {
+  cellSection,
+  conditionSection,
+  type JobSurroundings,
+  readSurroundings,
+  reasonFields,
+} from '../job-sections.ts';
+import { take } from '../lists.ts';
 import { messageJson, messageYaml, yamlOf } from '../message-yaml.ts';
 import { atOption, eventAt, momentOf, type PointOptions, pointText } from '../points.ts';
 import { attemptTable, jobTable } from '../tables.ts';
-import { countsText, elapsed, enumName, fields, labels, printable, runState, stateCell, time } from '../text.ts';
+import { countsText, elapsed, enumName, fields, labels, printable, runState, stateCell, time, bytes } from '../text.ts';
 
 export function addDescribe(program: Command, cli: Cli): void {
   const describe = program
@@ -70,6 +80,9 @@ const kinds = [
   },
 ];
 
+/** A matrix with more cells is shown as one job. */
+const mostCells = 10;
+
 async function describeRun(cli: Cli, runId: string, { at, output }: DescribeOptions): Promise<void> {
   const { runs, jobs } = cli.client();
   const run = await runs.get(runId, { atSeq: at });
@@ -79,7 +92,7 @@ async function describeRun(cli: Cli, runId: string, { at, output }: DescribeOpti
   return printSections(cli, [
     runFields(cli, run, event),
     yamlSection('Params', run.params),
-    jobTable(listed, cli.terminal.colors, momentOf(event)),
+    jobTable(foldCells(listed, mostCells), cli.terminal.colors, momentOf(event), cellCounts(listed)),
   ]);
 }
 
@@ -110,6 +123,7 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
   const job = await jobs.get((await findJob(cli.client(), runId, jobName)).jobId, { atSeq: at });
   if (output === 'json') return printJson(cli, JobSchema, job);
   const attempts = await Array.fromAsync(jobs.attempts(job.jobId, { atSeq: at }));
+  const surroundings = await readSurroundings(cli, job, at);
   const event = await eventAt(cli, runId, at);
   const notes = attempts.flatMap(({ number, annotations }) =>
     annotations.map(
@@ -117,16 +131,44 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
         `  attempt ${number}, ${enumName(AnnotationLevel, level)}: ${printable(`${text} ${link}`)}`,
     ),
   );
-  return printSections(cli, [
-    jobFields(cli, job, event),
+  const made = job.artifacts.map(
+    ({ name, digest, sizeBytes, uri }) => `  ${printable(`${name} ${bytes(sizeBytes)} ${digest} ${uri}`)}`,
+  );
+  if (job.artifactCount > made.length) made.push(`  and ${job.artifactCount - made.length} more`);
+  await printSections(cli, [
+    jobFields(cli, job, surroundings, event, at === undefined ? await groupText(cli, job) : job.concurrencyGroup),
+    conditionSection(job),
+    answerTable(job),
     job.definition === undefined ? '' : yamlSection('Definition', messageJson(JobDefinitionSchema, job.definition)),
     yamlSection('Outputs', outputsOf(job)),
+    made.length === 0 ? '' : ['Artifacts:', ...made].join('\n'),
     notes.length === 0 ? '' : ['Notes:', ...notes].join('\n'),
     attempts.length === 0 ? '' : attemptTable(attempts, cli.terminal.colors, momentOf(event)),
+    cellSection(runId, surroundings.cells, cli, momentOf(event)),
   ]);
+  if (event === undefined && asksForAnswers(job)) cli.terminal.note(`next: ${answerCommands(runId, job.name)}`);
 }
 
-function jobFields({ terminal }: Cli, job: Job, event: Event | undefined): string {
+/** How many hold a place of the job's group, and who, as far as there are few. */
+async function groupText(cli: Cli, { concurrencyGroup: key }: Job): Promise<string> {
+  if (key === '') return '';
+  const { jobs } = cli.client();
+  const { holdingCount, limit } = await jobs.group(key);
+  if (holdingCount === 0) return key;
+  const holders = await Array.fromAsync(take(jobs.groupMembers(key), Math.min(holdingCount, MAX_HOLDERS)));
+  const more = holdingCount > holders.length ? ' and others' : '';
+  return `${key}, ${holdingCount}/${limit} held by ${holders.map(({ jobId }) => jobId).join(', ')}${more}`;
+}
+
+const MAX_HOLDERS = 3;
+
+function jobFields(
+  { terminal }: Cli,
+  job: Job,
+  surroundings: JobSurroundings,
+  event: Event | undefined,
+  group: string,
+): string {
   return fields([
     ['Job', job.name],
     ['Id', job.jobId],
@@ -134,6 +176,9 @@ function jobFields({ terminal }: Cli, job: Job, event: Event | undefined): strin
     ['As of', pointText(event)],
     ['State', stateCell(enumName(JobState, job.state), terminal.colors)],
     ['Waits for', job.wait === undefined ? '' : waitText(job.wait)],
+    ...reasonFields(job, surroundings),
+    ...gateFields(job),
+    ['Group', group],
     ['Held', job.hold === undefined ? '' : `${time(job.hold.time)}${askedBy(job.hold)}`],
     ['Stopping', job.stop === undefined ? '' : `${time(job.stop.time)} ${stopText(job.stop)}`],
     ['Failure', because(job.failure).slice(2)],

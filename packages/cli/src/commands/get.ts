@@ -1,21 +1,44 @@
 // `conveyor get`: lists of resources.
 import { JobState, type RunFilterInput, RunState } from '@conveyor/client';
+import { RunArtifactSchema } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
+import {
+  ConcurrencyGroupMemberSchema,
+  ConcurrencyGroupSchema,
+} from '@conveyor/protocol/conveyor/v1/concurrency_group_pb.js';
 import { DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { AttemptSchema, JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { PipelineSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
-import { type Cli, type OutputOptions, findJob, outputOption, parseJobTarget, repeatable } from '../cli.ts';
+import {
+  type Cli,
+  type OutputOptions,
+  findJob,
+  outputOption,
+  parseJobTarget,
+  parseTarget,
+  repeatable,
+} from '../cli.ts';
+import { cellCounts, withCells } from '../cells.ts';
 import { UsageError } from '../failure.ts';
 import { show, take } from '../lists.ts';
 import { parseLabels } from '../params.ts';
 import { atOption, eventAt, momentOf, type PointOptions } from '../points.ts';
-import { attemptTable, driverTable, jobTable, pipelineTable, runTable } from '../tables.ts';
+import {
+  artifactTable,
+  attemptTable,
+  driverTable,
+  groupMemberTable,
+  groupTable,
+  jobTable,
+  pipelineTable,
+  runTable,
+} from '../tables.ts';
 
 export function addGet(program: Command, cli: Cli): void {
   const get = program
     .command('get')
-    .summary('list runs, jobs, attempts, pipelines or drivers')
+    .summary('list runs, jobs, attempts, artifacts, pipelines, groups or drivers')
     .description('Lists resources. As JSON, the list is an array of the messages of the API.');
   addGetRuns(get, cli);
   addGetJobs(get, cli);
@@ -34,6 +57,18 @@ export function addGet(program: Command, cli: Cli): void {
       await show(cli, output, AttemptSchema, attempts, () => attemptTable(attempts, cli.terminal.colors, atMs));
     });
   get
+    .command('artifacts')
+    .description('Lists what the attempts of a run made, or those of one of its jobs.')
+    .argument('<run or run/job>', 'id of the run, and perhaps the name of a job')
+    .addOption(outputOption())
+    .addHelpText('after', '\nExamples:\n  conveyor get artifacts RUN\n  conveyor get artifacts RUN/JOB -o json')
+    .action(async (target: string, { output }: OutputOptions) => {
+      const { runId, jobName: job } = parseTarget(target);
+      const options = job === undefined ? {} : { job };
+      const artifacts = await Array.fromAsync(cli.client().runs.artifacts(runId, options));
+      await show(cli, output, RunArtifactSchema, artifacts, () => artifactTable(artifacts));
+    });
+  get
     .command('pipelines')
     .description('Lists pipelines by name.')
     .addOption(outputOption())
@@ -41,6 +76,23 @@ export function addGet(program: Command, cli: Cli): void {
     .action(async ({ output }: OutputOptions) => {
       const pipelines = await Array.fromAsync(cli.client().pipelines.list());
       await show(cli, output, PipelineSchema, pipelines, () => pipelineTable(pipelines));
+    });
+  get
+    .command('groups')
+    .description('Lists concurrency groups by key, or the jobs of one: those that hold places, then those that wait.')
+    .argument('[key]', 'only the jobs of this group')
+    .addOption(outputOption())
+    .addHelpText('after', '\nExamples:\n  conveyor get groups\n  conveyor get groups deploy-production')
+    .action(async (key: string | undefined, { output }: OutputOptions) => {
+      const { jobs } = cli.client();
+      if (key === undefined) {
+        const groups = await Array.fromAsync(jobs.groups());
+        return show(cli, output, ConcurrencyGroupSchema, groups, () => groupTable(groups));
+      }
+      const members = await Array.fromAsync(jobs.groupMembers(key));
+      return show(cli, output, ConcurrencyGroupMemberSchema, members, () =>
+        groupMemberTable(members, cli.terminal.colors),
+      );
     });
   get
     .command('drivers')
@@ -104,7 +156,9 @@ function addGetJobs(get: Command, cli: Cli): void {
       const states = parseStates(jobStates, state);
       const jobs = await Array.fromAsync(cli.client().jobs.list(runId, { states }, { atSeq: at }));
       const atMs = momentOf(output === 'json' ? undefined : await eventAt(cli, runId, at));
-      await show(cli, output, JobSchema, jobs, () => jobTable(jobs, cli.terminal.colors, atMs));
+      await show(cli, output, JobSchema, jobs, () =>
+        jobTable(withCells(jobs), cli.terminal.colors, atMs, cellCounts(jobs)),
+      );
     });
 }
 

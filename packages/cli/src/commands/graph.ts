@@ -1,17 +1,22 @@
 // `conveyor graph`: the jobs of a run, a pipeline or a file as a picture's source.
-import { JobState, type PipelineDefinition } from '@conveyor/client';
+import { create } from '@bufbuild/protobuf';
+import { type Job, JobState, type PipelineDefinition, type Run } from '@conveyor/client';
+import { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { type Command, Option } from 'commander';
+import { cellsByJob } from '../cells.ts';
 import type { Cli } from '../cli.ts';
 import { UsageError } from '../failure.ts';
 import { placeText } from '../file-problem.ts';
-import { drawGraph, type GraphFormat, type GraphStates } from '../graph.ts';
+import { drawGraph, type GraphFormat, type GraphRun } from '../graph.ts';
 import type { PipelineFile } from '../pipeline-file.ts';
 import { readPipelineFile } from '../read-files.ts';
+import { definedJobs } from '../run-jobs.ts';
 import { enumName } from '../text.ts';
 
 interface GraphOptions {
   readonly file?: string;
   readonly format: GraphFormat;
+  readonly cells?: true;
 }
 
 export function addGraph(program: Command, cli: Cli): void {
@@ -24,28 +29,29 @@ export function addGraph(program: Command, cli: Cli): void {
     .addOption(
       new Option('--format <format>', 'the language of the picture').choices(['mermaid', 'dot']).default('mermaid'),
     )
+    .option('--cells', 'draw every cell of a matrix that a run has made, instead of how many there are')
     .addHelpText('after', '\nExample:\n  conveyor graph RUN --format dot | dot -Tsvg > run.svg')
     .action((target: string | undefined, options: GraphOptions) => graph(cli, target, options));
 }
 
-async function graph(cli: Cli, target: string | undefined, { file, format }: GraphOptions): Promise<void> {
+async function graph(cli: Cli, target: string | undefined, { file, format, cells }: GraphOptions): Promise<void> {
   if (file !== undefined && target !== undefined) {
     throw new UsageError('a file and what is stored cannot both be drawn', 'leave one of them out');
   }
-  const { definition, states } = await read(cli, target, file);
-  return cli.terminal.print(drawGraph(definition, states, format));
+  const { definition, run } = await read(cli, target, file);
+  return cli.terminal.print(drawGraph(definition, run, format, cells));
 }
 
 interface Drawn {
   readonly definition: PipelineDefinition;
-  readonly states: GraphStates;
+  readonly run: GraphRun;
 }
 
 const RUN_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-const UNKNOWN: GraphStates = new Map();
+const UNKNOWN: GraphRun = { states: new Map(), cells: new Map() };
 
 async function read(cli: Cli, target: string | undefined, file: string | undefined): Promise<Drawn> {
-  if (file !== undefined) return { definition: checked(await readPipelineFile(cli, file)), states: UNKNOWN };
+  if (file !== undefined) return { definition: checked(await readPipelineFile(cli, file)), run: UNKNOWN };
   if (target === undefined) {
     throw new UsageError('nothing to draw', 'name a run or a pipeline, or give a file with -f FILE');
   }
@@ -53,22 +59,36 @@ async function read(cli: Cli, target: string | undefined, file: string | undefin
   if (!RUN_ID.test(target)) {
     const [, name = target, revision = ''] = /^(.+)@(\d+)$/.exec(target) ?? [];
     const pipeline = await pipelines.get(name, revision === '' ? {} : { revision: Number(revision) });
-    return { definition: known(pipeline.definition), states: UNKNOWN };
+    return { definition: known(pipeline.definition), run: UNKNOWN };
   }
-  const { definition } = await runs.get(target);
-  const listed = await Array.fromAsync(jobs.list(target));
+  const run = await runs.get(target);
+  const listed = await Array.fromAsync(jobs.list(target, {}, { pageSize: 1_000 }));
   const states = new Map(listed.map(({ name, state }) => [name, enumName(JobState, state).toLowerCase()]));
-  return { definition: known(definition), states };
+  const cells = new Map(Array.from(cellsByJob(listed), ([name, own]) => [name, own.map((cell) => cell.name)]));
+  return { definition: withAppended(run, listed), run: { states, cells } };
+}
+
+/** The definition of a run with what was appended; of what the run had no room for, as far as its jobs say what they are. */
+function withAppended(run: Run, listed: readonly Job[]): PipelineDefinition {
+  const jobs = definedJobs(run);
+  const names = new Set(jobs.map(({ name }) => name));
+  const others = listed
+    .filter(({ name, matrixJob }) => matrixJob === '' && !names.has(name))
+    .map(({ name, driver, needs }) => create(JobDefinitionSchema, { name, driver, needs }));
+  return { ...known(run.definition), jobs: [...jobs, ...others] };
 }
 
 /** No server has looked at a file: what a picture would be wrong with is refused here. */
 function checked(file: PipelineFile): PipelineDefinition {
   const { definition } = file;
   const names = new Set(definition.jobs.map(({ name }) => name));
-  const problems = definition.jobs.flatMap(({ name, needs }, index) => [
+  const problems = definition.jobs.flatMap(({ name, needs, stage }, index) => [
     ...(/^[\w.-]+$/.test(name)
       ? []
       : [`${placeText(file.locate(`jobs[${index}].name`))}: ${JSON.stringify(name)} is no name of a job`]),
+    ...(stage === '' || definition.stages.includes(stage)
+      ? []
+      : [`${placeText(file.locate(`jobs[${index}].stage`))}: there is no stage ${JSON.stringify(stage)}`]),
     ...needs.flatMap((need, at) =>
       names.has(need)
         ? []

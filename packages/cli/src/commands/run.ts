@@ -1,7 +1,14 @@
 // `conveyor run`: starts a run, and follows it when asked to.
 import type { JsonObject } from '@bufbuild/protobuf';
 import { durationMs } from '@bufbuild/protobuf/wkt';
-import { type Client, type Run, type RunSource, type TriggerInput, parseDuration } from '@conveyor/client';
+import {
+  type Client,
+  type Run,
+  type RunInput,
+  type RunSource,
+  type TriggerInput,
+  parseDuration,
+} from '@conveyor/client';
 import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
 import { actorOf, type Cli, type OutputOptions, jsonOf, outputOption, prettyJson, repeatable } from '../cli.ts';
@@ -12,15 +19,8 @@ import { readPipelineFile, withFilePlaces } from '../read-files.ts';
 import { parseTime } from '../text.ts';
 
 export function addRun(program: Command, cli: Cli): void {
-  program
-    .command('run')
-    .summary('start a run')
+  addRunSource(program.command('run').summary('start a run'))
     .description('Starts a run of a stored pipeline, or of a file without storing it.')
-    .argument('[pipeline]', 'name of a stored pipeline')
-    .option('-f, --file <file>', 'run this pipeline, as YAML or JSON; - is standard input')
-    .option('--revision <number>', 'revision of the stored pipeline (default: the newest)', parseRevision)
-    .addOption(repeatable('-p, --param <key=value>', 'a param; key:=JSON for one that is not text'))
-    .addOption(repeatable('-l, --label <key=value>', 'a label of the run'))
     .option(
       '--start-time <time>',
       'not before then: a time such as 2026-01-31T12:00:00Z, or from now, such as 10m',
@@ -32,11 +32,24 @@ export function addRun(program: Command, cli: Cli): void {
     .action((pipeline: string | undefined, options: RunOptions) => run(cli, pipeline, options));
 }
 
-interface RunOptions extends OutputOptions {
+/** Adds how commands are told what to run. */
+export function addRunSource(command: Command): Command {
+  return command
+    .argument('[pipeline]', 'name of a stored pipeline')
+    .option('-f, --file <file>', 'run this pipeline, as YAML or JSON; - is standard input')
+    .option('--revision <number>', 'revision of the stored pipeline (default: the newest)', parseRevision)
+    .addOption(repeatable('-p, --param <key=value>', 'a param; key:=JSON for one that is not text'))
+    .addOption(repeatable('-l, --label <key=value>', 'a label of the run'));
+}
+
+export interface RunSourceOptions {
   readonly file?: string;
   readonly revision?: number;
   readonly param: readonly string[];
   readonly label: readonly string[];
+}
+
+interface RunOptions extends OutputOptions, RunSourceOptions {
   readonly startTime?: Date;
   readonly follow?: true;
 }
@@ -71,12 +84,23 @@ export function manualTrigger(cli: Cli): TriggerInput {
 }
 
 async function create(cli: Cli, pipeline: string | undefined, options: RunOptions): Promise<Run> {
+  const { startTime } = options;
+  return await withRunInput(cli, pipeline, options, ({ runs }, input) => runs.create({ ...input, startTime }));
+}
+
+/** Hands on what a command was told to run; what the server finds wrong with a file is told by its lines. */
+export async function withRunInput<T>(
+  cli: Cli,
+  pipeline: string | undefined,
+  options: RunSourceOptions,
+  use: (client: Client, input: RunInput) => Promise<T>,
+): Promise<T> {
   const client = cli.client();
-  const rest = { labels: parseLabels(options.label), trigger: manualTrigger(cli), startTime: options.startTime };
+  const rest = { labels: parseLabels(options.label), trigger: manualTrigger(cli) };
   if (options.file === undefined) {
     if (pipeline === undefined) throw new UsageError('nothing to run', 'name a pipeline, or give a file with -f FILE');
     const { source, schema } = await storedSource(client, pipeline, options);
-    return client.runs.create({ ...source, ...rest, params: parseParams(options.param, schema) });
+    return use(client, { ...source, ...rest, params: parseParams(options.param, schema) });
   }
   if (pipeline !== undefined || options.revision !== undefined) {
     throw new UsageError('a stored pipeline and a file cannot both be run', 'leave one of them out');
@@ -84,14 +108,14 @@ async function create(cli: Cli, pipeline: string | undefined, options: RunOption
   const file = await readPipelineFile(cli, options.file);
   const { definition } = file;
   const params = parseParams(options.param, definition.paramsSchema);
-  return withFilePlaces(file, client.runs.create({ definition, ...rest, params }));
+  return withFilePlaces(file, use(client, { definition, ...rest, params }));
 }
 
 /** Params are read by the schema of one revision, so that is the one to run. */
 async function storedSource(
   client: Client,
   pipeline: string,
-  { param, revision }: RunOptions,
+  { param, revision }: RunSourceOptions,
 ): Promise<{ source: RunSource; schema: JsonObject | undefined }> {
   if (param.length === 0) return { source: { pipeline, revision }, schema: undefined };
   const stored = await client.pipelines.get(pipeline, revision === undefined ? {} : { revision });

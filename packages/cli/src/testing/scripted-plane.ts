@@ -1,8 +1,9 @@
 // Owns a control plane for tests of the command: one pipeline, one driver, and one run whose ledger and logs a test writes.
 import { type MessageInitShape, create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { JobState, LogState, RunState } from '@conveyor/client';
+import { GateVerdict, JobState, LogState, RunState } from '@conveyor/client';
 import { type ScriptedServer, refusal, startScriptedServer } from '@conveyor/client/testing';
+import type { ArtifactSchema } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
 import { DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { DrainDeadline, DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { type Event, EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
@@ -31,7 +32,10 @@ export interface Script {
       {
         readonly log?: string | Uint8Array;
         readonly state?: JobState;
-        readonly shown?: Pick<MessageInitShape<typeof JobSchema>, 'wait' | 'hold' | 'stop'>;
+        /** Its run added it: it is no job of the definition. Default: false. */
+        readonly isAppended?: boolean;
+        /** What else GetJob and ListJobs say of it; a cell is no job of the run's definition. */
+        readonly shown?: Omit<MessageInitShape<typeof JobSchema>, '$typeName' | 'name' | 'jobId'>;
       }
     >
   >;
@@ -39,6 +43,8 @@ export interface Script {
   readonly events?: readonly MessageInitShape<typeof EventSchema>[];
   /** Where the run ends; RUNNING is a run that goes on for ever. Default: SUCCEEDED. */
   readonly state?: RunState;
+  /** The newest event, as GetRun says it. Default: 0. */
+  readonly seq?: bigint;
   /** Set while the run is paused. */
   readonly pause?: { readonly reason: string; readonly actor: string };
   /** The first watcher gets the run's first event only, and then nothing. Default: false. */
@@ -63,6 +69,7 @@ export interface ScriptedPlane extends ScriptedServer {
 export async function startScriptedPlane(script: Script = {}): Promise<ScriptedPlane> {
   const { jobs = { build: {} }, state = RunState.SUCCEEDED } = script;
   const names = Object.keys(jobs);
+  const defined = names.filter((name) => jobs[name]?.shown?.matrixJob === undefined && jobs[name]?.isAppended !== true);
   const events = ledger(names, script.events, state);
   const created: CreateRunRequest[] = [];
   const changes: unknown[] = [];
@@ -77,17 +84,25 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       pipeline: 'ci',
       revision: 3,
       state,
+      seq: script.seq ?? 0n,
       labels: { branch: 'main' },
       ...(script.pause !== undefined && { pause: { ...script.pause, time: timestampFromMs(startMs) } }),
       createTime: timestampFromMs(startMs),
       startTime: timestampFromMs(startMs),
       ...(state === RunState.RUNNING ? {} : { finishTime: timestampFromMs(startMs + 61_000) }),
       jobCounts: { total: names.length, succeeded: names.length },
-      definition: { jobs: names.map((name) => ({ name, driver: 'shell' })) },
+      definition: { jobs: defined.map((name) => jobs[name]?.shown?.definition ?? { name, driver: 'shell' }) },
+      appendedJobs: [
+        { jobs: names.flatMap((name) => (jobs[name]?.isAppended ? (jobs[name].shown?.definition ?? []) : [])) },
+      ],
       ...change,
     };
   };
-  const jobOf = (name: string): MessageInitShape<typeof JobSchema> => ({
+  const jobOf = (
+    name: string,
+    made: Pick<MessageInitShape<typeof JobSchema>, 'artifacts' | 'artifactCount'> = {},
+  ): MessageInitShape<typeof JobSchema> => ({
+    ...made,
     jobId: `id-of-${name}`,
     runId,
     name,
@@ -175,6 +190,11 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
           discrepancies: [...discrepancies],
         };
       },
+      listRunArtifacts({ runId: id, job }) {
+        runOf(id);
+        const made = names.filter((name) => job === '' || job === name);
+        return { artifacts: made.map((name) => ({ job: name, attempt: 1, number: 1, artifact: artifactOf(name) })) };
+      },
       async *watchRun({ afterSeq }, { signal }) {
         watches += 1;
         const isStalled = watches === 1 && script.stalls === true;
@@ -188,10 +208,13 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       listJobs: (request) => ({
         jobs: names
           .filter((name) => request.names.length === 0 || request.names.includes(name))
-          .map(jobOf)
+          .map((name) => jobOf(name))
           .filter((job) => request.states.length === 0 || request.states.includes(job.state ?? 0)),
       }),
-      getJob: ({ jobId }) => ({ job: jobOf(jobId.slice('id-of-'.length)) }),
+      getJob({ jobId }) {
+        const name = jobId.slice('id-of-'.length);
+        return { job: jobOf(name, { artifacts: [artifactOf(name)], artifactCount: 3 }) };
+      },
       listAttempts: () => ({
         attempts: [{ number: 1, driverInstance: 'host-1', logSize: 1536n, logState: LogState.SEALED }],
       }),
@@ -206,6 +229,12 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       releaseJob({ jobId, reason, actor }) {
         changes.push({ release: jobId, reason, actor });
         return { job: { state: JobState.QUEUED } };
+      },
+      answerGate({ jobId, verdict, actor, groups, answers, comment }) {
+        changes.push({ [GateVerdict[verdict].toLowerCase()]: jobId, actor, groups, answers, comment });
+        const answer = { actor, verdict, answers: answers ?? {}, comment };
+        const state = verdict === GateVerdict.REJECT ? JobState.FAILED : JobState.WAITING;
+        return { job: { jobId, state, gateAnswers: [answer] } };
       },
       retryJob({ jobId, trigger }) {
         changes.push({ retry: jobId, kind: trigger?.kind });
@@ -256,6 +285,10 @@ function ledger(names: readonly string[], middle: Script['events'], state: RunSt
   return inits.map((init, index) =>
     create(EventSchema, { ...init, runId, seq: BigInt(index + 1), time: timestampFromMs(startMs + index * 1_000) }),
   );
+}
+
+function artifactOf(job: string): MessageInitShape<typeof ArtifactSchema> {
+  return { name: `${job}.tgz`, digest: 'crc32c:00ff00ff', sizeBytes: 1536n, uri: `s3://builds/${job}.tgz` };
 }
 
 /** The first attempt of a job starts. */

@@ -33,6 +33,8 @@ const CODES: Readonly<Record<RefusalReason, Code>> = {
   NOT_WAITING: Code.FailedPrecondition,
   NOT_AN_APPROVER: Code.PermissionDenied,
   REVISION_MISMATCH: Code.Aborted,
+  VALUE_NOT_FOUND: Code.NotFound,
+  VERSION_MISMATCH: Code.Aborted,
   LIMIT_REACHED: Code.ResourceExhausted,
   SESSION_SUPERSEDED: Code.Aborted,
   SERVER_STOPPING: Code.Unavailable,

@@ -1,5 +1,6 @@
 // Every call of the contract, by every protocol: the same request reaches the engine and the same answer comes back.
-import { type DescMessage, type DescMethod, equals, type MessageInitShape, toJson } from '@bufbuild/protobuf';
+import { type DescMessage, type DescMethod, equals, fromJson, type MessageInitShape, toJson } from '@bufbuild/protobuf';
+import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DrainDeadline, DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
@@ -9,6 +10,7 @@ import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service
 import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { ScheduleMissedPolicy, ScheduleOverlapPolicy } from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
+import { RunValueService } from '@conveyor/protocol/conveyor/v1/run_value_service_pb.js';
 import { ScheduleService } from '@conveyor/protocol/conveyor/v1/schedule_service_pb.js';
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
 import { SERVICES } from './services.ts';
@@ -39,6 +41,7 @@ const definition = {
       onLeaseDoubt: LeaseDoubt.STOP,
       allowFailure: true,
       secrets: ['TOKEN'],
+      outputsSchema: { type: 'object', required: ['image'] },
     },
   ],
   paramsSchema: { type: 'object' },
@@ -55,10 +58,18 @@ const definitionJson = {
       onLeaseDoubt: 'LEASE_DOUBT_STOP',
       allowFailure: true,
       secrets: ['TOKEN'],
+      outputsSchema: { type: 'object', required: ['image'] },
     },
   ],
   paramsSchema: { type: 'object' },
   labels: { team: 'core' },
+};
+const artifactJson = {
+  name: 'app',
+  digest: `sha256:${'0a'.repeat(32)}`,
+  sizeBytes: '1024',
+  uri: 's3://builds/app',
+  mediaType: 'application/gzip',
 };
 const trigger = { kind: 'push', actor: 'ada', reference: 'https://example.com/1' };
 const byApi = { kind: 'api', actor: '', reference: '' };
@@ -248,6 +259,53 @@ const CASES: readonly Case[] = [
     answered: { eventCount: '6' },
   },
   {
+    method: RunService.method.planRun,
+    request: {
+      run: { source: { case: 'pipeline', value: { name: 'ci', revision: 3 } }, params: { sha: 'abc' }, trigger },
+      assumed: {
+        build: { outcome: JobState.FAILED, outputs: { image: 'a:1' } },
+        'test[linux]': { outputs: {} },
+        deploy: { outcome: JobState.CANCELLED },
+      },
+    },
+    asked: [
+      'default',
+      { pipeline: { name: 'ci', revision: 3 }, params: { sha: 'abc' }, labels: {}, trigger },
+      new Map([
+        ['build', { outcome: 'FAILED', outputs: { image: 'a:1' } }],
+        ['test[linux]', { outcome: 'SUCCEEDED', outputs: {} }],
+        ['deploy', { outcome: 'CANCELLED' }],
+      ]),
+      expect.any(AbortSignal),
+    ],
+    answered: {
+      pipeline: 'ci',
+      revision: 3,
+      jobs: [
+        {
+          name: 'build',
+          driver: 'shell',
+          prediction: 'JOB_PREDICTION_RUNS',
+          state: 'JOB_STATE_FAILED',
+          failure: { class: 'FAILURE_CLASS_WORKLOAD', message: 'it is assumed to fail' },
+          failureAllowed: true,
+          condition: { expression: 'params.a', held: true, parts: [{ expression: 'params.a', value: true }] },
+          spec: { run: 'make' },
+          readyInstances: 2,
+          expectedDuration: '1.500s',
+        },
+        { prediction: 'JOB_PREDICTION_UNKNOWN', unknownReason: 'its spec reads outputs of a', wave: 1 },
+      ],
+      drivers: [{ name: 'shell', connectedInstances: 3, readyInstances: 2, freeSlots: 5, jobs: 1 }],
+      criticalPath: {
+        steps: [{ job: 'build', expectedDuration: '1.500s' }, { job: 'deploy' }],
+        totalDuration: '1.500s',
+      },
+      warnings: ['nobody is there'],
+    },
+    without: ['state', 'detailsOmitted', 'jobs[1].state', 'jobs[1].readyInstances'],
+  },
+  {
     method: RunService.method.listRuns,
     request: { filter: { pipeline: 'ci', states: [RunState.RUNNING, RunState.PENDING], labels: { a: 'b' } } },
     asked: ['default', { pipeline: 'ci', states: ['PENDING', 'RUNNING'], labels: { a: 'b' } }, { size: 100 }],
@@ -299,6 +357,24 @@ const CASES: readonly Case[] = [
     without: ['run.pause'],
   },
   {
+    method: RunService.method.listRunArtifacts,
+    request: { runId: RUN_ID, job: 'build', pageSize: 3 },
+    asked: ['default', RUN_ID, 'build', { size: 3 }],
+    answered: {
+      artifacts: [
+        {
+          artifact: artifactJson,
+          jobId: JOB_ID,
+          job: 'build',
+          attempt: 1,
+          number: 2,
+          createTime: '2023-11-14T22:13:29Z',
+        },
+      ],
+      nextPageToken: expect.any(String),
+    },
+  },
+  {
     method: RunService.method.watchRun,
     request: { runId: RUN_ID, afterSeq: 5n },
     asked: ['default', RUN_ID, 5, expect.any(AbortSignal)],
@@ -323,6 +399,7 @@ const CASES: readonly Case[] = [
         { seq: '4', attempt: 2, attemptHeard: { heardTime: '2023-11-14T22:13:20Z' } },
         { seq: '5', runPaused: { reason: 'maintenance', actor: 'ada' } },
         { seq: '6', job: 'build', jobWaiting: { wait: { reason: 'WAIT_REASON_PAUSED' } } },
+        { seq: '7', attempt: 2, attemptArtifact: { number: 1, artifact: artifactJson } },
       ],
     },
     without: ['events[5].jobWaiting.wait.untilTime'],
@@ -352,6 +429,8 @@ const CASES: readonly Case[] = [
         outputs: { image: 'a:1', sizes: [1, 2], none: null },
         progress: { phase: 'PROGRESS_PHASE_RUNNING', message: 'compiling', fraction: 0.5 },
         definition: definitionJson.jobs[0],
+        artifacts: [artifactJson],
+        artifactCount: 101,
       },
     },
   },
@@ -443,6 +522,8 @@ const CASES: readonly Case[] = [
           number: 1,
           state: 'ATTEMPT_STATE_FAILED',
           annotations: [{ level: 'ANNOTATION_LEVEL_WARNING', text: 'slow' }],
+          artifacts: [artifactJson],
+          artifactCount: 101,
           logState: 'LOG_STATE_SEALED',
         },
       ],
@@ -469,6 +550,45 @@ const CASES: readonly Case[] = [
         },
       ],
     },
+  },
+  {
+    method: RunValueService.method.setRunValue,
+    request: { runId: RUN_ID, key: 'gate', value: fromJson(ValueSchema, { open: true }), expectedVersion: 0n },
+    asked: ['default', RUN_ID, 'gate', { open: true }, 0],
+    answered: { version: '7' },
+  },
+  {
+    method: RunValueService.method.setRunValue,
+    request: { runId: RUN_ID, key: 'gate', value: fromJson(ValueSchema, null) },
+    asked: ['default', RUN_ID, 'gate', null, undefined],
+    answered: { version: '7' },
+  },
+  {
+    method: RunValueService.method.getRunValue,
+    request: { runId: RUN_ID, key: 'gate' },
+    asked: ['default', RUN_ID, 'gate'],
+    answered: {
+      value: {
+        project: 'default',
+        runId: RUN_ID,
+        key: 'gate',
+        value: { open: true, sizes: [1, null] },
+        version: '7',
+        updateTime: '2023-11-14T22:13:29Z',
+      },
+    },
+  },
+  {
+    method: RunValueService.method.listRunValues,
+    request: { runId: RUN_ID, prefix: 'ga', pageSize: 3 },
+    asked: ['default', RUN_ID, 'ga', { size: 3 }],
+    answered: { values: [{ key: 'gate' }], nextPageToken: expect.any(String) },
+  },
+  {
+    method: RunValueService.method.deleteRunValue,
+    request: { runId: RUN_ID, key: 'gate', expectedVersion: 7n },
+    asked: ['default', RUN_ID, 'gate', 7],
+    answered: {},
   },
   {
     method: ScheduleService.method.applySchedule,
@@ -535,6 +655,34 @@ const CASES: readonly Case[] = [
       undefined,
     ],
     answered: { changed: true },
+  },
+  {
+    method: JobService.method.listConcurrencyGroups,
+    request: { pageSize: 2 },
+    asked: ['default', { size: 2 }],
+    answered: {
+      groups: [{ key: 'deploy', holdingCount: 1, waitingCount: 2, limit: 1 }],
+      nextPageToken: expect.any(String),
+    },
+  },
+  {
+    method: JobService.method.getConcurrencyGroup,
+    request: { key: 'deploy' },
+    asked: ['default', 'deploy', { size: 100 }],
+    answered: {
+      group: { key: 'deploy', holdingCount: 1 },
+      members: [
+        {
+          jobId: `${RUN_ID}.0`,
+          runId: RUN_ID,
+          state: 'CONCURRENCY_GROUP_MEMBER_STATE_HOLDING',
+          readyTime: '2023-11-14T22:13:20Z',
+          limit: 1,
+          policy: 'CONCURRENCY_POLICY_QUEUE',
+        },
+      ],
+      nextPageToken: expect.any(String),
+    },
   },
   {
     method: ScheduleService.method.getSchedule,

@@ -12,8 +12,8 @@ import {
   type RetryPolicySchema,
   RunCondition,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import { checkDefinition, type JobInput } from '../core/check-definition.ts';
-import { addViolation, type Found } from '../core/check-fields.ts';
+import { checkAppendedJobs, checkDefinition, type JobInput } from '../core/check-definition.ts';
+import { addViolation, checkCount, type Found } from '../core/check-fields.ts';
 import {
   DEFAULT_RETRY,
   DEFAULT_TIMEOUTS,
@@ -23,7 +23,17 @@ import {
   type RetryPolicy,
 } from '../core/definition.ts';
 import { LIMITS } from '../core/limits.ts';
-import { decodeGate, decodeMatrix, encodeCall, encodeGate, encodeMatrix } from './language-codec.ts';
+import {
+  decodeConcurrency,
+  decodeGate,
+  decodeMatrix,
+  decodeRateLimit,
+  encodeCall,
+  encodeConcurrency,
+  encodeGate,
+  encodeMatrix,
+  encodeRateLimit,
+} from './language-codec.ts';
 import { decodePlacement, encodePlacement } from './placement-codec.ts';
 import { decodeDuration } from './request-fields.ts';
 
@@ -33,6 +43,16 @@ export function decodeDefinition(found: Found, field: string, definition: Pipeli
   checkBinarySize(found, field, definition);
   const input = { jobs: jobs.map(decodeJobDefinition), paramsSchema, labels, stages, env, failFast };
   return checkDefinition(found, field, input);
+}
+
+/** Reads jobs that are appended to a run. Adds what is wrong to `found`, with paths under `field`. */
+export function decodeAppendedJobs(
+  found: Found,
+  field: string,
+  jobs: readonly JobDefinitionMessage[],
+): readonly JobDefinition[] {
+  checkCount(found, field, jobs.length, LIMITS.jobsPerRun);
+  return found.length > 0 ? [] : checkAppendedJobs(found, field, jobs.map(decodeJobDefinition));
 }
 
 /** Takes a job apart for checkLoneJob and checkDefinition; says nothing about what is wrong with it. */
@@ -67,11 +87,14 @@ export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
       onLeaseDoubt === LeaseDoubt.UNSPECIFIED ? undefined : (LeaseDoubt[onLeaseDoubt] ?? String(onLeaseDoubt)),
     allowFailure,
     secrets,
-    if: job.if,
-    stage,
+    if: job.if === '' ? undefined : job.if,
+    stage: stage === '' ? undefined : stage,
     matrix: job.matrix && decodeMatrix(job.matrix),
     gate: job.gate && decodeGate(job.gate),
     call: job.call,
+    outputsSchema: job.outputsSchema,
+    concurrency: job.concurrency && decodeConcurrency(job.concurrency),
+    rateLimits: job.rateLimits.map(decodeRateLimit),
     ...decodePlacement(job),
   };
 }
@@ -98,6 +121,9 @@ export function encodeJobDefinition(job: JobDefinition): MessageInitShape<typeof
     matrix: job.matrix && encodeMatrix(job.matrix),
     gate: job.gate && encodeGate(job.gate),
     call: job.call && encodeCall(job.call),
+    outputsSchema: job.outputsSchema,
+    concurrency: job.concurrency && encodeConcurrency(job.concurrency),
+    rateLimits: job.rateLimits?.map(encodeRateLimit) ?? [],
     ...encodePlacement(job),
   };
 }

@@ -7,6 +7,7 @@ import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Asker } from '../core/commands.ts';
 import { formatJobId } from '../core/ids.ts';
 import type { EventView } from '../core/views.ts';
+import { encodeArtifact } from './artifact-codec.ts';
 import {
   encodeAnnotation,
   encodeAnswer,
@@ -66,6 +67,11 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
       };
     case 'AttemptAnnotated':
       return { case: 'attemptAnnotated', value: { annotation: encodeAnnotation(event.annotation) } };
+    case 'AttemptArtifact':
+      return {
+        case: 'attemptArtifact',
+        value: { artifact: encodeArtifact(event.artifact), number: event.number },
+      };
     case 'JobCancelRequested':
       return { case: 'jobCancelRequested', value: { reason: event.reason } };
     case 'AttemptTimedOut':
@@ -85,10 +91,19 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
       };
     }
     case 'JobEvaluated': {
-      const { condition, spec } = event;
-      return { case: 'jobEvaluated', value: { condition: condition && encodeCondition(condition), spec } };
+      const { condition, spec, group = '', rates = [] } = event;
+      return {
+        case: 'jobEvaluated',
+        value: {
+          condition: condition && encodeCondition(condition),
+          spec,
+          concurrencyGroup: group,
+          rateKeys: [...rates],
+        },
+      };
     }
     case 'JobsAdded':
+    case 'JobsAppended':
       return {
         case: 'jobsAdded',
         value: {

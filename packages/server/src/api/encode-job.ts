@@ -27,12 +27,19 @@ import type { JobPointSchema } from '@conveyor/protocol/conveyor/v1/run_service_
 import { LogChannel, type LogChunkSchema, type LogSectionSchema } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import type { Annotation } from '../core/events.ts';
 import { formatAttemptId, formatJobId } from '../core/ids.ts';
-import type { ConditionTrace, GateAnswer, HoldBack, JobWait, StopRequest, TimedWait } from '../core/run-state.ts';
+import type { ConditionTrace, GateAnswer, HoldBack, JobWait, StopRequest } from '../core/run-state.ts';
 import type { Failure } from '../core/states.ts';
 import type { AttemptView, JobPointView, JobView, LogChunk, LogSection, Outputs, ProgressView } from '../core/views.ts';
+import { encodeArtifact } from './artifact-codec.ts';
 import { encodeTime } from './encode-run.ts';
 
 /** A job without its definition, which is for GetJob alone to add. */
+/** Of what a job waits for, what is told. */
+interface ShownWait extends Pick<JobWait, 'reason'> {
+  readonly untilMs?: number;
+  readonly expectedMs?: number;
+}
+
 export function encodeJob(job: JobView) {
   return {
     jobId: formatJobId(job),
@@ -53,7 +60,10 @@ export function encodeJob(job: JobView) {
     matrix: job.cell?.values,
     gateAnswers: (job.answers ?? []).map(encodeAnswer),
     childRunId: job.childRun ?? '',
+    concurrencyGroup: job.group ?? '',
     stage: job.stage ?? '',
+    artifacts: (job.artifacts ?? []).map(encodeArtifact),
+    artifactCount: job.artifactCount ?? 0,
   } satisfies MessageInitShape<typeof JobSchema>;
 }
 
@@ -84,14 +94,16 @@ export function encodeAttempt(attempt: AttemptView): MessageInitShape<typeof Att
     logState: LogState[attempt.logState],
     progress: attempt.progress && encodeProgress(attempt.progress),
     annotations: attempt.annotations.map(encodeAnnotation),
+    artifacts: attempt.artifacts.map(encodeArtifact),
+    artifactCount: attempt.artifactCount,
     offerTime: timestampFromMs(attempt.offeredMs),
     startTime: encodeTime(attempt.startedMs),
     finishTime: encodeTime(attempt.finishedMs),
   };
 }
 
-export function encodeWait(wait: TimedWait | Pick<JobWait, 'reason'>): MessageInitShape<typeof JobWaitSchema> {
-  return { reason: WaitReason[wait.reason], untilTime: 'untilMs' in wait ? timestampFromMs(wait.untilMs) : undefined };
+export function encodeWait(wait: ShownWait): MessageInitShape<typeof JobWaitSchema> {
+  return { reason: WaitReason[wait.reason], untilTime: encodeTime(wait.untilMs ?? wait.expectedMs) };
 }
 
 export function encodeCondition(condition: ConditionTrace): MessageInitShape<typeof JobConditionSchema> {

@@ -1,12 +1,20 @@
 // Runs, pipelines and driver instances as the contract shows them.
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { timestampFromMs, type Timestamp } from '@bufbuild/protobuf/wkt';
 import { DriverState, type DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import type { PipelineRevisionSchema, PipelineSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import { type RunPauseSchema, type RunSchema, RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
+import {
+  type AppendedJobs,
+  AppendedJobsSchema,
+  type RunPauseSchema,
+  type RunSchema,
+  RunState,
+} from '@conveyor/protocol/conveyor/v1/run_pb.js';
+import { formatJobId, type RunId } from '../core/ids.ts';
+import { LIMITS } from '../core/limits.ts';
 import type { HoldBack } from '../core/run-state.ts';
-import type { DriverView, PipelineView, RevisionView, RunView } from '../core/views.ts';
-import { encodeDefinition } from './definition-codec.ts';
+import type { AppendedView, DriverView, PipelineView, RevisionView, RunView } from '../core/views.ts';
+import { encodeDefinition, encodeJobDefinition } from './definition-codec.ts';
 
 /** A run as lists and watches show it: without params and definition. */
 export function encodeRunHeader(run: RunView) {
@@ -29,9 +37,36 @@ export function encodeRunHeader(run: RunView) {
   } satisfies MessageInitShape<typeof RunSchema>;
 }
 
-/** A run with its params; its definition is for GetRun alone to add. */
+/** A run with its params; its definition is for encodeWholeRun alone to add. */
 export function encodeRun(run: RunView) {
   return { ...encodeRunHeader(run), params: run.params } satisfies MessageInitShape<typeof RunSchema>;
+}
+
+/** A run with its params, its definition and what was appended to it. */
+export function encodeWholeRun(run: RunView): MessageInitShape<typeof RunSchema> {
+  const { definition, appended = [] } = run;
+  return {
+    ...encodeRun(run),
+    definition: definition && encodeDefinition(definition),
+    appendedJobs: encodeAppended(run.runId, appended),
+  };
+}
+
+/** As much of it as fits beside the largest definition. */
+function encodeAppended(runId: RunId, appended: readonly AppendedView[]): AppendedJobs[] {
+  const encoded: AppendedJobs[] = [];
+  let bytes = 0;
+  for (const { job, name, jobs } of appended) {
+    const one = create(AppendedJobsSchema, {
+      jobId: formatJobId({ runId, job }),
+      job: name,
+      jobs: jobs.map(encodeJobDefinition),
+    });
+    bytes += toBinary(AppendedJobsSchema, one).length;
+    if (bytes > LIMITS.requestBytes) break;
+    encoded.push(one);
+  }
+  return encoded;
 }
 
 export function encodePipeline(pipeline: PipelineView): MessageInitShape<typeof PipelineSchema> {

@@ -7,6 +7,7 @@ import { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.
 import { checkLoneJob } from '../core/check-definition.ts';
 import {
   addViolation,
+  ANY_JOB_NAME,
   checkCount,
   checkJson,
   checkLabels,
@@ -14,14 +15,14 @@ import {
   checkText,
   checkTextBytes,
   type Found,
-  JOB_NAME,
-  type NameRule,
 } from '../core/check-fields.ts';
+import { isSharedKey, KEY_RULE } from '../core/check-concurrency.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { JobState as JobStateName } from '../core/states.ts';
 import type { Engine, GateReply } from '../engine/engine.ts';
 import { decodeStates } from './decode-run.ts';
 import { decodeJobDefinition, encodeJobDefinition } from './definition-codec.ts';
+import { encodeGroup, encodeMember } from './encode-group.ts';
 import { encodeAttempt, encodeJob, encodeLogChunk, encodeLogSection } from './encode-job.ts';
 import { encodePageToken } from './page-token.ts';
 import {
@@ -42,15 +43,10 @@ import {
 
 const MAX_FILTER_NAMES = 100;
 const MAX_GROUPS = 100;
-/** A name of a definition, or of one of the cells of its matrix. */
-const ANY_JOB_NAME: NameRule = {
-  pattern: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}(\[[^[\]]{1,60}\])?$/,
-  rule: `${JOB_NAME.rule}, and for a cell its key in brackets`,
-};
 const DEFAULT_READ_BYTES = 262_144;
 const MAX_READ_BYTES = 1_048_576;
 
-export function createJobService({ runs, jobs }: Engine): ServiceImpl<typeof JobService> {
+export function createJobService({ runs, jobs, groups }: Engine): ServiceImpl<typeof JobService> {
   return {
     async createJob(request, { requestHeader }) {
       const project = decodeProject(request.project);
@@ -131,6 +127,30 @@ export function createJobService({ runs, jobs }: Engine): ServiceImpl<typeof Job
         ...decodeRequestId(found, request.requestId),
       }));
       return { job: encodeJob(await jobs.retry(project, key, trigger, requestId)) };
+    },
+
+    async listConcurrencyGroups(request) {
+      const project = decodeProject(request.project);
+      const list = ['ListConcurrencyGroups', project];
+      const page = decodeRequest((found) => decodePage(found, request, { request: list }));
+      const { items, next } = await groups.list(project, page);
+      return { groups: items.map(encodeGroup), nextPageToken: encodePageToken(next, list) };
+    },
+
+    async getConcurrencyGroup(request) {
+      const { key } = request;
+      const project = decodeProject(request.project);
+      const list = ['GetConcurrencyGroup', project, key];
+      const page = decodeRequest((found) => {
+        if (!isSharedKey(key)) addViolation(found, 'key', `must be ${KEY_RULE}`);
+        return decodePage(found, request, { request: list });
+      });
+      const { group, members } = await groups.get(project, key, page);
+      return {
+        group: encodeGroup(group),
+        members: members.items.map(encodeMember),
+        nextPageToken: encodePageToken(members.next, list),
+      };
     },
 
     async listAttempts(request, { signal }) {

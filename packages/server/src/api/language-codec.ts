@@ -1,16 +1,22 @@
-// Matrices, gates and calls between the contract and core.
+// Matrices, gates, calls, concurrency groups and rate limits between the contract and core.
 import { fromJson, type MessageInitShape, toJson } from '@bufbuild/protobuf';
 import { durationFromMs, type Value, ValueSchema } from '@bufbuild/protobuf/wkt';
 import {
+  type Concurrency as ConcurrencyMessage,
+  ConcurrencyPolicy,
+  type ConcurrencySchema,
   type Gate as GateMessage,
   GateExpiry,
   type GateSchema,
   type Matrix as MatrixMessage,
   type MatrixSchema,
   type PipelineCallSchema,
+  type RateLimit as RateLimitMessage,
+  type RateLimitSchema,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import type { ConcurrencyInput, RateLimitInput } from '../core/check-concurrency.ts';
 import type { GateInput, MatrixInput } from '../core/check-language.ts';
-import type { Gate, Matrix, PipelineCall } from '../core/definition.ts';
+import type { Concurrency, Gate, Matrix, PipelineCall, RateLimit } from '../core/definition.ts';
 import type { JsonValue } from '../core/json.ts';
 import { decodeDuration } from './request-fields.ts';
 
@@ -58,6 +64,27 @@ export function encodeCall({
   params,
 }: PipelineCall): MessageInitShape<typeof PipelineCallSchema> {
   return { pipeline, revision, params: Object.keys(params).length === 0 ? undefined : params };
+}
+
+export function decodeConcurrency({ key, limit, policy }: ConcurrencyMessage): ConcurrencyInput {
+  const isSet = policy !== ConcurrencyPolicy.UNSPECIFIED;
+  return { key, limit, policy: isSet ? (ConcurrencyPolicy[policy] ?? String(policy)) : undefined };
+}
+
+export function encodeConcurrency({ key, limit, policy }: Concurrency): MessageInitShape<typeof ConcurrencySchema> {
+  return {
+    key,
+    limit: limit === 1 ? 0 : limit,
+    policy: policy === 'QUEUE' ? ConcurrencyPolicy.UNSPECIFIED : ConcurrencyPolicy[policy],
+  };
+}
+
+export function decodeRateLimit({ key, limit, period, cost }: RateLimitMessage): RateLimitInput {
+  return { key, limit, periodMs: decodeDuration(period), cost };
+}
+
+export function encodeRateLimit({ key, limit, periodMs, cost }: RateLimit): MessageInitShape<typeof RateLimitSchema> {
+  return { key, limit, period: durationFromMs(periodMs), cost: cost === 1 ? 0 : cost };
 }
 
 function decodeValue(value: Value | undefined): JsonValue | undefined {

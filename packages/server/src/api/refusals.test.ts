@@ -1,13 +1,16 @@
 // What bad input, unknown callers, refusals of the engine and defects look like from outside: the same over every protocol.
-import type { DescMessage, DescMethod, MessageInitShape } from '@bufbuild/protobuf';
+import { type DescMessage, type DescMethod, fromJson, type JsonValue, type MessageInitShape } from '@bufbuild/protobuf';
+import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import { readFileSync } from 'node:fs';
 import { Code, createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
+import { JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { RunValueService } from '@conveyor/protocol/conveyor/v1/run_value_service_pb.js';
 import { ScheduleService } from '@conveyor/protocol/conveyor/v1/schedule_service_pb.js';
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
 import { RefusedError, type RefusalReason } from '../core/refusal.ts';
@@ -27,12 +30,15 @@ afterAll(() => doors[Symbol.asyncDispose]());
 const { method: pipelines } = PipelineService;
 const { method: runs } = RunService;
 const { method: jobs } = JobService;
+const { method: values } = RunValueService;
 const { method: schedules } = ScheduleService;
 const { method: drivers } = DriverService;
 
 const byName = { case: 'pipeline', value: { name: 'ci' } } as const;
 const manyLabels = Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`k${i}`, '']));
 
+const valueOf = (json: JsonValue) => fromJson(ValueSchema, json);
+const someValue = valueOf(true);
 const daily = { run: { source: byName }, cron: ['@daily'] };
 const second = (seconds: bigint) => ({ seconds });
 
@@ -98,8 +104,37 @@ const BAD_INPUT: readonly BadInput[] = [
   ['a negative page of differences', runs.diffRun, { runId: RUN_ID, fromSeq: 1n, pageSize: -1 }, 'page_size'],
   ['a foreign page of differences', runs.diffRun, { runId: RUN_ID, fromSeq: 1n, pageToken: 'x' }, 'page_token'],
   ['a difference in no run', runs.diffRun, { fromSeq: 1n }, 'run_id'],
+  ['a plan of nothing', runs.planRun, {}, 'run'],
+  [
+    'a plan of a malformed pipeline',
+    runs.planRun,
+    { run: { source: { case: 'pipeline', value: { name: 'CI!' } } } },
+    'run.pipeline.name',
+  ],
+  [
+    'a plan with a long label',
+    runs.planRun,
+    { run: { source: byName, labels: { a: 'x'.repeat(257) } } },
+    'run.labels["a"]',
+  ],
+  [
+    'a job that is assumed to be running',
+    runs.planRun,
+    { run: { source: byName }, assumed: { 'a[b]': { outcome: JobState.RUNNING } } },
+    'assumed["a[b]"].outcome',
+  ],
+  [
+    'an unknown assumption',
+    runs.planRun,
+    { run: { source: byName }, assumed: { a: { outcome: 99 } } },
+    'assumed["a"].outcome',
+  ],
   ['jobs before the first event', jobs.listJobs, { runId: RUN_ID, atSeq: -1n }, 'at_seq'],
   ['a job before the first event', jobs.getJob, { jobId: JOB_ID, atSeq: -1n }, 'at_seq'],
+  ['a group without a key', jobs.getConcurrencyGroup, {}, 'key'],
+  ['a group of a key that is too long', jobs.getConcurrencyGroup, { key: 'k'.repeat(257) }, 'key'],
+  ['a foreign page of groups', jobs.listConcurrencyGroups, { pageToken: 'x' }, 'page_token'],
+  ['a negative page of a group', jobs.getConcurrencyGroup, { key: 'k', pageSize: -1 }, 'page_size'],
   ['attempts before the first event', jobs.listAttempts, { jobId: JOB_ID, atSeq: -1n }, 'at_seq'],
   ['an unknown state', runs.listRuns, { filter: { states: [99] } }, 'filter.states[0]'],
   ['an unspecified state', runs.listRuns, { filter: { states: [0] } }, 'filter.states[0]'],
@@ -109,6 +144,8 @@ const BAD_INPUT: readonly BadInput[] = [
   ['a rerun of all from a job', runs.rerunRun, { runId: RUN_ID, fromJobs: ['a'] }, 'from_jobs'],
   ['a long reason of a pause', runs.pauseRun, { runId: RUN_ID, reason: 'x'.repeat(1_025) }, 'reason'],
   ['a long actor of a resume', runs.resumeRun, { runId: RUN_ID, actor: 'x'.repeat(257) }, 'actor'],
+  ['a malformed job of artifacts', runs.listRunArtifacts, { runId: RUN_ID, job: 'a b' }, 'job'],
+  ['a negative page of artifacts', runs.listRunArtifacts, { runId: RUN_ID, pageSize: -1 }, 'page_size'],
   ['a negative seq', runs.watchRun, { runId: RUN_ID, afterSeq: -1n }, 'after_seq'],
   ['a foreign cursor', runs.watchRuns, { cursor: 'xyz' }, 'cursor'],
   ['no job', jobs.createJob, {}, 'job.name'],
@@ -121,6 +158,34 @@ const BAD_INPUT: readonly BadInput[] = [
   ['a negative number of bytes', jobs.readLog, { jobId: JOB_ID, maxBytes: -1 }, 'max_bytes'],
   ['NUL in the reason of a hold', jobs.holdJob, { jobId: JOB_ID, reason: 'a\0' }, 'reason'],
   ['a malformed job id of a release', jobs.releaseJob, { jobId: 'x' }, 'job_id'],
+  ['a value of no run', values.setRunValue, { key: 'a', value: someValue }, 'run_id'],
+  ['a value without a key', values.setRunValue, { runId: RUN_ID, value: someValue }, 'key'],
+  ['a value of a malformed key', values.setRunValue, { runId: RUN_ID, key: 'a b', value: someValue }, 'key'],
+  ['a key without a value', values.setRunValue, { runId: RUN_ID, key: 'a' }, 'value'],
+  ['NUL in a value', values.setRunValue, { runId: RUN_ID, key: 'a', value: valueOf(['\0']) }, 'value[0]'],
+  ['an oversize value', values.setRunValue, { runId: RUN_ID, key: 'a', value: valueOf('x'.repeat(65_535)) }, 'value'],
+  [
+    'a negative expected version',
+    values.setRunValue,
+    { runId: RUN_ID, key: 'a', value: someValue, expectedVersion: -1n },
+    'expected_version',
+  ],
+  [
+    'an expected version that is no number of ours',
+    values.setRunValue,
+    { runId: RUN_ID, key: 'a', value: someValue, expectedVersion: 2n ** 60n },
+    'expected_version',
+  ],
+  ['a malformed key to read', values.getRunValue, { runId: RUN_ID, key: 'ä' }, 'key'],
+  ['a malformed prefix', values.listRunValues, { runId: RUN_ID, prefix: 'a*' }, 'prefix'],
+  ['a negative page of values', values.listRunValues, { runId: RUN_ID, pageSize: -1 }, 'page_size'],
+  ['a long key to delete', values.deleteRunValue, { runId: RUN_ID, key: 'x'.repeat(129) }, 'key'],
+  [
+    'a deletion of what is not there',
+    values.deleteRunValue,
+    { runId: RUN_ID, key: 'a', expectedVersion: 0n },
+    'expected_version',
+  ],
   ['a start before time began', runs.createRun, { run: { source: byName, startTime: second(-1n) } }, 'run.start_time'],
   ['no schedule name', schedules.applySchedule, { spec: daily }, 'name'],
   ['a malformed schedule name', schedules.getSchedule, { name: 'Nightly!' }, 'name'],
@@ -280,6 +345,7 @@ describe.each(PROTOCOLS)('over %s', (protocol) => {
     ['jobs, and not for those of now', jobs.listJobs, { runId: RUN_ID, atSeq: 7n }, { atSeq: 0n }],
     ['jobs of now, and not for those of then', jobs.listJobs, { runId: RUN_ID }, { atSeq: 7n }],
     ['attempts', jobs.listAttempts, { jobId: JOB_ID, atSeq: 7n }, { atSeq: 8n }],
+    ['a group', jobs.getConcurrencyGroup, { key: 'deploy' }, { key: 'other' }],
     ['differences', runs.diffRun, { runId: RUN_ID, fromSeq: 1n, toSeq: 7n }, { toSeq: 8n }],
     ['differences, and not for those from elsewhere', runs.diffRun, { runId: RUN_ID, fromSeq: 1n }, { fromSeq: 2n }],
   ])('a page token works at its own point only: %s', async (_, method, request, change) => {

@@ -9,16 +9,18 @@ import {
   RerunScope,
   type RunService,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
-import { addViolation, checkCount, type Found } from '../core/check-fields.ts';
+import { addViolation, ANY_JOB_NAME, checkCount, checkName, type Found } from '../core/check-fields.ts';
 import type { RunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import { invalidFields, isRefusal, type Refusal } from '../core/refusal.ts';
 import type { Engine, NewRun, RerunSource } from '../engine/engine.ts';
 import { codeOf } from './call-error.ts';
+import { decodeAssumed } from './decode-assumed.ts';
 import { decodeRunFilter, decodeRunSpec } from './decode-run.ts';
-import { encodeDefinition } from './definition-codec.ts';
+import { encodeRunArtifact } from './artifact-codec.ts';
 import { encodeEvent } from './encode-event.ts';
-import { encodeRun, encodeRunHeader } from './encode-run.ts';
+import { encodeRun, encodeRunHeader, encodeWholeRun } from './encode-run.ts';
+import { encodeRunPlan } from './encode-run-plan.ts';
 import { encodeRunDiff } from './encode-run-diff.ts';
 import { encodeVerification } from './encode-verification.ts';
 import { decodePageToken, encodePageToken } from './page-token.ts';
@@ -69,7 +71,7 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
       const runId = decodeRunId('run_id', request.runId);
       const atSeq = decodeRequest((found) => decodeSeq(found, 'at_seq', request.atSeq));
       const run = await (atSeq === undefined ? runs.get(project, runId) : runs.getAt(project, runId, atSeq, signal));
-      return { run: { ...encodeRun(run), definition: run.definition && encodeDefinition(run.definition) } };
+      return { run: encodeWholeRun(run) };
     },
 
     async listRuns(request) {
@@ -137,6 +139,28 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
       });
       const diff = await runs.diff(project, runId, fromSeq, toSeq, page, signal);
       return { ...encodeRunDiff(diff), nextPageToken: encodePageToken(diff.jobs.next, list) };
+    },
+
+    async planRun({ project, run, assumed }, { signal }) {
+      const owner = decodeProject(project);
+      const decoded = decodeRequest((found) => ({
+        run: decodeRunSpec(found, 'run', run),
+        assumed: decodeAssumed(found, 'assumed', assumed),
+      }));
+      return await encodeRunPlan(await runs.plan(owner, decoded.run, decoded.assumed, signal));
+    },
+
+    async listRunArtifacts(request) {
+      const project = decodeProject(request.project);
+      const runId = decodeRunId('run_id', request.runId);
+      const job = request.job === '' ? undefined : request.job;
+      const list = ['ListRunArtifacts', project, runId, job];
+      const page = decodeRequest((found) => {
+        if (job !== undefined) checkName(found, 'job', job, ANY_JOB_NAME);
+        return decodePage(found, request, { request: list });
+      });
+      const { items, next } = await runs.artifacts(project, runId, job, page);
+      return { artifacts: items.map(encodeRunArtifact), nextPageToken: encodePageToken(next, list) };
     },
 
     async *watchRun(request, { signal }) {

@@ -5,6 +5,7 @@ import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { RunValueService } from '@conveyor/protocol/conveyor/v1/run_value_service_pb.js';
 import { ScheduleService } from '@conveyor/protocol/conveyor/v1/schedule_service_pb.js';
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
 import type { Engine } from '../engine/engine.ts';
@@ -12,6 +13,7 @@ import { createDriverService } from './driver-service.ts';
 import { createJobService } from './job-service.ts';
 import { createPipelineService } from './pipeline-service.ts';
 import { createRunService } from './run-service.ts';
+import { createRunValueService } from './run-value-service.ts';
 import { createScheduleService } from './schedule-service.ts';
 import { createServerService } from './server-service.ts';
 
@@ -19,6 +21,7 @@ export const SERVICES: readonly DescService[] = [
   PipelineService,
   RunService,
   JobService,
+  RunValueService,
   ScheduleService,
   DriverService,
   ServerService,
@@ -34,6 +37,7 @@ export function createServices(engine: Engine, version: string): RegisterService
   const pipelines = createPipelineService(engine);
   const runs = createRunService(engine);
   const jobs = createJobService(engine);
+  const values = createRunValueService(engine);
   const schedules = createScheduleService(engine);
   const drivers = createDriverService(engine);
   const server = createServerService(engine, version);
@@ -41,6 +45,7 @@ export function createServices(engine: Engine, version: string): RegisterService
     register(PipelineService, pipelines);
     register(RunService, runs);
     register(JobService, jobs);
+    register(RunValueService, values);
     register(ScheduleService, schedules);
     register(DriverService, drivers);
     register(ServerService, server);

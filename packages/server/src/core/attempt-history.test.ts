@@ -20,12 +20,15 @@ function ledgerOf(attempts: number, outputs: JsonObject): LedgerEntry[] {
         const annotation = { level: 'INFO', text: `${attempt}: ${number}`, link: '' } as const;
         add({ type: 'AttemptAnnotated', job, attempt, number, annotation });
       }
+      add({ type: 'AttemptArtifact', job, attempt, number: 1, artifact });
       const failure = { class: 'WORKLOAD', message: 'it broke' } as const;
       add({ type: 'AttemptEnded', job, attempt, state: 'FAILED', failure, outputs, logSize: 7, logState: 'SEALED' });
     }
   }
   return entries;
 }
+
+const artifact = { name: 'app', digest: '', sizeBytes: 1, uri: 's3://x', mediaType: '' };
 
 /** Reads a page, and how many events it took. */
 function read(entries: readonly LedgerEntry[], query: Parameters<typeof createAttemptPage>[2]) {
@@ -52,9 +55,11 @@ test('an attempt is told with all that its events say of it', () => {
           { level: 'INFO', text: '1: 1', link: '' },
           { level: 'INFO', text: '1: 2', link: '' },
         ],
-        offeredMs: 50,
-        startedMs: 60,
-        finishedMs: 90,
+        artifacts: [artifact],
+        artifactCount: 1,
+        offeredMs: 60,
+        startedMs: 70,
+        finishedMs: 110,
       },
     ],
   });

@@ -2,6 +2,7 @@
 import { jsonBytes } from './check-fields.ts';
 import type { RunEvent } from './events.ts';
 import type { JobKey } from './ids.ts';
+import { LIMITS } from './limits.ts';
 import type { LedgerEntry } from './replay.ts';
 import type { AttemptView, Page } from './views.ts';
 
@@ -42,7 +43,15 @@ export function createAttemptPage(
     switch (event.type) {
       case 'AttemptOffered': {
         const { attempt, instance } = event;
-        const offered = { state: 'OFFERED', logSize: 0, logState: 'OPEN', annotations: [], offeredMs: timeMs } as const;
+        const offered = {
+          state: 'OFFERED',
+          logSize: 0,
+          logState: 'OPEN',
+          annotations: [],
+          artifacts: [],
+          artifactCount: 0,
+          offeredMs: timeMs,
+        } as const;
         attempts.push({ project, runId, job, attempt, instance, ...offered });
         bytes += ATTEMPT_BYTES;
         return;
@@ -53,6 +62,12 @@ export function createAttemptPage(
       case 'AttemptAnnotated':
         change(event, ({ annotations }) => ({ annotations: [...annotations, event.annotation] }));
         return;
+      case 'AttemptArtifact':
+        change(event, ({ artifacts, artifactCount }) => ({
+          artifacts: artifactCount < LIMITS.shownArtifacts ? [...artifacts, event.artifact] : artifacts,
+          artifactCount: artifactCount + 1,
+        }));
+        return;
       case 'AttemptEnded': {
         const { state, failure, outputs, logSize, logState } = event;
         const ended = { state, logSize, logState, finishedMs: timeMs };
@@ -62,6 +77,7 @@ export function createAttemptPage(
       case 'AttemptAdopted':
       case 'AttemptTimedOut':
       case 'AttemptHeard':
+      case 'JobsAppended':
         return;
     }
   }

@@ -54,6 +54,55 @@ describe('a result', () => {
     expect(lastEnd(ledger)).toMatchObject({ logSize: 100, logState });
   });
 
+  describe('of a job with a schema of its outputs', () => {
+    const outputsSchema = { required: ['image'] };
+    const checked = { text: '{"image":"sha"}' };
+    const bad = { ...checked, problem: 'outputs.image is wrong' };
+
+    function withSchema(): SimulatedLedger {
+      const retry = { ...DEFAULT_RETRY, budgets: { ...DEFAULT_RETRY.budgets, WORKLOAD: 9 } };
+      const ledger = openLedger(definitionOf(jobNamed('only', { outputsSchema, retry })));
+      create(ledger);
+      start(ledger, 0);
+      store(ledger, 1, { outputs: { image: 'sha' } });
+      return ledger;
+    }
+
+    test('waits until they were held against it', () => {
+      const ledger = withSchema();
+      expect(finish(ledger, 0)).toEqual({ type: 'Unchecked', schema: outputsSchema, outputs: { image: 'sha' } });
+      expect(jobOf(ledger.slice, 0).state).toBe('RUNNING');
+      expect(finish(ledger, 0, { checked })).toEqual({ type: 'Finished', logState: 'SEALED' });
+      expect(jobOf(ledger.slice, 0).state).toBe('SUCCEEDED');
+    });
+
+    test('waits again when they were replaced meanwhile', () => {
+      const ledger = withSchema();
+      store(ledger, 1, { outputs: { image: 'other' } });
+      expect(finish(ledger, 0, { checked })).toMatchObject({ type: 'Unchecked', outputs: { image: 'other' } });
+      store(ledger, 1, { outputs: undefined });
+      expect(finish(ledger, 0, { checked })).toMatchObject({ type: 'Unchecked', outputs: {} });
+    });
+
+    test('is a failure for good when they do not fit, and stands when it is repeated', () => {
+      const ledger = withSchema();
+      const failure = { class: 'INVALID', message: 'outputs.image is wrong' };
+      expect(finish(ledger, 0, { checked: bad })).toEqual({ type: 'Finished', logState: 'SEALED' });
+      expect(lastEnd(ledger)).toMatchObject({ state: 'FAILED', failure, outputs: { image: 'sha' } });
+      expect(jobOf(ledger.slice, 0)).toMatchObject({ state: 'FAILED', failure });
+      expect(finish(ledger, 0)).toEqual({ type: 'Finished', logState: 'SEALED' });
+    });
+
+    test.each([
+      ['fails', { outcome: 'FAILED', message: 'exit 1' }, { class: 'WORKLOAD', message: 'exit 1' }],
+      ['stops by itself', { outcome: 'CANCELLED', message: 'had enough' }, { class: 'DRIVER', message: 'had enough' }],
+    ] as const)('does not matter when its driver %s', (_, change, failure) => {
+      const ledger = withSchema();
+      expect(finish(ledger, 0, change)).toEqual({ type: 'Finished', logState: 'SEALED' });
+      expect(lastEnd(ledger)).toMatchObject({ state: 'FAILED', failure });
+    });
+  });
+
   test('that is repeated is acknowledged again, also when the job has gone on', () => {
     const ledger = running({
       ...DEFAULT_RETRY,
@@ -183,4 +232,27 @@ test('fences count up over every kind of end', () => {
   work(ledger, 0, 'FAILED');
   start(ledger, 0);
   expect(newest(ledger, 0)).toEqual({ job: 0, attempt: 4, instance: INSTANCE });
+});
+
+describe('an artifact', () => {
+  function declare(ledger: SimulatedLedger, number: number, change: object = {}): number {
+    const artifact = { name: `${number}`, digest: 'crc32c:00000000', sizeBytes: 1, uri: '', mediaType: '' };
+    const command = { type: 'Declare', ...newest(ledger, 0), number, artifact, content: undefined, ...change } as const;
+    return submit(ledger, command).decision.events.length;
+  }
+
+  test('is recorded once by its number, up to a bound', () => {
+    const ledger = running();
+    expect([declare(ledger, 1), declare(ledger, 1), declare(ledger, 3), declare(ledger, 2)]).toEqual([1, 0, 0, 1]);
+    for (let number = 3; number <= LIMITS.artifacts; number++) expect(declare(ledger, number)).toBe(1);
+    expect(declare(ledger, LIMITS.artifacts + 1)).toBe(0);
+  });
+
+  test('of an attempt that is not, or no longer, in the hand of who speaks is not recorded', () => {
+    const ledger = running();
+    expect(declare(ledger, 1, { instance: INSTANCE + 1 })).toBe(0);
+    expect(declare(ledger, 1, { attempt: 2 })).toBe(0);
+    finish(ledger, 0);
+    expect(declare(ledger, 1)).toBe(0);
+  });
 });

@@ -1,6 +1,7 @@
 // Decisions about one attempt, from its offer to its end. Whichever commits first stands; the loser is told that its fence is
 // stale.
 import type { AttemptContent, AttemptRef, Command, Reply } from './commands.ts';
+import { canonicalJson } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { plannedJob } from './plan.ts';
 import { retryDelayMs } from './retry.ts';
@@ -24,13 +25,13 @@ interface Outcome {
 }
 
 /** The attempt in hand, if it is exactly the one that the speaker names and holds. */
-function heldBy(draft: Draft, ref: AttemptRef): LiveAttempt | undefined {
+export function heldBy(draft: Draft, ref: AttemptRef): LiveAttempt | undefined {
   const job = jobOf(draft, ref.job);
   const live = liveOf(job);
   return live !== undefined && job.attempt === ref.attempt && live.instance === ref.instance ? live : undefined;
 }
 
-function stale(content?: AttemptContent): Reply {
+export function stale(content?: AttemptContent): Reply {
   return content === undefined ? { type: 'Stale' } : { type: 'Stale', state: content.state };
 }
 
@@ -102,6 +103,16 @@ export function annotate(draft: Draft, command: CommandOf<'Annotate'>): Reply {
   return { type: 'Done' };
 }
 
+/** Adds a reference to something that the attempt made. */
+export function declare(draft: Draft, command: CommandOf<'Declare'>): Reply {
+  const { job, attempt, number, artifact, content } = command;
+  if (heldBy(draft, command)?.attemptStartedMs === undefined) return stale(content);
+  if (number === stored(content).artifacts + 1 && number <= LIMITS.artifacts) {
+    emit(draft, { type: 'AttemptArtifact', job, attempt, number, artifact });
+  }
+  return { type: 'Done' };
+}
+
 /** Identifies a result, so that the same Finish again gets the same answer. */
 export function resultOf(command: CommandOf<'Finish'>): string {
   const { outcome, failureClass, message, exitCode, logSize, logCrc32c, logLost } = command;
@@ -117,8 +128,14 @@ export function finish(draft: Draft, command: CommandOf<'Finish'>): Reply {
   }
   const content = stored(command.content);
   if (!command.logLost && command.logSize > content.logSize) return { type: 'LogMissing', offset: content.logSize };
+  const outcome = outcomeOf(command, live);
+  const schema = plannedJob(draft.plan, command.job).definition.outputsSchema;
+  const { outputs = {} } = content;
+  // What was looked at may have been replaced since.
+  const isChecked = schema === undefined || command.checked?.text === canonicalJson(outputs);
+  if (outcome.state === 'SUCCEEDED' && !isChecked) return { type: 'Unchecked', schema, outputs };
   const logState = sealedState(command, content);
-  endWith(draft, command, content, logState, outcomeOf(command, live));
+  endWith(draft, command, content, logState, schema === undefined ? outcome : fitting(outcome, command));
   return { type: 'Finished', logState };
 }
 
@@ -212,6 +229,12 @@ function retryOrFail(draft: Draft, { job: index, random, retryAfterMs }: Ending,
 function sealedState(command: CommandOf<'Finish'>, content: AttemptContent): Exclude<LogState, 'OPEN'> {
   if (command.logLost) return 'TRUNCATED';
   return command.logSize === content.logSize && command.logCrc32c === content.logCrc32c ? 'SEALED' : 'CORRUPT';
+}
+
+/** Outputs that do not fit their schema are no success. */
+function fitting(outcome: Outcome, { checked }: CommandOf<'Finish'>): Outcome {
+  if (outcome.state !== 'SUCCEEDED' || checked?.problem === undefined) return outcome;
+  return { state: 'FAILED', failure: { class: 'INVALID', message: checked.problem } };
 }
 
 /** How an attempt ends: its driver's word, unless its time limit was committed first. */

@@ -41,13 +41,20 @@ export function cancelJob(draft: Draft, command: Extract<Command, { type: 'Cance
 
 /** Stops what a failure of this decision makes pointless: the other cells of its matrix, the other jobs of its run. */
 export function stopSiblings(draft: Draft): void {
+  // Stopped once: what is open after that is being stopped, or always runs.
+  const stopped = new Set<number>();
+  let isRunStopped = draft.plan.definition.failFast !== true;
   // What is stopped may fail in turn: the list grows on the way.
   for (const event of draft.events) {
     if (event.type !== 'JobFinished' || !hasFailed(jobOf(draft, event.job))) continue;
     const { cell, definition, name } = plannedJob(draft.plan, event.job);
     const reason = `${name} failed`;
-    if (cell !== undefined && definition.matrix?.failFast === true) stopAll(draft, cellsOf(draft, cell.of), reason);
-    if (draft.plan.definition.failFast !== true) continue;
+    if (cell !== undefined && definition.matrix?.failFast === true && !stopped.has(cell.of)) {
+      stopped.add(cell.of);
+      stopAll(draft, cellsOf(draft, cell.of), reason);
+    }
+    if (isRunStopped) continue;
+    isRunStopped = true;
     const others = draft.plan.jobs.filter((job) => !outlivesCancel(job.definition));
     const indexes = others.map(({ index }) => index);
     stopAll(draft, indexes, reason);

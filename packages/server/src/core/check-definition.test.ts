@@ -6,8 +6,7 @@ import { LIMITS } from './limits.ts';
 
 function job(name: string, rest: Partial<JobInput> = {}): JobInput {
   const placement = { priority: 0, pool: '', stickyKey: '' };
-  const defaults = { driver: 'shell', needs: [], secrets: [], allowFailure: false, if: '', stage: '' };
-  return { name, ...defaults, ...placement, ...rest };
+  return { name, driver: 'shell', needs: [], secrets: [], allowFailure: false, ...placement, ...rest };
 }
 
 function definition(jobs: readonly JobInput[], rest: Partial<DefinitionInput> = {}): DefinitionInput {
@@ -280,6 +279,30 @@ describe('checkDefinition', () => {
       'definition.params_schema.type',
       /"object"/,
     ],
+    [
+      'a bad outputs schema',
+      definition([job('a'), job('b', { outputsSchema: { properties: { n: { pattern: '(?=x)' } } } })]),
+      'definition.jobs[1].outputs_schema',
+      /RE2/,
+    ],
+    [
+      'an outputs schema of no object',
+      definition([job('a', { outputsSchema: { type: 'array' } })]),
+      'definition.jobs[0].outputs_schema.type',
+      /"object": outputs/,
+    ],
+    [
+      'a large outputs schema',
+      definition([job('a', { outputsSchema: { title: 'x'.repeat(65_536) } })]),
+      'definition.jobs[0].outputs_schema',
+      /at most 65536 bytes/,
+    ],
+    [
+      'too many different outputs schemas',
+      definition(Array.from({ length: 501 }, (_, i) => job(`j${i}`, { outputsSchema: { title: String(i) } }))),
+      'definition.jobs[500].outputs_schema',
+      /at most 500 different/,
+    ],
   ];
   it.each(cases)('refuses %s', (_, input, field, description) => {
     expect(findings(input)).toContainEqual({ field, description: expect.stringMatching(description) });
@@ -310,6 +333,12 @@ describe('checkLoneJob', () => {
     const found: Found = [];
     checkLoneJob(found, 'job', job('', { needs: ['x'] }));
     expect(found.map(({ field }) => field)).toEqual(['job.needs', 'job.name']);
+  });
+
+  it('checks the schema of its outputs', () => {
+    const found: Found = [];
+    checkLoneJob(found, 'job', job('only', { outputsSchema: { type: 'string' } }));
+    expect(found.map(({ field }) => field)).toEqual(['job.outputs_schema.type']);
   });
 
   it('makes a definition of one job', () => {

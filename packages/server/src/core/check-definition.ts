@@ -25,10 +25,11 @@ import {
   type RetryPolicy,
   type RunCondition,
 } from './definition.ts';
+import { checkOutputsSchemas, checkParamsSchema } from './check-schemas.ts';
 import type { JsonObject } from './json.ts';
-import { compileSchema } from './json-schema.ts';
 import { LIMITS } from './limits.ts';
-import { checkGraph } from './check-graph.ts';
+import { checkConcurrency, checkRateLimits, type ConcurrencyInput, type RateLimitInput } from './check-concurrency.ts';
+import { checkGraph, checkNeedsCount } from './check-graph.ts';
 import {
   type CallInput,
   checkCall,
@@ -64,13 +65,14 @@ export interface JobInput extends PlacementInput {
   readonly onLeaseDoubt?: string | undefined;
   readonly allowFailure: boolean;
   readonly secrets: readonly string[];
-  /** Empty: none. */
-  readonly if: string;
-  /** Empty: none. */
-  readonly stage: string;
+  readonly if?: string | undefined;
+  readonly stage?: string | undefined;
   readonly matrix?: MatrixInput | undefined;
   readonly gate?: GateInput | undefined;
   readonly call?: CallInput | undefined;
+  readonly outputsSchema?: JsonObject | undefined;
+  readonly concurrency?: ConcurrencyInput | undefined;
+  readonly rateLimits?: readonly RateLimitInput[] | undefined;
 }
 
 export interface RetryInput {
@@ -104,17 +106,24 @@ export function checkDefinition(found: Found, field: string, input: DefinitionIn
   checkCount(found, `${field}.jobs`, jobs.length, LIMITS.jobsPerRun);
   checkLabels(found, `${field}.labels`, labels);
   if (paramsSchema !== undefined) checkParamsSchema(found, `${field}.params_schema`, paramsSchema);
-  checkStages(found, field, stages, jobs);
+  const hasFewStages = checkStages(found, field, stages, jobs);
   const checked = needsOfStages(
-    stages,
+    hasFewStages ? stages : [],
     jobs.map((job, index) => checkJob(found, `${field}.jobs[${index}]`, job)),
   );
+  checkNeedsCount(found, `${field}.jobs`, checked);
+  checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs);
   checkGraph(found, `${field}.jobs`, checked);
   checkEnv(found, `${field}.env`, env);
   checkExpressions(found, `${field}.jobs`, checked);
-  const bytes = jsonBytes(input);
+  // As it is shown: with the needs that its stages stand for.
+  const bytes = jsonBytes({
+    ...input,
+    jobs: jobs.map((job, index) => ({ ...job, needs: checked[index]?.needs ?? [] })),
+  });
   if (bytes > LIMITS.definitionBytes) {
-    addViolation(found, field, `must have at most ${LIMITS.definitionBytes} bytes as JSON; has ${bytes}`);
+    const description = `must have at most ${LIMITS.definitionBytes} bytes as JSON, with the needs that its stages stand for; has ${bytes}`;
+    addViolation(found, field, description);
   }
   return {
     jobs: checked,
@@ -129,21 +138,34 @@ export function checkDefinition(found: Found, field: string, input: DefinitionIn
 /** As checkDefinition, for a job that is a run by itself: it needs no other. */
 export function checkLoneJob(found: Found, field: string, input: JobInput): Definition {
   if (input.needs.length > 0) addViolation(found, `${field}.needs`, 'must be empty: the job is a run by itself');
+  checkOutputsSchemas(found, () => field, [input]);
   const job = checkJob(found, field, { ...input, needs: [] });
   checkExpressions(found, '', [job], [field]);
   return { jobs: [job], labels: {} };
 }
 
-function checkParamsSchema(found: Found, field: string, schema: JsonObject): void {
-  const { type } = schema;
-  if (type !== undefined && type !== 'object') {
-    addViolation(found, `${field}.type`, 'must be "object": params are an object');
+/** As checkDefinition, for jobs that are appended to a run, which alone knows what they may need. Empty when they are too large to be looked at. */
+export function checkAppendedJobs(found: Found, field: string, jobs: readonly JobInput[]): readonly JobDefinition[] {
+  if (jobs.length === 0) addViolation(found, field, `is required: 1 to ${LIMITS.jobsPerRun} jobs`);
+  const checked = jobs.map((job, index) => checkJob(found, `${field}[${index}]`, job));
+  for (const [index, { stage }] of checked.entries()) {
+    if (stage === undefined) continue;
+    addViolation(found, `${field}[${index}].stage`, 'must not be set: an appended job comes after what it needs');
   }
-  compileSchema(found, field, schema);
+  checkOutputsSchemas(found, (index) => `${field}[${index}]`, jobs);
+  checkExpressions(found, field, checked);
+  const bytes = jsonBytes(checked);
+  if (bytes <= LIMITS.definitionBytes) return checked;
+  addViolation(
+    found,
+    field,
+    `must have at most ${LIMITS.definitionBytes} bytes as JSON with every default; has ${bytes}`,
+  );
+  return [];
 }
 
 function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
-  const { name, driver, spec = {}, needs, secrets } = input;
+  const { name, driver, spec = {}, needs, secrets, outputsSchema } = input;
   checkName(found, `${field}.name`, name, JOB_NAME);
   const isDriven = input.gate === undefined && input.call === undefined;
   if (isDriven) checkName(found, `${field}.driver`, driver, DRIVER_NAME);
@@ -155,7 +177,9 @@ function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
     const secretField = `${field}.secrets[${index}]`;
     if (secret === '') addViolation(found, secretField, 'is required: 1 to 128 characters');
     checkText(found, secretField, secret, 128);
-    if (secrets.indexOf(secret) < index) addViolation(found, secretField, `names ${quote(secret)} again`);
+    // Where an earlier one is takes time for each of them.
+    if (index < LIMITS.secretsPerJob && secrets.indexOf(secret) < index)
+      addViolation(found, secretField, `names ${quote(secret)} again`);
   }
   return {
     name,
@@ -169,10 +193,13 @@ function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
     allowFailure: input.allowFailure,
     secrets,
     ...checkCondition(found, `${field}.if`, input.if),
-    ...(input.stage !== '' && { stage: input.stage }),
+    ...(input.stage !== undefined && { stage: input.stage }),
     ...checkMatrix(found, `${field}.matrix`, input.matrix),
     ...checkGate(found, `${field}.gate`, input.gate),
     ...checkCall(found, `${field}.call`, input.call),
+    ...(outputsSchema !== undefined && { outputsSchema }),
+    ...checkConcurrency(found, `${field}.concurrency`, input.concurrency),
+    ...checkRateLimits(found, `${field}.rate_limits`, input.rateLimits ?? []),
     ...checkPlacement(found, field, input),
   };
 }
@@ -188,6 +215,9 @@ function checkUndriven(found: Found, field: string, { gate, call, driver, spec, 
     secrets: secrets.length > 0,
     retry: job.retry !== undefined,
     timeouts: job.timeouts !== undefined,
+    outputs_schema: job.outputsSchema !== undefined,
+    concurrency: job.concurrency !== undefined,
+    rate_limits: (job.rateLimits ?? []).length > 0,
     selector: job.selector !== undefined,
     priority: job.priority !== 0,
     pool: job.pool !== '',

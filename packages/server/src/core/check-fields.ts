@@ -20,6 +20,11 @@ export const JOB_NAME: NameRule = {
   pattern: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/,
   rule: '1 to 100 characters of A-Z a-z 0-9 _ . -, beginning with a letter or digit',
 };
+/** A name of a definition, or of one of the cells of its matrix. */
+export const ANY_JOB_NAME: NameRule = {
+  pattern: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}(\[[^[\]]{1,60}\])?$/,
+  rule: `${JOB_NAME.rule}, and for a cell its key in brackets`,
+};
 export const DRIVER_NAME: NameRule = {
   pattern: /^[a-z][a-z0-9-]{0,62}$/,
   rule: '1 to 63 characters of a-z 0-9 -, beginning with a letter',

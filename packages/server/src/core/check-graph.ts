@@ -1,6 +1,7 @@
 // What is wrong with the graph of a definition: names that are used twice, needs that do not exist, cycles, jobs that could never run.
 import { addViolation, type Found, quote } from './check-fields.ts';
 import type { RunCondition } from './definition.ts';
+import { LIMITS } from './limits.ts';
 import { nearestName } from './nearest-name.ts';
 
 const MAX_SHOWN_CYCLE = 10;
@@ -53,6 +54,20 @@ export function checkGraph(found: Found, field: string, jobs: readonly GraphJob[
     }
   }
   checkCycles(found, field, jobs, indexByName);
+}
+
+/** Adds to `found` when there are more needs than a run may have, with those that FINALLY stands for. */
+export function checkNeedsCount(found: Found, field: string, jobs: readonly Pick<GraphJob, 'needs' | 'when'>[]): void {
+  const finals = jobs.filter(({ when }) => when === 'FINALLY').length;
+  const written = jobs.reduce((sum, { needs }) => sum + needs.length, 0);
+  addTooManyNeeds(found, field, written + finals * (jobs.length - finals));
+}
+
+export function addTooManyNeeds(found: Found, field: string, total: number): boolean {
+  if (total <= LIMITS.needsPerRun) return false;
+  const description = `there are ${total} needs, with those that stages and FINALLY stand for; at most ${LIMITS.needsPerRun} are allowed: let jobs need one that needs the others`;
+  addViolation(found, field, description);
+  return true;
 }
 
 /** Walks the needs depth first, without recursion: a chain may be as long as the definition. */

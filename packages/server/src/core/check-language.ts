@@ -14,10 +14,10 @@ import {
   PIPELINE_NAME,
   quote,
 } from './check-fields.ts';
+import { checkObjectSchema } from './check-schemas.ts';
 import type { Gate, GateExpiry, JobDefinition, Matrix, PipelineCall } from './definition.ts';
 import { mentionsTemplate } from './expressions/template.ts';
 import { compileEnv, compileJob } from './job-expressions.ts';
-import { compileSchema } from './json-schema.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { cellsOf } from './matrix.ts';
@@ -51,8 +51,8 @@ const VALUE_NAME: NameRule = {
   rule: '1 to 63 characters of A-Z a-z 0-9 _, not beginning with a digit',
 };
 
-export function checkCondition(found: Found, field: string, source: string): Pick<JobDefinition, 'if'> {
-  if (source === '') return {};
+export function checkCondition(found: Found, field: string, source: string | undefined): Pick<JobDefinition, 'if'> {
+  if (source === undefined) return {};
   checkText(found, field, source, LIMITS.expressionLength);
   return { if: source };
 }
@@ -111,7 +111,7 @@ export function checkGate(found: Found, field: string, input: GateInput | undefi
     checkText(found, `${field}.approvers[${index}]`, approver, 256);
   }
   if (quorum !== 0) checkNumber(found, `${field}.quorum`, quorum, { min: 1, max: LIMITS.gateQuorum, integer: true });
-  if (formSchema !== undefined) checkFormSchema(found, `${field}.form_schema`, formSchema);
+  if (formSchema !== undefined) checkObjectSchema(found, `${field}.form_schema`, formSchema, 'answers');
   const bounds = { min: 1_000, max: 365 * 86_400_000, bounds: '1 s to 365 days' };
   const timeoutMs = checkDuration(found, `${field}.timeout`, input.timeoutMs, bounds);
   const expiry = EXPIRIES.find((known) => known === onTimeout);
@@ -129,13 +129,6 @@ export function checkGate(found: Found, field: string, input: GateInput | undefi
     onTimeout: expiry ?? 'FAIL',
   };
   return { gate };
-}
-
-function checkFormSchema(found: Found, field: string, schema: JsonObject): void {
-  const { type } = schema;
-  if (type !== undefined && type !== 'object')
-    addViolation(found, `${field}.type`, 'must be "object": answers are an object');
-  compileSchema(found, field, schema);
 }
 
 export function checkCall(found: Found, field: string, input: CallInput | undefined): Pick<JobDefinition, 'call'> {
@@ -160,9 +153,11 @@ export function checkEnv(found: Found, field: string, env: Readonly<Record<strin
 }
 
 /** How long the condition of a job and its texts with expressions are. */
-function expressionsIn({ if: condition = '', spec, call, matrix }: JobDefinition): number {
+function expressionsIn(job: JobDefinition): number {
+  const { if: condition = '', spec, call, matrix, concurrency, rateLimits = [] } = job;
+  const keys = [concurrency?.key ?? '', ...rateLimits.map(({ key }) => key)];
   const { axes = {}, include = [], exclude = [] } = matrix ?? {};
-  return [spec, call?.params ?? {}, axes, include, exclude].reduce(addTexts, condition.length);
+  return [spec, call?.params ?? {}, axes, include, exclude, keys].reduce(addTexts, condition.length);
 }
 
 function addTexts(length: number, value: JsonValue | Readonly<Record<string, JsonValue>>): number {

@@ -1,5 +1,6 @@
 // Decisions on calls: a job that waits for the run of another pipeline ends as that run ends. Whoever makes, watches and cancels that
 // run is the engine; what it found is recorded here.
+import { jsonBytes } from './check-fields.ts';
 import type { Command, Reply } from './commands.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
@@ -42,7 +43,7 @@ function ended(state: 'FAILED' | 'CANCELLED', message: string): Conclusion {
 
 function succeeded(outputs: JsonObject): Conclusion {
   if (Object.keys(outputs).length === 0) return { state: 'SUCCEEDED' };
-  const bytes = JSON.stringify(outputs).length;
+  const bytes = jsonBytes(outputs);
   if (bytes <= LIMITS.gatheredOutputBytes) return { state: 'SUCCEEDED', outputs };
   return invalid(
     `the outputs of its run are ${bytes} bytes as JSON, at most ${LIMITS.gatheredOutputBytes} are allowed`,

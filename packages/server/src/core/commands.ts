@@ -1,8 +1,11 @@
 // What can be asked of a run's ledger, and what it answers. Everything that a decision needs beside the state is in its command:
 // random numbers, and what the store holds of an attempt's content.
-import type { Annotation, InheritedJob, Trigger } from './events.ts';
+import type { JobDefinition } from './definition.ts';
+import type { Annotation, Artifact, InheritedJob, Trigger } from './events.ts';
 import type { JsonObject } from './json.ts';
-import type { Refusal } from './refusal.ts';
+import type { PlaceView } from './group.ts';
+import type { RateView } from './rate.ts';
+import type { FieldViolation, Refusal } from './refusal.ts';
 import type { GateAnswer } from './run-state.ts';
 import type { AttemptState, FailureClass, FinishedRunState, LogState } from './states.ts';
 
@@ -17,8 +20,18 @@ export interface AttemptContent {
   readonly result?: string;
   /** How many annotations it has. */
   readonly annotations: number;
+  /** How many artifacts it has. */
+  readonly artifacts: number;
   /** When it was last heard of; undefined: not since it started. */
   readonly heardMs?: number;
+}
+
+/** What was found out about outputs, outside of decisions: to hold them against their schema may take long. */
+export interface CheckedOutputs {
+  /** The outputs that were looked at, as canonical JSON. */
+  readonly text: string;
+  /** What is wrong with them, for people; undefined: they fit. */
+  readonly problem?: string;
 }
 
 export interface AttemptRef {
@@ -64,6 +77,19 @@ export type Command =
       readonly content: AttemptContent | undefined;
     } & AttemptRef)
   | ({
+      readonly type: 'AppendJobs';
+      readonly jobs: readonly JobDefinition[];
+      /** What is wrong with them by themselves: then they are looked at, but not appended. */
+      readonly violations: readonly FieldViolation[];
+      readonly content: AttemptContent | undefined;
+    } & AttemptRef)
+  | ({
+      readonly type: 'Declare';
+      readonly number: number;
+      readonly artifact: Artifact;
+      readonly content: AttemptContent | undefined;
+    } & AttemptRef)
+  | ({
       readonly type: 'Finish';
       readonly outcome: 'SUCCEEDED' | 'FAILED' | 'CANCELLED';
       readonly failureClass: FailureClass;
@@ -75,6 +101,8 @@ export type Command =
       readonly logLost: boolean;
       readonly random: number;
       readonly content: AttemptContent | undefined;
+      /** Needed when its job has a schema for them; the reply asks for it. */
+      readonly checked?: CheckedOutputs;
     } & AttemptRef)
   /** The driver is gone with it, or broke the contract about it. */
   | ({
@@ -111,6 +139,16 @@ export type Command =
       /** Why it failed, unless that is for the run itself to say. */
       readonly message?: string;
     }
+  /**
+   * A job that waits for a place in its concurrency group, or for tokens of its rate limits, is to be looked at, or one that is to give up
+   * its place. Of what it has and what is not known here, nothing is decided.
+   */
+  | {
+      readonly type: 'ClaimPlace';
+      readonly job: number;
+      readonly place?: PlaceView | undefined;
+      readonly rate?: RateView | undefined;
+    }
   | {
       readonly type: 'Timer';
       readonly job: number;
@@ -127,4 +165,6 @@ export type Reply =
   | { readonly type: 'Stale'; readonly state?: AttemptState }
   | { readonly type: 'Finished'; readonly logState: LogState }
   | { readonly type: 'LogMissing'; readonly offset: number }
+  /** Nothing was decided: these outputs have to be held against the schema first. */
+  | { readonly type: 'Unchecked'; readonly schema: JsonObject; readonly outputs: JsonObject }
   | { readonly type: 'Refused'; readonly refusal: Refusal };

@@ -39,6 +39,8 @@ function finishOf(ref: AttemptRef, outcome: 'SUCCEEDED' | 'FAILED' | 'CANCELLED'
   return { type: 'Finish', ...ref, ...result, ...unknown, outcome };
 }
 
+const ARTIFACT = { name: 'app', digest: 'crc32c:00000000', sizeBytes: 1, uri: '', mediaType: '' };
+
 const COMMANDS = {
   create,
   offer: offerOf(SUBJECT),
@@ -55,6 +57,7 @@ const COMMANDS = {
     annotation: { level: 'INFO', text: 'x', link: '' },
     content: undefined,
   },
+  declare: { type: 'Declare', ...HOLDER, number: 1, artifact: ARTIFACT, content: undefined },
   'finish well': finishOf(HOLDER, 'SUCCEEDED'),
   'finish badly': finishOf(HOLDER, 'FAILED'),
   'finish stopped': finishOf(HOLDER, 'CANCELLED'),
@@ -143,6 +146,16 @@ const TABLE: Readonly<Record<CommandName, Partial<Record<Situation, string>> & {
     'CANCELLING, to be killed': 'Done: AttemptAnnotated -> CANCELLING',
     'RUNNING, held': 'Done: AttemptAnnotated -> RUNNING',
     'RUNNING while paused': 'Done: AttemptAnnotated -> RUNNING',
+    otherwise: 'Stale',
+  },
+  declare: {
+    RUNNING: 'Done: AttemptArtifact -> RUNNING',
+    'RUNNING too long': 'Done: AttemptArtifact -> RUNNING',
+    'RUNNING too long, to be killed': 'Done: AttemptArtifact -> RUNNING',
+    CANCELLING: 'Done: AttemptArtifact -> CANCELLING',
+    'CANCELLING, to be killed': 'Done: AttemptArtifact -> CANCELLING',
+    'RUNNING, held': 'Done: AttemptArtifact -> RUNNING',
+    'RUNNING while paused': 'Done: AttemptArtifact -> RUNNING',
     otherwise: 'Stale',
   },
   'finish well': {

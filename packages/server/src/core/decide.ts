@@ -1,9 +1,11 @@
 // decide(state, command, now) -> events and a reply. Pure: no clock, no randomness, no I/O. A repeated command has no second effect;
 // its reply is the same, or says that the attempt is no longer in hand. A command with a stale fence changes nothing.
+import { appendJobs } from './append.ts';
 import { cancelJob, cancelRun, stopSiblings } from './cancel.ts';
+import { claimPlace } from './concurrency.ts';
 import { finishChild, refuseChild, startChild } from './child-run.ts';
 import type { Command, Reply } from './commands.ts';
-import { accept, adopt, annotate, finish, lose, offer, reject, withdraw } from './attempt.ts';
+import { accept, adopt, annotate, declare, finish, lose, offer, reject, withdraw } from './attempt.ts';
 import type { RunEvent } from './events.ts';
 import { answerGate } from './gate.ts';
 import { holdJob, pauseRun, releaseBackoff, releaseJob, resumeRun } from './hold-back.ts';
@@ -22,6 +24,8 @@ export interface Decision {
   readonly after: RunSlice;
   /** Jobs whose record changed. */
   readonly touched: ReadonlySet<number>;
+  /** Jobs of a planned run that nobody can decide on, with why. Empty in a run. */
+  readonly unknown: ReadonlyMap<number, string>;
 }
 
 /**
@@ -35,7 +39,14 @@ export function decide(slice: RunSlice, command: Command, nowMs: number): Decisi
     stopSiblings(draft);
     settleRun(draft);
   }
-  return { reply, events: draft.events, marks: draft.marks, after: draft, touched: draft.touched };
+  return {
+    reply,
+    events: draft.events,
+    marks: draft.marks,
+    after: draft,
+    touched: draft.touched,
+    unknown: draft.unknown,
+  };
 }
 
 function apply(draft: Draft, command: Command): Reply {
@@ -54,6 +65,10 @@ function apply(draft: Draft, command: Command): Reply {
       return adopt(draft, command);
     case 'Annotate':
       return annotate(draft, command);
+    case 'AppendJobs':
+      return appendJobs(draft, command);
+    case 'Declare':
+      return declare(draft, command);
     case 'Finish':
       return finish(draft, command);
     case 'Lose':
@@ -80,6 +95,8 @@ function apply(draft: Draft, command: Command): Reply {
       return refuseChild(draft, command);
     case 'FinishChild':
       return finishChild(draft, command);
+    case 'ClaimPlace':
+      return claimPlace(draft, command);
     case 'Timer':
       return fireTimers(draft, command);
   }

@@ -6,6 +6,7 @@ import type { FailureClass } from './states.ts';
 export type RunCondition = 'SUCCESS' | 'ALWAYS' | 'FAILURE' | 'FINALLY';
 export type LeaseDoubt = 'CONTINUE' | 'STOP';
 export type GateExpiry = 'FAIL' | 'APPROVE' | 'SKIP';
+export type ConcurrencyPolicy = 'QUEUE' | 'REPLACE_PENDING' | 'CANCEL_RUNNING' | 'REJECT';
 
 /** Fields that are left out are not part of a definition's digest, so that what was stored before they existed keeps its own. */
 export interface Definition {
@@ -16,7 +17,16 @@ export interface Definition {
   readonly env?: Readonly<Record<string, string>>;
   readonly failFast?: true;
   /** What a run has added to it since it was created. Never part of a pipeline. */
-  readonly added?: readonly AddedCells[];
+  readonly added?: readonly Addition[];
+}
+
+export type Addition = AddedCells | AddedJobs;
+
+/** Jobs that a job of the run has appended. */
+export interface AddedJobs {
+  /** The index of the job that did. */
+  readonly by: number;
+  readonly jobs: readonly JobDefinition[];
 }
 
 /** The cells that a run made of a matrix. */
@@ -48,11 +58,34 @@ export interface JobDefinition {
   readonly matrix?: Matrix;
   readonly gate?: Gate;
   readonly call?: PipelineCall;
+  /** Of its outputs. Undefined: any. */
+  readonly outputsSchema?: JsonObject;
+  readonly concurrency?: Concurrency;
+  readonly rateLimits?: readonly RateLimit[];
   readonly selector?: DriverSelector;
   /** Undefined: 0. */
   readonly priority?: number;
   readonly pool?: string;
   readonly stickyKey?: string;
+}
+
+/** How often jobs of one project may start that share a key. */
+export interface RateLimit {
+  /** A text that may hold expressions. */
+  readonly key: string;
+  /** So many tokens come in a period, evenly; as many may have gathered. */
+  readonly limit: number;
+  readonly periodMs: number;
+  /** How many the job takes. */
+  readonly cost: number;
+}
+
+/** A group of jobs of one project, of which few may go on at a time. */
+export interface Concurrency {
+  /** A text that may hold expressions: jobs of which it becomes the same are of one group. */
+  readonly key: string;
+  readonly limit: number;
+  readonly policy: ConcurrencyPolicy;
 }
 
 export interface DriverSelector {

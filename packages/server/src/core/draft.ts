@@ -1,9 +1,10 @@
 // A decision in the making: it emits events, each of which changes the state at once.
 import type { RunEvent } from './events.ts';
-import { evolve, type Evolving } from './evolve.ts';
+import { evolve } from './evolve.ts';
+import type { Evolving } from './evolving.ts';
 import type { JsonObject } from './json.ts';
 import { plannedJob } from './plan.ts';
-import { type JobRecord, jobOf, type RunFacts, type RunSlice } from './run-state.ts';
+import { type JobRecord, jobOf, type RunFacts, type RunSlice, type Working } from './run-state.ts';
 import type { Failure, JobState, RunState } from './states.ts';
 
 /** The states of the run, and of the job that the event is about, right after an event. */
@@ -21,6 +22,9 @@ export interface Draft extends Evolving {
   readonly touched: Set<number>;
   /** Of a run that is being created to start later: when. */
   startMs?: number;
+  /** Jobs of a planned run that cannot be decided on, with why: they stay as they are. Empty in a run. */
+  readonly unknown: Map<number, string>;
+  readonly working: Working;
   /** With the outputs of jobs that this decision concluded. */
   readonly facts?: RunFacts & { readonly outputs: Map<number, JsonObject> };
 }
@@ -35,6 +39,8 @@ export function beginDraft(slice: RunSlice, nowMs: number): Draft {
     events: [],
     marks: [],
     touched: new Set(),
+    unknown: new Map(),
+    working: { steps: 0, bytes: 0 },
     ...(slice.facts !== undefined && { facts: { ...slice.facts, outputs: new Map(slice.facts.outputs) } }),
   };
 }

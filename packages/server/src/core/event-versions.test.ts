@@ -18,6 +18,16 @@ test.each<[number, RunEvent]>([
   [1, { type: 'AttemptTimedOut', job: 0, attempt: 1 }],
   [2, { type: 'AttemptTimedOut', job: 0, attempt: 1, silenceMs: 1_000 }],
   [2, { type: 'AttemptHeard', job: 0, attempt: 1, heardMs: 1 }],
+  [
+    4,
+    {
+      type: 'AttemptArtifact',
+      job: 0,
+      attempt: 1,
+      number: 1,
+      artifact: { name: 'a', digest: 'crc32c:00000000', sizeBytes: 0, uri: '', mediaType: '' },
+    },
+  ],
   [2, { type: 'RunPaused', ...asker }],
   [2, { type: 'RunResumed', ...asker }],
   [2, { type: 'JobHeld', job: 0, ...asker }],

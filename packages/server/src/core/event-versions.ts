@@ -6,8 +6,10 @@ import type { RunEvent } from './events.ts';
  * The newest version that this build knows.
  * 2: RunPaused, RunResumed, JobHeld, JobReleased, AttemptHeard; JobWaiting for PAUSED and HELD; AttemptTimedOut by silence.
  * 3: RunCreated with a time to start at; JobWaiting for DELAY.
- * 4: JobEvaluated, JobsAdded, GateAnswered, ChildRunStarted; JobWaiting for APPROVAL and CHILD_RUN; JobFinished with outputs. Definitions
- *    that have what leads to them, or conditions and policies that older builds do not know.
+ * 4: JobEvaluated, JobsAdded, JobsAppended, GateAnswered, ChildRunStarted, AttemptArtifact; JobWaiting for APPROVAL, CHILD_RUN, CONCURRENCY
+ *    and RATE;
+ *    JobFinished with outputs. Definitions that have what leads to them, or conditions, policies and schemas of outputs that older builds
+ *    do not know; values of runs.
  */
 export const EVENT_VERSION = 4;
 
@@ -17,8 +19,14 @@ export const HOLD_VERSION = 2;
 /** The version of what runs that start later write. */
 export const DELAY_VERSION = 3;
 
-/** The version of what expressions, matrices, gates and calls write, and that knows their definitions. */
+/** The version of what expressions, matrices, gates, calls, concurrency groups and rate limits write, and that knows their definitions. */
 export const LANGUAGE_VERSION = 4;
+
+/** The version of what declared artifacts write. */
+export const ARTIFACT_VERSION = 4;
+
+/** The version of builds that know values of runs and schemas of outputs. */
+export const VALUES_VERSION = 4;
 
 /** The lowest version that describes an event. */
 export function versionOf(event: RunEvent): number {
@@ -31,19 +39,22 @@ export function versionOf(event: RunEvent): number {
       return 2;
     case 'JobEvaluated':
     case 'JobsAdded':
+    case 'JobsAppended':
     case 'GateAnswered':
     case 'ChildRunStarted':
       return 4;
     case 'JobWaiting':
-      if (event.reason === 'APPROVAL' || event.reason === 'CHILD_RUN') return 4;
       if ('untilMs' in event) return event.reason === 'DELAY' ? 3 : 1;
-      return 'behind' in event && event.behind?.reason === 'DELAY' ? 3 : 2;
+      if (event.reason !== 'PAUSED' && event.reason !== 'HELD') return 4;
+      return event.behind?.reason === 'DELAY' ? 3 : 2;
     case 'AttemptTimedOut':
       return event.silenceMs === undefined ? 1 : 2;
     case 'RunCreated':
       return event.startMs === undefined ? 1 : 3;
     case 'JobFinished':
       return event.outputs === undefined ? 1 : 4;
+    case 'AttemptArtifact':
+      return 4;
     case 'JobQueued':
     case 'AttemptOffered':
     case 'AttemptStarted':

@@ -1,7 +1,7 @@
 // The events of a run's ledger. Together they are the truth: evolve() rebuilds the run, its jobs and attempts from them. Ids,
 // jitter and times were decided when an event was made and are recorded in it, so evolve needs nothing else.
 import type { JsonObject } from './json.ts';
-import type { Cell } from './definition.ts';
+import type { Cell, JobDefinition } from './definition.ts';
 import type { ConditionTrace, GateAnswer, TimedWait } from './run-state.ts';
 import type { EndedAttemptState, Failure, FinishedJobState, FinishedRunState, LogState } from './states.ts';
 
@@ -25,6 +25,18 @@ export interface Annotation {
   readonly level: 'INFO' | 'WARNING' | 'ERROR';
   readonly text: string;
   readonly link: string;
+}
+
+/** A reference to something that an attempt made and that is kept elsewhere. */
+export interface Artifact {
+  readonly name: string;
+  /** `algorithm:hex` */
+  readonly digest: string;
+  readonly sizeBytes: number;
+  /** Empty: not said. */
+  readonly uri: string;
+  /** Empty: not said. */
+  readonly mediaType: string;
 }
 
 export type RunEvent =
@@ -51,14 +63,29 @@ export type RunEvent =
     }
   /** It has begun to wait for people, or for the run that it is to make. */
   | { readonly type: 'JobWaiting'; readonly job: number; readonly reason: 'APPROVAL' | 'CHILD_RUN' }
+  /** It has begun to wait for a place in its concurrency group. */
+  | { readonly type: 'JobWaiting'; readonly job: number; readonly reason: 'CONCURRENCY' }
+  /** It has begun to wait for tokens of its rate limits, or it is known now until when it is likely to. */
+  | { readonly type: 'JobWaiting'; readonly job: number; readonly reason: 'RATE'; readonly expectedMs?: number }
   | {
       readonly type: 'JobEvaluated';
       readonly job: number;
       readonly condition?: ConditionTrace;
       readonly spec?: JsonObject;
+      /** The key of its concurrency group. */
+      readonly group?: string;
+      /** The keys of its rate limits, in their order. */
+      readonly rates?: readonly string[];
     }
   /** The job is a matrix, and has begun to wait for these cells. */
   | { readonly type: 'JobsAdded'; readonly job: number; readonly cells: readonly Cell[] }
+  /** An attempt of the job has appended these. */
+  | {
+      readonly type: 'JobsAppended';
+      readonly job: number;
+      readonly attempt: number;
+      readonly jobs: readonly JobDefinition[];
+    }
   | ({ readonly type: 'GateAnswered'; readonly job: number } & Omit<GateAnswer, 'timeMs'>)
   | { readonly type: 'ChildRunStarted'; readonly job: number; readonly childRun: string }
   | {
@@ -87,6 +114,13 @@ export type RunEvent =
       readonly attempt: number;
       readonly number: number;
       readonly annotation: Annotation;
+    }
+  | {
+      readonly type: 'AttemptArtifact';
+      readonly job: number;
+      readonly attempt: number;
+      readonly number: number;
+      readonly artifact: Artifact;
     }
   | { readonly type: 'JobCancelRequested'; readonly job: number; readonly reason: string }
   | {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { RunEvent } from './events.ts';
-import { beforeFirstEvent, evolve, type Evolving } from './evolve.ts';
+import { beforeFirstEvent, evolve } from './evolve.ts';
+import type { Evolving } from './evolving.ts';
 import { compilePlan } from './plan.ts';
 import { jobOf } from './run-state.ts';
 import { ATTEMPT_GRAPH, JOB_GRAPH, RUN_GRAPH } from './states.ts';

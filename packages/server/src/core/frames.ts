@@ -1,9 +1,10 @@
 // What a driver and the control plane say to each other, as plain values: the contract's frames (driver_session.proto) with ids
 // decoded and durations in milliseconds.
-import type { LeaseDoubt } from './definition.ts';
-import type { Annotation } from './events.ts';
+import type { JobDefinition, LeaseDoubt } from './definition.ts';
+import type { Annotation, Artifact } from './events.ts';
 import type { AttemptKey } from './ids.ts';
 import type { JsonObject, JsonValue } from './json.ts';
+import type { FieldViolation, Refusal } from './refusal.ts';
 import type { AttemptState, CancelPhase, FailureClass, JobState, LogState } from './states.ts';
 import type { Labels, LogChannel, LogSection, Outputs, ProgressView } from './views.ts';
 
@@ -56,6 +57,36 @@ export type DriverFrame =
   | { readonly type: 'Annotation'; readonly key: AttemptKey; readonly number: number; readonly annotation: Annotation }
   | { readonly type: 'Checkpoint'; readonly key: AttemptKey; readonly handle: Uint8Array }
   | {
+      readonly type: 'DeclareArtifact';
+      readonly key: AttemptKey;
+      readonly number: number;
+      readonly artifact: Artifact;
+    }
+  | {
+      readonly type: 'AppendJobs';
+      readonly key: AttemptKey;
+      readonly number: number;
+      readonly jobs: readonly JobDefinition[];
+      /** What is wrong with them: of use only for the answer. */
+      readonly violations: readonly FieldViolation[];
+    }
+  | { readonly type: 'GetValue'; readonly key: AttemptKey; readonly number: number; readonly name: string }
+  | {
+      readonly type: 'SetValue';
+      readonly key: AttemptKey;
+      readonly number: number;
+      readonly name: string;
+      readonly value: JsonValue;
+      readonly expected: number | undefined;
+    }
+  | {
+      readonly type: 'DeleteValue';
+      readonly key: AttemptKey;
+      readonly number: number;
+      readonly name: string;
+      readonly expected: number | undefined;
+    }
+  | {
       readonly type: 'Finish';
       readonly key: AttemptKey;
       readonly outcome: 'SUCCEEDED' | 'FAILED' | 'CANCELLED';
@@ -101,6 +132,10 @@ export interface Start {
   readonly logCrc32c: number;
   /** How many it has. */
   readonly annotations: number;
+  /** The number of the last change that its driver made of a value. */
+  readonly valueNumber: number;
+  /** How many it has. */
+  readonly artifacts: number;
 }
 
 export type Verdict =
@@ -117,6 +152,10 @@ export interface Orphan {
   readonly logCrc32c: number;
   /** How many it has. */
   readonly annotations: number;
+  /** The number of the last change that its driver made of a value. */
+  readonly valueNumber: number;
+  /** How many it has. */
+  readonly artifacts: number;
   /** How long it has run already, by the database's clock. */
   readonly ranMs: number;
   readonly cancel?: CancelPhase;
@@ -131,6 +170,7 @@ export interface Welcome {
   readonly sessionLogWindow: number;
   readonly maxMessageBytes: number;
   readonly maxLogBytes: number;
+  readonly capabilities: readonly string[];
   readonly verdicts: readonly Verdict[];
   readonly orphans: readonly Orphan[];
 }
@@ -150,6 +190,26 @@ export type ServerFrame =
   | { readonly type: 'Cancel'; readonly key: AttemptKey; readonly phase: CancelPhase; readonly reason: string }
   | { readonly type: 'FinishAck'; readonly key: AttemptKey; readonly logState: LogState }
   | { readonly type: 'LogMissing'; readonly key: AttemptKey; readonly offset: number }
+  | {
+      readonly type: 'ValueAnswer';
+      readonly key: AttemptKey;
+      /** Of what it answers. */
+      readonly number: number;
+      /** What was read; undefined: there is none, or it was no read. */
+      readonly value?: JsonValue;
+      /** That there is now; 0: there is no value. */
+      readonly version: number;
+      /** Why nothing was changed. */
+      readonly refusal?: Refusal;
+    }
+  | {
+      readonly type: 'AppendAnswer';
+      readonly key: AttemptKey;
+      /** Of what it answers. */
+      readonly number: number;
+      /** Why nothing was appended. */
+      readonly refusal?: Refusal;
+    }
   | { readonly type: 'Drain' }
   | {
       readonly type: 'Revoke';

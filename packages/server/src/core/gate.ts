@@ -1,7 +1,9 @@
 // Decisions on gates: people answer, a quorum opens one, a rejection closes it, and so may time.
+import { jsonBytes } from './check-fields.ts';
 import type { Command, Reply } from './commands.ts';
 import type { Gate } from './definition.ts';
 import { canonicalJson, type JsonObject } from './json.ts';
+import { LIMITS } from './limits.ts';
 import { plannedJob } from './plan.ts';
 import { DONE, refuse } from './replies.ts';
 import { type GateAnswer, type JobRecord, jobOf } from './run-state.ts';
@@ -25,6 +27,13 @@ export function answerGate(draft: Draft, command: Answer): Reply {
   if (isJobFinished(job.state)) return refuse('ALREADY_FINISHED', `the gate has already finished: ${job.state}`);
   if (job.state !== 'WAITING' || job.wait.reason !== 'APPROVAL') {
     return refuse('NOT_WAITING', `the gate does not wait for answers yet: it is ${job.state}`);
+  }
+  const others = givenTo(job).filter((given) => given.actor !== actor);
+  const bytes = jsonBytes([...others.map((given) => given.answers), answers]);
+  if (bytes > LIMITS.gateAnswersBytes) {
+    const message = `with these the answers to the gate are ${bytes} bytes as JSON, at most ${LIMITS.gateAnswersBytes} are allowed`;
+    const metadata = { limit: 'gate_answers_bytes', max: String(LIMITS.gateAnswersBytes) };
+    return { type: 'Refused', refusal: { refused: 'LIMIT_REACHED', message, metadata } };
   }
   emit(draft, { type: 'GateAnswered', job: index, actor, verdict, answers, comment });
   settleGate(draft, index, gate);
@@ -68,8 +77,8 @@ function settleGate(draft: Draft, index: number, { quorum }: Gate): void {
 }
 
 function open(draft: Draft, index: number): void {
-  const filledIn = givenTo(jobOf(draft, index)).map(({ answers }) => answers);
-  const outputs: JsonObject = Object.assign({}, ...filledIn);
+  const filledIn = givenTo(jobOf(draft, index)).flatMap(({ answers }) => Object.entries(answers));
+  const outputs: JsonObject = Object.fromEntries(filledIn);
   const told = Object.keys(outputs).length > 0 && { outputs };
   concludeJob(draft, index, { state: 'SUCCEEDED', ...told });
 }

@@ -214,3 +214,14 @@ describe('a cancel wins', () => {
     expect(events).toEqual([]);
   });
 });
+
+test('a matrix that is held begins no more cells until it is released', () => {
+  const matrix = { axes: { n: [1, 2, 3] }, maxParallel: 1 };
+  const ledger = openLedger(definitionOf(jobNamed('many', { matrix })));
+  create(ledger);
+  submit(ledger, { type: 'HoldJob', job: 0, reason: '', actor: '' });
+  work(ledger, 1, 'SUCCEEDED');
+  expect([2, 3].map((cell) => jobOf(ledger.slice, cell).state)).toEqual(['BLOCKED', 'BLOCKED']);
+  submit(ledger, { type: 'ReleaseJob', job: 0, reason: '', actor: '' });
+  expect([2, 3].map((cell) => jobOf(ledger.slice, cell).state)).toEqual(['QUEUED', 'BLOCKED']);
+});

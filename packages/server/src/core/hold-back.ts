@@ -5,7 +5,7 @@ import type { Command, Reply } from './commands.ts';
 import { DONE, refuse } from './replies.ts';
 import { assertLoaded, isStopping, jobOf, type JobWait, type TimedWait } from './run-state.ts';
 import { type Draft, emit } from './draft.ts';
-import { heldBackBy, makeReady } from './settle.ts';
+import { heldBackBy, makeReady, settleDependants, startCells } from './settle.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
 type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>;
@@ -108,12 +108,17 @@ function holdBack(draft: Draft, index: number): void {
 /** Lets a job go on unless something else still holds it back. */
 function letGo(draft: Draft, index: number): void {
   const job = jobOf(draft, index);
-  if (job.state !== 'WAITING' || 'untilMs' in job.wait || 'sinceMs' in job.wait) return;
+  if (job.state !== 'WAITING') return;
+  if (job.wait.reason === 'MATRIX') {
+    for (const finished of startCells(draft, index)) settleDependants(draft, finished);
+    return;
+  }
+  if (job.wait.reason !== 'PAUSED' && job.wait.reason !== 'HELD') return;
   if (job.wait.reason !== heldBackBy(draft.run, job)) makeReady(draft, index, job.wait.behind);
 }
 
 /** What ends by itself of what a job waits for. */
 function timedPart(wait: JobWait): TimedWait | undefined {
   if ('untilMs' in wait) return wait;
-  return 'sinceMs' in wait ? undefined : wait.behind;
+  return 'behind' in wait ? wait.behind : undefined;
 }

@@ -1,15 +1,17 @@
 // What a job leaves to its run, worked out when its needs have finished: its condition, its spec, the values of its matrix. What comes
 // out is recorded in events, so nothing is ever worked out twice.
-import type { Found } from './check-fields.ts';
+import { isSharedKey, KEY_RULE } from './check-concurrency.ts';
+import { addViolation, type Found, jsonBytes, quote } from './check-fields.ts';
 import type { Cell, Definition, JobDefinition } from './definition.ts';
-import { evaluateExpression, type PartValue } from './expressions/evaluate.ts';
+import { evaluateExpression, type OnSpent, type PartValue } from './expressions/evaluate.ts';
 import { compileExpression, type Expression } from './expressions/expression.ts';
 import type { Inputs, Root, Scope } from './expressions/nodes.ts';
-import { compileTemplate, resolveTemplate, type Template } from './expressions/template.ts';
+import { UnknownRead } from './expressions/outcome.ts';
+import { compileTemplate, type Resolution, resolveTemplate, type Template } from './expressions/template.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { cellsOf, type MatrixValues } from './matrix.ts';
-import { declaredNeeds, type Plan, type PlannedJob, plannedJob } from './plan.ts';
+import { declaredNeeds, isDriven, type Plan, type PlannedJob, plannedJob } from './plan.ts';
 import {
   assertLoaded,
   concludesWell,
@@ -17,7 +19,9 @@ import {
   type ConditionTrace,
   FactsNotLoaded,
   jobOf,
+  type RunHeader,
   type RunSlice,
+  type Working,
 } from './run-state.ts';
 
 /** What is compiled of a job; what has no expression is left out. */
@@ -26,6 +30,8 @@ export interface JobExpressions {
   /** Of its spec, or of the params of its call. */
   readonly spec?: Template;
   readonly matrix?: Template;
+  /** Of the keys of its concurrency group and its rate limits, as `{ keys: [group, …rates] }`. */
+  readonly keys?: Template;
 }
 
 const RUN_ROOTS: readonly Root[] = ['params', 'labels', 'trigger', 'run'];
@@ -41,11 +47,30 @@ export function compileJob(found: Found, field: string, job: JobDefinition): Job
   const specTemplate = compileTemplate(found, specField, spec, scope);
   const matrix =
     job.matrix && compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), { roots: JOB_ROOTS, needs });
+  const keys = compileKeys(found, field, job, scope);
   return {
     ...(condition !== undefined && { condition }),
     ...(specTemplate !== undefined && { spec: specTemplate }),
     ...(matrix !== undefined && { matrix }),
+    ...(keys !== undefined && { keys }),
   };
+}
+
+/** Together, so that they have one budget; what is wrong is told of the field that it is in. */
+function compileKeys(found: Found, field: string, job: JobDefinition, scope: Scope): Template | undefined {
+  const own: Found = [];
+  const keys = compileTemplate(own, 'its', { keys: keysOf(job) }, scope);
+  for (const { field: at, description } of own) {
+    const index = Number(/\[(\d+)\]/.exec(at)?.[1] ?? 0);
+    const place = index === 0 ? 'concurrency.key' : `rate_limits[${index - 1}].key`;
+    addViolation(found, `${field}.${place}`, description);
+  }
+  return keys;
+}
+
+/** What jobs share that wait for each other: the key of its group, empty without one, and those of its rate limits. */
+function keysOf({ concurrency, rateLimits = [] }: JobDefinition): string[] {
+  return [concurrency?.key ?? '', ...rateLimits.map(({ key }) => key)];
 }
 
 /** Compiles the values that a definition names. */
@@ -54,8 +79,16 @@ export function compileEnv(found: Found, field: string, env: Definition['env']):
 }
 
 export type Evaluated =
-  | { readonly outcome: 'READY' | 'SKIP'; readonly condition?: ConditionTrace; readonly spec?: JsonObject }
-  | { readonly outcome: 'INVALID'; readonly condition?: ConditionTrace; readonly message: string };
+  | {
+      readonly outcome: 'READY' | 'SKIP';
+      readonly condition?: ConditionTrace;
+      readonly spec?: JsonObject;
+      readonly group?: string;
+      readonly rates?: readonly string[];
+    }
+  | { readonly outcome: 'INVALID'; readonly condition?: ConditionTrace; readonly message: string }
+  /** Of a planned run: it depends on what nobody knows. */
+  | { readonly outcome: 'UNKNOWN'; readonly message: string };
 
 /**
  * Works out the condition and the spec of a job whose needs have finished.
@@ -63,32 +96,87 @@ export type Evaluated =
  */
 export function evaluateJob(slice: RunSlice, job: PlannedJob): Evaluated {
   if (job.isPlain) return { outcome: 'READY' };
+  const evaluated = workOut(slice, job);
+  if (slice.working !== undefined) slice.working.bytes += jsonBytes(evaluated);
+  return evaluated;
+}
+
+function workOut(slice: RunSlice, job: PlannedJob): Evaluated {
   const { condition, spec } = expressionsOf(slice.plan, job);
   // One that reads the values of a cell is for the cells, any other for their matrix.
   const isForCells = condition?.roots.includes('matrix') === true;
   const isGroup = job.definition.matrix !== undefined && job.cell === undefined;
   const trace =
     condition !== undefined && isForCells === (job.cell !== undefined) ? traceOf(slice, job, condition) : undefined;
+  if (typeof trace === 'string') return { outcome: 'UNKNOWN', message: unknownBecause('condition', trace) };
   const traced = trace !== undefined && { condition: trace };
   if (trace?.error !== undefined) {
     return { outcome: 'INVALID', ...traced, message: `its condition cannot be worked out: ${trace.error}` };
   }
   if (trace?.held === false) return { outcome: 'SKIP', ...traced };
-  if (spec === undefined || isGroup) return { outcome: 'READY', ...traced };
-  const resolved = resolveTemplate(spec, inputsOf(slice, job, spec), LIMITS.specBytes);
-  if ('error' in resolved) return { outcome: 'INVALID', ...traced, message: `${resolved.field}: ${resolved.error}` };
-  return { outcome: 'READY', ...traced, spec: objectOf(resolved.value) };
+  if (isGroup) return { outcome: 'READY', ...traced };
+  const keys = evaluateKeys(slice, job);
+  if ('unknown' in keys) return { outcome: 'UNKNOWN', message: unknownBecause('keys', keys.unknown) };
+  if ('error' in keys) return { outcome: 'INVALID', ...traced, message: keys.error };
+  const worked = { ...traced, ...keys };
+  if (spec === undefined) return { outcome: 'READY', ...worked };
+  const resolved = resolve(slice, job, spec, LIMITS.specBytes);
+  const { driver, call } = job.definition;
+  if ('unknown' in resolved) {
+    return { outcome: 'UNKNOWN', message: unknownBecause(call === undefined ? 'spec' : 'params', resolved.unknown) };
+  }
+  if ('error' in resolved) return { outcome: 'INVALID', ...traced, message: resolved.error };
+  const { value } = resolved;
+  const problem = call === undefined ? slice.facts?.specProblem?.(driver, value) : undefined;
+  if (problem !== undefined) return { outcome: 'INVALID', ...traced, message: `its spec: ${problem}` };
+  return { outcome: 'READY', ...worked, spec: value };
 }
 
-/** The cells of a matrix whose needs have finished; a text says why they cannot be made. @throws FactsNotLoaded */
-export function evaluateMatrix(slice: RunSlice, job: PlannedJob): readonly Cell[] | string {
+interface SharedKeys {
+  readonly group?: string;
+  readonly rates?: readonly string[];
+}
+
+/** The keys of a job's concurrency group and of its rate limits. @throws FactsNotLoaded */
+function evaluateKeys(
+  slice: RunSlice,
+  job: PlannedJob,
+): SharedKeys | { readonly error: string } | { readonly unknown: string } {
+  const { concurrency, rateLimits } = job.definition;
+  if (concurrency === undefined && rateLimits === undefined) return {};
+  const { keys: template } = expressionsOf(slice.plan, job);
+  const resolved = template && resolve(slice, job, template, LIMITS.specBytes);
+  if (resolved !== undefined && !('value' in resolved)) return resolved;
+  const values = resolved === undefined ? keysOf(job.definition) : (resolved.value.keys as readonly JsonValue[]);
+  const [group = '', ...rates] = values.map(keyOf);
+  const wrong = [...(concurrency === undefined ? [] : [group]), ...rates].find((key) => !isSharedKey(key));
+  if (wrong !== undefined) {
+    return { error: `the key of a group or rate limit must become ${KEY_RULE}; one became ${quote(wrong)}` };
+  }
+  return { ...(concurrency !== undefined && { group }), ...(rateLimits !== undefined && { rates }) };
+}
+
+/** A number is as good as its text; what is no text at all becomes none. */
+function keyOf(value: JsonValue): string {
+  return typeof value === 'object' ? '' : String(value);
+}
+
+/**
+ * The cells of a matrix whose needs have finished; a text says why they cannot be made, `unknown` why nobody can know them.
+ * @throws FactsNotLoaded
+ */
+export function evaluateMatrix(
+  slice: RunSlice,
+  job: PlannedJob,
+): readonly Cell[] | string | { readonly unknown: string } {
   const { matrix } = job.definition;
   if (matrix === undefined) throw new Error(`job ${job.name} has no matrix`);
   const template = expressionsOf(slice.plan, job).matrix;
   if (template === undefined) return cellsOf(matrix);
-  const resolved = resolveTemplate(template, inputsOf(slice, job, template), LIMITS.matrixBytes);
-  if ('error' in resolved) return `${resolved.field}: ${resolved.error}`;
-  const { axes, include, exclude } = objectOf(resolved.value);
+  const resolved = resolve(slice, job, template, LIMITS.matrixBytes);
+  if ('unknown' in resolved) return { unknown: unknownBecause('matrix', resolved.unknown) };
+  if ('error' in resolved) return resolved.error;
+  const { axes, include, exclude } = resolved.value;
   return cellsOf({
     axes: objectOf(axes ?? {}),
     ...(include !== undefined && { include }),
@@ -111,14 +199,43 @@ function expressionsOf({ compiled }: Plan, { name, definition }: PlannedJob): Jo
   return fresh;
 }
 
-function traceOf(slice: RunSlice, job: PlannedJob, condition: Expression): ConditionTrace {
-  const evaluation = evaluateExpression(condition, inputsOf(slice, job, condition));
-  const parts = evaluation.parts.map(partOf);
+function unknownBecause(what: 'condition' | 'spec' | 'params' | 'matrix' | 'keys', need: string): string {
+  return `its ${what} reads outputs of ${need}, which are not assumed`;
+}
+
+/** A name when that depends on the outputs of a job, which nobody knows. */
+function traceOf(slice: RunSlice, job: PlannedJob, condition: Expression): ConditionTrace | string {
   const expression = condition.source;
+  const inputs = inputsOf(slice, job, condition);
+  if (typeof inputs === 'string') return { expression, held: false, error: inputs, parts: [] };
+  const evaluation = evaluateExpression(condition, inputs, spending(slice));
+  if (evaluation.unknown !== undefined) return evaluation.unknown;
+  const parts = evaluation.parts.map(partOf);
   if (evaluation.error !== undefined) return { expression, held: false, error: evaluation.error, parts };
   const { value } = evaluation;
   if (typeof value === 'boolean') return { expression, held: value, parts };
   return { expression, held: false, error: `it must be true or false; it is ${JSON.stringify(value)}`, parts };
+}
+
+/** The value of a template; why it has none; the job on whose outputs it depends, which nobody knows. */
+type Resolved = { readonly value: JsonObject } | { readonly error: string } | { readonly unknown: string };
+
+function resolve(slice: RunSlice, job: PlannedJob, template: Template, maxBytes: number): Resolved {
+  const inputs = inputsOf(slice, job, template);
+  if (typeof inputs === 'string') return { error: inputs };
+  return resolvedOf(resolveTemplate(template, inputs, maxBytes, spending(slice)));
+}
+
+function resolvedOf(resolution: Resolution): Resolved {
+  if (!('error' in resolution)) return { value: objectOf(resolution.value) };
+  const { field, error, unknown } = resolution;
+  return unknown === undefined ? { error: `${field}: ${error}` } : { unknown };
+}
+
+function spending({ working }: RunSlice): OnSpent {
+  return (steps) => {
+    if (working !== undefined) working.steps += steps;
+  };
 }
 
 function partOf({ expression, ...found }: PartValue): ConditionPart {
@@ -126,51 +243,103 @@ function partOf({ expression, ...found }: PartValue): ConditionPart {
   return { expression, note: 'tooLarge' in found ? found.tooLarge : found.error };
 }
 
-function inputsOf(slice: RunSlice, job: PlannedJob, reader: Expression | Template): Inputs {
-  const { needs: names } = reader;
-  const declared = declaredNeeds(slice.plan, job.index);
-  const needed =
-    names === 'all' ? declared : declared.filter((need) => names.includes(plannedJob(slice.plan, need).name));
+/** @throws FactsNotLoaded naming what all of these jobs will ask for, so that one load is enough. */
+export function assertFacts(slice: RunSlice, jobs: readonly PlannedJob[]): void {
+  const needed = new Set<number>();
+  for (const job of jobs) {
+    const { condition, spec, matrix, keys } =
+      job.isPlain && job.definition.matrix === undefined ? {} : expressionsOf(slice.plan, job);
+    const readers = [condition, spec, matrix, keys].filter((reader) => reader !== undefined);
+    for (const need of readers.flatMap((reader) => neededBy(slice.plan, job, reader))) needed.add(need);
+  }
+  assertLoaded(slice, [...needed]);
+  outputsOf(slice, [...needed]);
+}
+
+function neededBy(plan: Plan, job: PlannedJob, { needs: names }: Expression | Template): readonly number[] {
+  const declared = declaredNeeds(plan, job.index);
+  return names === 'all' ? declared : declared.filter((need) => names.includes(plannedJob(plan, need).name));
+}
+
+/** What an expression may read; a text says why it cannot be worked out. */
+function inputsOf(slice: RunSlice, job: PlannedJob, reader: Expression | Template): Inputs | string {
+  const needed = neededBy(slice.plan, job, reader);
   assertLoaded(slice, needed);
-  const { facts, run } = slice;
+  const { facts, run, working } = slice;
   if (facts === undefined) throw new FactsNotLoaded(needed.filter((need) => attemptHasOutputs(slice, need)));
   // All of them in one round.
   outputsOf(slice, needed);
+  const tooMuch = working && tooMuchAtOnce(working);
+  if (tooMuch !== undefined) return `${tooMuch} at once: let fewer jobs become ready together, such as by max_parallel`;
   const { params, labels, trigger, runId, project, pipeline = '', revision = 0 } = facts;
-  const status = run.cancel !== undefined ? 'cancelled' : run.counts.failed > 0 ? 'failed' : 'succeeded';
   const common = {
     params,
     labels: { ...labels },
     trigger: { ...trigger },
-    run: { id: runId, project, pipeline, revision, status },
+    run: { id: runId, project, pipeline, revision, status: statusOf(run) },
   };
+  const env = reader.roots.includes('env') ? envOf(slice, common, common.run.status) : {};
+  if (typeof env === 'string') return env;
   return {
     ...common,
-    env: reader.roots.includes('env') ? envOf(slice.plan, common) : {},
+    env,
     needs: Object.fromEntries(needed.map((need) => [plannedJob(slice.plan, need).name, needOf(slice, need)])),
     ...(job.cell !== undefined && { matrix: job.cell.values }),
   };
 }
 
-/** @throws FactsNotLoaded when a value of it is no text of its own: then the definition was not checked. */
-function envOf({ definition }: Plan, inputs: Inputs): JsonObject {
-  const template = compileEnv([], 'env', definition.env);
-  if (template === undefined) return { ...definition.env };
-  const resolved = resolveTemplate(template, inputs, LIMITS.envValues * LIMITS.envBytes);
-  // Whoever reads a value that cannot be had is told so: it is not there.
-  return 'error' in resolved ? {} : objectOf(resolved.value);
+function tooMuchAtOnce({ steps, bytes }: Working): string | undefined {
+  if (steps > LIMITS.decisionSteps) return `the expressions of its run cost more than ${LIMITS.decisionSteps} steps`;
+  if (bytes > LIMITS.decisionBytes) return `the expressions of its run come to more than ${LIMITS.decisionBytes} bytes`;
+  return undefined;
+}
+
+/** What the run would end as if nothing else happened. */
+function statusOf({ cancel, counts }: RunHeader): string {
+  if (cancel !== undefined) return 'cancelled';
+  return counts.failed + counts.cancelled > 0 ? 'failed' : 'succeeded';
+}
+
+/** The values of `env`; when one of them cannot be had, why: whoever reads another one is told, too, and not that there is none. */
+function envOf(slice: RunSlice, inputs: Inputs, status: string): JsonObject | string {
+  const { plan, working } = slice;
+  if (!('env' in plan.compiledEnv)) plan.compiledEnv.env = compileEnv([], 'env', plan.definition.env);
+  const template = plan.compiledEnv.env;
+  if (template === undefined) return { ...plan.definition.env };
+  if (working?.env?.status === status) return working.env.found;
+  const resolved = resolvedOf(resolveTemplate(template, inputs, LIMITS.envValues * LIMITS.envBytes, spending(slice)));
+  // It reads no outputs, so there is nothing in it that nobody knows.
+  const found = 'value' in resolved ? resolved.value : 'error' in resolved ? resolved.error : resolved.unknown;
+  if (working !== undefined) working.env = { status, found };
+  return found;
 }
 
 function needOf(slice: RunSlice, need: number): JsonObject {
   const record = jobOf(slice, need);
   const outcome = record.state.toLowerCase();
   const failure = 'finishedMs' in record ? record.failure : undefined;
+  const known = { outcome, conclusion: concludesWell(record) ? 'succeeded' : outcome, failure: failure?.class ?? '' };
+  if (!hasUnknownOutputs(slice, need)) return { ...known, outputs: outputsOf(slice, [need]).get(need) ?? {} };
+  const { name } = plannedJob(slice.plan, need);
   return {
-    outcome,
-    conclusion: concludesWell(record) ? 'succeeded' : outcome,
-    failure: failure?.class ?? '',
-    outputs: outputsOf(slice, [need]).get(need) ?? {},
+    ...known,
+    get outputs(): JsonObject {
+      throw new UnknownRead(name);
+    },
   };
+}
+
+/** Whether a finished job of a planned run may have outputs that nobody knows. */
+function hasUnknownOutputs(slice: RunSlice, index: number): boolean {
+  const isAssumed = slice.facts?.isAssumed;
+  if (isAssumed === undefined) return false;
+  const job = plannedJob(slice.plan, index);
+  const { state, attempt } = jobOf(slice, index);
+  if (job.cells !== undefined) {
+    assertLoaded(slice, job.cells);
+    return state === 'SUCCEEDED' && job.cells.some((cell) => hasUnknownOutputs(slice, cell));
+  }
+  return (isDriven(job) ? attempt > 0 : state === 'SUCCEEDED') && !isAssumed(job);
 }
 
 /** The outputs of jobs that have finished, whoever made them. @throws FactsNotLoaded naming all that are missing. */

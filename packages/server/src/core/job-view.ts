@@ -5,7 +5,7 @@ import type { JobDetails, JobWait } from './run-state.ts';
 import type { JobView } from './views.ts';
 
 type Planned = Pick<JobView, 'name' | 'driver' | 'needs' | 'cell' | 'stage'>;
-type Detailed = Pick<JobView, 'condition' | 'answers' | 'childRun'>;
+type Detailed = Pick<JobView, 'condition' | 'answers' | 'childRun' | 'group'>;
 
 export function plannedView(plan: Plan, job: number): Planned {
   const { name, definition, cell } = plannedJob(plan, job);
@@ -19,11 +19,12 @@ export function plannedView(plan: Plan, job: number): Planned {
   };
 }
 
-export function detailsView({ condition, answers, childRun }: JobDetails): Detailed {
+export function detailsView({ condition, answers, childRun, group }: JobDetails): Detailed {
   return {
     ...(condition !== undefined && { condition }),
     ...(answers !== undefined && { answers }),
     ...(childRun !== undefined && { childRun }),
+    ...(group !== undefined && { group }),
   };
 }
 

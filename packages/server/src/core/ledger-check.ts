@@ -1,8 +1,9 @@
 // What a run's ledger says, held against what is stored of it: takes the events one by one, then the rows. It knows of an attempt what
 // its row has, in texts that are short whatever was written, so that it stays small for a run of many.
-import type { Annotation, RunEvent } from './events.ts';
+import type { Annotation, Artifact, RunEvent } from './events.ts';
 import { canonicalJson, type JsonObject } from './json.ts';
 import type { Plan } from './plan.ts';
+import { membershipOf } from './group.ts';
 import { createReplay, startPoint } from './replay.ts';
 import type { JobRecord, RunHeader } from './run-state.ts';
 import { dueOf } from './alarms.ts';
@@ -58,14 +59,29 @@ export interface CheckedAttempt {
   readonly logSize: number;
   readonly outputs: JsonObject | null;
   readonly annotations: readonly Annotation[];
+  readonly artifacts: readonly Artifact[];
+  /** As its row counts them. */
+  readonly artifactCount: number;
+}
+
+/** What is stored of a job beside its record. */
+export interface JobRows {
+  /** Of its run. */
+  readonly project: string;
+  readonly dueMs: number | null;
+  /** The driver in whose queue it is; null: in none. */
+  readonly queue: string | null;
+  /** What it is to its concurrency group, as placeText tells it; null: nothing. */
+  readonly place: string | null;
+  /** For which tokens it waits, as ratesText tells it; null: for none. */
+  readonly rates: string | null;
 }
 
 export interface LedgerCheck {
   /** Takes the next event. False: it cannot follow, and nothing can be said about the rows. */
   replay(event: CheckedEvent): boolean;
   compareRun(header: RunHeader): void;
-  /** @param queue The driver in whose queue the job is; null: in none. */
-  compareJob(index: number, record: JobRecord, dueMs: number | null, queue: string | null): void;
+  compareJob(index: number, record: JobRecord, rows: JobRows): void;
   compareAttempt(attempt: CheckedAttempt): void;
   /** After the last row: reports jobs and attempts that have none. */
   reportMissing(): void;
@@ -97,9 +113,9 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
     return text.length <= MAX_SHOWN ? text : `${text.slice(0, SHOWN)}… of ${text.length}, ${fingerprint(text)}`;
   }
 
-  function annotated(before: string, annotation: Annotation): string {
+  function added(before: string, item: Annotation | Artifact): string {
     const count = Number.parseInt(before, 10) + 1;
-    return `${count}, ${fingerprint(before + canonicalJson(annotation))}`;
+    return `${count}, ${fingerprint(before + canonicalJson(item))}`;
   }
 
   function note(event: RunEvent, timeMs: number): void {
@@ -118,7 +134,14 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       case 'AttemptAnnotated':
         attempts.set(id, {
           ...known,
-          annotations: annotated(known?.['annotations'] ?? NO_ANNOTATIONS, event.annotation),
+          annotations: added(known?.['annotations'] ?? NONE, event.annotation),
+        });
+        return;
+      case 'AttemptArtifact':
+        attempts.set(id, {
+          ...known,
+          artifacts: added(known?.['artifacts'] ?? NONE, event.artifact),
+          artifact_count: String(event.number),
         });
         return;
       case 'AttemptEnded': {
@@ -130,6 +153,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       case 'AttemptAdopted':
       case 'AttemptTimedOut':
       case 'AttemptHeard':
+      case 'JobsAppended':
         return;
     }
   }
@@ -145,8 +169,13 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       logState: row.logState,
       // Until the end they are the log's own to say.
       ...(row.finishedMs !== null && { logSize: row.logSize, outputs: row.outputs }),
+      artifactCount: row.artifactCount,
     };
-    return { ...textsOf(facts), annotations: row.annotations.reduce(annotated, NO_ANNOTATIONS) };
+    return {
+      ...textsOf(facts),
+      annotations: row.annotations.reduce(added, NONE),
+      artifacts: row.artifacts.reduce(added, NONE),
+    };
   }
 
   return {
@@ -177,7 +206,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       return true;
     },
     compareRun: (header) => compare('RUN', 'run', textsOf(header), textsOf(slice.run)),
-    compareJob(index, record, dueMs, queue) {
+    compareJob(index, record, { project, dueMs, queue, place, rates }) {
       const where = `jobs[${index}]`;
       const expected = slice.jobs.get(index);
       if (expected === undefined) {
@@ -186,8 +215,14 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
       }
       jobsSeen.add(index);
       const due = dueOf(slice, index, expected);
-      const stored = textsOf({ ...record, dueMs: dueMs ?? undefined });
-      compare('JOB', where, stored, textsOf({ ...expected, dueMs: due }));
+      const stored = textsOf({
+        ...record,
+        dueMs: dueMs ?? undefined,
+        place: place ?? undefined,
+        rates: rates ?? undefined,
+      });
+      const waits = { place: placeText(project, expected), rates: ratesText(project, expected) };
+      compare('JOB', where, stored, textsOf({ ...expected, dueMs: due, ...waits }));
       // The row of a job that is not queued is stale, and dropped when it is claimed.
       if (expected.state !== 'QUEUED') return;
       const driver = slice.plan.jobs[index]?.definition.driver;
@@ -215,11 +250,22 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
   };
 }
 
+function placeText(project: string, job: JobRecord): string | undefined {
+  const state = membershipOf(job);
+  return state && `${state} in ${project} ${job.details?.group} at ${job.readyMs}`;
+}
+
+function ratesText(project: string, job: JobRecord): string | undefined {
+  if (job.state !== 'WAITING' || job.wait.reason !== 'RATE') return undefined;
+  const told = 'expectedMs' in job.wait ? 't' : 'f';
+  return job.details?.rates?.map((key) => `${project} ${key} at ${job.readyMs} ${told}`).join(', ');
+}
+
 const MAX_SHOWN = 200;
 const SHOWN = 100;
 const NOTHING = 'nothing';
 /** How many there are, and what they come to. */
-const NO_ANNOTATIONS = '0';
+const NONE = '0';
 
 /** Values as they are shown. */
 type Texts = Readonly<Record<string, string>>;
@@ -234,5 +280,7 @@ const UNTOLD: Texts = {
   finished_ms: 'null',
   failure: 'null',
   log_state: '"OPEN"',
-  annotations: NO_ANNOTATIONS,
+  annotations: NONE,
+  artifacts: NONE,
+  artifact_count: '0',
 };

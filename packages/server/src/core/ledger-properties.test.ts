@@ -12,7 +12,7 @@ import { type FinishedJobState, isJobFinished } from './states.ts';
 import { definitions, richDefinitions } from './testing/definitions.ts';
 import { timerOf } from './testing/driver.ts';
 import { checkReplay, checkStep } from './testing/invariants.ts';
-import { commandFor, type RandomStep, randomSteps } from './testing/random-commands.ts';
+import { commandFor, type RandomStep, randomSteps, richSteps } from './testing/random-commands.ts';
 import { attemptKey, type Decide, openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
 import { misled, spoilt, withJobs } from './testing/wrong-decisions.ts';
 
@@ -61,6 +61,8 @@ function checkedSubmit(ledger: SimulatedLedger, command: Command, nowMs: number)
   checkStep(ledger, attemptsBefore, step);
 }
 
+const FREE_PLACE = { hasRoom: true, isReplaced: false, mustYield: false, holders: 0, limit: 1 };
+
 /** Goes on with drivers that do all that is asked of them, until the run has finished or nothing is left to do. */
 function workOff(ledger: SimulatedLedger): void {
   for (let turn = 0; turn < 1_000; turn++) {
@@ -85,6 +87,9 @@ function obedientCommand(ledger: SimulatedLedger): Command | undefined {
         if (record.wait.reason === 'PAUSED') return { type: 'ResumeRun', ...ASKER };
         if (record.wait.reason === 'HELD') return { type: 'ReleaseJob', job, ...ASKER };
         if (record.wait.reason === 'MATRIX') continue;
+        if (record.wait.reason === 'CONCURRENCY' || record.wait.reason === 'RATE') {
+          return { type: 'ClaimPlace', job, place: FREE_PLACE, rate: { allowed: true, expectedMs: ledger.nowMs } };
+        }
         if (record.wait.reason === 'APPROVAL') return approval(job, record);
         if (record.wait.reason === 'CHILD_RUN') {
           const childRun = `child-${job}`;
@@ -129,9 +134,11 @@ function approval(job: number, { details }: JobRecord): Command {
   return { type: 'AnswerGate', job, actor, verdict: 'APPROVE', answers: {}, comment: '', groups: [] };
 }
 
+const lives = fc.oneof(fc.tuple(definitions, randomSteps), fc.tuple(richDefinitions, richSteps));
+
 test('a run keeps every promise, whatever is asked of it and in whatever order', () => {
   fc.assert(
-    fc.property(fc.oneof(definitions, richDefinitions), inheritances, randomSteps, (definition, inherited, steps) => {
+    fc.property(lives, inheritances, ([definition, steps], inherited) => {
       live(definition, inherited, steps);
     }),
     { numRuns: 1_000 },
@@ -140,7 +147,7 @@ test('a run keeps every promise, whatever is asked of it and in whatever order',
 
 test('a run ends once its drivers do what they are asked, and what is held back is let go', () => {
   fc.assert(
-    fc.property(fc.oneof(definitions, richDefinitions), inheritances, randomSteps, (definition, inherited, steps) => {
+    fc.property(lives, inheritances, ([definition, steps], inherited) => {
       const ledger = live(definition, inherited, steps);
       workOff(ledger);
       expect(ledger.slice.run.counts.open).toBe(0);
@@ -153,7 +160,7 @@ test('a run ends once its drivers do what they are asked, and what is held back 
 
 test('a cancelled run ends by time alone when its drivers are deaf', () => {
   fc.assert(
-    fc.property(fc.oneof(definitions, richDefinitions), inheritances, randomSteps, (definition, inherited, steps) => {
+    fc.property(lives, inheritances, ([definition, steps], inherited) => {
       const ledger = live(definition, inherited, steps);
       checkedSubmit(ledger, { type: 'CancelRun', reason: 'enough', force: true }, ledger.nowMs);
       waitOut(ledger);
@@ -268,7 +275,7 @@ describe('the checkers catch a decision that', () => {
         return decide(slice, command, nowMs);
       } catch (error) {
         if (!(error instanceof JobsNotLoaded)) throw error;
-        return { reply: { type: 'Done' }, events: [], marks: [], after: slice, touched: new Set() };
+        return { reply: { type: 'Done' }, events: [], marks: [], after: slice, touched: new Set(), unknown: new Map() };
       }
     },
     'changes what it was given': (slice, command, nowMs) => {

@@ -3,14 +3,16 @@
 export const LIMITS = {
   /** Largest message taken, in bytes. */
   requestBytes: 1_048_576,
-  /** Frames in one message of a driver. */
+  /** Frames in one message of a driver, and jobs that they append. */
   messageFrames: 20_000,
   /** Largest message sent, in bytes. */
   responseBytes: 3_145_728,
-  /** Largest page of a list, in bytes, roughly. */
-  pageBytes: 2_097_152,
+  /** Largest page of a list, in bytes as JSON, roughly. A number takes 11 bytes of a message where it takes 2 of JSON. */
+  pageBytes: 524_288,
   jobsPerRun: 10_000,
   needsPerJob: 1_000,
+  /** Needs of all jobs of a run, with those that stages and FINALLY stand for: each end of a job changes all that need it. */
+  needsPerRun: 250_000,
   secretsPerJob: 64,
   /** Characters of the conditions, and of the texts with expressions, of one definition: a thousand take up to 7 ms to check. */
   expressionCharacters: 131_072,
@@ -19,24 +21,38 @@ export const LIMITS = {
   envBytes: 4_096,
   /** Jobs of one definition that have a matrix. */
   matrices: 100,
+  /** How often jobs may be appended to one run. */
+  appends: 100,
   matrixAxes: 16,
   matrixCells: 1_000,
   /** Combinations of the axes of a matrix, before any is excluded. */
   matrixCombinations: 10_000,
+  /** Of each combination with each entry of include and exclude. */
+  matrixComparisons: 1_000_000,
   /** Values of all cells of a matrix, as JSON. */
   matrixBytes: 262_144,
+  /** Values of all cells of a run, as JSON: they become part of its definition. */
+  cellsBytes: 2_097_152,
   /** Outputs of all cells of a matrix, and of all jobs of the run of a call, as JSON. */
-  gatheredOutputBytes: 524_288,
+  gatheredOutputBytes: 393_216,
   /** Calls of calls. */
   callDepth: 10,
   gateApprovers: 100,
   gateQuorum: 100,
+  /** Answers of all who answer a gate, as JSON: they are kept with the job, and become its outputs. */
+  gateAnswersBytes: 131_072,
   definitionBytes: 1_048_576,
   specBytes: 65_536,
   schemaBytes: 65_536,
   paramsBytes: 65_536,
+  /** Different schemas of outputs in one definition: each takes time to compile. */
+  outputsSchemas: 500,
   /** All outputs of one attempt, as JSON. */
   outputBytes: 65_536,
+  /** Values of one run: keys, one value as JSON, and all keys and values. */
+  valueKeys: 1_000,
+  valueBytes: 65_536,
+  valuesBytes: 1_048_576,
   /** Outputs of all needs of one job, as JSON: what Start can carry. */
   needsOutputBytes: 2_097_152,
   checkpointBytes: 4_096,
@@ -51,6 +67,13 @@ export const LIMITS = {
   /** Jobs are from minus this to this. */
   maxPriority: 100,
   batchItems: 1_000,
+  /** Characters of the key of a concurrency group or a rate limit. */
+  sharedKeyLength: 256,
+  /** Jobs of a concurrency group at a time. */
+  groupLimit: 10_000,
+  /** Of one job. */
+  rateLimits: 8,
+  rateTokens: 1_000_000,
   /** How far ahead a run may be told to start: 365 days. */
   delayMs: 31_536_000_000,
   schedules: 10_000,
@@ -69,6 +92,10 @@ export const LIMITS = {
   expressionPattern: 2_000,
   /** What the evaluation of one expression, and of all expressions of one template, may cost: 100 ms at most. */
   expressionSteps: 300_000,
+  /** What the evaluations of one decision may cost together, give or take one: up to 3 s, in which its run is locked. */
+  decisionSteps: 10_000_000,
+  /** What one decision may work out, specs and traces, as JSON and give or take one job: it is written in a few statements. */
+  decisionBytes: 16_777_216,
   /** What the trace of an evaluation may cost beyond that: parts that were not needed, and values as JSON. */
   expressionTraceSteps: 50_000,
   expressionParts: 64,
@@ -86,6 +113,9 @@ export const LIMITS = {
   /** What drivers said of running attempts and that waits for a flush, of all sessions; beyond, sessions end. */
   pendingLogBytes: 268_435_456,
   annotations: 100,
+  /** Of one attempt, and how many of them are shown with it. */
+  artifacts: 1_000,
+  shownArtifacts: 100,
   sections: 1_000,
   slots: 10_000,
   heldAttempts: 10_000,

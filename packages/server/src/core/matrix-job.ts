@@ -1,4 +1,5 @@
 // The job that a matrix is of: which cells it makes, and what it concludes as once these have finished.
+import { jsonBytes } from './check-fields.ts';
 import type { Cell } from './definition.ts';
 import { evaluateMatrix, outputsOf } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
@@ -10,15 +11,26 @@ import { type Conclusion, type Draft, hasFailed, invalid } from './draft.ts';
 const MAX_MESSAGE = 1_024;
 const UNKNOWN = { class: 'WORKLOAD', message: '' } as const;
 
-/** The cells of a matrix whose needs have finished, or what it concludes as without any. */
-export function makeCells(draft: Draft, group: PlannedJob): readonly Cell[] | Conclusion {
+/** The cells of a matrix whose needs have finished, or what it concludes as without any, or why nobody can know them. */
+export function makeCells(
+  draft: Draft,
+  group: PlannedJob,
+): readonly Cell[] | Conclusion | { readonly unknown: string } {
   const cells = evaluateMatrix(draft, group);
+  if (typeof cells === 'object' && 'unknown' in cells) return cells;
   if (typeof cells === 'string') return invalid(`its matrix: ${cells}`);
   if (cells.length === 0) return { state: 'SKIPPED' };
   const total = draft.run.counts.total + cells.length;
-  if (total <= LIMITS.jobsPerRun) return cells;
+  if (total > LIMITS.jobsPerRun) {
+    return invalid(
+      `its matrix has ${cells.length} cells: with them the run has ${total} jobs, at most ${LIMITS.jobsPerRun} are allowed`,
+    );
+  }
+  const added = (draft.plan.definition.added ?? []).flatMap((addition) => ('cells' in addition ? addition.cells : []));
+  const bytes = jsonBytes(added) + jsonBytes(cells);
+  if (bytes <= LIMITS.cellsBytes) return cells;
   return invalid(
-    `its matrix has ${cells.length} cells: with them the run has ${total} jobs, at most ${LIMITS.jobsPerRun} are allowed`,
+    `with those of its matrix the cells of the run are ${bytes} bytes as JSON, at most ${LIMITS.cellsBytes} are allowed`,
   );
 }
 
@@ -43,13 +55,15 @@ function cellFailed(draft: Draft, cell: number, record: JobRecord): Conclusion {
 }
 
 function succeeded(draft: Draft, cells: readonly number[]): Conclusion {
-  const outputs: JsonObject = {};
-  for (const [cell, own] of outputsOf(draft, cells)) {
-    const key = plannedJob(draft.plan, cell).cell?.key;
-    if (key !== undefined && Object.keys(own).length > 0) outputs[key] = own;
-  }
+  // A key may be the name of what objects have of themselves.
+  const outputs: JsonObject = Object.fromEntries(
+    [...outputsOf(draft, cells)].flatMap(([cell, own]) => {
+      const key = plannedJob(draft.plan, cell).cell?.key;
+      return key === undefined || Object.keys(own).length === 0 ? [] : [[key, own]];
+    }),
+  );
   if (Object.keys(outputs).length === 0) return { state: 'SUCCEEDED' };
-  const bytes = JSON.stringify(outputs).length;
+  const bytes = jsonBytes(outputs);
   if (bytes <= LIMITS.gatheredOutputBytes) return { state: 'SUCCEEDED', outputs };
   return invalid(
     `the outputs of its cells are ${bytes} bytes as JSON, at most ${LIMITS.gatheredOutputBytes} are allowed`,

@@ -1,5 +1,6 @@
 // The cells of a matrix: the combinations of its axes without what is excluded, and what is included beside them. How many there would
 // be is known before any is made. The rules of `include` are those that users of GitHub Actions know.
+import { jsonBytes, quote } from './check-fields.ts';
 import type { Cell } from './definition.ts';
 import { canonicalJson, type JsonObject, type JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
@@ -26,14 +27,14 @@ export function cellsOf({ axes, include = [], exclude = [] }: MatrixValues): rea
   if (count > LIMITS.matrixCombinations) {
     return `its axes have ${count} combinations, at most ${LIMITS.matrixCombinations} are allowed`;
   }
-  const combined = combinations(names, values, count).filter((cell) => !excluded.some((part) => holds(cell, part)));
-  const cells = addIncluded(names, combined, included);
-  if (cells.length > LIMITS.matrixCells)
-    return `it has ${cells.length} cells, at most ${LIMITS.matrixCells} are allowed`;
-  const bytes = JSON.stringify(cells).length;
-  if (bytes > LIMITS.matrixBytes)
-    return `its cells are ${bytes} bytes as JSON, at most ${LIMITS.matrixBytes} are allowed`;
-  return withKeys(names, cells);
+  const comparisons = Math.max(1, count) * (included.length + excluded.length);
+  if (comparisons > LIMITS.matrixComparisons) {
+    return `include and exclude have ${included.length + excluded.length} entries for ${count} combinations; at most ${LIMITS.matrixComparisons} comparisons are allowed`;
+  }
+  const stray = excluded.flatMap((part) => Object.keys(part)).find((name) => !Object.hasOwn(axes, name));
+  if (stray !== undefined) return `exclude names ${quote(stray)}, which is none of its axes: it would exclude nothing`;
+  const cells = combine(names, values, count, included, excluded);
+  return typeof cells === 'string' ? cells : withKeys(names, cells);
 }
 
 function objectsOf(value: JsonValue): readonly JsonObject[] | undefined {
@@ -46,40 +47,70 @@ function isObject(value: JsonValue): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function combinations(names: readonly string[], values: readonly JsonValue[][], count: number): JsonObject[] {
-  return Array.from({ length: count }, (_, number) => {
-    const cell: [string, JsonValue][] = [];
-    let rest = number;
-    for (let axis = names.length - 1; axis >= 0; axis--) {
-      const list = values[axis] ?? [];
-      cell.unshift([names[axis] ?? '', list[rest % list.length] ?? null]);
-      rest = Math.floor(rest / list.length);
-    }
-    return Object.fromEntries(cell);
-  });
-}
+/** A value of each axis, by its place in the list. */
+type Combination = readonly number[];
 
-/** Whether a cell has every value of a part of one. */
-function holds(cell: JsonObject, part: JsonObject): boolean {
-  return Object.entries(part).every(
-    ([name, value]) => name in cell && canonicalJson(cell[name]) === canonicalJson(value),
-  );
-}
-
-function addIncluded(
+/** How many cells there are, and how large, is known before any is made: a value may be in all of them. */
+function combine(
   names: readonly string[],
-  combined: readonly JsonObject[],
+  values: readonly JsonValue[][],
+  count: number,
   included: readonly JsonObject[],
-): JsonObject[] {
-  const cells = combined.map((cell) => ({ ...cell }));
-  const alone: JsonObject[] = [];
-  for (const entry of included) {
-    const part = Object.fromEntries(Object.entries(entry).filter(([name]) => names.includes(name)));
-    const met = cells.filter((_, index) => holds(combined[index] ?? {}, part));
-    for (const cell of met) Object.assign(cell, entry);
-    if (met.length === 0) alone.push(entry);
+  excluded: readonly JsonObject[],
+): readonly JsonObject[] | string {
+  const holds = comparing(names, values);
+  const excludes = excluded.map(holds);
+  const all = Array.from({ length: count }, (_, number) => combinationOf(values, number));
+  const combined = all.filter((cell) => !excludes.some((isExcluded) => isExcluded(cell)));
+  const met = included.map((entry) => {
+    const isMet = holds(Object.fromEntries(Object.entries(entry).filter(([name]) => names.includes(name))));
+    return [...combined.keys()].filter((index) => isMet(combined[index] ?? []));
+  });
+  const alone = included.filter((_, index) => met[index]?.length === 0);
+  const total = combined.length + alone.length;
+  if (total > LIMITS.matrixCells) return `it has ${total} cells, at most ${LIMITS.matrixCells} are allowed`;
+  const sizes = values.map((list, axis) => list.map((value) => jsonBytes({ [names[axis] ?? '']: value })));
+  const bytes =
+    combined.reduce((sum, cell) => cell.reduce((own, place, axis) => own + (sizes[axis]?.[place] ?? 0), sum), 0) +
+    included.reduce((sum, entry, index) => sum + jsonBytes(entry) * Math.max(1, met[index]?.length ?? 0), 0);
+  if (bytes > LIMITS.matrixBytes) {
+    return `its cells are ${bytes} bytes as JSON, at most ${LIMITS.matrixBytes} are allowed`;
   }
-  return [...cells, ...alone];
+  const cells = combined.map(
+    (cell) => new Map(names.map((name, axis) => [name, values[axis]?.[cell[axis] ?? 0] ?? null])),
+  );
+  for (const [index, entry] of included.entries()) {
+    for (const place of met[index] ?? [])
+      for (const [name, value] of Object.entries(entry)) cells[place]?.set(name, value);
+  }
+  return [...cells.map((cell) => Object.fromEntries(cell)), ...alone];
+}
+
+function combinationOf(values: readonly JsonValue[][], number: number): Combination {
+  const places: number[] = [];
+  let rest = number;
+  for (let axis = values.length - 1; axis >= 0; axis--) {
+    const length = values[axis]?.length ?? 1;
+    places[axis] = rest % length;
+    rest = Math.floor(rest / length);
+  }
+  return places;
+}
+
+/** Finds out whether combinations have every value of a part of one. Values are made into texts once, and compared by number. */
+function comparing(names: readonly string[], values: readonly JsonValue[][]) {
+  const numbers = new Map<string, number>();
+  const numberOf = (value: JsonValue): number => {
+    const text = canonicalJson(value);
+    const known = numbers.get(text) ?? numbers.size;
+    numbers.set(text, known);
+    return known;
+  };
+  const numbered = values.map((list) => list.map(numberOf));
+  return (part: JsonObject): ((cell: Combination) => boolean) => {
+    const wanted = Object.entries(part).map(([name, value]) => [names.indexOf(name), numberOf(value)] as const);
+    return (cell) => wanted.every(([axis, number]) => numbered[axis]?.[cell[axis] ?? -1] === number);
+  };
 }
 
 const PLAIN = /^[A-Za-z0-9_.:/@+-]{1,40}$/;
@@ -89,7 +120,7 @@ const MAX_KEY = 60;
 function withKeys(names: readonly string[], cells: readonly JsonObject[]): readonly Cell[] {
   const taken = new Set<string>();
   return cells.map((values, position) => {
-    const named = names.filter((name) => name in values);
+    const named = names.filter((name) => Object.hasOwn(values, name));
     const parts = (named.length > 0 ? named : Object.keys(values).sort()).map((name) => plainText(values[name]));
     const text = parts.join(',');
     const isPlain = parts.length > 0 && text.length <= MAX_KEY && parts.every((part) => PLAIN.test(part));

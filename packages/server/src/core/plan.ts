@@ -1,16 +1,17 @@
 // The graph of a definition, by index: compiled once for each definition and shared by every run of it. A run that adds jobs has the
 // plan of its grown definition; the indexes of the jobs before stay as they are.
-import type { AddedCells, Definition, JobDefinition } from './definition.ts';
-import { mentionsTemplate } from './expressions/template.ts';
+import type { AddedCells, AddedJobs, Addition, Definition, JobDefinition } from './definition.ts';
+import { mentionsTemplate, type Template } from './expressions/template.ts';
 import type { JobExpressions } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
+import type { AppendedView } from './views.ts';
 
 export interface PlannedJob {
   readonly index: number;
   readonly name: string;
   /** Of a cell: that of the job that its matrix is of. */
   readonly definition: JobDefinition;
-  /** Whether nothing of it is left to be worked out in a run: no condition, and no expression in its spec. */
+  /** Whether nothing of it is left to be worked out in a run: no condition, no expression in its spec, no group, no rate limit. */
   readonly isPlain: boolean;
   /** Jobs that must have finished before. */
   readonly needs: readonly number[];
@@ -27,16 +28,24 @@ export interface Plan {
   readonly jobs: readonly PlannedJob[];
   /** What was compiled of its jobs so far: a cache, which grown plans share. */
   readonly compiled: Map<JobDefinition, JobExpressions>;
+  /** What was compiled of its `env`, in the same way; undefined: it has no expressions. */
+  readonly compiledEnv: { env?: Template | undefined };
 }
 
 /** Compiles a checked definition. A need that does not exist is a broken invariant and throws. */
 export function compilePlan(definition: Definition): Plan {
   const { added = [], ...base } = definition;
-  return added.reduce(growPlan, { definition: base, jobs: compileJobs(base), compiled: new Map() });
+  return added.reduce(growPlan, { definition: base, jobs: compileJobs(base), compiled: new Map(), compiledEnv: {} });
 }
 
-/** The plan of a run that has made the cells of a matrix. */
-export function growPlan(plan: Plan, addition: AddedCells): Plan {
+/** The plan of a run that has made the cells of a matrix, or one of whose jobs has appended others. */
+export function growPlan(plan: Plan, addition: Addition): Plan {
+  const { definition, compiled, compiledEnv } = plan;
+  const jobs = 'cells' in addition ? withCells(plan, addition) : withJobs(plan, addition);
+  return { definition: { ...definition, added: [...(definition.added ?? []), addition] }, jobs, compiled, compiledEnv };
+}
+
+function withCells(plan: Plan, addition: AddedCells): readonly PlannedJob[] {
   const group = plannedJob(plan, addition.job);
   const first = plan.jobs.length;
   const cells = addition.cells.map(({ key, values }, position): PlannedJob => {
@@ -50,13 +59,37 @@ export function growPlan(plan: Plan, addition: AddedCells): Plan {
       cell: { of: group.index, key, values },
     };
   });
-  const jobs = plan.jobs.with(group.index, { ...group, cells: cells.map(({ index }) => index) });
-  const { definition } = plan;
-  return {
-    definition: { ...definition, added: [...(definition.added ?? []), addition] },
-    jobs: [...jobs, ...cells],
-    compiled: plan.compiled,
-  };
+  return [...plan.jobs.with(group.index, { ...group, cells: cells.map(({ index }) => index) }), ...cells];
+}
+
+/** What is appended comes before the FINALLY jobs of the run, as every other job does. */
+function withJobs({ jobs }: Plan, { jobs: definitions }: AddedJobs): readonly PlannedJob[] {
+  const last = jobs.filter(({ definition }) => definition.when === 'FINALLY').map(({ index }) => index);
+  const first = jobs.length;
+  const indexes = new Map(jobs.map(({ name, index }) => [name, index]));
+  for (const [position, { name }] of definitions.entries()) indexes.set(name, first + position);
+  const needs = definitions.map((job) => job.needs.map((name) => indexOf(indexes, job.name, name)));
+  // Gathered first, so that each list is made once, however many jobs come.
+  const dependants = new Map<number, number[]>();
+  for (const [position, needed] of needs.entries()) {
+    for (const need of needed) {
+      const own = dependants.get(need);
+      if (own === undefined) dependants.set(need, [first + position]);
+      else own.push(first + position);
+    }
+  }
+  const added = definitions.map((definition, position): PlannedJob => {
+    const index = first + position;
+    const own = { needs: needs[position] ?? [], dependants: [...last, ...(dependants.get(index) ?? [])] };
+    return { index, name: definition.name, definition, isPlain: isPlain(definition), ...own };
+  });
+  const addedIndexes = added.map(({ index }) => index);
+  const before = jobs.map((job): PlannedJob => {
+    if (job.definition.when === 'FINALLY') return { ...job, needs: [...job.needs, ...addedIndexes] };
+    const more = dependants.get(job.index);
+    return more === undefined ? job : { ...job, dependants: [...job.dependants, ...more] };
+  });
+  return [...before, ...added];
 }
 
 /** A plan without the additions that it did not have when it had so many jobs. */
@@ -69,9 +102,19 @@ export function planWith(plan: Plan, jobs: number): Plan {
   return kept;
 }
 
+/** What jobs of a plan's run have appended, in order. */
+export function appendedTo(plan: Plan): readonly AppendedView[] {
+  const { added = [] } = plan.definition;
+  return added.flatMap((addition) => {
+    if ('cells' in addition) return [];
+    const { by, jobs } = addition;
+    return [{ job: by, name: plannedJob(plan, by).name, jobs }];
+  });
+}
+
 /** One job of a plan; a wrong index is a broken invariant and throws. */
-export function plannedJob(plan: Plan, index: number): PlannedJob {
-  const job = plan.jobs[index];
+export function plannedJob({ jobs }: Pick<Plan, 'jobs'>, index: number): PlannedJob {
+  const job = jobs[index];
   if (job === undefined) throw new Error(`the plan has no job ${index}`);
   return job;
 }
@@ -83,15 +126,16 @@ export function usesLanguage({ jobs, failFast }: Definition): boolean {
     jobs.some((job) => {
       const isOld = job.when === 'SUCCESS' || job.when === 'ALWAYS';
       const isPlaced = job.selector !== undefined || job.pool !== undefined;
-      const isUndriven = job.gate !== undefined || job.call !== undefined;
-      return !isOld || !isPlain(job) || job.matrix !== undefined || isUndriven || isPlaced;
+      const isDriverJob = job.matrix === undefined && job.gate === undefined && job.call === undefined;
+      return !isOld || !isDriverJob || isPlaced || !isPlain(job) || job.outputsSchema !== undefined;
     })
   );
 }
 
 /** Whether a definition leaves nothing to a run. */
-function isPlain({ if: condition, spec, call }: JobDefinition): boolean {
-  return condition === undefined && !mentionsTemplate(call?.params ?? spec);
+function isPlain({ if: condition, spec, call, concurrency, rateLimits }: JobDefinition): boolean {
+  const mayHaveToWait = concurrency !== undefined || rateLimits !== undefined;
+  return condition === undefined && !mayHaveToWait && !mentionsTemplate(call?.params ?? spec);
 }
 
 /** Whether a job has one of these names; a cell has that of its matrix's job, too. */
@@ -128,13 +172,7 @@ export function outlivesCancel({ when }: JobDefinition): boolean {
 
 function compileJobs({ jobs }: Definition): readonly PlannedJob[] {
   const indexByName = new Map(jobs.map((job, index) => [job.name, index]));
-  const needs = jobs.map((job) =>
-    job.needs.map((name) => {
-      const need = indexByName.get(name);
-      if (need === undefined) throw new Error(`job ${job.name} needs ${name}, which is not in its definition`);
-      return need;
-    }),
-  );
+  const needs = jobs.map((job) => job.needs.map((name) => indexOf(indexByName, job.name, name)));
   addFinalNeeds(jobs, needs);
   const dependants: number[][] = jobs.map(() => []);
   for (const [index, needed] of needs.entries()) for (const need of needed) dependants[need]?.push(index);
@@ -148,13 +186,20 @@ function compileJobs({ jobs }: Definition): readonly PlannedJob[] {
   }));
 }
 
-/** A FINALLY job comes after every job that is none: after those that no such job needs, that is. */
+function indexOf(indexes: ReadonlyMap<string, number>, job: string, need: string): number {
+  const index = indexes.get(need);
+  if (index === undefined) throw new Error(`job ${job} needs ${need}, which is not in its definition`);
+  return index;
+}
+
+/**
+ * A FINALLY job comes after every job that is none. Those that no other job needs would not do: one that is cancelled while it is blocked
+ * has finished before its needs have.
+ */
 function addFinalNeeds(jobs: readonly JobDefinition[], needs: number[][]): void {
-  if (!jobs.some(({ when }) => when === 'FINALLY')) return;
   const isFinal = (index: number): boolean => jobs[index]?.when === 'FINALLY';
-  const needed = new Set(needs.filter((_, index) => !isFinal(index)).flat());
-  const last = [...jobs.keys()].filter((index) => !isFinal(index) && !needed.has(index));
+  const others = [...jobs.keys()].filter((index) => !isFinal(index));
   for (const [index, own] of needs.entries()) {
-    if (isFinal(index)) needs[index] = [...new Set([...own, ...last])];
+    if (isFinal(index)) needs[index] = [...new Set([...own, ...others])];
   }
 }

@@ -2,7 +2,8 @@
 // however much the events hold: of outputs only where they are.
 import { jsonBytes } from './check-fields.ts';
 import type { RunEvent } from './events.ts';
-import { beforeFirstEvent, evolve, type Evolving } from './evolve.ts';
+import { beforeFirstEvent, evolve } from './evolve.ts';
+import type { Evolving } from './evolving.ts';
 import type { Plan } from './plan.ts';
 import type { RunSlice } from './run-state.ts';
 

@@ -2,7 +2,7 @@
 // projection of exactly this. A running job *has* an attempt in hand, a queued one cannot.
 import type { Trigger } from './events.ts';
 import type { JsonObject, JsonValue } from './json.ts';
-import type { Plan } from './plan.ts';
+import type { Plan, PlannedJob } from './plan.ts';
 import type { CancelPhase, Failure, FailureClass, FinishedJobState, FinishedRunState } from './states.ts';
 import type { JobCounts } from './views.ts';
 
@@ -60,6 +60,10 @@ export interface JobDetails {
   readonly answers?: readonly GateAnswer[];
   /** Of a call: the run that it made. */
   readonly childRun?: string;
+  /** The key of its concurrency group. */
+  readonly group?: string;
+  /** The keys of its rate limits, in their order. */
+  readonly rates?: readonly string[];
 }
 
 /** What a condition was, and why. */
@@ -109,6 +113,15 @@ export type JobWait =
       readonly behind?: TimedWait;
       /** How long it had waited for a start before. */
       readonly waitedMs?: number;
+    }
+  /** For a place in its concurrency group. */
+  | { readonly reason: 'CONCURRENCY'; readonly waitedMs?: number }
+  /** For tokens of its rate limits. */
+  | {
+      readonly reason: 'RATE';
+      readonly waitedMs?: number;
+      /** Until when it is likely to wait; undefined: nobody has looked yet. */
+      readonly expectedMs?: number;
     };
 
 /** An attempt in hand. */
@@ -157,6 +170,17 @@ export interface RunSlice {
   readonly jobs: ReadonlyMap<number, JobRecord>;
   /** Loaded when an expression asks for it. */
   readonly facts?: RunFacts;
+  /** Of the decision that is being made. */
+  readonly working?: Working;
+}
+
+/** What a decision has spent on expressions, how much has come of it, and what it need not work out again. */
+export interface Working {
+  steps: number;
+  /** Of what it has worked out, as JSON. */
+  bytes: number;
+  /** The values of `env`, or why they cannot be had, as of a status of the run. */
+  env?: { readonly status: string; readonly found: JsonObject | string };
 }
 
 /** What the expressions of a run may read beside its jobs. It never changes, except that outputs of finished jobs are added. */
@@ -168,8 +192,12 @@ export interface RunFacts {
   readonly params: JsonObject;
   readonly labels: Readonly<Record<string, string>>;
   readonly trigger: Trigger;
+  /** Why the drivers of a name, as they are now, take no such spec; undefined when one of them does, or nobody knows. */
+  readonly specProblem?: (driver: string, spec: JsonObject) => string | undefined;
   /** Outputs of attempts that concluded jobs, by job. */
   readonly outputs: ReadonlyMap<number, JsonObject>;
+  /** Of a run that is only planned: whether the outputs of a job are assumed. Those of all others are not known. */
+  readonly isAssumed?: (job: PlannedJob) => boolean;
 }
 
 /** A decision wants jobs that are not in its slice: load them and decide again. It may then want more. */

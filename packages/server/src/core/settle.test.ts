@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
+import type { Command } from './commands.ts';
 import { decide } from './decide.ts';
 import type { RunCondition } from './definition.ts';
 import { jobOf, JobsNotLoaded } from './run-state.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
-import { create, INSTANCE, newest, start, work } from './testing/driver.ts';
+import { create, finish, INSTANCE, newest, start, work } from './testing/driver.ts';
 import { openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
 
 type Outcome = 'SUCCEEDED' | 'FAILED' | 'ALLOWED' | 'SKIPPED' | 'CANCELLED';
@@ -177,5 +178,38 @@ describe('a decision on a part of a run', () => {
     const accepted = decide(offered.after, { type: 'Accept', job: 0, attempt: 1, instance: INSTANCE }, 0);
     expect(accepted.after.jobs.size).toBe(1);
     expect(accepted.after.run.state).toBe('RUNNING');
+  });
+});
+
+describe('a FINALLY job', () => {
+  const chain = definitionOf(
+    jobNamed('use'),
+    jobNamed('after', { needs: ['use'] }),
+    jobNamed('tidy', { when: 'FINALLY' }),
+  );
+
+  test.each<[string, Command]>([
+    ['its run', { type: 'CancelRun', reason: '', force: false }],
+    ['a job that was blocked', { type: 'CancelJob', job: 1, reason: '' }],
+  ])('waits for what still runs after a cancel of %s', (_, cancel) => {
+    const ledger = openLedger(chain);
+    create(ledger);
+    start(ledger, 0);
+    submit(ledger, cancel);
+    expect(jobOf(ledger.slice, 1).state).toBe('CANCELLED');
+    expect(jobOf(ledger.slice, 2).state).toBe('BLOCKED');
+    finish(ledger, 0);
+    expect(jobOf(ledger.slice, 2).state).toBe('QUEUED');
+  });
+
+  test('waits for what still runs after the first failure', () => {
+    const [use, after, tidy] = chain.jobs;
+    if (use === undefined || after === undefined || tidy === undefined) throw new Error('a chain of three');
+    const ledger = openLedger({ ...definitionOf(use, after, tidy, jobNamed('fails')), failFast: true });
+    create(ledger);
+    start(ledger, 0);
+    work(ledger, 3, 'FAILED');
+    expect(jobOf(ledger.slice, 0).state).toBe('CANCELLING');
+    expect(jobOf(ledger.slice, 2).state).toBe('BLOCKED');
   });
 });

@@ -1,10 +1,12 @@
 // What follows from an event: jobs whose needs have finished become ready, are skipped or cancelled; a run without open jobs
 // finishes. A decision emits its own events and then lets them settle.
 import { type Conclusion, type Draft, emit, finishJob, hasFailed, invalid } from './draft.ts';
-import { evaluateJob } from './job-expressions.ts';
+import { lacksPlace } from './group.ts';
+import { assertFacts, evaluateJob } from './job-expressions.ts';
 import { concludeGroup, makeCells } from './matrix-job.ts';
 import { isGroup, outlivesCancel, type PlannedJob, plannedJob } from './plan.ts';
-import { assertLoaded, type JobRecord, jobOf, type RunHeader, type TimedWait } from './run-state.ts';
+import { lacksTokens } from './rate.ts';
+import { assertLoaded, isStopping, type JobRecord, jobOf, type RunHeader, type TimedWait } from './run-state.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
 /** Concludes a job that its own attempt, a timer or a cancel ended, and settles what follows. */
@@ -20,10 +22,25 @@ export function settleDependants(draft: Draft, finished: number): void {
     const { dependants, cell, definition } = plannedJob(draft.plan, next);
     // Its end makes room for the next.
     if (cell !== undefined && definition.matrix?.maxParallel !== undefined) queue.push(...startCells(draft, cell.of));
+    assertReady(draft, dependants);
     for (const dependant of dependants) {
       draft.touched.add(dependant);
       if (settleBlocked(draft, dependant) === 'finished') queue.push(dependant);
     }
+  }
+}
+
+/** @throws FactsNotLoaded naming what all of these jobs read that begin now: what each asks for by itself is a round of its own. */
+export function assertReady(draft: Draft, jobs: readonly number[]): void {
+  const ready = jobs.filter((index) => {
+    const { state, unmet } = jobOf(draft, index);
+    return unmet === 0 && state === 'BLOCKED' && whyNotToRun(draft, index, jobOf(draft, index)) === undefined;
+  });
+  if (ready.length > 0) {
+    assertFacts(
+      draft,
+      ready.map((index) => plannedJob(draft.plan, index)),
+    );
   }
 }
 
@@ -37,6 +54,7 @@ export function settleBlocked(draft: Draft, index: number): 'finished' | 'ready'
   }
   if (job.state !== 'BLOCKED') return 'unchanged';
   const conclusion = whyNotToRun(draft, index, job) ?? evaluate(draft, index);
+  if (conclusion === 'UNKNOWN') return 'unchanged';
   if (conclusion !== undefined) {
     finishJob(draft, index, conclusion);
     return 'finished';
@@ -60,12 +78,18 @@ function whyNotToRun(draft: Draft, index: number, job: JobRecord): Conclusion | 
 }
 
 /** Works out what a job leaves to its run. Returns how it concludes when it is not to run. */
-function evaluate(draft: Draft, index: number): Conclusion | undefined {
-  const { outcome, condition, ...found } = evaluateJob(draft, plannedJob(draft.plan, index));
-  const spec = 'spec' in found ? found.spec : undefined;
-  if (condition !== undefined || spec !== undefined) {
+function evaluate(draft: Draft, index: number): Conclusion | 'UNKNOWN' | undefined {
+  const evaluated = evaluateJob(draft, plannedJob(draft.plan, index));
+  if (evaluated.outcome === 'UNKNOWN') {
+    draft.unknown.set(index, evaluated.message);
+    return 'UNKNOWN';
+  }
+  const { outcome, condition, ...found } = evaluated;
+  const { spec, group, rates } = 'message' in found ? {} : found;
+  if (condition !== undefined || spec !== undefined || group !== undefined || rates !== undefined) {
     const traced = condition !== undefined && { condition };
-    emit(draft, { type: 'JobEvaluated', job: index, ...traced, ...(spec !== undefined && { spec }) });
+    const keys = { ...(group !== undefined && { group }), ...(rates !== undefined && { rates }) };
+    emit(draft, { type: 'JobEvaluated', job: index, ...traced, ...(spec !== undefined && { spec }), ...keys });
   }
   if (outcome === 'READY') return undefined;
   return 'message' in found ? invalid(found.message) : { state: 'SKIPPED' };
@@ -86,6 +110,8 @@ function begin(draft: Draft, job: number): void {
   if (isGroup(planned)) expand(draft, planned);
   else if (planned.definition.gate !== undefined) emit(draft, { type: 'JobWaiting', job, reason: 'APPROVAL' });
   else if (planned.definition.call !== undefined) emit(draft, { type: 'JobWaiting', job, reason: 'CHILD_RUN' });
+  else if (lacksPlace(jobOf(draft, job))) emit(draft, { type: 'JobWaiting', job, reason: 'CONCURRENCY' });
+  else if (lacksTokens(jobOf(draft, job))) emit(draft, { type: 'JobWaiting', job, reason: 'RATE' });
   else emit(draft, { type: 'JobQueued', job });
 }
 
@@ -106,6 +132,10 @@ export function settleRun(draft: Draft): void {
 /** Makes the cells of a matrix, and starts them. */
 function expand(draft: Draft, group: PlannedJob): void {
   const cells = makeCells(draft, group);
+  if ('unknown' in cells) {
+    draft.unknown.set(group.index, cells.unknown);
+    return;
+  }
   if ('state' in cells) return concludeJob(draft, group.index, cells);
   const first = draft.plan.jobs.length;
   emit(draft, { type: 'JobsAdded', job: group.index, cells });
@@ -117,6 +147,14 @@ function expand(draft: Draft, group: PlannedJob): void {
 export function startCells(draft: Draft, group: number): readonly number[] {
   const { cells = [], definition } = plannedJob(draft.plan, group);
   assertLoaded(draft, cells);
+  // What is held begins no more of them until it is released.
+  if (jobOf(draft, group).hold !== undefined) return [];
+  // They are stopped next: none is begun for that.
+  if (
+    isStopping(jobOf(draft, group)) ||
+    (definition.matrix?.failFast === true && cells.some((cell) => hasFailed(jobOf(draft, cell))))
+  )
+    return [];
   const isOpen = (cell: number): boolean => {
     const { state } = jobOf(draft, cell);
     return state !== 'BLOCKED' && !isJobFinished(state);
@@ -127,8 +165,9 @@ export function startCells(draft: Draft, group: number): readonly number[] {
     if (room <= 0) break;
     if (jobOf(draft, cell).state !== 'BLOCKED') continue;
     draft.touched.add(cell);
-    if (settleBlocked(draft, cell) === 'finished') finished.push(cell);
-    else room--;
+    const settled = settleBlocked(draft, cell);
+    if (settled === 'finished') finished.push(cell);
+    else if (settled === 'ready') room--;
   }
   return finished;
 }

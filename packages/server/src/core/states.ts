@@ -29,7 +29,16 @@ export type AttemptState =
 export type FailureClass = 'WORKLOAD' | 'DRIVER' | 'INFRASTRUCTURE' | 'TIMEOUT' | 'REJECTED' | 'INVALID';
 
 /** Why a job is held back although its needs allow it. */
-export type WaitReason = 'BACKOFF' | 'DELAY' | 'PAUSED' | 'HELD' | 'APPROVAL' | 'MATRIX' | 'CHILD_RUN';
+export type WaitReason =
+  | 'BACKOFF'
+  | 'DELAY'
+  | 'PAUSED'
+  | 'HELD'
+  | 'APPROVAL'
+  | 'MATRIX'
+  | 'CHILD_RUN'
+  | 'CONCURRENCY'
+  | 'RATE';
 
 /** What is known of an attempt's log. */
 export type LogState = 'OPEN' | 'SEALED' | 'TRUNCATED' | 'CORRUPT';

@@ -1,7 +1,7 @@
 // What queries answer with: runs, jobs, attempts, pipelines and drivers as a reader sees them. Times are milliseconds since the
 // Unix epoch, by the database's clock.
 import type { Definition, JobDefinition } from './definition.ts';
-import type { Annotation, RunEvent, Trigger } from './events.ts';
+import type { Annotation, Artifact, RunEvent, Trigger } from './events.ts';
 import type { RunId } from './ids.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import type { ConditionTrace, GateAnswer, HoldBack, JobWait, StopRequest } from './run-state.ts';
@@ -64,6 +64,35 @@ export interface RunView {
   readonly startedMs?: number;
   readonly finishedMs?: number;
   readonly definition?: Definition;
+  /** What its jobs have appended, in order: known wherever the definition is. */
+  readonly appended?: readonly AppendedView[];
+}
+
+/** Jobs that a job of a run appended at a time. */
+export interface AppendedView {
+  /** The job that did. */
+  readonly job: number;
+  readonly name: string;
+  readonly jobs: readonly JobDefinition[];
+}
+
+export interface RunValueView {
+  readonly project: string;
+  readonly runId: RunId;
+  readonly key: string;
+  readonly value: JsonValue;
+  readonly version: number;
+  readonly updatedMs: number;
+}
+
+export interface RunArtifactView {
+  readonly runId: RunId;
+  readonly job: number;
+  readonly jobName: string;
+  readonly attempt: number;
+  readonly number: number;
+  readonly artifact: Artifact;
+  readonly addedMs: number;
 }
 
 export interface ProgressView {
@@ -96,12 +125,17 @@ export interface JobView extends JobPointView {
   readonly startedMs?: number;
   readonly finishedMs?: number;
   readonly definition?: JobDefinition;
+  /** Of its newest attempt, the first of them. */
+  readonly artifacts?: readonly Artifact[];
+  readonly artifactCount?: number;
   readonly inheritedFrom?: string;
   readonly condition?: ConditionTrace;
   /** Of a cell of a matrix: the name of the matrix's job, and its values. */
   readonly cell?: { readonly of: string; readonly values: JsonObject };
   readonly answers?: readonly GateAnswer[];
   readonly childRun?: string;
+  /** The key of its concurrency group. */
+  readonly group?: string;
   readonly stage?: string;
 }
 
@@ -118,6 +152,9 @@ export interface AttemptView {
   readonly logState: ShownLogState;
   readonly progress?: ProgressView;
   readonly annotations: readonly Annotation[];
+  /** The first of them. */
+  readonly artifacts: readonly Artifact[];
+  readonly artifactCount: number;
   readonly offeredMs: number;
   readonly startedMs?: number;
   readonly finishedMs?: number;
@@ -126,7 +163,8 @@ export interface AttemptView {
 export interface AddedJobView {
   readonly job: number;
   readonly name: string;
-  readonly values: JsonObject;
+  /** Of a cell. */
+  readonly values?: JsonObject;
 }
 
 /** What became of a run from one event to another. */

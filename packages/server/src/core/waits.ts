@@ -16,9 +16,14 @@ export function waitOf(
   if (event.reason === 'APPROVAL' || event.reason === 'CHILD_RUN') {
     return { wait: { reason: event.reason, sinceMs: nowMs } };
   }
+  const waited = queuedMs !== undefined && { waitedMs: nowMs - queuedMs };
+  if (event.reason === 'CONCURRENCY') return { wait: { reason: event.reason, ...waited } };
+  if (event.reason === 'RATE') {
+    const { reason, expectedMs } = event;
+    return { wait: { reason, ...waited, ...(expectedMs !== undefined && { expectedMs }) } };
+  }
   const { reason } = event;
   const behind = behindOf(event);
-  const waited = queuedMs !== undefined && { waitedMs: nowMs - queuedMs };
   return { wait: { reason, ...(behind !== undefined && { behind }), ...waited } };
 }
 

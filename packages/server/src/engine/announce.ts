@@ -4,8 +4,10 @@ import { formatJobId, type RunId } from '../core/ids.ts';
 import type { Calls } from './calls.ts';
 import type { NewRunNotice } from './creates.ts';
 import type { Dispatcher } from './dispatcher.ts';
-import { changesFeed } from './flush.ts';
+import { changesFeed, startChanges } from './flush.ts';
 import type { Hints } from './hints.ts';
+import { startsChanged } from './member-changes.ts';
+import type { Places } from './places.ts';
 import type { RunWork } from './run-work.ts';
 import type { Sessions } from './sessions.ts';
 import type { Timers } from './timers.ts';
@@ -25,9 +27,18 @@ export interface AnnouncerOptions {
   readonly dispatcher: Pick<Dispatcher, 'wake'>;
   readonly timers: Pick<Timers, 'set'>;
   readonly calls: Pick<Calls, 'opened' | 'runFinished'>;
+  readonly places: Pick<Places, 'changed'>;
 }
 
-export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, calls }: AnnouncerOptions): Announcer {
+export function createAnnouncer({
+  wakeUps,
+  hints,
+  sessions,
+  dispatcher,
+  timers,
+  calls,
+  places,
+}: AnnouncerOptions): Announcer {
   function ring(topic: Topic): void {
     wakeUps.ring(topic);
     hints.tell(topic);
@@ -61,6 +72,7 @@ export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, 
           break;
         case 'JobEvaluated':
         case 'JobsAdded':
+        case 'JobsAppended':
         case 'GateAnswered':
         case 'ChildRunStarted':
         case 'RunCreated':
@@ -68,6 +80,7 @@ export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, 
         case 'AttemptOffered':
         case 'AttemptAdopted':
         case 'AttemptAnnotated':
+        case 'AttemptArtifact':
         case 'AttemptTimedOut':
         case 'JobCancelRequested':
         case 'JobKillRequested':
@@ -79,6 +92,7 @@ export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, 
           break;
       }
     }
+    places.changed(startsChanged(startChanges(work)));
     for (const instance of sessions.onCommitted(work)) hints.tell(`instance:${instance}`);
     if (work.dueMs !== undefined) timers.set(work.dueMs);
   }
@@ -89,7 +103,8 @@ export function createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, 
       if (works.some(changesFeed)) ring('feed');
     },
     created(runs) {
-      for (const { drivers, dueMs, calls: hasCalls } of runs) {
+      for (const { drivers, dueMs, calls: hasCalls, starts } of runs) {
+        places.changed(starts);
         if (hasCalls) calls.opened();
         for (const driver of drivers) queued(driver);
         if (dueMs !== undefined) timers.set(dueMs);

@@ -4,9 +4,9 @@ import { formatJobId, parseJobId, type JobKey, type RunId } from '../core/ids.ts
 import type { JsonObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import { plannedJob } from '../core/plan.ts';
-import { RefusedError } from '../core/refusal.ts';
+import { type RefusalReason, RefusedError } from '../core/refusal.ts';
 import { type DueCall, dueCalls, hasCalls, readTrigger } from '../store/call-rows.ts';
-import { jobOutcomes } from '../store/outcome-rows.ts';
+import { jobOutcomes, outputsBytes } from '../store/outcome-rows.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
@@ -20,6 +20,9 @@ const MAX_BATCH = 100;
 const POLL_MS = 1_000;
 /** Between two looks, however often it is woken. */
 const SHORTEST_MS = 20;
+
+/** What keeps a run from being made now, and may not in a moment. */
+const PASSING: ReadonlySet<RefusalReason> = new Set(['DATABASE_UNAVAILABLE', 'REPLICA_TOO_OLD', 'SERVER_STOPPING']);
 
 /** What the trigger of a run is that a call made; its reference is the id of the job. */
 export const CALL_TRIGGER = 'pipeline';
@@ -44,15 +47,22 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
   const bell = createRing();
   let anyOpen = true;
 
-  /** Sees to what is due. Returns how long it may wait for the next look. */
+  /** Sees to all that is due. Returns how long it may wait for the next look. @throws what the first failed with, after the others. */
   async function look(): Promise<number> {
-    const { due, any } = await withConnection(pool, async (tx) => {
-      const due = await dueCalls(tx, MAX_BATCH);
-      return { due, any: due.length > 0 || (await hasCalls(tx)) };
-    });
-    anyOpen = any;
-    const done = await Promise.all(due.map(seeTo));
-    return done.includes(true) ? SHORTEST_MS : POLL_MS;
+    const failed: unknown[] = [];
+    let isMore = false;
+    anyOpen = await withConnection(pool, hasCalls);
+    for (let after: JobKey | undefined, due: DueCall[] = []; ; after = due.at(-1)?.key) {
+      due = await withConnection(pool, (tx) => dueCalls(tx, MAX_BATCH, after));
+      // One that fails, or fails each time, keeps nobody else waiting.
+      for (const done of await Promise.allSettled(due.map(seeTo))) {
+        if (done.status === 'rejected') failed.push(done.reason);
+        else isMore ||= done.value;
+      }
+      if (due.length < MAX_BATCH) break;
+    }
+    if (failed.length > 0) throw failed[0];
+    return isMore ? SHORTEST_MS : POLL_MS;
   }
 
   /** Returns whether there is more to do for it right now. */
@@ -61,9 +71,13 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
     if (child === undefined) return await start(call);
     const { runId, state } = child;
     if (state !== 'OPEN') {
-      const outputs = state === 'SUCCEEDED' ? await outputsOf(runId) : {};
-      const gone = state === 'DELETED' && { message: `its run ${runId} was deleted` };
-      const end = { state: state === 'DELETED' ? 'FAILED' : state, outputs, ...gone } as const;
+      const found = state === 'SUCCEEDED' ? await outputsOf(runId) : {};
+      const end =
+        state === 'DELETED'
+          ? ({ state: 'FAILED', outputs: {}, message: `its run ${runId} was deleted` } as const)
+          : typeof found === 'string'
+            ? ({ state: 'FAILED', outputs: {}, message: found } as const)
+            : { state, outputs: found };
       await ledger.submit(key.runId, { type: 'FinishChild', job: key.job, childRun: runId, ...end });
       return true;
     }
@@ -96,12 +110,22 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
         trigger: { kind: CALL_TRIGGER, actor: '', reference: formatJobId(key) },
         requestId: requestIdOf(key),
       });
-      await ledger.submit(runId, { type: 'StartChild', job, childRun: created.runId });
+      const { reply } = await ledger.submit(runId, { type: 'StartChild', job, childRun: created.runId });
+      // Another replica found that it could not be made, and the job has ended: nobody would ever stop it.
+      if (reply.type === 'Refused') await cancelUnwanted(project, created.runId);
       return false;
     } catch (error) {
-      if (!(error instanceof RefusedError) || error.refusal.refused === 'DATABASE_UNAVAILABLE') throw error;
+      if (!(error instanceof RefusedError) || PASSING.has(error.refusal.refused)) throw error;
       return await refuse(error.message);
     }
+  }
+
+  async function cancelUnwanted(project: string, runId: RunId): Promise<void> {
+    await ledger.submit(
+      runId,
+      { type: 'CancelRun', reason: 'the call that made it has ended', force: true },
+      { project },
+    );
   }
 
   /** How many calls lead to a run that a job would make. */
@@ -117,11 +141,16 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
     });
   }
 
-  async function outputsOf(runId: RunId): Promise<JsonObject> {
+  /** A text says that they are too large to be looked at. */
+  async function outputsOf(runId: RunId): Promise<JsonObject | string> {
     return await withConnection(pool, async (tx) => {
       const context = (await loadContexts(tx, plans, [runId])).get(runId);
       if (context === undefined) return {};
       const jobs = context.plan.jobs.filter(({ cell }) => cell === undefined).map(({ index }) => index);
+      const bytes = await outputsBytes(tx, runId, jobs);
+      if (bytes > 2 * LIMITS.gatheredOutputBytes) {
+        return `the outputs of its run are ${bytes} bytes as JSON, at most ${LIMITS.gatheredOutputBytes} are allowed`;
+      }
       const outcomes = await jobOutcomes(tx, runId, jobs);
       return Object.fromEntries(
         outcomes.flatMap(({ job, outputs }) =>

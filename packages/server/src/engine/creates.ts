@@ -10,12 +10,14 @@ import { makeRunId, type RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import { isGroup, type Plan, plannedJob } from '../core/plan.ts';
-import type { RunSlice } from '../core/run-state.ts';
+import type { RunFacts, RunSlice } from '../core/run-state.ts';
 import { overloaded, type Refusal } from '../core/refusal.ts';
 import { dueOf } from '../core/alarms.ts';
 import type { Labels, RunView } from '../core/views.ts';
 import { enqueue, type QueueInsert } from '../store/queue-rows.ts';
 import { changeCalls } from '../store/call-rows.ts';
+import { changeMembers } from '../store/group-rows.ts';
+import { changeRateWaiters } from '../store/rate-rows.ts';
 import { DEFINITION_TRUST_MS, type DefinitionDigest, digestOf, insertDefinitions } from '../store/definition-rows.ts';
 import type { Lane } from '../store/lane.ts';
 import { insertJobs, type JobWrite } from '../store/job-rows.ts';
@@ -24,12 +26,15 @@ import { claimRequestIds, findRequestIds, insertRuns, type RunInsert } from '../
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { callChanges } from './call-changes.ts';
+import type { DriverSchemas } from './driver-schemas.ts';
 import type { FlushOptions } from './flush.ts';
 import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
+import { type StartChange, startChange, type StartsChanged, startsChanged } from './member-changes.ts';
 import { queueEntry } from './queue-entry.ts';
 import { answerAgain } from './request-ids.ts';
 import type { RunContext } from './run-context.ts';
+import { driversToAsk, specProblems } from './spec-check.ts';
 
 const MAX_FLUSH = 500;
 /** Runs of more jobs go by a lane of their own, so that nobody waits behind them. */
@@ -72,6 +77,8 @@ export interface NewRunNotice {
   readonly dueMs: number | undefined;
   /** Whether it makes other runs. */
   readonly calls: boolean;
+  /** What its jobs wait for. */
+  readonly starts: StartsChanged;
 }
 
 interface Item {
@@ -97,6 +104,7 @@ interface BegunRun {
   readonly jobs: readonly JobWrite[];
   readonly events: readonly EventWrite[];
   readonly queue: readonly QueueInsert[];
+  readonly starts: readonly StartChange[];
   readonly notice: NewRunNotice;
   readonly view: RunView;
 }
@@ -112,7 +120,7 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
     const untilMs = performance.now() + DEFINITION_TRUST_MS;
     const { answers, begun, defined } = await inTransaction(
       on,
-      (tx, begun) => insertAll(tx, begun, now, stored),
+      (tx, begun) => insertAll(tx, begun, now, stored, flushing.schemas),
       signal,
     );
     if (stored.size > 10_000) stored.clear();
@@ -180,6 +188,7 @@ async function insertAll(
   begun: Promise<unknown>,
   items: readonly Item[],
   stored: ReadonlyMap<DefinitionDigest, number>,
+  schemas: DriverSchemas,
 ): Promise<Outcome> {
   const [answers, nowMs] = await Promise.all([
     settleRequestIds(tx, items),
@@ -192,17 +201,24 @@ async function insertAll(
   for (const { run } of fresh) {
     if ((stored.get(run.digest) ?? 0) < performance.now()) definitions.set(run.digest, run.definition);
   }
-  const runs = fresh.map((item) => beginRun(item, nowMs));
+  const drivers = new Set(fresh.flatMap(({ plan }) => [...driversToAsk(plan)]));
+  const specProblem = drivers.size === 0 ? undefined : await specProblems(schemas, drivers);
+  const runs = fresh.map((item) => beginRun(item, nowMs, specProblem));
   for (const { run, context } of runs) {
     // One that has grown at once.
     if (context.plan.definition.added !== undefined) definitions.set(run.digest, context.plan.definition);
   }
   const calls = runs.flatMap(({ context, events }) => callChanges(context, events));
+  const starts = runs.flatMap((run) => run.starts);
+  const members = starts.flatMap(({ member }) => member ?? []);
+  const rateWaits = starts.flatMap(({ rateWait }) => rateWait ?? []);
   fresh.forEach((item, i) => answers.set(item, { runId: item.runId, view: runs[i]?.view }));
   if (runs.length > 0) {
     await Promise.all([
       definitions.size > 0 && insertDefinitions(tx, definitions, nowMs),
       calls.length > 0 && changeCalls(tx, calls),
+      members.length > 0 && changeMembers(tx, members),
+      rateWaits.length > 0 && changeRateWaiters(tx, rateWaits),
       insertRuns(
         tx,
         runs.map(({ run }) => run),
@@ -249,20 +265,25 @@ async function settleRequestIds(tx: Tx, items: readonly Item[]): Promise<Map<Ite
   return answers;
 }
 
-function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
+function beginRun({ run, runId, plan }: Item, nowMs: number, specProblem: RunFacts['specProblem']): BegunRun {
   const { project, params, traceparent, labels } = run;
   const { pipeline, revision, trigger } = run.command;
   const origin = { ...(pipeline !== undefined && { pipeline }), ...(revision !== undefined && { revision }) };
-  const facts = { runId, project, ...origin, params, labels, trigger, outputs: new Map<number, JsonObject>() };
+  const given = { runId, project, ...origin, params, labels, trigger, outputs: new Map<number, JsonObject>() };
+  const facts: RunFacts = { ...given, ...(specProblem !== undefined && { specProblem }) };
   const { events, marks, after } = decide({ ...beforeFirstEvent(plan), facts }, run.command, nowMs);
   const jobs: JobWrite[] = [];
   const queue: QueueInsert[] = [];
+  const context = { runId, project, pipeline, params, traceparent, plan: after.plan };
+  const starts: StartChange[] = [];
   let dueMs: number | undefined;
   for (const [job, record] of after.jobs) {
     const key = { runId, job };
     const due = dueOf(after, job, record);
     if (due !== undefined) dueMs = Math.min(dueMs ?? due, due);
     jobs.push({ key, project, record, dueMs: due });
+    const start = startChange(context, job, undefined, record);
+    if (start !== undefined) starts.push(start);
     if (record.state !== 'QUEUED') continue;
     queue.push(queueEntry({ runId, project, pipeline }, job, plannedJob(after.plan, job).definition, nowMs));
   }
@@ -294,17 +315,19 @@ function beginRun({ run, runId, plan }: Item, nowMs: number): BegunRun {
     };
   });
   return {
-    context: { runId, project, pipeline, params, traceparent, plan: after.plan },
+    context,
     after,
     run: insert,
     jobs,
     events: writes,
     queue,
+    starts,
     notice: {
       runId,
       drivers: [...new Set(queue.map((entry) => entry.driver))],
       dueMs,
       calls: events.some(isCall),
+      starts: startsChanged(starts),
     },
     view: viewOf(insert, run.definition, nowMs),
   };

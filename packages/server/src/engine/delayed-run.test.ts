@@ -2,6 +2,7 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { DEFAULT_TIMING } from '../core/limits.ts';
+import type { JobDefinition } from '../core/definition.ts';
 import type { RunId } from '../core/ids.ts';
 import type { RefusedError } from '../core/refusal.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
@@ -29,9 +30,16 @@ afterEach(async () => {
   await database[Symbol.asyncDispose]();
 });
 
-async function createAt(startMs: number | undefined, requestId?: string): Promise<RunId> {
+async function createAt(
+  startMs: number | undefined,
+  requestId?: string,
+  change: Partial<JobDefinition> = {},
+): Promise<RunId> {
   const { runId } = await engine.runs.create(project, {
-    definition: definitionOf(jobNamed('first', { driver: 'nobody' }), jobNamed('then', { needs: ['first'] })),
+    definition: definitionOf(
+      jobNamed('first', { driver: 'nobody', ...change }),
+      jobNamed('then', { needs: ['first'] }),
+    ),
     params: {},
     labels: {},
     trigger: { kind: 'api', actor: '', reference: '' },
@@ -85,6 +93,8 @@ test('a run that starts later is refused while a replica serves that does not kn
   );
   const later = () => createAt(Date.now() + DAY_MS).then(String, (error: RefusedError) => error.refusal.refused);
   await expect.poll(later).toBe('REPLICA_TOO_OLD');
+  const typed = createAt(undefined, undefined, { outputsSchema: {} });
+  await expect(typed).rejects.toMatchObject({ refusal: { refused: 'REPLICA_TOO_OLD' } });
   // One that starts at once needs nothing new.
   await createAt(undefined);
 });

@@ -10,15 +10,23 @@ import type { Hints } from './hints.ts';
 import type { Leases } from './leases.ts';
 import type { Log } from './log.ts';
 import type { LogWriter } from './log-writer.ts';
+import type { OutputsCheck } from './outputs-check.ts';
 import { giveUp } from './rescue.ts';
+import type { RunValues } from './run-values.ts';
 import { createSession, type Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
+import type { SpecCheck } from './spec-check.ts';
 import { takeOverInstance, type TakeoverOptions } from './takeover.ts';
 
 export interface DriverSessionsOptions extends TakeoverOptions {
   readonly sessions: Sessions;
   readonly leases: Leases;
   readonly logWriter: LogWriter;
+  readonly checkOutputs: OutputsCheck;
+  readonly values: Pick<RunValues, 'readFor' | 'changeFor'>;
+  readonly checkSpecs: SpecCheck;
+  /** Why nothing may be appended to runs now. */
+  readonly whyTooOld: () => Refusal | undefined;
   readonly background: Background;
   readonly fit: Fit;
   readonly hints: Hints;
@@ -48,6 +56,11 @@ export function createDriverSessions(options: DriverSessionsOptions): Pick<Drive
         background,
         log,
         composeStart: options.composeStart,
+        checkOutputs: options.checkOutputs,
+        values: options.values,
+        checkSpecs: options.checkSpecs,
+        whyTooOld: options.whyTooOld,
+        capabilities: options.capabilities,
         renew: (beating, seq) => options.leases.renew(beating, seq),
         store: (change) =>
           withConnection(pool, async (tx) => {

@@ -1,14 +1,17 @@
 // The engine as api sees it: every operation of the control plane on plain values. Operations reject with RefusedError for
 // expected refusals; anything else that they throw is a defect or an outage.
+import type { Assumptions } from '../core/assumptions.ts';
 import type { Asker } from '../core/commands.ts';
 import type { Definition } from '../core/definition.ts';
 import type { Trigger } from '../core/events.ts';
 import type { DriverFrame, Hello, ServerFrame } from '../core/frames.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
+import type { GroupView, MemberView } from '../core/group.ts';
+import type { JsonObject, JsonValue } from '../core/json.ts';
 import type { Timing } from '../core/limits.ts';
 import type { Verification } from '../core/ledger-check.ts';
 import type { FieldViolation, Refusal } from '../core/refusal.ts';
+import type { RunPlanView } from '../core/run-plan.ts';
 import type { GateAnswer } from '../core/run-state.ts';
 import type { OccurrenceView, ScheduleSpec, ScheduleView } from '../core/schedule.ts';
 import type { JobState, RunState } from '../core/states.ts';
@@ -25,6 +28,8 @@ import type {
   QueueView,
   RevisionView,
   RunDiffView,
+  RunArtifactView,
+  RunValueView,
   RunView,
 } from '../core/views.ts';
 
@@ -60,7 +65,7 @@ export interface NewRun extends RunSource {
   readonly traceparent?: string;
 }
 
-/** Which jobs run again: all, those that did not succeed, or those named; and all that depend on them. */
+/** Which jobs run again: all, those that failed or were cancelled, or those named; and all that depend on them. */
 export type RerunSource = 'ALL' | 'FAILED' | { readonly from: readonly string[] };
 
 export interface RunFilter {
@@ -134,6 +139,8 @@ export interface ScheduleOperations {
 
 export interface RunOperations {
   create(project: string, run: NewRun): Promise<RunView>;
+  /** What it would do; nothing is written. */
+  plan(project: string, run: NewRun, assumed: Assumptions, signal: AbortSignal): Promise<RunPlanView>;
   /** One outcome an item, in order. */
   createBatch(project: string, runs: readonly NewRun[]): Promise<readonly (RunId | Refusal)[]>;
   get(project: string, runId: RunId): Promise<RunView>;
@@ -156,6 +163,8 @@ export interface RunOperations {
   delete(project: string, runId: RunId): Promise<void>;
   /** Compares the rows of a run with its ledger, and its stored logs with what their attempts count. */
   verify(project: string, runId: RunId, skipLogs: boolean, signal: AbortSignal): Promise<Verification>;
+  /** @param job Only those of the job with this name. */
+  artifacts(project: string, runId: RunId, job: string | undefined, page: PageRequest): Promise<Page<RunArtifactView>>;
   rerun(project: string, runId: RunId, scope: RerunSource, trigger: Trigger, requestId?: string): Promise<RunView>;
   /** Yields batches of events with seq > afterSeq; an empty batch at once and then at least every 20 s; ends after the last event. */
   watch(project: string, runId: RunId, afterSeq: number, signal: AbortSignal): AsyncIterable<readonly EventView[]>;
@@ -170,6 +179,14 @@ export interface RunOperations {
 
 /** What somebody answers to a gate, and the groups that they belong to. */
 export type GateReply = Omit<GateAnswer, 'timeMs'> & { readonly groups: readonly string[] };
+
+export interface RunValueOperations {
+  /** @param expectedVersion 0: there must be none; undefined: whatever there is. Returns the version that it has then. */
+  set(project: string, runId: RunId, key: string, value: JsonValue, expectedVersion?: number): Promise<number>;
+  get(project: string, runId: RunId, key: string): Promise<RunValueView>;
+  list(project: string, runId: RunId, prefix: string, page: PageRequest): Promise<Page<RunValueView>>;
+  delete(project: string, runId: RunId, key: string, expectedVersion?: number): Promise<void>;
+}
 
 export interface JobOperations {
   get(project: string, job: JobKey): Promise<JobView>;
@@ -219,6 +236,17 @@ export interface JobOperations {
     offset: number,
     signal: AbortSignal,
   ): AsyncIterable<LogPart>;
+}
+
+export interface GroupOperations {
+  /** Groups that have members, by key. */
+  list(project: string, page: PageRequest): Promise<Page<GroupView>>;
+  /** A group with a page of its members: those that hold places, then those that wait. */
+  get(
+    project: string,
+    key: string,
+    page: PageRequest,
+  ): Promise<{ readonly group: GroupView; readonly members: Page<MemberView> }>;
 }
 
 export interface DriverOperations {
@@ -273,8 +301,10 @@ export interface Engine {
   readonly pipelines: PipelineOperations;
   readonly runs: RunOperations;
   readonly jobs: JobOperations;
+  readonly groups: GroupOperations;
   readonly drivers: DriverOperations;
   readonly schedules: ScheduleOperations;
+  readonly values: RunValueOperations;
   /** The id of this replica; new with each start. */
   readonly replica: string;
   readonly timing: Timing;

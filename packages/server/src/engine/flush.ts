@@ -5,14 +5,19 @@ import { plannedJob } from '../core/plan.ts';
 import { dueOf } from '../core/alarms.ts';
 import { changeAttempts, insertAttempts } from '../store/attempt-rows.ts';
 import { changeCalls } from '../store/call-rows.ts';
+import { changeMembers } from '../store/group-rows.ts';
 import { enqueue, type QueueInsert } from '../store/queue-rows.ts';
+import { changeRateWaiters, putBuckets } from '../store/rate-rows.ts';
 import { type SharedInstance, shareInstances } from '../store/instance-rows.ts';
 import { insertJobs, type JobWrite, updateJobs } from '../store/job-rows.ts';
 import { existingRuns, insertEvents, lockRuns, readClock, updateRuns } from '../store/ledger-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import { callChanges } from './call-changes.ts';
 import { growDefinitions, jobsAdded } from './growth.ts';
+import type { DriverSchemas } from './driver-schemas.ts';
+import { type StartChange, startChange } from './member-changes.ts';
 import type { Plans } from './plans.ts';
+import { loadPlaces } from './load-places.ts';
 import { queueEntry } from './queue-entry.ts';
 import { load, loadContents, loadLocked, loadWantedFacts } from './load-work.ts';
 import { noSuchRun } from './refusals.ts';
@@ -25,6 +30,7 @@ const ROUNDS_BY_JOB = 3;
 export interface FlushOptions {
   readonly plans: Plans;
   readonly cache: RunCache;
+  readonly schemas: DriverSchemas;
 }
 
 export interface FlushOutcome {
@@ -46,12 +52,12 @@ export async function flushSubmissions(
   tx: Tx,
   begun: Promise<unknown>,
   submissions: readonly Submission[],
-  { plans, cache }: FlushOptions,
+  { plans, cache, schemas }: FlushOptions,
   wait: boolean,
   alongside?: (outcome: FlushOutcome) => Promise<void>,
 ): Promise<FlushOutcome> {
   const byRun = Map.groupBy(submissions, (submission) => submission.runId);
-  const [seqs, instances, nowMs] = await Promise.all([
+  const [seqs, instances, lockedMs] = await Promise.all([
     lockRuns(tx, [...byRun.keys()], wait),
     shareWriters(tx, submissions),
     // Statements run in the order in which they are sent, so this is the time after the locks were granted.
@@ -70,9 +76,12 @@ export async function flushSubmissions(
   ]);
   // Which attempt a timer is about is known only now.
   await loadContents(tx, works);
-  await decideAll(tx, works, nowMs, cache);
+  const starts = await loadPlaces(tx, works);
+  const nowMs = starts?.nowMs ?? lockedMs;
+  await decideAll(tx, works, nowMs, { cache, schemas });
   const outcome = { works, refused, missed, nowMs };
-  await Promise.all([write(tx, works, nowMs), alongside?.(outcome)]);
+  const taken = [...(starts?.rates.values() ?? [])].filter((rate) => rate.taken);
+  await Promise.all([write(tx, works, nowMs), taken.length > 0 && putBuckets(tx, taken), alongside?.(outcome)]);
   return outcome;
 }
 
@@ -126,7 +135,12 @@ function answerOutsiders(works: readonly RunWork[], instances: ReadonlyMap<numbe
   }
 }
 
-async function decideAll(tx: Tx, works: readonly RunWork[], nowMs: number, cache: RunCache): Promise<void> {
+async function decideAll(
+  tx: Tx,
+  works: readonly RunWork[],
+  nowMs: number,
+  { cache, schemas }: Pick<FlushOptions, 'cache' | 'schemas'>,
+): Promise<void> {
   let open = works;
   for (let round = 0; open.length > 0; round++) {
     const wanted = new Map<RunWork, Wanted>();
@@ -139,7 +153,7 @@ async function decideAll(tx: Tx, works: readonly RunWork[], nowMs: number, cache
     const isLong = round >= ROUNDS_BY_JOB;
     await Promise.all([
       load(tx, open, (work) => (isLong ? everyJob(work) : (wanted.get(work)?.jobs ?? [])), cache),
-      loadWantedFacts(tx, wanted),
+      loadWantedFacts(tx, wanted, schemas),
     ]);
   }
 }
@@ -158,6 +172,9 @@ async function write(tx: Tx, works: readonly RunWork[], nowMs: number): Promise<
   const queued = changed.flatMap((work) => newlyQueued(work, nowMs));
   const offered = changed.flatMap((work) => work.offered);
   const attempts = changed.flatMap((work) => [...work.attempts.values()]);
+  const starts = changed.flatMap(startChanges);
+  const members = starts.flatMap(({ member }) => member ?? []);
+  const rateWaits = starts.flatMap(({ rateWait }) => rateWait ?? []);
   await Promise.all([
     updateRuns(
       tx,
@@ -165,6 +182,8 @@ async function write(tx: Tx, works: readonly RunWork[], nowMs: number): Promise<
     ),
     added.length > 0 && insertJobs(tx, added),
     calls.length > 0 && changeCalls(tx, calls),
+    members.length > 0 && changeMembers(tx, members),
+    rateWaits.length > 0 && changeRateWaiters(tx, rateWaits),
     jobs.length > 0 && updateJobs(tx, jobs),
     // An attempt may begin and end in one flush.
     offered.length > 0 && insertAttempts(tx, offered),
@@ -186,6 +205,12 @@ function jobWrites(work: RunWork): JobWrite[] {
     writes.push({ key: { runId, job }, project, record, dueMs, detailsKept: record.details === before.details });
   }
   return writes;
+}
+
+/** What becomes of the places of its jobs, and of their waits for tokens. */
+export function startChanges({ context, loaded, jobs, addedFrom }: RunWork): readonly StartChange[] {
+  const added = addedFrom === undefined ? [] : context.plan.jobs.slice(addedFrom).map(({ index }) => index);
+  return [...loaded.keys(), ...added].flatMap((job) => startChange(context, job, loaded.get(job), jobs.get(job)) ?? []);
 }
 
 function newlyQueued(work: RunWork, nowMs: number): QueueInsert[] {

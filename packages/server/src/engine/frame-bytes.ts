@@ -9,6 +9,17 @@ export function frameBytes(frame: DriverFrame): number {
       return FRAME_BYTES + frame.data.length;
     case 'Output':
       return FRAME_BYTES + frame.name.length + JSON.stringify(frame.value).length;
+    case 'DeclareArtifact': {
+      const { name, digest, uri, mediaType } = frame.artifact;
+      return FRAME_BYTES + name.length + digest.length + uri.length + mediaType.length;
+    }
+    case 'AppendJobs':
+      return FRAME_BYTES + JSON.stringify(frame.jobs).length;
+    case 'GetValue':
+    case 'DeleteValue':
+      return FRAME_BYTES + frame.name.length;
+    case 'SetValue':
+      return FRAME_BYTES + frame.name.length + JSON.stringify(frame.value).length;
     case 'Checkpoint':
       return FRAME_BYTES + frame.handle.length;
     case 'Section':

@@ -6,8 +6,10 @@ import { loadJobs } from '../store/job-rows.ts';
 import { loadFacts, loadRuns } from '../store/ledger-rows.ts';
 import { jobOutcomes } from '../store/outcome-rows.ts';
 import type { Tx } from '../store/sql.ts';
+import type { DriverSchemas } from './driver-schemas.ts';
 import type { Plans } from './plans.ts';
 import type { CachedRun, RunCache } from './run-cache.ts';
+import { driversToAsk, specProblems } from './spec-check.ts';
 import { addFacts, addLoaded, attemptNeeded, contentKey, type RunWork, type Wanted } from './run-work.ts';
 
 type LockedRun = Pick<CachedRun, 'context' | 'header'>;
@@ -92,8 +94,20 @@ export async function loadContents(tx: Tx, works: readonly RunWork[]): Promise<v
   }
 }
 
+/** Those of the run's plan, and of what is about to be appended to it. */
+function driversOf({ context, submissions }: RunWork): ReadonlySet<string> {
+  const appended = submissions.flatMap(({ command }) =>
+    command.type === 'AppendJobs' && command.violations.length === 0 ? command.jobs : [],
+  );
+  return new Set([...driversToAsk(context.plan), ...appended.flatMap(({ driver }) => (driver === '' ? [] : [driver]))]);
+}
+
 /** Few runs have expressions: what these ask for is read run by run. */
-export async function loadWantedFacts(tx: Tx, wanted: ReadonlyMap<RunWork, Wanted>): Promise<void> {
+export async function loadWantedFacts(
+  tx: Tx,
+  wanted: ReadonlyMap<RunWork, Wanted>,
+  schemas: DriverSchemas,
+): Promise<void> {
   const works = [...wanted.keys()].filter((work) => wanted.get(work)?.outputsOf !== undefined);
   if (works.length === 0) return;
   const facts = await loadFacts(
@@ -103,7 +117,9 @@ export async function loadWantedFacts(tx: Tx, wanted: ReadonlyMap<RunWork, Wante
   await Promise.all(
     works.map(async (work) => {
       const { runId } = work.context;
-      const known = work.facts ?? facts.get(runId);
+      const stored = facts.get(runId);
+      const fresh = stored && { ...stored, specProblem: await specProblems(schemas, driversOf(work)) };
+      const known = work.facts ?? fresh;
       if (known === undefined) throw new Error(`run ${runId} was not loaded`);
       const jobs = wanted.get(work)?.outputsOf ?? [];
       const outcomes = jobs.length === 0 ? [] : await jobOutcomes(tx, runId, jobs);

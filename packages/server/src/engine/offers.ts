@@ -51,10 +51,20 @@ export interface StartPoint {
   readonly logOffset: number;
   readonly logCrc32c: number;
   readonly annotations: number;
+  readonly valueNumber: number;
+  readonly artifacts: number;
 }
 
 /** Of an attempt that has not run. */
-export const BEGINNING: StartPoint = { ranMs: 0, resumed: false, logOffset: 0, logCrc32c: 0, annotations: 0 };
+export const BEGINNING: StartPoint = {
+  ranMs: 0,
+  resumed: false,
+  logOffset: 0,
+  logCrc32c: 0,
+  annotations: 0,
+  valueNumber: 0,
+  artifacts: 0,
+};
 
 export type ComposeStart = (run: RunContext, key: AttemptKey, point: StartPoint) => Promise<Start>;
 

@@ -5,8 +5,10 @@ import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { digestOf } from '../store/definition-rows.ts';
 import { prunePipelines } from '../store/pipelines.ts';
 import { withConnection } from '../store/pool.ts';
+import type { OlderReplica } from '../store/replica-rows.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createPipelines } from './pipelines.ts';
+import { createDriverSchemas } from './driver-schemas.ts';
 import { createSpecCheck } from './spec-check.ts';
 import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
 
@@ -15,19 +17,26 @@ let ledger: LedgerFixture;
 let pipelines: ReturnType<typeof createPipelines>;
 let count = 0;
 let project: string;
+/** A replica of an older build that still serves. */
+let older: OlderReplica | undefined;
 const [first, second, third] = [1, 2, 3].map((step) => definitionOf(jobNamed('build', { spec: { step } })));
 
 beforeAll(async () => {
   database = await createTestDatabase();
   ledger = await openLedgerFixture(database);
   const { pool } = ledger;
-  pipelines = createPipelines({ pool, checkSpecs: createSpecCheck({ pool }) });
+  pipelines = createPipelines({
+    pool,
+    checkSpecs: createSpecCheck(createDriverSchemas(pool)),
+    replica: { oldest: () => older },
+  });
 });
 afterAll(async () => {
   await ledger[Symbol.asyncDispose]();
   await database[Symbol.asyncDispose]();
 });
 beforeEach(() => {
+  older = undefined;
   project = `project-${count++}`;
 });
 
@@ -192,4 +201,13 @@ test('two revisions are read to be compared, the newest unless another is named'
   expect(await pipelines.getTwo(project, 'ci', 3, 2)).toMatchObject({ from: { revision: 3 }, to: { revision: 2 } });
   await expect(pipelines.getTwo(project, 'ci', 1, 4)).rejects.toMatchObject(refused('PIPELINE_NOT_FOUND'));
   await expect(pipelines.getTwo(project, 'no', 1)).rejects.toMatchObject(refused('PIPELINE_NOT_FOUND'));
+});
+
+test('schemas of outputs are refused while a replica serves that would not check them', async () => {
+  const typed = definitionOf(jobNamed('build', { outputsSchema: { required: ['image'] } }));
+  older = { replica: 'r-0', version: '0.0.9', eventVersion: 3 };
+  await expect(pipelines.apply(project, 'ci', typed)).rejects.toMatchObject(refused('REPLICA_TOO_OLD'));
+  await pipelines.apply(project, 'ci', first!);
+  older = undefined;
+  expect(await pipelines.apply(project, 'ci', typed)).toMatchObject({ pipeline: { revision: 2 } });
 });

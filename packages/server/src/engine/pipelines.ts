@@ -17,17 +17,20 @@ import {
 import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
 import type { PipelineOperations } from './engine.ts';
-import { noSuchPipeline, noSuchRevision, numberCursor } from './refusals.ts';
+import { assertKnown, noSuchPipeline, noSuchRevision, numberCursor } from './refusals.ts';
+import type { Replica } from './replica.ts';
 import { type SpecCheck, specMismatch } from './spec-check.ts';
 
 export interface PipelinesOptions {
   readonly pool: Pool;
   readonly checkSpecs: SpecCheck;
+  readonly replica: Pick<Replica, 'oldest'>;
 }
 
-export function createPipelines({ pool, checkSpecs }: PipelinesOptions): PipelineOperations {
+export function createPipelines({ pool, checkSpecs, replica }: PipelinesOptions): PipelineOperations {
   return {
     async apply(project, name, definition, expectedRevision) {
+      assertKnown(definition, replica.oldest());
       const { violations, warnings } = await checkSpecs(definition, 'definition');
       if (violations.length > 0) throw new RefusedError(specMismatch(violations));
       const applied = await withTransaction(pool, (tx) => apply(tx, project, name, definition, expectedRevision));

@@ -1,12 +1,20 @@
 // What readers are told when something is not there, or not theirs: of another project nothing shows, not even that it exists.
+import type { Definition } from '../core/definition.ts';
+import { LANGUAGE_VERSION } from '../core/event-versions.ts';
 import { type JobKey, formatJobId, type RunId } from '../core/ids.ts';
-import { RefusedError } from '../core/refusal.ts';
+import { usesLanguage } from '../core/plan.ts';
+import { type Refusal, RefusedError } from '../core/refusal.ts';
 import type { RunState } from '../core/states.ts';
 import type { OlderReplica } from '../store/replica-rows.ts';
 
 export function noSuchRun(runId: RunId): RefusedError {
   const message = `run ${runId} does not exist: list the runs that do with ListRuns`;
   return new RefusedError({ refused: 'RUN_NOT_FOUND', message });
+}
+
+export function noSuchValue(runId: RunId, key: string): RefusedError {
+  const message = `run ${runId} has no value ${key}: list those that it has with ListRunValues`;
+  return new RefusedError({ refused: 'VALUE_NOT_FOUND', message });
 }
 
 export function notFinished(runId: RunId, state: RunState): RefusedError {
@@ -16,6 +24,11 @@ export function notFinished(runId: RunId, state: RunState): RefusedError {
 
 export function noSuchJob(key: JobKey): RefusedError {
   const message = `job ${formatJobId(key)} does not exist: list the jobs of its run with ListJobs`;
+  return new RefusedError({ refused: 'JOB_NOT_FOUND', message });
+}
+
+export function noJobNamed(runId: RunId, name: string): RefusedError {
+  const message = `run ${runId} has no job ${name}: list those that it has with ListJobs`;
   return new RefusedError({ refused: 'JOB_NOT_FOUND', message });
 }
 
@@ -47,6 +60,20 @@ export function replicaTooOld({ replica, version, eventVersion }: OlderReplica):
     'one that died is forgotten after half a minute';
   const metadata = { replica, version, event_version: String(eventVersion) };
   return new RefusedError({ refused: 'REPLICA_TOO_OLD', message, metadata });
+}
+
+/** Why nothing may be written that a replica does not know, if it knows no language. @param oldest The one that knows the least. */
+export function whyLanguageTooOld(oldest: OlderReplica | undefined): Refusal | undefined {
+  return oldest === undefined || oldest.eventVersion >= LANGUAGE_VERSION ? undefined : replicaTooOld(oldest).refusal;
+}
+
+/**
+ * @param oldest The replica that knows the least; undefined: all know everything.
+ * @throws RefusedError when it would not do what the definition asks for.
+ */
+export function assertKnown(definition: Definition, oldest: OlderReplica | undefined): void {
+  const tooOld = whyLanguageTooOld(oldest);
+  if (tooOld !== undefined && usesLanguage(definition)) throw new RefusedError(tooOld);
 }
 
 export function noSuchSchedule(name: string): RefusedError {

@@ -3,7 +3,8 @@ import { addViolation, type Found, quote } from '../core/check-fields.ts';
 import type { InheritedJob, Trigger } from '../core/events.ts';
 import { formatJobId, type JobKey, type RunId } from '../core/ids.ts';
 import { nearestName } from '../core/nearest-name.ts';
-import { compilePlan, type Plan, plannedJob } from '../core/plan.ts';
+import type { AddedCells, AddedJobs, Addition, Definition } from '../core/definition.ts';
+import { compilePlan, growPlan, type Plan, plannedJob } from '../core/plan.ts';
 import { invalidFields, isRefusal, type Refusal, RefusedError } from '../core/refusal.ts';
 import { isJobFinished, isRunFinished } from '../core/states.ts';
 import { type JobOutcome, jobOutcomes } from '../store/outcome-rows.ts';
@@ -13,7 +14,8 @@ import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun, Creates } from './creates.ts';
 import type { RerunSource } from './engine.ts';
 import type { Plans } from './plans.ts';
-import { noSuchJob, noSuchRun, notFinished } from './refusals.ts';
+import { assertKnown, noSuchJob, noSuchRun, notFinished } from './refusals.ts';
+import type { Replica } from './replica.ts';
 import { bodyDigest, createOnce } from './request-ids.ts';
 import { loadContexts } from './run-context.ts';
 import { loadRun, type StoredRun } from './stored-run.ts';
@@ -34,6 +36,7 @@ export interface RerunsOptions {
   readonly pool: Pool;
   readonly plans: Plans;
   readonly creates: Creates;
+  readonly replica: Pick<Replica, 'oldest'>;
 }
 
 interface FinishedRun {
@@ -41,7 +44,7 @@ interface FinishedRun {
   readonly outcomes: readonly JobOutcome[];
 }
 
-export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
+export function createReruns({ pool, plans, creates, replica }: RerunsOptions): Reruns {
   async function load(project: string, runId: RunId): Promise<FinishedRun | undefined> {
     return await withConnection(pool, async (tx) => {
       const run = await loadRun(tx, plans, project, runId);
@@ -62,6 +65,7 @@ export function createReruns({ pool, plans, creates }: RerunsOptions): Reruns {
   ): Promise<CreatedRun | Refusal> {
     const { pipeline, revision, labels, project } = run.view;
     const plan = planAgain(run.plan, again);
+    assertKnown(plan.definition, replica.oldest());
     return await creates.create({
       project,
       digest: digestOf(plan.definition),
@@ -128,8 +132,10 @@ export function retryOf(key: JobKey, trigger: Trigger): object {
 }
 
 function jobsAgain(plan: Plan, outcomes: readonly JobOutcome[], scope: RerunSource): ReadonlySet<number> {
-  const failed = outcomes.filter(({ state }) => state !== 'SUCCEEDED').map(({ job }) => job);
   if (typeof scope === 'object') return withDependants(plan, jobsNamed(plan, scope.from));
+  // What was skipped because of one of these is run again with it; what its condition skipped would be skipped again, and what needed
+  // it, and succeeded, has no reason to be run again.
+  const failed = outcomes.flatMap(({ job, state }) => (state === 'FAILED' || state === 'CANCELLED' ? [job] : []));
   // What did not fail in a run without a failure is run again as a whole: asking for nothing helps nobody.
   const isWhole = scope === 'ALL' || failed.length === 0;
   return isWhole ? new Set(plan.jobs.map(({ index }) => index)) : withDependants(plan, failed);
@@ -159,16 +165,59 @@ function withDependants(plan: Plan, jobs: readonly number[]): ReadonlySet<number
 
 /**
  * The plan of a run that runs some jobs of another one again. A matrix that is to be worked out again loses its cells; one of which only
- * cells are run again keeps all of them.
+ * cells are run again keeps all of them. What a job appended goes when that job is run again, and with it what cannot be without it.
  */
 function planAgain(plan: Plan, again: ReadonlySet<number>): Plan {
   const { added = [], ...definition } = plan.definition;
-  const kept = added.filter(({ job }) => {
-    const { needs, cells = [] } = plannedJob(plan, job);
-    if (!again.has(job)) return true;
-    return cells.some((cell) => again.has(cell)) && !needs.some((need) => again.has(need));
+  const gone = new Set<string>();
+  const kept = added.filter((addition) => {
+    const isKept =
+      'cells' in addition ? keepsCells(plan, addition, again, gone) : keepsJobs(plan, addition, again, gone);
+    if (isKept) return true;
+    for (const name of namesOf(plan, addition)) gone.add(name);
+    return false;
   });
-  return kept.length === added.length ? plan : compilePlan({ ...definition, ...(kept.length > 0 && { added: kept }) });
+  return kept.length === added.length ? plan : compilePlan(renumbered(plan, { ...definition, added: kept }));
+}
+
+function keepsCells(plan: Plan, { job }: AddedCells, again: ReadonlySet<number>, gone: ReadonlySet<string>): boolean {
+  const { name, needs, cells = [] } = plannedJob(plan, job);
+  if (gone.has(name)) return false;
+  if (!again.has(job)) return true;
+  return cells.some((cell) => again.has(cell)) && !needs.some((need) => again.has(need));
+}
+
+function keepsJobs(
+  plan: Plan,
+  { by, jobs }: AddedJobs,
+  again: ReadonlySet<number>,
+  gone: ReadonlySet<string>,
+): boolean {
+  if (again.has(by) || gone.has(plannedJob(plan, by).name)) return false;
+  return !jobs.some(({ needs }) => needs.some((need) => gone.has(need)));
+}
+
+function namesOf(plan: Plan, addition: Addition): readonly string[] {
+  if ('jobs' in addition) return addition.jobs.map(({ name }) => name);
+  const { name } = plannedJob(plan, addition.job);
+  return addition.cells.map(({ key }) => `${name}[${key}]`);
+}
+
+/** A definition whose additions say where the jobs stand that they are of, when others are not there any more. */
+function renumbered(plan: Plan, { added = [], ...base }: Definition): Definition {
+  let partial = compilePlan(base);
+  const placed: Addition[] = [];
+  const placeOf = (job: number): number => {
+    const { name } = plannedJob(plan, job);
+    return partial.jobs.find((planned) => planned.name === name)?.index ?? job;
+  };
+  for (const addition of added) {
+    const moved =
+      'cells' in addition ? { ...addition, job: placeOf(addition.job) } : { ...addition, by: placeOf(addition.by) };
+    placed.push(moved);
+    partial = growPlan(partial, moved);
+  }
+  return placed.length === 0 ? base : { ...base, added: placed };
 }
 
 /** The jobs that are not run again, by their place in the new run, whose cells may have other places. */

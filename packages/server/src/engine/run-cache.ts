@@ -5,8 +5,9 @@ import type { JobRecord, RunHeader } from '../core/run-state.ts';
 import { isRunFinished } from '../core/states.ts';
 import type { RunContext } from './run-context.ts';
 
-/** Jobs remembered over all runs; the runs used least recently are forgotten. */
-const MAX_JOBS = 100_000;
+/** Jobs remembered over all runs, where one with details or outputs counts for as many as take the same memory, roughly. */
+const MAX_WEIGHT = 100_000;
+const JOB_BYTES = 512;
 
 export interface CachedRun {
   readonly context: RunContext;
@@ -31,21 +32,35 @@ interface Entry {
   readonly context: RunContext;
   header: RunHeader;
   readonly jobs: Map<number, JobRecord>;
+  readonly weight: number;
 }
 
 export function createRunCache(): RunCache {
   const entries = new Map<RunId, Entry>();
-  let size = 0;
+  /** Of details and outputs, which do not change: each is measured once. */
+  const weights = new WeakMap<object, number>();
+  let total = 0;
+
+  function weighPart(part: object | undefined): number {
+    if (part === undefined) return 0;
+    const known = weights.get(part) ?? JSON.stringify(part).length / JOB_BYTES;
+    weights.set(part, known);
+    return known;
+  }
+
+  function weigh(record: JobRecord): number {
+    return 1 + weighPart(record.details) + weighPart('outputs' in record ? record.outputs : undefined);
+  }
 
   function drop(runId: RunId): void {
-    size -= entries.get(runId)?.jobs.size ?? 0;
+    total -= entries.get(runId)?.weight ?? 0;
     entries.delete(runId);
   }
 
   /** Called when it is too large only: a map's first key is found by walking over those that were deleted. */
   function forgetOldest(): void {
     for (const oldest of entries.keys()) {
-      if (size <= MAX_JOBS || entries.size === 1) return;
+      if (total <= MAX_WEIGHT) return;
       drop(oldest);
     }
   }
@@ -62,12 +77,18 @@ export function createRunCache(): RunCache {
       if (known !== undefined && known.header.seq > header.seq) return;
       const goesOn = known !== undefined && before !== undefined && known.header.seq === before.seq;
       const records = goesOn ? known.jobs : new Map<number, JobRecord>();
+      let weight = goesOn ? known.weight : 0;
       drop(runId);
       if (isRunFinished(header.state)) return;
-      for (const [job, record] of jobs) records.set(job, record);
-      entries.set(runId, { context, header, jobs: records });
-      size += records.size;
-      if (size > MAX_JOBS) forgetOldest();
+      for (const [job, record] of jobs) {
+        const before = records.get(job);
+        if (before === record) continue;
+        weight += weigh(record) - (before === undefined ? 0 : weigh(before));
+        records.set(job, record);
+      }
+      entries.set(runId, { context, header, jobs: records, weight });
+      total += weight;
+      if (total > MAX_WEIGHT) forgetOldest();
     },
   };
 }

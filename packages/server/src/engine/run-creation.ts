@@ -1,13 +1,14 @@
 // From what a caller asks for to a run that is checked: finds the definition, checks params and specs against it, and hands the run
 // to the lane of creates. Items of one batch share what they have in common.
 import type { Definition } from '../core/definition.ts';
-import { DELAY_VERSION, LANGUAGE_VERSION } from '../core/event-versions.ts';
+import { DELAY_VERSION } from '../core/event-versions.ts';
+import type { Trigger } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
 import { canonicalJson, type JsonObject } from '../core/json.ts';
 import { compileSchema, type Schema } from '../core/json-schema.ts';
 import { LIMITS } from '../core/limits.ts';
-import { usesLanguage } from '../core/plan.ts';
 import { type FieldViolation, invalidFields, isRefusal, RefusedError, type Refusal } from '../core/refusal.ts';
+import type { Labels } from '../core/views.ts';
 import { type DefinitionDigest, digestOf } from '../store/definition-rows.ts';
 import { findPipeline } from '../store/pipelines.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
@@ -15,7 +16,7 @@ import { checkBounded } from './bounded-check.ts';
 import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun, Creates } from './creates.ts';
 import type { NewRun, RunSource } from './engine.ts';
-import { noSuchPipeline, noSuchRevision, replicaTooOld } from './refusals.ts';
+import { assertKnown, noSuchPipeline, noSuchRevision, replicaTooOld } from './refusals.ts';
 import type { Replica } from './replica.ts';
 import { bodyDigest, createOnce } from './request-ids.ts';
 import { type SpecCheck, specMismatch } from './spec-check.ts';
@@ -23,10 +24,23 @@ import { type SpecCheck, specMismatch } from './spec-check.ts';
 export interface RunCreation {
   /** @throws RefusedError */
   create(project: string, run: NewRun): Promise<CreatedRun>;
+  /** What would be created now, checked as if it were. @throws RefusedError */
+  prepare(project: string, run: NewRun): Promise<PreparedRun>;
   /** Whether a run could be created now. Returns what could not be checked, for people. @throws RefusedError */
   check(project: string, run: NewRun): Promise<readonly string[]>;
   /** One outcome an item, in order. */
   createBatch(project: string, runs: readonly NewRun[]): Promise<readonly (RunId | Refusal)[]>;
+}
+
+/** A run that could be created. */
+export interface PreparedRun {
+  readonly definition: Definition;
+  readonly pipeline?: { readonly name: string; readonly revision: number };
+  readonly params: JsonObject;
+  readonly labels: Labels;
+  readonly trigger: Trigger;
+  /** What could not be checked, for people. */
+  readonly warnings: readonly string[];
 }
 
 export interface RunCreationOptions {
@@ -49,6 +63,7 @@ interface Resolved {
 export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCreationOptions): RunCreation {
   async function resolve(project: string, source: RunSource): Promise<Resolved> {
     const { definition, digest, pipeline } = await find(project, source);
+    assertKnown(definition, replica.oldest());
     const { violations, warnings } = await checkSpecs(definition, 'run.definition');
     if (violations.length > 0) throw new RefusedError(specMismatch(violations));
     const found: FieldViolation[] = [];
@@ -74,20 +89,26 @@ export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCre
     return { definition: stored, digest, pipeline: { name, revision: view.revision } };
   }
 
+  /** Whether it can be made while these replicas serve. */
+  async function checkNow(
+    project: string,
+    run: NewRun,
+    request: CheckedRun['request'],
+    resolved: Promise<Resolved>,
+  ): Promise<CheckedRun | Refusal> {
+    const oldest = replica.oldest();
+    const { startMs } = run;
+    if (startMs !== undefined && oldest !== undefined && oldest.eventVersion < DELAY_VERSION) {
+      return replicaTooOld(oldest).refusal;
+    }
+    return checkRun(project, run, request, await resolved);
+  }
+
   async function createOne(project: string, run: NewRun, resolved: Promise<Resolved>): Promise<CreatedRun | Refusal> {
     const request = requestOf(run);
     const asked = request && { project, requestId: request.id, bodyDigest: request.bodyDigest };
     return await createOnce(pool, asked, async () => {
-      const oldest = replica.oldest();
-      const { startMs } = run;
-      if (startMs !== undefined && oldest !== undefined && oldest.eventVersion < DELAY_VERSION) {
-        return replicaTooOld(oldest).refusal;
-      }
-      const found = await resolved;
-      if (oldest !== undefined && oldest.eventVersion < LANGUAGE_VERSION && usesLanguage(found.definition)) {
-        return replicaTooOld(oldest).refusal;
-      }
-      const checked = checkRun(project, run, request, found);
+      const checked = await checkNow(project, run, request, resolved);
       return isRefusal(checked) ? checked : await creates.create(checked);
     });
   }
@@ -97,6 +118,15 @@ export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCre
       const created = await createOne(project, run, resolve(project, run));
       if (isRefusal(created)) throw new RefusedError(created);
       return created;
+    },
+    async prepare(project, run) {
+      const resolved = resolve(project, run);
+      const checked = await checkNow(project, run, undefined, resolved);
+      if (isRefusal(checked)) throw new RefusedError(checked);
+      const { definition, pipeline, warnings } = await resolved;
+      const { params, labels, command } = checked;
+      const source = pipeline !== undefined && { pipeline };
+      return { definition, ...source, params, labels, trigger: command.trigger, warnings };
     },
     async check(project, run) {
       const resolved = await resolve(project, run);

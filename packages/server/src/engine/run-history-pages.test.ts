@@ -166,7 +166,7 @@ test('a page of large outputs stays within its bytes and goes on with the next',
   });
   expect(items.map(({ job }) => job)).toEqual(Array.from({ length: count }, (_, job) => job));
   expect(items.every((job) => job.outputs !== undefined)).toBe(true);
-  expect(sizes).toHaveLength(2);
+  expect(sizes).toHaveLength(Math.ceil(count / Math.floor(LIMITS.pageBytes / 64_500)));
   expect(Math.max(...sizes)).toBeLessThan(LIMITS.pageBytes);
   expect(Math.max(...sizes)).toBeGreaterThan(LIMITS.pageBytes * 0.9);
 });
@@ -182,7 +182,9 @@ test('a run of ten thousand jobs with a ledger of many pages is shown at any eve
     async (after) =>
       (await history.runs.diff('default', runId, 5_002, undefined, { size: 1_000, ...after }, signal)).jobs,
   );
-  expect([items.length, pages]).toEqual([5_000, 5]);
+  expect(items).toHaveLength(5_000);
+  // A page ends by its bytes before it has a thousand of them.
+  expect(pages).toBe(7);
   const gone = AbortSignal.abort(new Error('called off'));
   await expect(createRunHistory(ledger).runs.getAt('default', runId, seq, gone)).rejects.toThrow('called off');
 });

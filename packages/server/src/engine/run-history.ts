@@ -4,7 +4,7 @@ import { jsonBytes } from '../core/check-fields.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
 import { createAttemptPage } from '../core/attempt-history.ts';
 import { LIMITS } from '../core/limits.ts';
-import { isNamed, plannedJob } from '../core/plan.ts';
+import { appendedTo, isNamed, plannedJob } from '../core/plan.ts';
 import { invalidFields, RefusedError } from '../core/refusal.ts';
 import type { RunPoint } from '../core/replay.ts';
 import { jobChanges, jobViewAt, runViewAt } from '../core/run-history.ts';
@@ -59,7 +59,9 @@ export function createRunHistory({ pool, plans }: { readonly pool: Pool; readonl
       async getAt(project, runId, seq, signal) {
         const run = await load(project, runId, seq);
         const point = await points.at(run, seq, signal);
-        return { ...runViewAt(run.view, point), params: run.params, definition: point.plan.definition };
+        const { plan } = point;
+        const { definition } = plan;
+        return { ...runViewAt(run.view, point), params: run.params, definition, appended: appendedTo(plan) };
       },
       async diff(project, runId, fromSeq, untilSeq, page, signal) {
         const after = diffCursor(page.after);

@@ -15,6 +15,8 @@ export interface RunOperationsOptions {
   readonly feed: Pick<RunOperations, 'watchAll'>;
   readonly deletion: Pick<RunOperations, 'delete'>;
   readonly verification: Pick<RunOperations, 'verify'>;
+  readonly planning: Pick<RunOperations, 'plan'>;
+  readonly artifacts: Pick<RunOperations, 'artifacts'>;
   readonly creation: RunCreation;
   readonly reruns: Reruns;
   readonly ledger: Ledger;
@@ -22,7 +24,20 @@ export interface RunOperationsOptions {
 }
 
 export function createRunOperations(options: RunOperationsOptions): RunOperations {
-  const { queries, history, watch, feed, deletion, verification, creation, reruns, ledger, holdBacks } = options;
+  const {
+    queries,
+    history,
+    watch,
+    feed,
+    deletion,
+    verification,
+    planning,
+    artifacts,
+    creation,
+    reruns,
+    ledger,
+    holdBacks,
+  } = options;
 
   /** The run that a request made, perhaps long ago. */
   async function readMade(project: string, runId: RunId): Promise<RunView> {
@@ -42,6 +57,8 @@ export function createRunOperations(options: RunOperationsOptions): RunOperation
     ...feed,
     ...deletion,
     ...verification,
+    ...planning,
+    ...artifacts,
     async create(project, run) {
       const { runId, view } = await creation.create(project, run);
       return view ?? (await readMade(project, runId));

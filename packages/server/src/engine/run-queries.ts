@@ -1,5 +1,6 @@
 // Reading runs: one with its definition, or a page of a project's runs.
 import { parseRunId } from '../core/ids.ts';
+import { appendedTo } from '../core/plan.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { listRuns } from '../store/run-views.ts';
 import type { RunOperations } from './engine.ts';
@@ -17,7 +18,8 @@ export function createRunQueries({ pool, plans }: RunQueriesOptions): Pick<RunOp
     async get(project, runId) {
       const run = await withConnection(pool, (tx) => loadRun(tx, plans, project, runId));
       if (run === undefined) throw noSuchRun(runId);
-      return { ...run.view, params: run.params, definition: run.plan.definition };
+      const { plan } = run;
+      return { ...run.view, params: run.params, definition: plan.definition, appended: appendedTo(plan) };
     },
     async list(project, { pipeline, states, labels }, { size, after }) {
       const before = after === undefined ? undefined : parseRunId(after);

@@ -54,13 +54,16 @@ export function createRunWatch({ pool, plans, wakeUps }: RunWatchOptions): Pick<
 
 /** The plan after an event; one that it has made already may be known. */
 function grownBy(plan: Plan, event: RunEvent): Plan {
-  if (event.type !== 'JobsAdded' || plannedJob(plan, event.job).cells !== undefined) return plan;
-  return growPlan(plan, event);
+  if (event.type === 'JobsAdded') return plannedJob(plan, event.job).cells === undefined ? growPlan(plan, event) : plan;
+  if (event.type !== 'JobsAppended') return plan;
+  const [first] = event.jobs;
+  const isKnown = plan.jobs.some(({ name }) => name === first?.name);
+  return isKnown ? plan : growPlan(plan, { by: event.job, jobs: event.jobs });
 }
 
 function eventView(runId: RunId, plan: Plan, { jobState, ...event }: StoredEvent): EventView {
   const job = 'job' in event.event ? event.event.job : undefined;
-  const added = event.event.type === 'JobsAdded' ? (plannedJob(plan, event.event.job).cells ?? []) : undefined;
+  const added = addedBy(plan, event.event);
   return {
     runId,
     ...event,
@@ -70,7 +73,15 @@ function eventView(runId: RunId, plan: Plan, { jobState, ...event }: StoredEvent
   };
 }
 
+/** The jobs that an event added; undefined for any other. */
+function addedBy(plan: Plan, event: RunEvent): readonly number[] | undefined {
+  if (event.type === 'JobsAdded') return plannedJob(plan, event.job).cells ?? [];
+  if (event.type !== 'JobsAppended') return undefined;
+  const names = new Set(event.jobs.map(({ name }) => name));
+  return plan.jobs.filter(({ name }) => names.has(name)).map(({ index }) => index);
+}
+
 function addedView(plan: Plan, job: number): AddedJobView {
   const { name, cell } = plannedJob(plan, job);
-  return { job, name, values: cell?.values ?? {} };
+  return { job, name, ...(cell !== undefined && { values: cell.values }) };
 }

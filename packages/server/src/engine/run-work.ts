@@ -16,6 +16,7 @@ import {
 } from '../core/run-state.ts';
 import type { AttemptChange, AttemptInsert } from '../store/attempt-rows.ts';
 import type { EventWrite } from '../store/ledger-rows.ts';
+import { type LockedStarts, noteStart, startViewsOf } from './load-places.ts';
 import type { RunContext } from './run-context.ts';
 
 /** Which session writes: the number of its driver instance's row, and its epoch. */
@@ -64,6 +65,8 @@ export interface RunWork {
   addedFrom: number | undefined;
   /** What its expressions may read, once one has asked. */
   facts: RunFacts | undefined;
+  /** What is known of the groups and rate limits of jobs that are to start. */
+  starts: LockedStarts | undefined;
   /** How many submissions have been decided on. */
   decided: number;
   readonly answers: Map<Submission, Answer>;
@@ -90,6 +93,7 @@ export function beginWork(context: RunContext, header: RunHeader, submissions: r
     jobs: new Map(),
     addedFrom: undefined,
     facts: undefined,
+    starts: undefined,
     decided: 0,
     answers: new Map(),
     failures: new Map(),
@@ -113,6 +117,8 @@ export function jobsNeeded(plan: Plan, command: Command): readonly number[] {
     case 'Accept':
     case 'Adopt':
     case 'Annotate':
+    case 'AppendJobs':
+    case 'Declare':
     case 'ReleaseBackoff':
     case 'HoldJob':
     case 'ReleaseJob':
@@ -126,6 +132,7 @@ export function jobsNeeded(plan: Plan, command: Command): readonly number[] {
     case 'AnswerGate':
     case 'RefuseChild':
     case 'FinishChild':
+    case 'ClaimPlace':
     case 'Timer': {
       const job = plan.jobs[command.job];
       return job === undefined ? [] : [command.job, ...job.dependants];
@@ -139,6 +146,8 @@ export function attemptNeeded(work: RunWork, command: Command): { job: number; a
     case 'Finish':
     case 'Lose':
     case 'Annotate':
+    case 'AppendJobs':
+    case 'Declare':
       return { job: command.job, attempt: command.attempt };
     case 'Timer': {
       const job = work.jobs.get(command.job);
@@ -161,6 +170,7 @@ export function attemptNeeded(work: RunWork, command: Command): { job: number; a
     case 'StartChild':
     case 'RefuseChild':
     case 'FinishChild':
+    case 'ClaimPlace':
       return undefined;
   }
 }
@@ -215,6 +225,7 @@ function decideOne(work: RunWork, submission: Submission, nowMs: number): Answer
   const slice = { plan: context.plan, run, jobs, ...(facts !== undefined && { facts }) };
   const { reply, events, marks, after } = decide(slice, command, nowMs);
   const seq = work.run.seq;
+  if (work.starts !== undefined) noteStarts(work, after.jobs);
   work.run = after.run;
   work.jobs = after.jobs;
   work.facts = after.facts;
@@ -241,7 +252,18 @@ function decideOne(work: RunWork, submission: Submission, nowMs: number): Answer
   return { reply, run: work.context, ...(job !== undefined && { job }) };
 }
 
+/** Before the work itself goes on. */
+function noteStarts(work: RunWork, after: RunWork['jobs']): void {
+  for (const [job, record] of after) {
+    const before = work.jobs.get(job);
+    if (record !== before) noteStart(work, job, before, record);
+  }
+}
+
 function withContent(work: RunWork, command: Command): Command {
+  if (command.type === 'ClaimPlace') {
+    return { ...command, ...startViewsOf(work, command.job, work.jobs.get(command.job)) };
+  }
   const needed = attemptNeeded(work, command);
   if (needed === undefined) return command;
   return { ...command, content: work.contents.get(contentKey(needed.job, needed.attempt)) } as Command;
@@ -270,6 +292,13 @@ function noteAttempt(work: RunWork, command: Command, event: RunEvent, nowMs: nu
         work.contents.set(id, { ...content, annotations: content.annotations + 1, heardMs: nowMs });
       }
       break;
+    case 'AttemptArtifact': {
+      const { project } = work.context;
+      const added = { key, project, number: event.number, artifact: event.artifact, addedMs: nowMs };
+      change.artifacts = [...(change.artifacts ?? []), added];
+      if (content !== undefined) work.contents.set(id, { ...content, artifacts: event.number, heardMs: nowMs });
+      break;
+    }
     case 'AttemptEnded': {
       const result = command.type === 'Finish' ? resultOf(command) : undefined;
       change.ended = { ...event, finishedMs: nowMs, ...(result !== undefined && { result }) };
@@ -279,6 +308,10 @@ function noteAttempt(work: RunWork, command: Command, event: RunEvent, nowMs: nu
       }
       break;
     }
+    case 'JobsAppended':
+      change.heardMs = nowMs;
+      if (content !== undefined) work.contents.set(id, { ...content, heardMs: nowMs });
+      break;
     case 'AttemptAdopted':
     case 'AttemptTimedOut':
     case 'AttemptHeard':

@@ -1,13 +1,16 @@
 // What one session says of its attempts, as commands to the ledger, and what the driver is told once they are committed.
-import type { Command } from '../core/commands.ts';
+import { ARTIFACTS } from '../core/capabilities.ts';
+import type { CheckedOutputs, Command } from '../core/commands.ts';
 import type { DriverFrame } from '../core/frames.ts';
 import { type AttemptKey, formatAttemptId } from '../core/ids.ts';
+import { canonicalJson, type JsonObject } from '../core/json.ts';
 import type { AttemptState } from '../core/states.ts';
 import type { SessionLink } from './engine.ts';
 import type { Hold, Holds } from './holds.ts';
 import type { Ledger } from './ledger.ts';
 import type { LogAcks } from './log-acks.ts';
 import type { LogResult, LogWriter } from './log-writer.ts';
+import type { OutputsCheck } from './outputs-check.ts';
 import { BEGINNING, CannotStart, type ComposeStart, type StartPoint } from './offers.ts';
 import type { RunContext } from './run-context.ts';
 import type { LedgerReply, Writer } from './run-work.ts';
@@ -24,6 +27,7 @@ export interface SessionAttempts {
   /** Ends an attempt without its driver's word. */
   lose(key: AttemptKey, failureClass: 'INFRASTRUCTURE' | 'INVALID', message: string): Promise<void>;
   annotate(frame: FrameOf<'Annotation'>): Promise<void>;
+  declare(frame: FrameOf<'DeclareArtifact'>): Promise<void>;
   /** @param hold What the driver had of it before. */
   finish(frame: FrameOf<'Finish'>, hold: Hold | undefined): Promise<void>;
   /** A write that came to nothing. */
@@ -43,6 +47,9 @@ export interface SessionAttemptsOptions {
   readonly logWriter: LogWriter;
   readonly maxLogBytes: number;
   readonly composeStart: ComposeStart;
+  readonly checkOutputs: OutputsCheck;
+  /** What drivers may use now. */
+  readonly capabilities: () => readonly string[];
   readonly holds: Holds;
   readonly acks: LogAcks;
   readonly onRoom: () => void;
@@ -63,6 +70,8 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
   const { link, ledger, logWriter, holds, acks } = options;
   const { writer } = options.facts;
   const losing = new Set<string>();
+  /** What was found out about outputs of attempts whose result is not decided on yet. */
+  const checks = new Map<string, CheckedOutputs>();
 
   async function accept(hold: Hold): Promise<void> {
     const { key } = hold;
@@ -85,8 +94,8 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
     if (reply.type !== 'Done' || run === undefined) return stale(key, reply, 'it is no longer yours');
     const live = job !== undefined && 'live' in job ? job.live : undefined;
     if (live?.stop !== undefined) hold.stop = live.stop;
-    const { ranMs, logOffset, logCrc32c, annotations } = orphan;
-    await start(hold, run, { ranMs, resumed: true, logOffset, logCrc32c, annotations });
+    const { ranMs, logOffset, logCrc32c, annotations, valueNumber, artifacts } = orphan;
+    await start(hold, run, { ranMs, resumed: true, logOffset, logCrc32c, annotations, valueNumber, artifacts });
   }
 
   async function start(hold: Hold, run: RunContext, point: StartPoint): Promise<void> {
@@ -153,13 +162,27 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
     if (reply.type !== 'Done') return outOfTurn(key, reply, 'it is no longer yours', BEFORE_START);
   }
 
+  async function declare({ key, number, artifact }: FrameOf<'DeclareArtifact'>): Promise<void> {
+    if (!options.capabilities().includes(ARTIFACTS)) {
+      return lose(key, 'INVALID', 'the driver declared an artifact, which Welcome did not list among its capabilities');
+    }
+    const { reply } = await submit(key, { type: 'Declare', number, artifact });
+    if (reply.type !== 'Done') return outOfTurn(key, reply, 'it is no longer yours', BEFORE_START);
+  }
+
   async function finish(frame: Extract<DriverFrame, { type: 'Finish' }>, hold: Hold | undefined): Promise<void> {
     const { key, ...result } = frame;
     // What is beyond the largest log was dropped, whether the driver says so or not.
     const logLost = result.logLost || result.logSize > options.maxLogBytes;
     const settled = logWriter.settled(key);
     if (settled !== undefined) await settled;
-    const { reply } = await submit(key, { ...result, logLost, random: Math.random() });
+    const command = { ...result, logLost, random: Math.random() };
+    let { reply } = await submit(key, command);
+    if (reply.type === 'Unchecked') {
+      const checked = checkOutputs(key, reply.schema, reply.outputs);
+      ({ reply } = await submit(key, { ...command, checked }));
+    }
+    if (reply.type === 'Unchecked') return lose(key, 'INVALID', 'the driver changed its outputs after it finished');
     if (reply.type === 'Finished') {
       link.send({ type: 'FinishAck', key, logState: reply.logState });
       acks.forget(key);
@@ -168,6 +191,16 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
       if (hold !== undefined) hold.phase = 'RUNNING';
       link.send({ type: 'LogMissing', key, offset: reply.offset });
     } else return outOfTurn(key, reply, 'it is no longer yours', BEFORE_START);
+  }
+
+  /** However often a result is said before it is decided on, the same outputs are looked at once. */
+  function checkOutputs(key: AttemptKey, schema: JsonObject, outputs: JsonObject): CheckedOutputs {
+    const id = formatAttemptId(key);
+    const before = checks.get(id);
+    if (before?.text === canonicalJson(outputs)) return before;
+    const checked = options.checkOutputs(schema, outputs);
+    checks.set(id, checked);
+    return checked;
   }
 
   async function giveBack(): Promise<void> {
@@ -231,6 +264,7 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
   }
 
   function drop(key: AttemptKey): void {
+    checks.delete(formatAttemptId(key));
     holds.drop(key);
     options.onRoom();
   }
@@ -243,6 +277,7 @@ export function createSessionAttempts(options: SessionAttemptsOptions): SessionA
     disown,
     lose,
     annotate,
+    declare,
     finish,
     unwritten: (key, result) => outOfTurn(key, result, 'it is no longer yours', BEFORE_START),
     giveBack,

@@ -1,23 +1,25 @@
-// One driver instance's live session on this replica: turns frames into commands and log writes, and answers after their commit.
-// What it holds in memory is a copy of the ledger for speed; every write is checked there by fence and epoch.
+// One driver instance's live session on this replica: what it may be offered, what it is told, and how it ends. What it holds in
+// memory is a copy of the ledger for speed; every write is checked there by fence and epoch.
 import type { DriverFrame, Offer, Orphan } from '../core/frames.ts';
 import type { AttemptKey } from '../core/ids.ts';
-import { LIMITS } from '../core/limits.ts';
 import type { InstanceOffer } from '../core/placement.ts';
 import type { Refusal } from '../core/refusal.ts';
 import type { AttemptState, CancelPhase } from '../core/states.ts';
 import type { Background } from './background.ts';
 import type { DriverSession, SessionLink } from './engine.ts';
-import { type Answered, createFrameLines } from './frame-lines.ts';
 import { createHolds, type Hold } from './holds.ts';
 import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
 import { createLogAcks } from './log-acks.ts';
-import type { LogEntry, LogResult, LogWriter } from './log-writer.ts';
+import type { LogWriter } from './log-writer.ts';
 import type { ComposeStart } from './offers.ts';
+import type { OutputsCheck } from './outputs-check.ts';
+import type { RunValues } from './run-values.ts';
 import type { Writer } from './run-work.ts';
 import { createSessionAttempts } from './session-attempts.ts';
+import { createSessionFrames } from './session-frames.ts';
 import { createSettingsStore, type SettingsChange } from './settings-store.ts';
+import type { SpecCheck } from './spec-check.ts';
 import type { AcceptsSpec } from './spec-schemas.ts';
 
 /** Above this, a slow driver gets no offers. */
@@ -48,6 +50,13 @@ export interface SessionOptions {
   /** The largest log of an attempt, in bytes. */
   readonly maxLogBytes: number;
   readonly composeStart: ComposeStart;
+  readonly checkOutputs: OutputsCheck;
+  /** What drivers may use now. */
+  readonly capabilities: () => readonly string[];
+  readonly values: Pick<RunValues, 'readFor' | 'changeFor'>;
+  readonly checkSpecs: SpecCheck;
+  /** Why nothing may be appended to runs now. */
+  readonly whyTooOld: () => Refusal | undefined;
   readonly background: Background;
   readonly log: Log;
   /** Asks for a renewal; its Pulse is sent once that is committed. */
@@ -94,7 +103,6 @@ export const SUPERSEDED: Refusal = {
 
 export function createSession(options: SessionOptions): Session {
   const { facts, link, logWriter, background } = options;
-  const { writer } = facts;
   const holds = createHolds();
   const acks = createLogAcks(
     (ack) => link.send(ack),
@@ -106,14 +114,15 @@ export function createSession(options: SessionOptions): Session {
   let draining = facts.draining;
   let leaving = false;
   let left = false;
-  let pendingLogBytes = 0;
-  const lines = createFrameLines(LIMITS.sessionPendingBytes);
   const settings = createSettingsStore(async (change) => {
     await options.store(change);
     // A comparison with the ledger as it was before may have come between.
     if (change.draining === true) draining = true;
   });
-  const attempts = createSessionAttempts({ ...options, holds, acks, superseded: () => session.end(SUPERSEDED) });
+  const superseded = (): void => session.end(SUPERSEDED);
+  const attempts = createSessionAttempts({ ...options, holds, acks, superseded });
+  const end = (refusal: Refusal): void => session.end(refusal);
+  const frames = createSessionFrames({ ...options, holds, acks, attempts, work, superseded, end });
   for (const { key, pool } of facts.held) holds.add(key, 'RUNNING', 0, pool);
   for (const orphan of facts.orphans) holds.addOrphan(orphan);
 
@@ -162,8 +171,8 @@ export function createSession(options: SessionOptions): Session {
       leaving = true;
       link.send({ type: 'Drain' });
     },
-    receive(frames) {
-      for (const frame of frames) {
+    receive(said) {
+      for (const frame of said) {
         if (ended) return;
         handle(frame);
       }
@@ -181,7 +190,7 @@ export function createSession(options: SessionOptions): Session {
     if (ended) return;
     ended = true;
     // What waits is said again in the next session, if it was honest.
-    lines.clear();
+    frames.clear();
     options.onEnd(session);
   }
 
@@ -200,36 +209,8 @@ export function createSession(options: SessionOptions): Session {
     // Goodbye is the last word.
     if (left) return;
     switch (frame.type) {
-      case 'Accept':
-        return accept(frame);
-      case 'Finish':
-        return finish(frame);
-      case 'Log':
-        return writeLog(frame);
-      case 'Section':
-      case 'Output':
-      case 'Progress':
-      case 'Checkpoint':
-        return write(frame, (result) => written(frame, result));
       case 'Heartbeat':
         return options.renew(session, frame.seq);
-      case 'Annotation':
-        return ask(frame, () => attempts.annotate(frame));
-      case 'Reject':
-        attempts.markAsked(frame.key);
-        return ask(frame, () => attempts.reject(frame));
-      case 'Malformed':
-        return ask(frame, () =>
-          attempts.lose(frame.key, 'INVALID', `the driver sent what cannot be taken: ${frame.problem}`),
-        );
-      case 'Misaddressed': {
-        const { attemptId, fence } = frame;
-        return link.send({ type: 'Revoke', attemptId, fence, reason: 'no attempt has this id and fence' });
-      }
-      case 'Adopt':
-        return ask(frame, () => attempts.adopt(frame.key));
-      case 'Disown':
-        return ask(frame, () => attempts.disown(frame.key));
       case 'Slots':
         slots = frame.total;
         options.onRoom();
@@ -237,9 +218,32 @@ export function createSession(options: SessionOptions): Session {
       case 'Drain':
         draining = true;
         return store({ draining: true });
+      case 'Misaddressed': {
+        const { attemptId, fence } = frame;
+        return link.send({ type: 'Revoke', attemptId, fence, reason: 'no attempt has this id and fence' });
+      }
       case 'Goodbye':
         left = true;
-        return admitted(lines.askBehindWrites(frame, begun(leave)));
+        return frames.last(frame, leave);
+      case 'Log':
+      case 'Section':
+      case 'Output':
+      case 'Progress':
+      case 'Checkpoint':
+        return frames.write(frame);
+      case 'Adopt':
+      case 'Disown':
+      case 'Accept':
+      case 'Reject':
+      case 'Annotation':
+      case 'DeclareArtifact':
+      case 'AppendJobs':
+      case 'GetValue':
+      case 'SetValue':
+      case 'DeleteValue':
+      case 'Finish':
+      case 'Malformed':
+        return frames.ask(frame);
     }
   }
 
@@ -248,91 +252,9 @@ export function createSession(options: SessionOptions): Session {
     if (stored !== undefined) work(() => stored);
   }
 
-  /** Runs what a frame asks for when its turn has come. */
-  function ask(frame: DriverFrame, task: () => Promise<void>): void {
-    admitted(lines.ask(frame, begun(task)));
-  }
-
-  function write(frame: LogEntry, done: (result: LogResult) => void): void {
-    admitted(
-      lines.write(frame, (answered) =>
-        logWriter.write(writer, frame, (result) => {
-          done(result);
-          answered();
-        }),
-      ),
-    );
-  }
-
-  function begun(task: () => Promise<void>): (answered: Answered) => void {
-    return (answered) => work(() => task().finally(answered));
-  }
-
-  function admitted(isAdmitted: boolean): void {
-    if (isAdmitted) return;
-    const max = LIMITS.sessionPendingBytes;
-    session.end({
-      refused: 'LIMIT_REACHED',
-      message: `frames of ${max} bytes wait for an answer, as many as one session may have: say less at a time`,
-      metadata: { limit: 'session_pending_bytes', max: String(max) },
-    });
-  }
-
-  function accept(frame: Extract<DriverFrame, { type: 'Accept' }>): void {
-    const { key } = frame;
-    const hold = holds.find(key) ?? holds.add(key, 'OFFERED', Number.POSITIVE_INFINITY, undefined);
-    // Said again, it is about to be answered.
-    if (hold.phase === 'ASKED') return;
-    hold.phase = 'ASKED';
-    ask(frame, () => attempts.accept(hold));
-  }
-
-  function finish(frame: Extract<DriverFrame, { type: 'Finish' }>): void {
-    const hold = attempts.markAsked(frame.key);
-    admitted(
-      lines.askBehindWrites(
-        frame,
-        begun(() => attempts.finish(frame, hold)),
-      ),
-    );
-  }
-
   async function leave(): Promise<void> {
     await attempts.giveBack();
     await options.dropLease();
     session.end(undefined);
-  }
-
-  function writeLog(frame: Extract<DriverFrame, { type: 'Log' }>): void {
-    const { length } = frame.data;
-    pendingLogBytes += length;
-    if (pendingLogBytes > LIMITS.sessionLogWindow + LIMITS.logFrameBytes) {
-      const message = `${pendingLogBytes} log bytes wait for a LogAck: send at most session_log_window of them`;
-      session.end({ refused: 'PROTOCOL_VIOLATION', message });
-      return;
-    }
-    write(frame, (result) => {
-      pendingLogBytes -= length;
-      written(frame, result);
-    });
-  }
-
-  function written({ type, key }: LogEntry, result: LogResult): void {
-    switch (result.type) {
-      case 'Stored':
-        // While a Finish is under way its answer says it all.
-        if (type === 'Log' && holds.find(key)?.phase !== 'ASKED') acks.add(key, result.offset, false);
-        return;
-      case 'Gap':
-        return acks.add(key, result.offset, true);
-      case 'Stale':
-        return work(() => attempts.unwritten(key, result));
-      case 'Superseded':
-        return session.end(SUPERSEDED);
-      case 'Invalid':
-        return work(() => attempts.lose(key, 'INVALID', result.problem));
-      case 'Failed':
-        return work(() => Promise.reject(result.error));
-    }
   }
 }

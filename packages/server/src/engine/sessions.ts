@@ -141,6 +141,7 @@ function holderOf(work: RunWork, event: RunEvent): number | undefined {
     case 'AttemptStarted':
     case 'AttemptAdopted':
     case 'AttemptAnnotated':
+    case 'AttemptArtifact':
     case 'AttemptHeard':
     case 'RunPaused':
     case 'RunResumed':
@@ -148,6 +149,7 @@ function holderOf(work: RunWork, event: RunEvent): number | undefined {
     case 'JobReleased':
     case 'JobEvaluated':
     case 'JobsAdded':
+    case 'JobsAppended':
     case 'GateAnswered':
     case 'ChildRunStarted':
       return undefined;

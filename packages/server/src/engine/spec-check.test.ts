@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createPipelines } from './pipelines.ts';
+import { createDriverSchemas } from './driver-schemas.ts';
 import { createSpecCheck } from './spec-check.ts';
 import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
 
@@ -27,7 +28,7 @@ function jobFor(driver: string, spec: Record<string, string>) {
 
 /** Checks with an empty cache. */
 function check(...jobs: ReturnType<typeof jobNamed>[]) {
-  return createSpecCheck(ledger)(definitionOf(...jobs), 'definition');
+  return createSpecCheck(createDriverSchemas(ledger.pool))(definitionOf(...jobs), 'definition');
 }
 
 test('a driver that never connected makes a warning, one for all of its jobs', async () => {
@@ -50,7 +51,11 @@ test('a spec that fits no schema of its driver is refused by the path of the fie
     'definition.jobs[1].spec.script',
   ]);
   expect(warnings).toEqual([]);
-  const pipelines = createPipelines({ pool: ledger.pool, checkSpecs: createSpecCheck(ledger) });
+  const pipelines = createPipelines({
+    pool: ledger.pool,
+    checkSpecs: createSpecCheck(createDriverSchemas(ledger.pool)),
+    replica: { oldest: () => undefined },
+  });
   await expect(pipelines.apply('default', 'ci', definitionOf(...jobs))).rejects.toMatchObject({
     refusal: { refused: 'SPEC_MISMATCH', violations },
   });
@@ -81,7 +86,7 @@ test('an instance without a schema takes any spec', async () => {
 });
 
 test('a driver that connects for the first time is known at once', async () => {
-  const checkSpecs = createSpecCheck(ledger);
+  const checkSpecs = createSpecCheck(createDriverSchemas(ledger.pool));
   const definition = definitionOf(jobFor('late', {}));
   expect((await checkSpecs(definition, 'definition')).warnings).toHaveLength(1);
   await ledger.connect('late', 'i-1', { specSchema: requires('script') });

@@ -5,9 +5,10 @@ import type { Definition, JobDefinition } from '../core/definition.ts';
 import type { Schema } from '../core/json-schema.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { FieldViolation, Refusal } from '../core/refusal.ts';
-import type { Pool } from '../store/pool.ts';
+import { mentionsTemplate } from '../core/expressions/template.ts';
+import { isDriven, type Plan } from '../core/plan.ts';
 import { checkBounded } from './bounded-check.ts';
-import { createDriverSchemas } from './driver-schemas.ts';
+import type { DriverSchemas } from './driver-schemas.ts';
 
 export interface SpecFindings {
   /** Why specs fit none of the schemas of their driver. */
@@ -16,30 +17,45 @@ export interface SpecFindings {
   readonly warnings: readonly string[];
 }
 
-/** Checks every spec of a definition; `field` is the definition's path in the request. */
-export type SpecCheck = (definition: Definition, field: string) => Promise<SpecFindings>;
+/** Checks the spec of every job; `field` is the path, in the request, of what holds them, or empty. */
+export type SpecCheck = (definition: Pick<Definition, 'jobs'>, field: string) => Promise<SpecFindings>;
 
-export interface SpecCheckOptions {
-  readonly pool: Pool;
-}
-
-export function createSpecCheck({ pool }: SpecCheckOptions): SpecCheck {
-  const schemas = createDriverSchemas(pool);
+export function createSpecCheck(schemas: DriverSchemas): SpecCheck {
   return async (definition, field) => {
     // A definition that something else is wrong with is checked as well; no driver has a name that is none.
     const drivers = definition.jobs.map(({ driver }) => driver).filter((driver) => DRIVER_NAME.pattern.test(driver));
     const accepted = await schemas.acceptedBy(new Set(drivers));
     const violations: Found = [];
+    const path = field === '' ? 'jobs' : `${field}.jobs`;
     definition.jobs.forEach(({ driver, spec }, index) => {
       const takes = accepted.get(driver);
-      if (takes === undefined || takes === 'UNKNOWN' || takes === 'ANY') return;
-      const found = whyUnfit(takes, `${field}.jobs[${index}].spec`, spec);
-      for (const { field: path, description } of found) addViolation(violations, path, description);
+      // What its expressions come to is checked when the job runs.
+      if (typeof takes !== 'object' || mentionsTemplate(spec)) return;
+      const found = whyUnfit(takes, `${path}[${index}].spec`, spec);
+      for (const { field: wrong, description } of found) addViolation(violations, wrong, description);
     });
     const unchecked = definition.jobs.filter((job) => accepted.get(job.driver) === 'UNKNOWN');
     const warnings = [...Map.groupBy(unchecked, (job) => job.driver)].map(neverConnected);
     return { violations, warnings };
   };
+}
+
+/** Why drivers of these names, as they are now, do not take a spec; to be asked within a decision, so nothing is read there. */
+export async function specProblems(
+  schemas: DriverSchemas,
+  drivers: ReadonlySet<string>,
+): Promise<(driver: string, spec: JsonObject) => string | undefined> {
+  const accepted = await schemas.acceptedBy(drivers);
+  return (driver, spec) => {
+    const takes = accepted.get(driver);
+    const [first] = typeof takes === 'object' ? whyUnfit(takes, 'spec', spec) : [];
+    return first && `${first.field} ${first.description}`;
+  };
+}
+
+/** The drivers of jobs whose specs are known only once their runs have worked them out. */
+export function driversToAsk({ jobs }: Plan): ReadonlySet<string> {
+  return new Set(jobs.flatMap((job) => (job.isPlain || !isDriven(job) ? [] : [job.definition.driver])));
 }
 
 /** What the newest schema says of a spec that fits none; empty when it fits one. */

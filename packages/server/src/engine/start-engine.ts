@@ -2,6 +2,7 @@
 // the caller's.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { capabilitiesOf } from '../core/capabilities.ts';
 import { LIMITS, type Timing } from '../core/limits.ts';
 import { type QueueShares, weightsOf } from '../core/queue-shares.ts';
 import { RefusedError } from '../core/refusal.ts';
@@ -16,10 +17,12 @@ import { createCreates } from './creates.ts';
 import { createDispatcher } from './dispatcher.ts';
 import { createDrain } from './drain.ts';
 import { createDriverQueries } from './driver-queries.ts';
+import { createDriverSchemas } from './driver-schemas.ts';
 import { createDriverSessions, STOPPING } from './driver-sessions.ts';
 import type { Engine } from './engine.ts';
 import { createFeedWatch } from './feed-watch.ts';
 import { createFit } from './fit.ts';
+import { createGroupQueries } from './group-queries.ts';
 import { openHints } from './hints.ts';
 import { createHoldBacks } from './hold-backs.ts';
 import { createJobOperations } from './job-operations.ts';
@@ -29,18 +32,24 @@ import type { Log } from './log.ts';
 import { createLogReader } from './log-reader.ts';
 import { createLogWriter } from './log-writer.ts';
 import { createComposeStart, type ResolveSecrets } from './offers.ts';
+import { createOutputsCheck } from './outputs-check.ts';
 import { createPipelines } from './pipelines.ts';
+import { createPlaces } from './places.ts';
 import { createPlans } from './plans.ts';
 import { createQueuePauses } from './queue-pauses.ts';
+import { whyLanguageTooOld } from './refusals.ts';
 import { joinReplicas } from './replica.ts';
 import { createReruns } from './reruns.ts';
 import { runRescue } from './rescue.ts';
+import { createRunArtifacts } from './run-artifacts.ts';
 import { createRunCache } from './run-cache.ts';
 import { createRunCreation } from './run-creation.ts';
 import { createRunDeletion } from './run-deletion.ts';
 import { createRunHistory } from './run-history.ts';
+import { createRunPlans } from './run-plans.ts';
 import { createRunOperations } from './run-operations.ts';
 import { createRunQueries } from './run-queries.ts';
+import { createRunValues } from './run-values.ts';
 import { createRunVerification } from './run-verification.ts';
 import { createRunWatch } from './run-watch.ts';
 import { createScheduler } from './scheduler.ts';
@@ -101,9 +110,10 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
   const loops: Promise<void>[] = [];
   const wakeUps = createWakeUps();
   const plans = createPlans();
-  const flushing = { plans, cache: createRunCache() };
+  const schemas = createDriverSchemas(pool);
+  const flushing = { plans, cache: createRunCache(), schemas };
   const sessions = createSessions(pool, log);
-  const checkSpecs = createSpecCheck({ pool });
+  const checkSpecs = createSpecCheck(schemas);
   const fit = createFit(plans);
   // The announcer is needed by the lanes, and needs what is built on them.
   const late: { announcer?: Announcer } = {};
@@ -136,6 +146,7 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
   const background = stack.use(createBackground(log));
   const creation = createRunCreation({ pool, creates, checkSpecs, replica });
   const calls = createCalls({ pool, plans, ledger, creation, log });
+  const places = createPlaces({ pool, ledger, log });
   const timers = createTimers({ pool, ledger, eventVersion: () => replica.eventVersion(), log });
   const dispatcher = createDispatcher({
     lane: pools.openLane('claims'),
@@ -159,14 +170,20 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
       log,
     }),
   );
-  late.announcer = createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, calls });
+  late.announcer = createAnnouncer({ wakeUps, hints, sessions, dispatcher, timers, calls, places });
 
+  const values = createRunValues({ pool, replica });
   const composeStart = createComposeStart(pool, resolveSecrets);
   const driverSessions = createDriverSessions({
     pool,
     plans,
     ledger,
     composeStart,
+    checkOutputs: createOutputsCheck(),
+    values,
+    checkSpecs,
+    whyTooOld: () => whyLanguageTooOld(replica.oldest()),
+    capabilities: () => capabilitiesOf(replica.eventVersion()),
     schemas: createSpecSchemas(),
     replica: replica.id,
     timing,
@@ -182,7 +199,7 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
     stopping: () => stopping.signal.aborted,
   });
   const holdBacks = createHoldBacks(ledger, replica);
-  const reruns = createReruns({ pool, plans, creates });
+  const reruns = createReruns({ pool, plans, creates, replica });
   const scheduler = createScheduler({ pool, ledger, creation, log });
   const history = createRunHistory({ pool, plans });
   const tokens = createTokenReader({ pool });
@@ -194,6 +211,7 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
     timers.run(signal),
     scheduler.run(signal),
     calls.run(signal),
+    places.run(signal),
     sessions.run(signal),
     hints.run(signal),
     replica.run(signal),
@@ -210,7 +228,7 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
     replica: replica.id,
     timing,
     maxLogBytes,
-    pipelines: createPipelines({ pool, checkSpecs }),
+    pipelines: createPipelines({ pool, checkSpecs, replica }),
     runs: createRunOperations({
       queries: createRunQueries({ pool, plans }),
       history: history.runs,
@@ -218,6 +236,8 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
       feed: createFeedWatch({ pool, wakeUps }),
       deletion,
       verification: createRunVerification(pool),
+      planning: createRunPlans({ pool, plans, schemas, creation }),
+      artifacts: createRunArtifacts({ pool, plans }),
       creation,
       reruns,
       ledger,
@@ -232,12 +252,14 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
       history: history.jobs,
       logs: createLogReader({ pool, plans, wakeUps }),
     }),
+    groups: createGroupQueries({ pool }),
     drivers: {
       ...createDriverQueries({ pool }),
       ...driverSessions,
       ...createDrain({ pool, ledger, sessions, hints }),
       ...createQueuePauses({ pool, dispatcher, hints }),
     },
+    values,
     schedules: createSchedules({ pool, creation, scheduler }),
     authenticateToken: (token) => tokens.authenticateToken(token),
     ready: () => replica.isConnected() && !stopping.signal.aborted,

@@ -31,6 +31,8 @@ export interface TakeoverOptions {
   readonly timing: Timing;
   /** The largest log of an attempt, in bytes. */
   readonly maxLogBytes: number;
+  /** What drivers may use now. */
+  readonly capabilities: () => readonly string[];
 }
 
 export interface Takeover {
@@ -102,6 +104,7 @@ export async function takeOverInstance(
       sessionLogWindow: LIMITS.sessionLogWindow,
       maxMessageBytes: LIMITS.requestBytes,
       maxLogBytes: options.maxLogBytes,
+      capabilities: options.capabilities(),
       verdicts,
       orphans,
     },
@@ -211,10 +214,11 @@ async function fitStarts(
  * an earlier one's: it is an orphan that was adopted.
  */
 function startPointOf(live: LiveAttemptRow, nowMs: number): StartPoint {
-  const { startedMs, logSize, logCrc32c, checkpoint, annotations } = live;
+  const { startedMs, logSize, logCrc32c, checkpoint, annotations, valueNumber, artifacts } = live;
   const ranMs = startedMs === undefined ? 0 : nowMs - startedMs;
-  if (logSize === 0 && checkpoint.length === 0 && annotations === 0) return { ...BEGINNING, ranMs };
-  return { ranMs, resumed: true, logOffset: logSize, logCrc32c, annotations };
+  const isNew = logSize === 0 && checkpoint.length === 0 && annotations === 0 && valueNumber === 0 && artifacts === 0;
+  if (isNew) return { ...BEGINNING, ranMs };
+  return { ranMs, resumed: true, logOffset: logSize, logCrc32c, annotations, valueNumber, artifacts };
 }
 
 /** The command that ends an attempt whose driver is gone, or that cannot go on. */
@@ -259,6 +263,8 @@ async function orphansOf(
         logOffset: row.logSize,
         logCrc32c: row.logCrc32c,
         annotations: row.annotations,
+        valueNumber: row.valueNumber,
+        artifacts: row.artifacts,
         ranMs: row.startedMs === undefined ? 0 : nowMs - row.startedMs,
         ...(row.stop !== undefined && { cancel: row.stop.phase }),
       },

@@ -8,6 +8,7 @@ import { ensureLogPartitions } from '../store/log-partitions.ts';
 import { forgetOccurrences } from '../store/occurrence-rows.ts';
 import { prunePipelines } from '../store/pipelines.ts';
 import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
+import { forgetFullBuckets } from '../store/rate-rows.ts';
 import { forgetRequestIds } from '../store/run-rows.ts';
 import { forgetScheduleRequests } from '../store/schedule-requests.ts';
 import { forgetCommitMarks } from '../store/transaction.ts';
@@ -36,6 +37,8 @@ const REQUEST_ID_KEEP_MS = DAY_MS;
 const COMMIT_MARK_KEEP_MS = DAY_MS;
 /** How long it is told what became of an occurrence. */
 const OCCURRENCE_KEEP_MS = 90 * DAY_MS;
+/** How long a bucket is kept that is full, and as good as none. */
+const BUCKET_KEEP_MS = 60_000;
 /** How long a cursor of the feed is good for at least. */
 const DELETED_RUN_KEEP_MS = 7 * DAY_MS;
 
@@ -65,10 +68,11 @@ export async function runUpkeep({ pool, retention, deletion, log }: UpkeepOption
       const occurrences = await forgetOccurrences(tx, nowMs - OCCURRENCE_KEEP_MS, FORGOTTEN_A_PASS);
       const deletions = await forgetDeletedRuns(tx, nowMs - DELETED_RUN_KEEP_MS, FORGOTTEN_A_PASS);
       await forgetCommitMarks(tx, nowMs - COMMIT_MARK_KEEP_MS);
+      const buckets = await forgetFullBuckets(tx, nowMs - BUCKET_KEEP_MS, FORGOTTEN_A_PASS);
       const revisions = await prunePipelines(tx, REVISIONS_A_PASS);
       const definitions = await removeUnusedDefinitions(tx, definition, nowMs, DEFINITIONS_A_PASS);
       definition = definitions.next;
-      const isFull = [requests, asked, occurrences, deletions].includes(FORGOTTEN_A_PASS);
+      const isFull = [requests, asked, occurrences, deletions, buckets].includes(FORGOTTEN_A_PASS);
       return isFull || revisions > 0 || definitions.removed > 0;
     });
   }

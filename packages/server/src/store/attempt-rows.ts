@@ -5,6 +5,7 @@ import type { AttemptKey, RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { StopRequest } from '../core/run-state.ts';
 import type { AttemptState, EndedAttemptState, LogState } from '../core/states.ts';
+import { type ArtifactInsert, insertArtifacts } from './artifact-rows.ts';
 import { expectTouched } from './ledger-rows.ts';
 import { execute, jsons, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
 
@@ -36,7 +37,8 @@ export interface AttemptChange {
   startedMs?: number;
   ended?: Extract<RunEvent, { type: 'AttemptEnded' }> & { readonly finishedMs: number; readonly result?: string };
   annotations?: Annotation[];
-  /** When it was annotated last. */
+  artifacts?: ArtifactInsert[];
+  /** When it annotated, or appended jobs, last. */
   heardMs?: number;
 }
 
@@ -67,14 +69,16 @@ const ANNOTATE_ATTEMPTS = statement(
 
 type Ended = NonNullable<AttemptChange['ended']>;
 
-/** Starts, annotates and ends attempts, in this order. */
+/** Starts attempts, annotates them, adds artifacts and ends them, in this order. */
 export async function changeAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise<void> {
   const started = changes.filter((change) => change.startedMs !== undefined);
-  const annotated = changes.filter((change) => change.annotations !== undefined);
+  const annotated = changes.filter((change) => change.heardMs !== undefined);
+  const artifacts = changes.flatMap((change) => change.artifacts ?? []);
   const ended = changes.filter((change): change is AttemptChange & { ended: Ended } => change.ended !== undefined);
   await Promise.all([
     started.length > 0 && startAttempts(tx, started),
     annotated.length > 0 && annotateAttempts(tx, annotated),
+    artifacts.length > 0 && insertArtifacts(tx, artifacts),
     ended.length > 0 && endAttempts(tx, ended),
   ]);
 }
@@ -87,7 +91,7 @@ async function startAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise
 async function annotateAttempts(tx: Tx, changes: readonly AttemptChange[]): Promise<void> {
   const columns = [
     ...keyColumns(changes),
-    jsons(changes, (change) => change.annotations),
+    jsons(changes, (change) => change.annotations ?? []),
     plain(changes, (change) => change.heardMs),
   ];
   expectTouched('annotated attempts', await execute(tx, ANNOTATE_ATTEMPTS, columns), changes.length);
@@ -116,7 +120,7 @@ function keyColumns(rows: readonly { readonly key: AttemptKey }[]): string[] {
 const LOCK_ATTEMPTS = statement(
   'lock_attempts',
   `select a.run_id, a.job, a.attempt, a.state, a.log_size, a.log_crc32c, a.log_state, a.outputs, a.result, a.heard_ms,
-     coalesce(json_array_length(a.annotations), 0) as annotations
+     coalesce(json_array_length(a.annotations), 0) as annotations, a.artifacts
    from attempts a
    where (a.run_id, a.job, a.attempt) in (select * from unnest($1::uuid[], $2::int[], $3::int[]))
    order by a.run_id, a.job, a.attempt for no key update of a`,
@@ -146,6 +150,7 @@ export async function lockAttempts(
     result: string | null;
     heard_ms: number | null;
     annotations: number;
+    artifacts: number;
   }>(tx, LOCK_ATTEMPTS, [
     plain(keys, (key) => key.runId),
     plain(keys, (key) => key.job),
@@ -161,6 +166,7 @@ export async function lockAttempts(
       logCrc32c: row.log_crc32c,
       logState: row.log_state,
       annotations: row.annotations,
+      artifacts: row.artifacts,
       ...(row.outputs !== null && { outputs: row.outputs }),
       ...(row.result !== null && { result: row.result }),
       ...(row.heard_ms !== null && { heardMs: row.heard_ms }),
@@ -171,7 +177,8 @@ export async function lockAttempts(
 const LIVE_ATTEMPTS = statement(
   'live_attempts',
   `select a.run_id, a.job, a.attempt, a.instance_no, a.state, a.started_ms, a.log_size, a.log_crc32c, a.checkpoint, j.stop,
-     coalesce(json_array_length(a.annotations), 0) as annotations
+     coalesce(json_array_length(a.annotations), 0) as annotations, coalesce((a.value_write ->> 'number')::int, 0) as value_number,
+     a.artifacts
    from attempts a join jobs j on j.run_id = a.run_id and j.job = a.job
    where a.instance_no = any($1::bigint[]) and a.finished_ms is null order by a.run_id, a.job`,
 );
@@ -186,6 +193,10 @@ export interface LiveAttemptRow {
   readonly checkpoint: Uint8Array;
   /** How many it has. */
   readonly annotations: number;
+  /** The number of the last change that its driver made of a value. */
+  readonly valueNumber: number;
+  /** How many it has. */
+  readonly artifacts: number;
   /** How it is being stopped. */
   readonly stop: StopRequest | undefined;
 }
@@ -204,6 +215,8 @@ export async function liveAttempts(tx: Tx, instances: readonly number[]): Promis
     checkpoint: Uint8Array | null;
     stop: StopRequest | null;
     annotations: number;
+    value_number: number;
+    artifacts: number;
   }>(tx, LIVE_ATTEMPTS, [plain(instances, (no) => no)]);
   return rows.map((row) => ({
     key: { runId: row.run_id, job: row.job, attempt: row.attempt },
@@ -214,6 +227,8 @@ export async function liveAttempts(tx: Tx, instances: readonly number[]): Promis
     logCrc32c: row.log_crc32c,
     checkpoint: row.checkpoint ?? new Uint8Array(),
     annotations: row.annotations,
+    valueNumber: row.value_number,
+    artifacts: row.artifacts,
     stop: row.stop ?? undefined,
   }));
 }

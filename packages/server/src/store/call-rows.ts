@@ -57,19 +57,27 @@ export interface DueCall {
   readonly child: { readonly runId: RunId; readonly state: FinishedRunState | 'OPEN' | 'DELETED' } | undefined;
 }
 
-// Those that only wait are left out, after a look at each. The limits leave the planner no way but to look for each by its key.
+// Those that only wait are left out, after a look at each, and so are those whose run has been told to stop: that may take it long.
+// The limits leave the planner no way but to look for each by its key.
 const DUE_CALLS = statement(
   'due_calls',
   `select c.run_id, c.job, c.project, c.child_run, r.state, r.run_id is null as gone, j.details, j.wait, p.cancel, p.labels
    from calls c
    cross join lateral (select cancel, labels from runs where run_id = c.run_id limit 1) p
    cross join lateral (select details, wait from jobs where run_id = c.run_id and job = c.job limit 1) j
-   left join lateral (select run_id, state, finished_ms from runs where run_id = c.child_run limit 1) r on true
-   where c.child_run is null or r.run_id is null or r.finished_ms is not null or j.wait ->> 'stopping' is not null
+   left join lateral (select run_id, state, finished_ms, cancel from runs where run_id = c.child_run limit 1) r on true
+   where (c.run_id, c.job) > ($2::uuid, $3::int) and (
+     c.child_run is null or r.run_id is null or r.finished_ms is not null
+     or (j.wait ->> 'stopping' is not null
+       and (r.cancel is null or (p.cancel ->> 'force' = 'true' and r.cancel ->> 'force' = 'false')))
+   )
    order by c.run_id, c.job limit $1`,
 );
 
-export async function dueCalls(tx: Tx, limit: number): Promise<DueCall[]> {
+const FIRST = '00000000-0000-0000-0000-000000000000';
+
+/** The calls that somebody has to see to, in the order of their keys. @param after Undefined: from the first. */
+export async function dueCalls(tx: Tx, limit: number, after: JobKey | undefined): Promise<DueCall[]> {
   const rows = await rowsOf<{
     run_id: RunId;
     job: number;
@@ -81,7 +89,7 @@ export async function dueCalls(tx: Tx, limit: number): Promise<DueCall[]> {
     wait: JobWait | null;
     cancel: { force: boolean } | null;
     labels: Record<string, string>;
-  }>(tx, DUE_CALLS, [limit]);
+  }>(tx, DUE_CALLS, [limit, after?.runId ?? FIRST, after?.job ?? -1]);
   return rows.map((row) => ({
     key: { runId: row.run_id, job: row.job },
     project: row.project,

@@ -1,9 +1,9 @@
 // The tables as kysely sees them: the columns that queries off the hot path read or write. The migrations own their shape.
 import type { ColumnType, Generated } from 'kysely';
 import type { Definition } from '../core/definition.ts';
-import type { Annotation, Trigger } from '../core/events.ts';
+import type { Annotation, Artifact, Trigger } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
+import type { JsonObject, JsonValue } from '../core/json.ts';
 import type { HoldBack, JobDetails, JobWait, StopRequest } from '../core/run-state.ts';
 import type {
   OccurrenceFailure,
@@ -28,6 +28,8 @@ export interface Tables {
   tokens: TokensTable;
   schedules: SchedulesTable;
   occurrences: OccurrencesTable;
+  run_values: RunValuesTable;
+  artifacts: ArtifactsTable;
 }
 
 /** A column that only the hot path writes. */
@@ -114,6 +116,7 @@ interface AttemptsTable {
   outputs: Read<Outputs | null>;
   progress: Read<ProgressView | null>;
   annotations: Read<Annotation[] | null>;
+  artifacts: Read<number>;
 }
 
 interface InstancesTable {
@@ -166,6 +169,24 @@ interface SchedulesTable {
   due_ms: number | null;
   created_ms: number;
   updated_ms: number;
+}
+
+interface ArtifactsTable {
+  run_id: Read<RunId>;
+  job: Read<number>;
+  attempt: Read<number>;
+  number: Read<number>;
+  artifact: Read<Artifact>;
+  added_ms: Read<number>;
+}
+
+interface RunValuesTable {
+  run_id: Read<RunId>;
+  key: Read<string>;
+  value: Read<JsonValue>;
+  bytes: Read<number>;
+  version: Read<number>;
+  updated_ms: Read<number>;
 }
 
 interface OccurrencesTable {

@@ -15,7 +15,9 @@ beforeAll(async () => {
   pools = await createPools(database.config);
 });
 afterEach(async () => {
-  await pools.pool.query('truncate runs, events, jobs, attempts, log_sections, queue, deleted_runs');
+  await pools.pool.query(
+    'truncate runs, events, jobs, attempts, log_sections, queue, run_values, artifacts, deleted_runs',
+  );
   await pools.pool.query(`update cluster set feed_from = '0'`);
 });
 afterAll(async () => {
@@ -30,7 +32,8 @@ const sweep = (runs: number, rows: number) => withTransaction(pools.pool, (tx) =
 async function rowsLeft(): Promise<number> {
   const { rows } = await pools.pool.query<{ count: number }>(
     `select (select count(*) from events) + (select count(*) from jobs) + (select count(*) from attempts)
-       + (select count(*) from log_sections) + (select count(*) from queue) as count`,
+       + (select count(*) from log_sections) + (select count(*) from queue) + (select count(*) from run_values)
+       + (select count(*) from artifacts) as count`,
   );
   return rows[0]!.count;
 }
@@ -57,8 +60,8 @@ test('a pass removes no more rows of a table than it may, and the last one settl
     passes.push(pass.rows);
     settled = pass.settled;
   }
-  // Of events, jobs, attempts, sections and the queue.
-  expect(passes).toEqual([50 + 50 + 50 + 50 + 1, 50 + 20 + 20 + 20, 40]);
+  // Of events, jobs, attempts, sections, values, artifacts and the queue.
+  expect(passes).toEqual([50 + 50 + 50 + 50 + 50 + 50 + 1, 50 + 20 + 20 + 20 + 20 + 20, 40]);
   expect(await rowsLeft()).toBe(0);
   expect(await sweep(10, 50)).toEqual({ rows: 0, settled: 0 });
 });
@@ -66,8 +69,8 @@ test('a pass removes no more rows of a table than it may, and the last one settl
 test('a pass takes no more runs than it may, and leaves those that are not deleted alone', async () => {
   const kept = await store(3);
   await remove(...(await Promise.all(Array.from({ length: 5 }, () => store(1)))));
-  expect(await sweep(3, 100)).toEqual({ rows: 3 * 6, settled: 3 });
-  expect(await sweep(3, 100)).toEqual({ rows: 2 * 6, settled: 2 });
+  expect(await sweep(3, 100)).toEqual({ rows: 3 * 8, settled: 3 });
+  expect(await sweep(3, 100)).toEqual({ rows: 2 * 8, settled: 2 });
   const { rows } = await pools.pool.query<{ run_id: string }>('select distinct run_id from events');
   expect(rows).toEqual([{ run_id: kept }]);
 });

@@ -1,10 +1,13 @@
 // Jobs and attempts as readers see them, from the projection. What a job's definition says of it comes from the run's plan.
 import { type InferResult, sql } from 'kysely';
+import type { Artifact } from '../core/events.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
 import { detailsView, plannedView, waitView } from '../core/job-view.ts';
+import { LIMITS } from '../core/limits.ts';
 import type { Plan } from '../core/plan.ts';
 import type { JobState } from '../core/states.ts';
 import type { AttemptView, JobView, Page } from '../core/views.ts';
+import { attemptArtifacts } from './artifact-rows.ts';
 import { expiredLogs, nameOf } from './log-expiry.ts';
 import { fetchPage, fetchRows, pageOf, tables } from './query.ts';
 import type { Tx } from './sql.ts';
@@ -16,11 +19,15 @@ export interface JobsRun {
   readonly plan: Plan;
 }
 
-/** Reads one job, without its definition. A job that the run's plan has but no row is a broken invariant and throws. */
+/** Reads one job, with the artifacts of its newest attempt and without its definition. A job that the run's plan has but no row is a broken invariant and throws. */
 export async function readJob(tx: Tx, run: JobsRun, job: number): Promise<JobView> {
   const [row] = await fetchRows(tx, selectJobs(run.runId).where('j.job', '=', job));
   if (row === undefined) throw new Error(`job ${job} of run ${run.runId} has no row`);
-  return jobView(run, row);
+  const count = row.artifact_count ?? 0;
+  if (count === 0) return jobView(run, row);
+  const key = { runId: run.runId, job, attempt: row.attempt };
+  const artifacts = await attemptArtifacts(tx, key, LIMITS.shownArtifacts);
+  return { ...jobView(run, row), artifacts, artifactCount: count };
 }
 
 export interface JobsQuery {
@@ -68,7 +75,7 @@ function selectJobs(runId: RunId) {
       'j.details',
     ])
     .select(['j.inherited_from', 'j.inherited_outputs'])
-    .select(['a.state as attempt_state', 'a.outputs', 'a.progress'])
+    .select(['a.state as attempt_state', 'a.outputs', 'a.progress', 'a.artifacts as artifact_count'])
     .select(
       sql<number>`512 + coalesce(octet_length(j.failure::text), 0) + coalesce(octet_length(j.inherited_outputs::text), 0)
         + coalesce(octet_length(a.outputs::text), 0) + coalesce(octet_length(a.progress::text), 0)
@@ -137,16 +144,28 @@ function selectAttempts({ runId, job }: JobKey) {
       'a.log_state',
       'a.progress',
       'a.annotations',
+      'a.artifacts as artifact_count',
     ])
+    .leftJoinLateral(firstArtifacts, (join) => join.onTrue())
+    .select('f.artifacts')
     .select(['a.offered_ms', 'a.started_ms', 'a.finished_ms', 'i.instance'])
     .select(['a.job', sql<number>`(select logs_from_ms from cluster)`.as('logs_from_ms')])
     .select(
       sql<number>`512 + coalesce(octet_length(a.failure::text), 0) + coalesce(octet_length(a.outputs::text), 0)
-        + coalesce(octet_length(a.progress::text), 0) + coalesce(octet_length(a.annotations::text), 0)`.as('bytes'),
+        + coalesce(octet_length(a.progress::text), 0) + coalesce(octet_length(a.annotations::text), 0)
+        + coalesce(octet_length(f.artifacts::text), 0)`.as('bytes'),
     )
     .where('a.run_id', '=', runId)
     .where('a.job', '=', job);
 }
+
+/** Most attempts have none: then nothing is looked for. */
+const firstArtifacts = sql<{ artifacts: Artifact[] | null }>`(
+  select json_agg(l.artifact order by l.number) as artifacts from (
+    select artifact, number from artifacts
+    where a.artifacts > 0 and run_id = a.run_id and job = a.job and attempt = a.attempt
+    order by number limit ${sql.lit(LIMITS.shownArtifacts)}
+  ) l)`.as<'f'>(sql`f`);
 
 type AttemptRow = InferResult<ReturnType<typeof selectAttempts>>[number];
 
@@ -161,6 +180,8 @@ function attemptView(project: string, { runId, job }: JobKey, row: AttemptRow, i
     logSize: row.log_size,
     logState: isExpired ? 'EXPIRED' : row.log_state,
     annotations: row.annotations ?? [],
+    artifacts: row.artifacts ?? [],
+    artifactCount: row.artifact_count,
     offeredMs: row.offered_ms,
     ...(row.failure !== null && { failure: row.failure }),
     ...(row.outputs !== null && { outputs: row.outputs }),

@@ -27,3 +27,16 @@ export async function jobOutcomes(tx: Tx, runId: RunId, jobs: readonly number[])
   );
   return rows.map((row) => ({ ...row, failure: row.failure ?? undefined }));
 }
+
+const OUTPUTS_BYTES = statement(
+  'outputs_bytes',
+  `select coalesce(sum(octet_length(coalesce(j.inherited_outputs, a.outputs)::text)), 0)::bigint as bytes
+   from unnest($2::int[]) u (job) join jobs j on j.run_id = $1 and j.job = u.job
+   left join attempts a on a.run_id = j.run_id and a.job = j.job and a.attempt = j.attempt`,
+);
+
+/** How many bytes the outputs of jobs of one run have as JSON, roughly. */
+export async function outputsBytes(tx: Tx, runId: RunId, jobs: readonly number[]): Promise<number> {
+  const [row] = await rowsOf<{ bytes: number }>(tx, OUTPUTS_BYTES, [runId, plain(jobs, (job) => job)]);
+  return row?.bytes ?? 0;
+}

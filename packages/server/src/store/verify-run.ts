@@ -3,10 +3,12 @@
 import { createHash } from 'node:crypto';
 import type { Annotation } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
+import { LIMITS } from '../core/limits.ts';
 import type { JsonObject } from '../core/json.ts';
 import { createLedgerCheck, type Discrepancy, type LedgerCheck, type Verification } from '../core/ledger-check.ts';
 import { compilePlan, type Plan } from '../core/plan.ts';
 import type { AttemptState, Failure, LogState } from '../core/states.ts';
+import { attemptArtifacts } from './artifact-rows.ts';
 import { digestOf, loadDefinitions } from './definition-rows.ts';
 import { readEvents } from './event-views.ts';
 import { loadJobs } from './job-rows.ts';
@@ -100,18 +102,26 @@ async function replayEvents({ tx, runId, project, counts, report, signal }: Veri
 
 const JOBS_PAGE = statement(
   'verify_jobs',
-  `select j.job, j.project, j.due_ms, q.driver from jobs j left join queue q on q.run_id = j.run_id and q.job = j.job
+  `select j.job, j.project, j.due_ms, q.driver,
+     case when m.job is not null then concat_ws(' ', m.state, 'in', m.project, m.key, 'at', m.ready_ms) end as place,
+     (select string_agg(concat_ws(' ', w.project, w.key, 'at', w.ready_ms, w.told), ', ' order by w.n) from rate_waiters w
+      where w.run_id = j.run_id and w.job = j.job) as rates
+   from jobs j left join queue q on q.run_id = j.run_id and q.job = j.job
+   left join group_members m on m.run_id = j.run_id and m.job = j.job
    where j.run_id = $1 and j.job > $2 order by j.job limit $3`,
 );
 
 async function compareJobs({ tx, runId, project, counts, report, signal }: Verifying, check: LedgerCheck) {
   for (let after = -1; ; ) {
     signal?.throwIfAborted();
-    const page = await rowsOf<{ job: number; project: string; due_ms: number | null; driver: string | null }>(
-      tx,
-      JOBS_PAGE,
-      [runId, after, JOBS_A_PAGE],
-    );
+    const page = await rowsOf<{
+      job: number;
+      project: string;
+      due_ms: number | null;
+      driver: string | null;
+      place: string | null;
+      rates: string | null;
+    }>(tx, JOBS_PAGE, [runId, after, JOBS_A_PAGE]);
     const loaded = await loadJobs(
       tx,
       page.map(({ job }) => ({ runId, job })),
@@ -122,7 +132,8 @@ async function compareJobs({ tx, runId, project, counts, report, signal }: Verif
       if (record === undefined) throw new Error(`job ${row.job} was read once only`);
       counts.jobs++;
       after = row.job;
-      check.compareJob(row.job, record, row.due_ms, row.driver);
+      const { due_ms: dueMs, driver: queue, place, rates } = row;
+      check.compareJob(row.job, record, { project, dueMs, queue, place, rates });
       if (row.project === project) continue;
       report({ kind: 'JOB', where: `jobs[${row.job}].project`, expected: project, found: row.project });
     }
@@ -133,7 +144,8 @@ async function compareJobs({ tx, runId, project, counts, report, signal }: Verif
 const ATTEMPTS_PAGE = statement(
   'verify_attempts',
   `select a.job, a.attempt, a.project, a.state, a.instance_no, a.offered_ms, a.started_ms, a.finished_ms, a.failure, a.log_state,
-     a.annotations, a.log_size, a.log_crc32c, a.outputs, c.logs_from_ms
+     a.annotations, a.log_size, a.log_crc32c, a.outputs, a.artifacts, c.logs_from_ms,
+     (select 1 from artifacts f where f.run_id = $1 and f.job = a.job and f.attempt = a.attempt limit 1) is not null as has_artifacts
    from attempts a cross join cluster c
    where a.run_id = $1 and (a.job, a.attempt) > ($2, $3) order by a.job, a.attempt limit $4`,
 );
@@ -153,6 +165,8 @@ interface AttemptRow {
   readonly log_size: number;
   readonly log_crc32c: number;
   readonly outputs: JsonObject | null;
+  readonly artifacts: number;
+  readonly has_artifacts: boolean;
   readonly logs_from_ms: number;
 }
 
@@ -181,6 +195,9 @@ async function* compareAttempts(
         logSize: row.log_size,
         outputs: row.outputs,
         annotations: row.annotations ?? [],
+        // One more than there may be is one too many.
+        artifacts: row.has_artifacts ? await attemptArtifacts(tx, { runId, ...row }, LIMITS.artifacts + 1) : [],
+        artifactCount: row.artifacts,
       });
       const { job, attempt, log_size: size, log_crc32c: crc } = row;
       if (row.project !== project) {

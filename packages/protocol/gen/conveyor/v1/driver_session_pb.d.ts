@@ -15,8 +15,10 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Duration, Value } from "@bufbuild/protobuf/wkt";
 import type { AttemptAnnotation, AttemptProgress, AttemptState, FailureClass, JobState, LogState } from "./job_pb.js";
-import type { LeaseDoubt } from "./pipeline_pb.js";
+import type { JobDefinition, LeaseDoubt } from "./pipeline_pb.js";
 import type { LogChannel, LogSection } from "./log_pb.js";
+import type { Artifact } from "./artifact_pb.js";
+import type { ErrorReason, FieldViolation } from "./error_pb.js";
 
 /**
  * Describes the file conveyor/v1/driver_session.proto.
@@ -202,6 +204,46 @@ export declare type DriverFrame = Message<"conveyor.v1.DriverFrame"> & {
      */
     value: Goodbye;
     case: "goodbye";
+  } | {
+    /**
+     * Reads a value of the attempt's run; needs the capability `values`.
+     *
+     * @generated from field: conveyor.v1.GetValue get_value = 17;
+     */
+    value: GetValue;
+    case: "getValue";
+  } | {
+    /**
+     * Sets a value of the attempt's run; needs the capability `values`.
+     *
+     * @generated from field: conveyor.v1.SetValue set_value = 18;
+     */
+    value: SetValue;
+    case: "setValue";
+  } | {
+    /**
+     * Deletes a value of the attempt's run; needs the capability `values`.
+     *
+     * @generated from field: conveyor.v1.DeleteValue delete_value = 19;
+     */
+    value: DeleteValue;
+    case: "deleteValue";
+  } | {
+    /**
+     * Declares an artifact; needs the capability `artifacts`.
+     *
+     * @generated from field: conveyor.v1.DeclareArtifact declare_artifact = 20;
+     */
+    value: DeclareArtifact;
+    case: "declareArtifact";
+  } | {
+    /**
+     * Appends jobs to the attempt's run; needs the capability `append_jobs`.
+     *
+     * @generated from field: conveyor.v1.AppendJobs append_jobs = 21;
+     */
+    value: AppendJobs;
+    case: "appendJobs";
   } | { case: undefined; value?: undefined };
 };
 
@@ -302,6 +344,22 @@ export declare type ServerFrame = Message<"conveyor.v1.ServerFrame"> & {
      */
     value: Revoke;
     case: "revoke";
+  } | {
+    /**
+     * Answers GetValue, SetValue or DeleteValue.
+     *
+     * @generated from field: conveyor.v1.ValueAnswer value_answer = 11;
+     */
+    value: ValueAnswer;
+    case: "valueAnswer";
+  } | {
+    /**
+     * Answers AppendJobs.
+     *
+     * @generated from field: conveyor.v1.AppendAnswer append_answer = 12;
+     */
+    value: AppendAnswer;
+    case: "appendAnswer";
   } | { case: undefined; value?: undefined };
 };
 
@@ -503,7 +561,9 @@ export declare type Welcome = Message<"conveyor.v1.Welcome"> & {
   maxMessageBytes: number;
 
   /**
-   * Optional abilities of this server that the driver may use. Names that it does not know it ignores.
+   * Optional abilities of this server that the driver may use: `values` (GetValue, SetValue, DeleteValue), `artifacts` (DeclareArtifact),
+   * `append_jobs` (AppendJobs).
+   * Names that it does not know it ignores.
    *
    * @generated from field: repeated string capabilities = 8;
    */
@@ -802,7 +862,7 @@ export declare type Offer = Message<"conveyor.v1.Offer"> & {
   traceparent: string;
 
   /**
-   * How long it may run without a Log, Section, Output, Progress, Annotation or Checkpoint; not set when there is no limit. The control
+   * How long it may run without a Log, Section, Output, Progress, Annotation, Checkpoint, artifact, appended jobs or changed value; not set when there is no limit. The control
    * plane enforces it.
    *
    * @generated from field: google.protobuf.Duration silence_timeout = 15;
@@ -966,6 +1026,20 @@ export declare type Start = Message<"conveyor.v1.Start"> & {
    * @generated from field: int32 annotations = 9;
    */
   annotations: number;
+
+  /**
+   * The number of the last SetValue or DeleteValue that was carried out: the next one has a greater one. 0 unless `resumed`.
+   *
+   * @generated from field: int32 value_number = 10;
+   */
+  valueNumber: number;
+
+  /**
+   * How many artifacts it has: the next one has the number after. 0 unless `resumed`.
+   *
+   * @generated from field: int32 artifacts = 11;
+   */
+  artifacts: number;
 };
 
 /**
@@ -1355,6 +1429,357 @@ export declare type Checkpoint = Message<"conveyor.v1.Checkpoint"> & {
  * Use `create(CheckpointSchema)` to create a new message.
  */
 export declare const CheckpointSchema: GenMessage<Checkpoint>;
+
+/**
+ * A reference to something that a started attempt made, kept in the ledger. Its bytes are the platform's to keep.
+ *
+ * @generated from message conveyor.v1.DeclareArtifact
+ */
+export declare type DeclareArtifact = Message<"conveyor.v1.DeclareArtifact"> & {
+  /**
+   * Required. The attempt.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Required. Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * Required. The artifact. At most 1,000 an attempt.
+   *
+   * @generated from field: conveyor.v1.Artifact artifact = 3;
+   */
+  artifact?: Artifact | undefined;
+
+  /**
+   * Required. From 1 to 1,000 for each attempt, in whatever process, without gaps: a repeated number has no second effect.
+   *
+   * @generated from field: int32 number = 4;
+   */
+  number: number;
+};
+
+/**
+ * Describes the message conveyor.v1.DeclareArtifact.
+ * Use `create(DeclareArtifactSchema)` to create a new message.
+ */
+export declare const DeclareArtifactSchema: GenMessage<DeclareArtifact>;
+
+/**
+ * Reads a value of the run of a started attempt. Answered by ValueAnswer.
+ *
+ * @generated from message conveyor.v1.GetValue
+ */
+export declare type GetValue = Message<"conveyor.v1.GetValue"> & {
+  /**
+   * Required. The attempt.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Required. Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * Required. 1 or more; the answer carries it.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+
+  /**
+   * Required. 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
+   *
+   * @generated from field: string key = 4;
+   */
+  key: string;
+};
+
+/**
+ * Describes the message conveyor.v1.GetValue.
+ * Use `create(GetValueSchema)` to create a new message.
+ */
+export declare const GetValueSchema: GenMessage<GetValue>;
+
+/**
+ * Sets a value of the run of a started attempt, within the bounds of RunValueService. Answered by ValueAnswer once it is durable.
+ *
+ * @generated from message conveyor.v1.SetValue
+ */
+export declare type SetValue = Message<"conveyor.v1.SetValue"> & {
+  /**
+   * Required. The attempt.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Required. Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * Required. Greater than that of every SetValue and DeleteValue of the attempt before, in whatever process. The last one may be
+   * repeated, unchanged, until it is answered: it has no second effect.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+
+  /**
+   * Required. 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
+   *
+   * @generated from field: string key = 4;
+   */
+  key: string;
+
+  /**
+   * Required. At most 64 KiB as JSON.
+   *
+   * @generated from field: google.protobuf.Value value = 5;
+   */
+  value?: Value | undefined;
+
+  /**
+   * Optional. Set only if the key has this version; 0: only if there is none. Default: whatever it has.
+   *
+   * @generated from field: optional int64 expected_version = 6;
+   */
+  expectedVersion?: bigint | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.SetValue.
+ * Use `create(SetValueSchema)` to create a new message.
+ */
+export declare const SetValueSchema: GenMessage<SetValue>;
+
+/**
+ * Deletes a value of the run of a started attempt. Answered by ValueAnswer once that is durable, also when there is none.
+ *
+ * @generated from message conveyor.v1.DeleteValue
+ */
+export declare type DeleteValue = Message<"conveyor.v1.DeleteValue"> & {
+  /**
+   * Required. The attempt.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Required. Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * Required. As in SetValue.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+
+  /**
+   * Required. 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
+   *
+   * @generated from field: string key = 4;
+   */
+  key: string;
+
+  /**
+   * Optional. Delete only this version, 1 or more. Default: whatever it has.
+   *
+   * @generated from field: optional int64 expected_version = 5;
+   */
+  expectedVersion?: bigint | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.DeleteValue.
+ * Use `create(DeleteValueSchema)` to create a new message.
+ */
+export declare const DeleteValueSchema: GenMessage<DeleteValue>;
+
+/**
+ * Answers GetValue, SetValue or DeleteValue.
+ *
+ * @generated from message conveyor.v1.ValueAnswer
+ */
+export declare type ValueAnswer = Message<"conveyor.v1.ValueAnswer"> & {
+  /**
+   * The attempt.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * The number of what it answers.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+
+  /**
+   * For GetValue: the value; not set when there is none.
+   *
+   * @generated from field: google.protobuf.Value value = 4;
+   */
+  value?: Value | undefined;
+
+  /**
+   * The version that the key has now; 0 when there is no value.
+   *
+   * @generated from field: int64 version = 5;
+   */
+  version: bigint;
+
+  /**
+   * Why nothing was changed: VERSION_MISMATCH, LIMIT_REACHED or REPLICA_TOO_OLD. UNSPECIFIED: it was done.
+   *
+   * @generated from field: conveyor.v1.ErrorReason error = 6;
+   */
+  error: ErrorReason;
+
+  /**
+   * What was wrong and what to do, for people; empty when it was done.
+   *
+   * @generated from field: string message = 7;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ValueAnswer.
+ * Use `create(ValueAnswerSchema)` to create a new message.
+ */
+export declare const ValueAnswerSchema: GenMessage<ValueAnswer>;
+
+/**
+ * Appends jobs to the run of a started attempt: all of them, or none. Answered by AppendAnswer once that is durable; from then on they are
+ * jobs of the run like those of its definition, and its FINALLY jobs wait for them too. What one attempt asks by AppendJobs, GetValue,
+ * SetValue and DeleteValue is done and answered in order, and before its Finish. A job that the run has already, by the same name and with
+ * the same content, is not appended again. So what has no answer may be sent again, unchanged, at whatever replica and by whatever attempt:
+ * it has no second effect.
+ *
+ * @generated from message conveyor.v1.AppendJobs
+ */
+export declare type AppendJobs = Message<"conveyor.v1.AppendJobs"> & {
+  /**
+   * Required. The attempt. Not of a FINALLY job: nothing comes after it.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Required. Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * Required. 1 or more; the answer carries it.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+
+  /**
+   * Required. One or more, within the bounds of a definition's jobs. They may need each other and any other job of the run but FINALLY ones,
+   * finished or not, by name; not cells of a matrix. `stage` must not be set, and `when` not be FINALLY; `secrets` may name those of the job that appends them. A run has at most 10,000 jobs, to
+   * which jobs are appended at most 100 times: 1 MiB in all, as JSON with every default filled in.
+   *
+   * @generated from field: repeated conveyor.v1.JobDefinition jobs = 4;
+   */
+  jobs: JobDefinition[];
+};
+
+/**
+ * Describes the message conveyor.v1.AppendJobs.
+ * Use `create(AppendJobsSchema)` to create a new message.
+ */
+export declare const AppendJobsSchema: GenMessage<AppendJobs>;
+
+/**
+ * Answers AppendJobs.
+ *
+ * @generated from message conveyor.v1.AppendAnswer
+ */
+export declare type AppendAnswer = Message<"conveyor.v1.AppendAnswer"> & {
+  /**
+   * The attempt.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * Its fence.
+   *
+   * @generated from field: int32 fence = 2;
+   */
+  fence: number;
+
+  /**
+   * The number of what it answers.
+   *
+   * @generated from field: int32 number = 3;
+   */
+  number: number;
+
+  /**
+   * Why nothing was appended: INVALID_FIELD, CANCEL_REQUESTED (the job or its run is being stopped) or REPLICA_TOO_OLD. UNSPECIFIED: it
+   * was done. The attempt goes on either way.
+   *
+   * @generated from field: conveyor.v1.ErrorReason error = 4;
+   */
+  error: ErrorReason;
+
+  /**
+   * What was wrong and what to do, for people; empty when it was done.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+
+  /**
+   * For INVALID_FIELD: all that is wrong, at most 100, with paths such as `jobs[2].needs[0]`.
+   *
+   * @generated from field: repeated conveyor.v1.FieldViolation violations = 6;
+   */
+  violations: FieldViolation[];
+};
+
+/**
+ * Describes the message conveyor.v1.AppendAnswer.
+ * Use `create(AppendAnswerSchema)` to create a new message.
+ */
+export declare const AppendAnswerSchema: GenMessage<AppendAnswer>;
 
 /**
  * Asks to stop an attempt. Repeated until the driver sends Finish.

@@ -2,12 +2,40 @@
 // @generated from file conveyor/v1/error.proto (package conveyor.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file conveyor/v1/error.proto.
  */
 export declare const file_conveyor_v1_error: GenFile;
+
+/**
+ * One field that cannot be taken, where an answer and not an error tells of it.
+ *
+ * @generated from message conveyor.v1.FieldViolation
+ */
+export declare type FieldViolation = Message<"conveyor.v1.FieldViolation"> & {
+  /**
+   * Its path, such as `jobs[2].needs[0]`.
+   *
+   * @generated from field: string field = 1;
+   */
+  field: string;
+
+  /**
+   * What is wrong with it, and what to do.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+};
+
+/**
+ * Describes the message conveyor.v1.FieldViolation.
+ * Use `create(FieldViolationSchema)` to create a new message.
+ */
+export declare const FieldViolationSchema: GenMessage<FieldViolation>;
 
 /**
  * Why a call was refused. Every error carries a `google.rpc.ErrorInfo` detail whose domain is `conveyor.dev` and whose
@@ -208,25 +236,39 @@ export enum ErrorReason {
   SCHEDULE_NOT_FOUND = 26,
 
   /**
+   * NOT_FOUND: the run has no value of this key.
+   *
+   * @generated from enum value: ERROR_REASON_VALUE_NOT_FOUND = 27;
+   */
+  VALUE_NOT_FOUND = 27,
+
+  /**
+   * ABORTED: the value has another version than `expected_version`; the metadata has it as `current_version`, 0 when there is none.
+   *
+   * @generated from enum value: ERROR_REASON_VERSION_MISMATCH = 28;
+   */
+  VERSION_MISMATCH = 28,
+
+  /**
    * FAILED_PRECONDITION: the job is no gate.
    *
-   * @generated from enum value: ERROR_REASON_NOT_A_GATE = 28;
+   * @generated from enum value: ERROR_REASON_NOT_A_GATE = 29;
    */
-  NOT_A_GATE = 28,
+  NOT_A_GATE = 29,
 
   /**
    * FAILED_PRECONDITION: the gate does not wait for answers yet.
    *
-   * @generated from enum value: ERROR_REASON_NOT_WAITING = 29;
+   * @generated from enum value: ERROR_REASON_NOT_WAITING = 30;
    */
-  NOT_WAITING = 29,
+  NOT_WAITING = 30,
 
   /**
    * PERMISSION_DENIED: neither who answers nor any of their groups is among the gate's approvers.
    *
-   * @generated from enum value: ERROR_REASON_NOT_AN_APPROVER = 30;
+   * @generated from enum value: ERROR_REASON_NOT_AN_APPROVER = 31;
    */
-  NOT_AN_APPROVER = 30,
+  NOT_AN_APPROVER = 31,
 }
 
 /**

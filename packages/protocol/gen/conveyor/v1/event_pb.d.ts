@@ -7,6 +7,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import type { RunState, Trigger } from "./run_pb.js";
 import type { AttemptAnnotation, AttemptState, Failure, GateAnswer, JobCondition, JobState, JobWait, LogState } from "./job_pb.js";
+import type { Artifact } from "./artifact_pb.js";
 
 /**
  * Describes the file conveyor/v1/event.proto.
@@ -264,6 +265,14 @@ export declare type Event = Message<"conveyor.v1.Event"> & {
      */
     value: ChildRunStarted;
     case: "childRunStarted";
+  } | {
+    /**
+     * The driver declared an artifact.
+     *
+     * @generated from field: conveyor.v1.AttemptArtifact attempt_artifact = 36;
+     */
+    value: AttemptArtifact;
+    case: "attemptArtifact";
   } | { case: undefined; value?: undefined };
 };
 
@@ -578,6 +587,20 @@ export declare type JobEvaluated = Message<"conveyor.v1.JobEvaluated"> & {
    * @generated from field: google.protobuf.Struct spec = 2;
    */
   spec?: JsonObject | undefined;
+
+  /**
+   * The key of its concurrency group; empty without one.
+   *
+   * @generated from field: string concurrency_group = 3;
+   */
+  concurrencyGroup: string;
+
+  /**
+   * The keys of its rate limits, in their order.
+   *
+   * @generated from field: repeated string rate_keys = 4;
+   */
+  rateKeys: string[];
 };
 
 /**
@@ -587,7 +610,7 @@ export declare type JobEvaluated = Message<"conveyor.v1.JobEvaluated"> & {
 export declare const JobEvaluatedSchema: GenMessage<JobEvaluated>;
 
 /**
- * Jobs were added to the run: the cells of the job, which is a matrix.
+ * Jobs were added to the run: the cells of the job, which is a matrix, or those that an attempt of the job appended.
  *
  * @generated from message conveyor.v1.JobsAdded
  */
@@ -627,7 +650,7 @@ export declare type AddedJob = Message<"conveyor.v1.AddedJob"> & {
   name: string;
 
   /**
-   * The values of the cell, by name.
+   * The values of the cell, by name; not set when it is none.
    *
    * @generated from field: google.protobuf.Struct matrix = 3;
    */
@@ -848,4 +871,31 @@ export declare type AttemptHeard = Message<"conveyor.v1.AttemptHeard"> & {
  * Use `create(AttemptHeardSchema)` to create a new message.
  */
 export declare const AttemptHeardSchema: GenMessage<AttemptHeard>;
+
+/**
+ * The driver declared an artifact.
+ *
+ * @generated from message conveyor.v1.AttemptArtifact
+ */
+export declare type AttemptArtifact = Message<"conveyor.v1.AttemptArtifact"> & {
+  /**
+   * The artifact.
+   *
+   * @generated from field: conveyor.v1.Artifact artifact = 1;
+   */
+  artifact?: Artifact | undefined;
+
+  /**
+   * Its number among the artifacts of the attempt, from 1 without gaps.
+   *
+   * @generated from field: int32 number = 2;
+   */
+  number: number;
+};
+
+/**
+ * Describes the message conveyor.v1.AttemptArtifact.
+ * Use `create(AttemptArtifactSchema)` to create a new message.
+ */
+export declare const AttemptArtifactSchema: GenMessage<AttemptArtifact>;
 

@@ -6,6 +6,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import type { JobDefinition } from "./pipeline_pb.js";
+import type { Artifact } from "./artifact_pb.js";
 
 /**
  * Describes the file conveyor/v1/job.proto.
@@ -193,6 +194,27 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
    * @generated from field: string stage = 25;
    */
   stage: string;
+
+  /**
+   * Output only. The artifacts of its newest attempt, at most the first 100. Only GetJob fills it.
+   *
+   * @generated from field: repeated conveyor.v1.Artifact artifacts = 26;
+   */
+  artifacts: Artifact[];
+
+  /**
+   * Output only. How many artifacts its newest attempt has. Only GetJob fills it.
+   *
+   * @generated from field: int32 artifact_count = 27;
+   */
+  artifactCount: number;
+
+  /**
+   * Output only. The key of its concurrency group, once that is known; empty without one.
+   *
+   * @generated from field: string concurrency_group = 30;
+   */
+  concurrencyGroup: string;
 };
 
 /**
@@ -338,7 +360,7 @@ export declare type JobWait = Message<"conveyor.v1.JobWait"> & {
   reason: WaitReason;
 
   /**
-   * When the wait ends by itself; not set when something else ends it.
+   * When the wait ends by itself, or for RATE is likely to end; not set when something else ends it.
    *
    * @generated from field: google.protobuf.Timestamp until_time = 2;
    */
@@ -543,6 +565,20 @@ export declare type Attempt = Message<"conveyor.v1.Attempt"> & {
    * @generated from field: google.protobuf.Timestamp finish_time = 16;
    */
   finishTime?: Timestamp | undefined;
+
+  /**
+   * Output only. What it made, in the order in which its driver said so, at most the first 100: ListRunArtifacts has all.
+   *
+   * @generated from field: repeated conveyor.v1.Artifact artifacts = 26;
+   */
+  artifacts: Artifact[];
+
+  /**
+   * Output only. How many artifacts it has, at most 1,000.
+   *
+   * @generated from field: int32 artifact_count = 27;
+   */
+  artifactCount: number;
 };
 
 /**
@@ -836,6 +872,20 @@ export enum WaitReason {
    * @generated from enum value: WAIT_REASON_CHILD_RUN = 7;
    */
   CHILD_RUN = 7,
+
+  /**
+   * For a place in its concurrency group: see `concurrency_group`.
+   *
+   * @generated from enum value: WAIT_REASON_CONCURRENCY = 8;
+   */
+  CONCURRENCY = 8,
+
+  /**
+   * For tokens of its rate limits, likely until `until_time`.
+   *
+   * @generated from enum value: WAIT_REASON_RATE = 9;
+   */
+  RATE = 9,
 }
 
 /**

@@ -8,6 +8,7 @@ import type { JobDefinition } from "./pipeline_pb.js";
 import type { Trigger } from "./run_pb.js";
 import type { Attempt, GateVerdict, Job, JobState, LogState } from "./job_pb.js";
 import type { LogChunk, LogSection } from "./log_pb.js";
+import type { ConcurrencyGroup, ConcurrencyGroupMember } from "./concurrency_group_pb.js";
 
 /**
  * Describes the file conveyor/v1/job_service.proto.
@@ -816,6 +817,142 @@ export declare type TailLogResponse = Message<"conveyor.v1.TailLogResponse"> & {
 export declare const TailLogResponseSchema: GenMessage<TailLogResponse>;
 
 /**
+ * Request of ListConcurrencyGroups.
+ *
+ * @generated from message conveyor.v1.ListConcurrencyGroupsRequest
+ */
+export declare type ListConcurrencyGroupsRequest = Message<"conveyor.v1.ListConcurrencyGroupsRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Optional. 1 to 1,000. Default: 100.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * Optional. From the answer before; empty for the first page.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ListConcurrencyGroupsRequest.
+ * Use `create(ListConcurrencyGroupsRequestSchema)` to create a new message.
+ */
+export declare const ListConcurrencyGroupsRequestSchema: GenMessage<ListConcurrencyGroupsRequest>;
+
+/**
+ * Response of ListConcurrencyGroups.
+ *
+ * @generated from message conveyor.v1.ListConcurrencyGroupsResponse
+ */
+export declare type ListConcurrencyGroupsResponse = Message<"conveyor.v1.ListConcurrencyGroupsResponse"> & {
+  /**
+   * The groups, by key.
+   *
+   * @generated from field: repeated conveyor.v1.ConcurrencyGroup groups = 1;
+   */
+  groups: ConcurrencyGroup[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ListConcurrencyGroupsResponse.
+ * Use `create(ListConcurrencyGroupsResponseSchema)` to create a new message.
+ */
+export declare const ListConcurrencyGroupsResponseSchema: GenMessage<ListConcurrencyGroupsResponse>;
+
+/**
+ * Request of GetConcurrencyGroup.
+ *
+ * @generated from message conveyor.v1.GetConcurrencyGroupRequest
+ */
+export declare type GetConcurrencyGroupRequest = Message<"conveyor.v1.GetConcurrencyGroupRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The key of the group, as `concurrency_group` of a job tells it.
+   *
+   * @generated from field: string key = 2;
+   */
+  key: string;
+
+  /**
+   * Optional. Jobs in one answer, 1 to 1,000. Default: 100.
+   *
+   * @generated from field: int32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * Optional. From the answer before; empty for the first page.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.GetConcurrencyGroupRequest.
+ * Use `create(GetConcurrencyGroupRequestSchema)` to create a new message.
+ */
+export declare const GetConcurrencyGroupRequestSchema: GenMessage<GetConcurrencyGroupRequest>;
+
+/**
+ * Response of GetConcurrencyGroup.
+ *
+ * @generated from message conveyor.v1.GetConcurrencyGroupResponse
+ */
+export declare type GetConcurrencyGroupResponse = Message<"conveyor.v1.GetConcurrencyGroupResponse"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: conveyor.v1.ConcurrencyGroup group = 1;
+   */
+  group?: ConcurrencyGroup | undefined;
+
+  /**
+   * Its jobs.
+   *
+   * @generated from field: repeated conveyor.v1.ConcurrencyGroupMember members = 2;
+   */
+  members: ConcurrencyGroupMember[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 3;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.GetConcurrencyGroupResponse.
+ * Use `create(GetConcurrencyGroupResponseSchema)` to create a new message.
+ */
+export declare const GetConcurrencyGroupResponseSchema: GenMessage<GetConcurrencyGroupResponse>;
+
+/**
  * Jobs, their attempts and logs. Every method needs an operator token. Besides the errors that it lists, each may answer
  * UNAUTHENTICATED (TOKEN_INVALID), PERMISSION_DENIED (TOKEN_FORBIDS), INVALID_ARGUMENT (INVALID_FIELD), UNAVAILABLE
  * (DATABASE_UNAVAILABLE, SERVER_STOPPING) and INTERNAL (INTERNAL).
@@ -896,7 +1033,7 @@ export declare const JobService: GenService<{
    * Runs a job again. While it waits for a retry, or for the start of a delayed run, that wait ends at once, unless its run is paused or it is held: then it goes on
    * waiting for that alone. When its run has finished, a new run is made that runs the job and all that depend on it again and inherits
    * the rest.
-   * Errors: NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (NOT_FINISHED: its run still goes on), ALREADY_EXISTS (REQUEST_ID_REUSED).
+   * Errors: NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (NOT_FINISHED: its run still goes on; REPLICA_TOO_OLD), ALREADY_EXISTS (REQUEST_ID_REUSED).
    *
    * @generated from rpc conveyor.v1.JobService.RetryJob
    */
@@ -909,7 +1046,8 @@ export declare const JobService: GenService<{
    * Answers a gate that waits. Who answers again replaces the earlier answer; the same answer again changes nothing. The gate succeeds
    * once its quorum has approved, and fails with the first rejection; its dependants go on from there.
    * Errors: NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_FIELD: also answers that the form does not allow), PERMISSION_DENIED
-   * (NOT_AN_APPROVER), FAILED_PRECONDITION (NOT_A_GATE, NOT_WAITING: its needs have not finished, ALREADY_FINISHED).
+   * (NOT_AN_APPROVER), FAILED_PRECONDITION (NOT_A_GATE, NOT_WAITING: its needs have not finished, ALREADY_FINISHED), RESOURCE_EXHAUSTED
+   * (LIMIT_REACHED: the answers of all who answered are more than 128 KiB as JSON).
    *
    * @generated from rpc conveyor.v1.JobService.AnswerGate
    */
@@ -917,6 +1055,27 @@ export declare const JobService: GenService<{
     methodKind: "unary";
     input: typeof AnswerGateRequestSchema;
     output: typeof AnswerGateResponseSchema;
+  },
+  /**
+   * Lists the concurrency groups in which jobs hold places or wait for them, by key. Errors: INVALID_ARGUMENT (INVALID_CURSOR).
+   *
+   * @generated from rpc conveyor.v1.JobService.ListConcurrencyGroups
+   */
+  listConcurrencyGroups: {
+    methodKind: "unary";
+    input: typeof ListConcurrencyGroupsRequestSchema;
+    output: typeof ListConcurrencyGroupsResponseSchema;
+  },
+  /**
+   * Reads one concurrency group and its jobs: those that hold places, then those that wait, each in the order in which they came. A group
+   * without a job has none of either. Errors: INVALID_ARGUMENT (INVALID_CURSOR).
+   *
+   * @generated from rpc conveyor.v1.JobService.GetConcurrencyGroup
+   */
+  getConcurrencyGroup: {
+    methodKind: "unary";
+    input: typeof GetConcurrencyGroupRequestSchema;
+    output: typeof GetConcurrencyGroupResponseSchema;
   },
   /**
    * Lists the attempts of a job, oldest first, as they are now or as they were right after an event of its run.

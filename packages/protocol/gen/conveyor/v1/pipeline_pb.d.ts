@@ -151,7 +151,8 @@ export declare type PipelineDefinition = Message<"conveyor.v1.PipelineDefinition
 
   /**
    * Optional. Names of stages, in order, for jobs to name: each job of a stage needs every job of the nearest stage before it that has
-   * any. At most 100, each as the name of a job.
+   * any. At most 100, each as the name of a job. All needs, with those that stages and FINALLY stand for, are at most 250,000, and count
+   * as bytes of the definition as if they were written.
    *
    * @generated from field: repeated string stages = 4;
    */
@@ -298,6 +299,30 @@ export declare type JobDefinition = Message<"conveyor.v1.JobDefinition"> & {
   call?: PipelineCall | undefined;
 
   /**
+   * Optional. JSON Schema (2020-12) of the job's outputs, an object schema of at most 64 KiB as JSON; a definition has at most 500
+   * different ones. An attempt that would succeed with outputs that do not fit fails with class INVALID. Defaults in it are not filled
+   * in. Its patterns are regular expressions of RE2, without look-around and back-references. Default: any object.
+   *
+   * @generated from field: google.protobuf.Struct outputs_schema = 20;
+   */
+  outputsSchema?: JsonObject | undefined;
+
+  /**
+   * Optional. The group of jobs that the job is one of, of which few may go on at the same time.
+   *
+   * @generated from field: conveyor.v1.Concurrency concurrency = 21;
+   */
+  concurrency?: Concurrency | undefined;
+
+  /**
+   * Optional. How often jobs may start that share a key, at most 8. The job takes tokens of each when it is QUEUED, of all at once, and again
+   * for each retry; without them it is WAITING for RATE, and its `queue_timeout` stands still.
+   *
+   * @generated from field: repeated conveyor.v1.RateLimit rate_limits = 22;
+   */
+  rateLimits: RateLimit[];
+
+  /**
    * Optional. Which instances of its driver may take it, and which of those should, by their labels. Default: any. A job that no connected
    * instance may take waits in the queue and is in nobody's way.
    *
@@ -336,6 +361,89 @@ export declare type JobDefinition = Message<"conveyor.v1.JobDefinition"> & {
  * Use `create(JobDefinitionSchema)` to create a new message.
  */
 export declare const JobDefinitionSchema: GenMessage<JobDefinition>;
+
+/**
+ * A bucket of tokens that jobs of one project share, of whatever runs. It holds `limit` tokens and fills evenly, by the database's clock: in
+ * no time t are more than `limit * (1 + t / period)` taken. Tokens that were taken are not given back. Those that wait are served in the
+ * order in which their needs allowed them to run; one that needs more is not overtaken by one that needs less.
+ *
+ * @generated from message conveyor.v1.RateLimit
+ */
+export declare type RateLimit = Message<"conveyor.v1.RateLimit"> & {
+  /**
+   * Required. What jobs of one rate have in common: 1 to 256 characters. It may hold expressions, as that of Concurrency.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * Required. How many tokens come in a period, and how many there are at most, 1 to 1,000,000. When jobs of one key do not agree, each
+   * finds the bucket as full as its own limit and period allow.
+   *
+   * @generated from field: int32 limit = 2;
+   */
+  limit: number;
+
+  /**
+   * Required. 1 s to 31 days.
+   *
+   * @generated from field: google.protobuf.Duration period = 3;
+   */
+  period?: Duration | undefined;
+
+  /**
+   * Optional. How many tokens the job takes, 1 to `limit`. Default: 1.
+   *
+   * @generated from field: int32 cost = 4;
+   */
+  cost: number;
+};
+
+/**
+ * Describes the message conveyor.v1.RateLimit.
+ * Use `create(RateLimitSchema)` to create a new message.
+ */
+export declare const RateLimitSchema: GenMessage<RateLimit>;
+
+/**
+ * A concurrency group: jobs of one project, of whatever runs, of which at most `limit` are under way at the same time. A job takes a place
+ * when it is QUEUED and holds it until it has finished, or waits again: for the delay of a retry, or because it is held or its run paused.
+ * Without a place it is WAITING for CONCURRENCY, and its `queue_timeout` stands still; its `total_timeout` does not. Places are given in
+ * the order in which the needs of the jobs allowed them to run, whatever they have waited for since.
+ *
+ * @generated from message conveyor.v1.Concurrency
+ */
+export declare type Concurrency = Message<"conveyor.v1.Concurrency"> & {
+  /**
+   * Required. What jobs of one group have in common: 1 to 256 characters. It may hold expressions, as `deploy-${{ params.environment }}`,
+   * at most 1,024 characters with them, which are worked out once the job's needs have finished; in a matrix for each cell.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * Optional. How many jobs of the group may hold a place, 1 to 10,000. When the jobs of a group do not agree, none gets a place beyond
+   * its own limit, nor beyond that of a job that holds one. Default: 1.
+   *
+   * @generated from field: int32 limit = 2;
+   */
+  limit: number;
+
+  /**
+   * Optional. What becomes of the job, or of others, when it finds no place. Default: QUEUE.
+   *
+   * @generated from field: conveyor.v1.ConcurrencyPolicy policy = 3;
+   */
+  policy: ConcurrencyPolicy;
+};
+
+/**
+ * Describes the message conveyor.v1.Concurrency.
+ * Use `create(ConcurrencySchema)` to create a new message.
+ */
+export declare const ConcurrencySchema: GenMessage<Concurrency>;
 
 /**
  * Which instances of a driver, by the labels that they publish.
@@ -422,7 +530,8 @@ export declare type Matrix = Message<"conveyor.v1.Matrix"> & {
   include?: Value | undefined;
 
   /**
-   * Optional. A list of objects, or an expression of one. Combinations that have all values of one of them are left out.
+   * Optional. A list of objects, or an expression of one, which name axes only. Combinations that have all values of one of them are left
+   * out. Combinations times entries of `include` and `exclude` are at most 1,000,000.
    *
    * @generated from field: google.protobuf.Value exclude = 3;
    */
@@ -660,8 +769,8 @@ export declare type JobTimeouts = Message<"conveyor.v1.JobTimeouts"> & {
   cancelGracePeriod?: Duration | undefined;
 
   /**
-   * Optional. How long a running attempt may go without being heard of: no log bytes, section, output, progress, annotation or
-   * checkpoint of it accepted. Then it is cancelled and its outcome is TIMED_OUT. Heartbeats do not count: they are the session's.
+   * Optional. How long a running attempt may go without being heard of: no log bytes, section, output, progress, annotation,
+   * checkpoint, artifact, appended jobs or changed value of it accepted. Then it is cancelled and its outcome is TIMED_OUT. Heartbeats do not count: they are the session's.
    * 1 s or more.
    *
    * @generated from field: google.protobuf.Duration silence_timeout = 6;
@@ -674,6 +783,53 @@ export declare type JobTimeouts = Message<"conveyor.v1.JobTimeouts"> & {
  * Use `create(JobTimeoutsSchema)` to create a new message.
  */
 export declare const JobTimeoutsSchema: GenMessage<JobTimeouts>;
+
+/**
+ * What becomes of a job that finds no place in its concurrency group.
+ *
+ * @generated from enum conveyor.v1.ConcurrencyPolicy
+ */
+export enum ConcurrencyPolicy {
+  /**
+   * Not set: QUEUE.
+   *
+   * @generated from enum value: CONCURRENCY_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It waits for its turn.
+   *
+   * @generated from enum value: CONCURRENCY_POLICY_QUEUE = 1;
+   */
+  QUEUE = 1,
+
+  /**
+   * It waits, and older jobs that wait are cancelled.
+   *
+   * @generated from enum value: CONCURRENCY_POLICY_REPLACE_PENDING = 2;
+   */
+  REPLACE_PENDING = 2,
+
+  /**
+   * As REPLACE_PENDING; besides, the oldest job that holds a place is cancelled. The job waits for that one's end.
+   *
+   * @generated from enum value: CONCURRENCY_POLICY_CANCEL_RUNNING = 3;
+   */
+  CANCEL_RUNNING = 3,
+
+  /**
+   * It fails at once, with class REJECTED.
+   *
+   * @generated from enum value: CONCURRENCY_POLICY_REJECT = 4;
+   */
+  REJECT = 4,
+}
+
+/**
+ * Describes the enum conveyor.v1.ConcurrencyPolicy.
+ */
+export declare const ConcurrencyPolicySchema: GenEnum<ConcurrencyPolicy>;
 
 /**
  * How a label is compared.

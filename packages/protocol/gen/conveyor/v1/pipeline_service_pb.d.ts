@@ -529,7 +529,8 @@ export declare const PipelineService: GenService<{
   /**
    * Creates the pipeline or a new revision of it. Applying the newest definition again changes nothing. With `validate_only` it makes
    * every check and changes nothing.
-   * Errors: INVALID_ARGUMENT (INVALID_FIELD with every wrong field's path; SPEC_MISMATCH), ABORTED (REVISION_MISMATCH).
+   * Errors: INVALID_ARGUMENT (INVALID_FIELD with every wrong field's path; SPEC_MISMATCH), ABORTED (REVISION_MISMATCH),
+   * FAILED_PRECONDITION (REPLICA_TOO_OLD: it uses what a replica that still serves does not know).
    *
    * @generated from rpc conveyor.v1.PipelineService.ApplyPipeline
    */

@@ -5,7 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { PipelineDefinition } from "./pipeline_pb.js";
+import type { JobDefinition, PipelineDefinition } from "./pipeline_pb.js";
 
 /**
  * Describes the file conveyor/v1/run.proto.
@@ -136,6 +136,14 @@ export declare type Run = Message<"conveyor.v1.Run"> & {
    * @generated from field: conveyor.v1.RunPause pause = 17;
    */
   pause?: RunPause | undefined;
+
+  /**
+   * Output only. What its jobs have appended, in order. Only GetRun fills it, up to 1 MiB in binary form: of what is left out, ListJobs
+   * shows the jobs and GetJob their definitions.
+   *
+   * @generated from field: repeated conveyor.v1.AppendedJobs appended_jobs = 20;
+   */
+  appendedJobs: AppendedJobs[];
 };
 
 /**
@@ -143,6 +151,40 @@ export declare type Run = Message<"conveyor.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export declare const RunSchema: GenMessage<Run>;
+
+/**
+ * Jobs that a job of a run has appended at a time.
+ *
+ * @generated from message conveyor.v1.AppendedJobs
+ */
+export declare type AppendedJobs = Message<"conveyor.v1.AppendedJobs"> & {
+  /**
+   * The id of the job that did.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string job = 2;
+   */
+  job: string;
+
+  /**
+   * What it has appended.
+   *
+   * @generated from field: repeated conveyor.v1.JobDefinition jobs = 3;
+   */
+  jobs: JobDefinition[];
+};
+
+/**
+ * Describes the message conveyor.v1.AppendedJobs.
+ * Use `create(AppendedJobsSchema)` to create a new message.
+ */
+export declare const AppendedJobsSchema: GenMessage<AppendedJobs>;
 
 /**
  * Why a run is paused.

@@ -6,9 +6,10 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { PipelineDefinition } from "./pipeline_pb.js";
 import type { Run, RunState, Trigger } from "./run_pb.js";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ErrorReason } from "./error_pb.js";
-import type { Failure, JobHold, JobState, JobStop, JobWait } from "./job_pb.js";
+import type { Failure, JobCondition, JobHold, JobState, JobStop, JobWait } from "./job_pb.js";
+import type { RunArtifact } from "./artifact_pb.js";
 import type { Event } from "./event_pb.js";
 
 /**
@@ -1142,6 +1143,448 @@ export declare type JobPoint = Message<"conveyor.v1.JobPoint"> & {
 export declare const JobPointSchema: GenMessage<JobPoint>;
 
 /**
+ * Request of PlanRun.
+ *
+ * @generated from message conveyor.v1.PlanRunRequest
+ */
+export declare type PlanRunRequest = Message<"conveyor.v1.PlanRunRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. What to run.
+   *
+   * @generated from field: conveyor.v1.RunSpec run = 2;
+   */
+  run?: RunSpec | undefined;
+
+  /**
+   * Optional. How jobs end, by their names: those of the definition, or of a cell, such as `test[linux]`. What is assumed of a matrix is
+   * assumed of each cell that has no assumption of its own. At most 10,000.
+   *
+   * @generated from field: map<string, conveyor.v1.AssumedOutcome> assumed = 3;
+   */
+  assumed: { [key: string]: AssumedOutcome };
+};
+
+/**
+ * Describes the message conveyor.v1.PlanRunRequest.
+ * Use `create(PlanRunRequestSchema)` to create a new message.
+ */
+export declare const PlanRunRequestSchema: GenMessage<PlanRunRequest>;
+
+/**
+ * How a job is assumed to end.
+ *
+ * @generated from message conveyor.v1.AssumedOutcome
+ */
+export declare type AssumedOutcome = Message<"conveyor.v1.AssumedOutcome"> & {
+  /**
+   * Optional. SUCCEEDED, FAILED or CANCELLED, or of a gate whose timeout skips it, SKIPPED. Default: SUCCEEDED.
+   *
+   * @generated from field: conveyor.v1.JobState outcome = 1;
+   */
+  outcome: JobState;
+
+  /**
+   * Optional. Its outputs, by key: those of its driver, the answers to a gate, or the outputs of the jobs of a called run by their names. An
+   * empty object says that there are none. Default: not known.
+   *
+   * @generated from field: google.protobuf.Struct outputs = 2;
+   */
+  outputs?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.AssumedOutcome.
+ * Use `create(AssumedOutcomeSchema)` to create a new message.
+ */
+export declare const AssumedOutcomeSchema: GenMessage<AssumedOutcome>;
+
+/**
+ * Response of PlanRun.
+ *
+ * @generated from message conveyor.v1.PlanRunResponse
+ */
+export declare type PlanRunResponse = Message<"conveyor.v1.PlanRunResponse"> & {
+  /**
+   * The name of the pipeline that was planned; empty for an inline definition.
+   *
+   * @generated from field: string pipeline = 1;
+   */
+  pipeline: string;
+
+  /**
+   * Its revision; 0 for an inline definition.
+   *
+   * @generated from field: int32 revision = 2;
+   */
+  revision: number;
+
+  /**
+   * How the run would end; not set when that cannot be known.
+   *
+   * @generated from field: optional conveyor.v1.RunState state = 3;
+   */
+  state?: RunState | undefined;
+
+  /**
+   * Its jobs in the order of the definition, those that a matrix adds after it.
+   *
+   * @generated from field: repeated conveyor.v1.PlannedJob jobs = 4;
+   */
+  jobs: PlannedJob[];
+
+  /**
+   * True when the jobs are too many or too large to be sent with all that is known of each: those have `details_omitted`.
+   *
+   * @generated from field: bool details_omitted = 5;
+   */
+  detailsOmitted: boolean;
+
+  /**
+   * The drivers that its jobs ask for, by name.
+   *
+   * @generated from field: repeated conveyor.v1.PlannedDriver drivers = 6;
+   */
+  drivers: PlannedDriver[];
+
+  /**
+   * What decides how long it takes.
+   *
+   * @generated from field: conveyor.v1.CriticalPath critical_path = 7;
+   */
+  criticalPath?: CriticalPath | undefined;
+
+  /**
+   * What may keep it from doing as planned, for people to read, at most 100.
+   *
+   * @generated from field: repeated string warnings = 8;
+   */
+  warnings: string[];
+};
+
+/**
+ * Describes the message conveyor.v1.PlanRunResponse.
+ * Use `create(PlanRunResponseSchema)` to create a new message.
+ */
+export declare const PlanRunResponseSchema: GenMessage<PlanRunResponse>;
+
+/**
+ * A job of a planned run.
+ *
+ * @generated from message conveyor.v1.PlannedJob
+ */
+export declare type PlannedJob = Message<"conveyor.v1.PlannedJob"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The name of the driver that it asks for; empty for a gate and a call.
+   *
+   * @generated from field: string driver = 2;
+   */
+  driver: string;
+
+  /**
+   * Names of the jobs that it comes after; with those that a FINALLY job does not name itself.
+   *
+   * @generated from field: repeated string needs = 3;
+   */
+  needs: string[];
+
+  /**
+   * The stage that it belongs to; empty without one.
+   *
+   * @generated from field: string stage = 4;
+   */
+  stage: string;
+
+  /**
+   * For a cell of a matrix: the name of the job that the matrix is of; empty otherwise.
+   *
+   * @generated from field: string matrix_job = 5;
+   */
+  matrixJob: string;
+
+  /**
+   * For a cell of a matrix: its values, by name.
+   *
+   * @generated from field: google.protobuf.Struct matrix = 6;
+   */
+  matrix?: JsonObject | undefined;
+
+  /**
+   * How many jobs the longest chain of needs before it has: jobs of wave 0 start at once.
+   *
+   * @generated from field: int32 wave = 7;
+   */
+  wave: number;
+
+  /**
+   * What would become of it.
+   *
+   * @generated from field: conveyor.v1.JobPrediction prediction = 8;
+   */
+  prediction: JobPrediction;
+
+  /**
+   * The state in which it would finish; not set when that cannot be known.
+   *
+   * @generated from field: optional conveyor.v1.JobState state = 9;
+   */
+  state?: JobState | undefined;
+
+  /**
+   * Why it would fail; set when `state` is FAILED.
+   *
+   * @generated from field: conveyor.v1.Failure failure = 10;
+   */
+  failure?: Failure | undefined;
+
+  /**
+   * True when its failure would conclude as success.
+   *
+   * @generated from field: bool failure_allowed = 11;
+   */
+  failureAllowed: boolean;
+
+  /**
+   * Why nothing can be known of it; set exactly when `prediction` is UNKNOWN.
+   *
+   * @generated from field: string unknown_reason = 12;
+   */
+  unknownReason: string;
+
+  /**
+   * What its `if` would be, part by part; not set when it would not be worked out. Parts that are not known have a note.
+   *
+   * @generated from field: conveyor.v1.JobCondition condition = 13;
+   */
+  condition?: JobCondition | undefined;
+
+  /**
+   * Its spec, or the params of its call, with the values of its expressions; not set when it has none, or would not run.
+   *
+   * @generated from field: google.protobuf.Struct spec = 14;
+   */
+  spec?: JsonObject | undefined;
+
+  /**
+   * How many instances are connected now that would take it: that accept its spec, as far as it is known, do not drain, and have a free
+   * slot. Not set when no driver would run it.
+   *
+   * @generated from field: optional int32 ready_instances = 15;
+   */
+  readyInstances?: number | undefined;
+
+  /**
+   * How long it took before: the median of its last succeeded attempts in runs of the same pipeline. Not set without any.
+   *
+   * @generated from field: google.protobuf.Duration expected_duration = 16;
+   */
+  expectedDuration?: Duration | undefined;
+
+  /**
+   * True when only its name, wave, prediction and state are sent.
+   *
+   * @generated from field: bool details_omitted = 17;
+   */
+  detailsOmitted: boolean;
+};
+
+/**
+ * Describes the message conveyor.v1.PlannedJob.
+ * Use `create(PlannedJobSchema)` to create a new message.
+ */
+export declare const PlannedJobSchema: GenMessage<PlannedJob>;
+
+/**
+ * A driver that jobs of a planned run ask for, as it is now.
+ *
+ * @generated from message conveyor.v1.PlannedDriver
+ */
+export declare type PlannedDriver = Message<"conveyor.v1.PlannedDriver"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * How many instances are connected.
+   *
+   * @generated from field: int32 connected_instances = 2;
+   */
+  connectedInstances: number;
+
+  /**
+   * How many of them do not drain and have a free slot.
+   *
+   * @generated from field: int32 ready_instances = 3;
+   */
+  readyInstances: number;
+
+  /**
+   * The free slots of these.
+   *
+   * @generated from field: int32 free_slots = 4;
+   */
+  freeSlots: number;
+
+  /**
+   * How many jobs would ask for it, with those of which it is not known.
+   *
+   * @generated from field: int32 jobs = 5;
+   */
+  jobs: number;
+};
+
+/**
+ * Describes the message conveyor.v1.PlannedDriver.
+ * Use `create(PlannedDriverSchema)` to create a new message.
+ */
+export declare const PlannedDriverSchema: GenMessage<PlannedDriver>;
+
+/**
+ * The chain of jobs that takes longest, when each job starts as soon as its needs let it and takes as long as before.
+ *
+ * @generated from message conveyor.v1.CriticalPath
+ */
+export declare type CriticalPath = Message<"conveyor.v1.CriticalPath"> & {
+  /**
+   * Its jobs in order. Where no job has a history, those of the longest chain.
+   *
+   * @generated from field: repeated conveyor.v1.CriticalStep steps = 1;
+   */
+  steps: CriticalStep[];
+
+  /**
+   * The sum of the durations that are known.
+   *
+   * @generated from field: google.protobuf.Duration total_duration = 2;
+   */
+  totalDuration?: Duration | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.CriticalPath.
+ * Use `create(CriticalPathSchema)` to create a new message.
+ */
+export declare const CriticalPathSchema: GenMessage<CriticalPath>;
+
+/**
+ * One job of a critical path.
+ *
+ * @generated from message conveyor.v1.CriticalStep
+ */
+export declare type CriticalStep = Message<"conveyor.v1.CriticalStep"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string job = 1;
+   */
+  job: string;
+
+  /**
+   * How long it took before; not set without a history.
+   *
+   * @generated from field: google.protobuf.Duration expected_duration = 2;
+   */
+  expectedDuration?: Duration | undefined;
+};
+
+/**
+ * Describes the message conveyor.v1.CriticalStep.
+ * Use `create(CriticalStepSchema)` to create a new message.
+ */
+export declare const CriticalStepSchema: GenMessage<CriticalStep>;
+
+/**
+ * Request of ListRunArtifacts.
+ *
+ * @generated from message conveyor.v1.ListRunArtifactsRequest
+ */
+export declare type ListRunArtifactsRequest = Message<"conveyor.v1.ListRunArtifactsRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The run's id.
+   *
+   * @generated from field: string run_id = 2;
+   */
+  runId: string;
+
+  /**
+   * Optional. Only those of the job with this name. Default: all.
+   *
+   * @generated from field: string job = 3;
+   */
+  job: string;
+
+  /**
+   * Optional. 1 to 1,000; larger values are cut to 1,000. Default: 100.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * Optional. `next_page_token` of the page before; bound to its filter.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ListRunArtifactsRequest.
+ * Use `create(ListRunArtifactsRequestSchema)` to create a new message.
+ */
+export declare const ListRunArtifactsRequestSchema: GenMessage<ListRunArtifactsRequest>;
+
+/**
+ * Response of ListRunArtifacts.
+ *
+ * @generated from message conveyor.v1.ListRunArtifactsResponse
+ */
+export declare type ListRunArtifactsResponse = Message<"conveyor.v1.ListRunArtifactsResponse"> & {
+  /**
+   * One page, at most 2 MiB.
+   *
+   * @generated from field: repeated conveyor.v1.RunArtifact artifacts = 1;
+   */
+  artifacts: RunArtifact[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ListRunArtifactsResponse.
+ * Use `create(ListRunArtifactsResponseSchema)` to create a new message.
+ */
+export declare const ListRunArtifactsResponseSchema: GenMessage<ListRunArtifactsResponse>;
+
+/**
  * Request of WatchRun.
  *
  * @generated from message conveyor.v1.WatchRunRequest
@@ -1311,7 +1754,8 @@ export enum RerunScope {
   ALL = 1,
 
   /**
-   * Jobs that did not succeed, and all that depend on them.
+   * Jobs that failed or were cancelled, and all that depend on them; what a condition skipped stays skipped. All jobs of a run that has
+   * none of these.
    *
    * @generated from enum value: RERUN_SCOPE_FAILED = 2;
    */
@@ -1399,6 +1843,60 @@ export enum DiscrepancyKind {
 export declare const DiscrepancyKindSchema: GenEnum<DiscrepancyKind>;
 
 /**
+ * What would become of a job.
+ *
+ * @generated from enum conveyor.v1.JobPrediction
+ */
+export enum JobPrediction {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: JOB_PREDICTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It runs: its driver starts it, a gate or a call begins to wait, a matrix makes its cells.
+   *
+   * @generated from enum value: JOB_PREDICTION_RUNS = 1;
+   */
+  RUNS = 1,
+
+  /**
+   * It is skipped, because of its needs or its condition, or since its matrix has no cells.
+   *
+   * @generated from enum value: JOB_PREDICTION_SKIPPED = 2;
+   */
+  SKIPPED = 2,
+
+  /**
+   * It fails without having run: its condition, spec or matrix cannot be worked out.
+   *
+   * @generated from enum value: JOB_PREDICTION_INVALID = 3;
+   */
+  INVALID = 3,
+
+  /**
+   * It is cancelled before it runs, since another job fails.
+   *
+   * @generated from enum value: JOB_PREDICTION_CANCELLED = 4;
+   */
+  CANCELLED = 4,
+
+  /**
+   * It cannot be known.
+   *
+   * @generated from enum value: JOB_PREDICTION_UNKNOWN = 5;
+   */
+  UNKNOWN = 5,
+}
+
+/**
+ * Describes the enum conveyor.v1.JobPrediction.
+ */
+export declare const JobPredictionSchema: GenEnum<JobPrediction>;
+
+/**
  * Runs: created, read, watched, cancelled, repeated. Every method needs an operator token. Besides the errors that it
  * lists, each may answer UNAUTHENTICATED (TOKEN_INVALID), PERMISSION_DENIED (TOKEN_FORBIDS), INVALID_ARGUMENT
  * (INVALID_FIELD), UNAVAILABLE (DATABASE_UNAVAILABLE, SERVER_STOPPING) and INTERNAL (INTERNAL).
@@ -1410,7 +1908,7 @@ export declare const RunService: GenService<{
    * Creates a run of a pipeline or of an inline definition. When it answers, the run is durable.
    * Errors: NOT_FOUND (PIPELINE_NOT_FOUND; RUN_NOT_FOUND: the run that `request_id` made was deleted), INVALID_ARGUMENT
    * (INVALID_FIELD, SPEC_MISMATCH), ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (REPLICA_TOO_OLD: `start_time` is given,
-   * and a replica that does not know it still serves).
+   * or a job has an `outputs_schema`, and a replica that does not know it still serves).
    *
    * @generated from rpc conveyor.v1.RunService.CreateRun
    */
@@ -1489,7 +1987,7 @@ export declare const RunService: GenService<{
   },
   /**
    * Makes a new run of a finished run's definition and params. What is not run again keeps its outcome and outputs.
-   * Errors: NOT_FOUND (RUN_NOT_FOUND), FAILED_PRECONDITION (NOT_FINISHED), ALREADY_EXISTS (REQUEST_ID_REUSED).
+   * Errors: NOT_FOUND (RUN_NOT_FOUND), FAILED_PRECONDITION (NOT_FINISHED, REPLICA_TOO_OLD), ALREADY_EXISTS (REQUEST_ID_REUSED).
    *
    * @generated from rpc conveyor.v1.RunService.RerunRun
    */
@@ -1536,6 +2034,31 @@ export declare const RunService: GenService<{
     methodKind: "unary";
     input: typeof DiffRunRequestSchema;
     output: typeof DiffRunResponseSchema;
+  },
+  /**
+   * Tells what a run would do, and writes nothing: it is checked as CreateRun checks it, and then played in memory by the decisions that
+   * real runs come from. Each job succeeds, unless something else is assumed; what reads outputs that are not assumed, and what depends
+   * on that, is UNKNOWN. Jobs finish in the order in which they become ready, without waiting for free slots; `run.id` reads as the UUID
+   * of zeros, and a job that is assumed to fail has no retries left. Errors: as CreateRun, and RESOURCE_EXHAUSTED (LIMIT_REACHED: too
+   * many plans wait at this replica, or this one takes too long).
+   *
+   * @generated from rpc conveyor.v1.RunService.PlanRun
+   */
+  planRun: {
+    methodKind: "unary";
+    input: typeof PlanRunRequestSchema;
+    output: typeof PlanRunResponseSchema;
+  },
+  /**
+   * Lists what the attempts of a run made, in the definition's order of jobs, then by attempt and number. What a rerun inherited is listed
+   * by the run that it was made in. Errors: NOT_FOUND (RUN_NOT_FOUND; JOB_NOT_FOUND: `job`), INVALID_ARGUMENT (INVALID_CURSOR).
+   *
+   * @generated from rpc conveyor.v1.RunService.ListRunArtifacts
+   */
+  listRunArtifacts: {
+    methodKind: "unary";
+    input: typeof ListRunArtifactsRequestSchema;
+    output: typeof ListRunArtifactsResponseSchema;
   },
   /**
    * Streams one run's ledger from a cursor: first what is stored, then what comes. Ends with OK after the run's last event.

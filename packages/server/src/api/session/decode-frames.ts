@@ -1,7 +1,6 @@
 // Reads what a driver says. What is wrong about one attempt becomes a frame that fails this attempt; what is wrong about the session
 // itself is thrown and ends it.
-import { toJson } from '@bufbuild/protobuf';
-import { durationMs, type Duration, type Value, ValueSchema } from '@bufbuild/protobuf/wkt';
+import { durationMs, type Duration } from '@bufbuild/protobuf/wkt';
 import {
   type DriverFrame as DriverFrameMessage,
   type Finish,
@@ -18,7 +17,6 @@ import {
 import { LogChannel, type LogSection as LogSectionMessage } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import {
   addViolation,
-  checkJson,
   checkName,
   checkNumber,
   checkText,
@@ -29,9 +27,11 @@ import {
 import type { Annotation } from '../../core/events.ts';
 import type { DriverFrame } from '../../core/frames.ts';
 import { type AttemptKey, parseAttemptId } from '../../core/ids.ts';
-import type { JsonValue } from '../../core/json.ts';
 import { LIMITS } from '../../core/limits.ts';
 import type { LogSection, ProgressView } from '../../core/views.ts';
+import { decodeExpected, decodeValue } from '../decode-value.ts';
+import { decodeArtifact } from '../artifact-codec.ts';
+import { decodeAppendedJobs } from '../definition-codec.ts';
 import { protocolViolation } from './protocol-violation.ts';
 
 const DAY_MS = 86_400_000;
@@ -75,7 +75,7 @@ export function decodeFrame({ frame }: DriverFrameMessage): DriverFrame | undefi
       const { key: name, value } = frame.value;
       return about(frame.value, (key, found) => {
         checkName(found, 'key', name, OUTPUT_KEY);
-        return { type: 'Output', key, name, value: decodeValue(found, value) };
+        return { type: 'Output', key, name, value: decodeValue(found, 'value', value) };
       });
     }
     case 'progress': {
@@ -85,7 +85,7 @@ export function decodeFrame({ frame }: DriverFrameMessage): DriverFrame | undefi
     case 'annotation': {
       const { number, annotation } = frame.value;
       return about(frame.value, (key, found) => {
-        if (number < 1) addViolation(found, 'number', `must be 1 or more; got ${number}`);
+        checkAskNumber(found, number);
         return { type: 'Annotation', key, number, annotation: decodeAnnotation(found, annotation) };
       });
     }
@@ -94,6 +94,43 @@ export function decodeFrame({ frame }: DriverFrameMessage): DriverFrame | undefi
       return about(frame.value, (key, found) => {
         checkBytes(found, 'handle', handle, 0, LIMITS.checkpointBytes);
         return { type: 'Checkpoint', key, handle };
+      });
+    }
+    case 'declareArtifact': {
+      const { number, artifact } = frame.value;
+      return about(frame.value, (key, found) => {
+        checkNumber(found, 'number', number, { min: 1, max: LIMITS.artifacts });
+        return { type: 'DeclareArtifact', key, number, artifact: decodeArtifact(found, 'artifact', artifact) };
+      });
+    }
+    case 'appendJobs': {
+      const { number, jobs } = frame.value;
+      return about(frame.value, (key, found) => {
+        checkAskNumber(found, number);
+        const violations: Found = [];
+        return { type: 'AppendJobs', key, number, jobs: decodeAppendedJobs(violations, 'jobs', jobs), violations };
+      });
+    }
+    case 'getValue': {
+      const { number, key: name } = frame.value;
+      return about(frame.value, (key, found) => {
+        checkValueRequest(found, frame.value);
+        return { type: 'GetValue', key, number, name };
+      });
+    }
+    case 'setValue': {
+      const { number, key: name, value, expectedVersion } = frame.value;
+      return about(frame.value, (key, found) => {
+        checkValueRequest(found, frame.value);
+        const expected = decodeExpected(found, expectedVersion, 0);
+        return { type: 'SetValue', key, number, name, value: decodeValue(found, 'value', value), expected };
+      });
+    }
+    case 'deleteValue': {
+      const { number, key: name, expectedVersion } = frame.value;
+      return about(frame.value, (key, found) => {
+        checkValueRequest(found, frame.value);
+        return { type: 'DeleteValue', key, number, name, expected: decodeExpected(found, expectedVersion, 1) };
       });
     }
     case 'finish': {
@@ -153,20 +190,13 @@ function decodeSection(found: Found, section: LogSectionMessage | undefined): Lo
   return { offset: decodeOffset(found, 'section.offset', offset), name, end };
 }
 
-function decodeValue(found: Found, value: Value | undefined): JsonValue {
-  if (value?.kind.case === undefined) {
-    addViolation(found, 'value', 'is required');
-    return null;
-  }
-  try {
-    const json = toJson(ValueSchema, value);
-    checkJson(found, 'value', json, LIMITS.outputBytes);
-    return json;
-  } catch (error) {
-    // What JSON cannot say, such as NaN.
-    addViolation(found, 'value', error instanceof Error ? error.message : String(error));
-    return null;
-  }
+function checkValueRequest(found: Found, { number, key }: { readonly number: number; readonly key: string }): void {
+  checkAskNumber(found, number);
+  checkName(found, 'key', key, OUTPUT_KEY);
+}
+
+function checkAskNumber(found: Found, number: number): void {
+  if (number < 1) addViolation(found, 'number', `must be 1 or more; got ${number}`);
 }
 
 function decodeProgress(found: Found, progress: AttemptProgress | undefined): ProgressView {

@@ -35,7 +35,16 @@ const frames: Readonly<Record<string, fc.Arbitrary<ServerFrame>>> = {
     logState: fc.constantFrom('SEALED' as const, 'TRUNCATED' as const, 'CORRUPT' as const),
   }),
   Start: fc.tuple(key, maybe('timeLeftMs')).map(([of, timeLeft]): ServerFrame => {
-    const none = { needs: {}, secrets: {}, resumed: false, logOffset: 0, logCrc32c: 0, annotations: 0 };
+    const none = {
+      needs: {},
+      secrets: {},
+      resumed: false,
+      logOffset: 0,
+      logCrc32c: 0,
+      annotations: 0,
+      valueNumber: 0,
+      artifacts: 0,
+    };
     return { type: 'Start', key: of, ...none, ...timeLeft };
   }),
   Offer: fc

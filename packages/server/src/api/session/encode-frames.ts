@@ -1,16 +1,18 @@
 // What the control plane says to a driver, as frames of the contract.
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { create, fromJson, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { durationFromMs, ValueSchema } from '@bufbuild/protobuf/wkt';
 import {
   CancelPhase,
   type OfferSchema,
   type OrphanSchema,
   ServerFrameSchema,
   type StartSchema,
+  type ValueAnswerSchema,
   VerdictKind,
   type VerdictSchema,
   type WelcomeSchema,
 } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
+import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
 import { AttemptState, JobState, LogState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { LeaseDoubt } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import type { Offer, Orphan, ServerFrame, Start, Verdict, Welcome } from '../../core/frames.ts';
@@ -61,6 +63,17 @@ function initFrame(frame: ServerFrame): FrameInit {
       return { case: 'finishAck', value: { ...addressOf(frame.key), logState: LogState[frame.logState] } };
     case 'LogMissing':
       return { case: 'logMissing', value: { ...addressOf(frame.key), offset: BigInt(frame.offset) } };
+    case 'ValueAnswer':
+      return { case: 'valueAnswer', value: initValueAnswer(frame) };
+    case 'AppendAnswer': {
+      const { key, number, refusal } = frame;
+      const { refused = 'UNSPECIFIED', message = '', violations = [] } = refusal ?? {};
+      const error = ErrorReason[refused];
+      return {
+        case: 'appendAnswer',
+        value: { ...addressOf(key), number, error, message, violations: [...violations] },
+      };
+    }
     case 'Drain':
       return { case: 'drain', value: {} };
     case 'Revoke': {
@@ -85,6 +98,7 @@ function initWelcome(welcome: Welcome): MessageInitShape<typeof WelcomeSchema> {
     sessionLogWindow: BigInt(welcome.sessionLogWindow),
     maxMessageBytes: welcome.maxMessageBytes,
     maxLogBytes: BigInt(welcome.maxLogBytes),
+    capabilities: [...welcome.capabilities],
     verdicts: welcome.verdicts.map(initVerdict),
     orphans: welcome.orphans.map(initOrphan),
   };
@@ -139,7 +153,7 @@ function initOffer(offer: Offer): MessageInitShape<typeof OfferSchema> {
 }
 
 function initStart(start: Start): MessageInitShape<typeof StartSchema> {
-  const { key, needs, secrets, timeLeftMs, resumed, logOffset, logCrc32c, annotations } = start;
+  const { key, needs, secrets, timeLeftMs, resumed, logOffset, logCrc32c, annotations, valueNumber, artifacts } = start;
   return {
     ...addressOf(key),
     needs: Object.fromEntries(
@@ -154,5 +168,21 @@ function initStart(start: Start): MessageInitShape<typeof StartSchema> {
     logOffset: BigInt(logOffset),
     logCrc32c,
     annotations,
+    valueNumber,
+    artifacts,
+  };
+}
+
+function initValueAnswer(
+  answer: Extract<ServerFrame, { type: 'ValueAnswer' }>,
+): MessageInitShape<typeof ValueAnswerSchema> {
+  const { key, number, value, version, refusal } = answer;
+  return {
+    ...addressOf(key),
+    number,
+    value: value === undefined ? undefined : fromJson(ValueSchema, value),
+    version: BigInt(version),
+    error: ErrorReason[refusal?.refused ?? 'UNSPECIFIED'],
+    message: refusal?.message ?? '',
   };
 }

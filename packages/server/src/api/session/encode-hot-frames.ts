@@ -31,6 +31,8 @@ export function encodeHotFrame(frame: ServerFrame): Uint8Array | undefined {
     case 'Pulse':
     case 'Cancel':
     case 'LogMissing':
+    case 'ValueAnswer':
+    case 'AppendAnswer':
     case 'Drain':
     case 'Revoke':
       return undefined;

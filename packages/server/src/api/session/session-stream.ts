@@ -1,7 +1,7 @@
 // One driver's stream, from Hello to its status, on bytes and plain events: this is the hot path. That a stream closes says nothing
 // about the attempts on it; only the engine ends a session well.
 import { fromBinary } from '@bufbuild/protobuf';
-import { BinaryReader } from '@bufbuild/protobuf/wire';
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { type SessionRequest, SessionRequestSchema } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { DriverFrame, Hello, ServerFrame } from '../../core/frames.ts';
@@ -181,7 +181,9 @@ function parse(bytes: Buffer): SessionRequest {
   }
   try {
     if (hasTooManyFrames(bytes)) {
-      throw protocolViolation(`a message has more than ${LIMITS.messageFrames} frames: send them in several messages`);
+      throw protocolViolation(
+        `a message has more than ${LIMITS.messageFrames} frames and appended jobs: send them in several messages`,
+      );
     }
     return fromBinary(SessionRequestSchema, bytes);
   } catch (error) {
@@ -192,15 +194,29 @@ function parse(bytes: Buffer): SessionRequest {
   }
 }
 
-/** Told before they are decoded: frames without content would take a hundred times the memory of their message, and their time. */
+/**
+ * Told before they are decoded: frames, and appended jobs, without content would take a hundred times the memory of their message, and
+ * their time. Field numbers are those of driver_session.proto.
+ */
 function hasTooManyFrames(bytes: Buffer): boolean {
-  // The shortest frame has two bytes.
+  // The shortest frame, and the shortest job, has two bytes.
   if (bytes.length <= 2 * LIMITS.messageFrames) return false;
-  const reader = new BinaryReader(bytes);
-  for (let count = 0; reader.pos < reader.len; count++) {
-    if (count === LIMITS.messageFrames) return true;
-    const [field, wireType] = reader.tag();
-    reader.skip(wireType, field);
+  let count = 0;
+  for (const frame of fieldsOf(bytes, 1)) {
+    if (++count > LIMITS.messageFrames) return true;
+    for (const append of fieldsOf(frame, 21)) {
+      for (const _ of fieldsOf(append, 4)) if (++count > LIMITS.messageFrames) return true;
+    }
   }
   return false;
+}
+
+/** The bytes of each occurrence of a field that is a message. */
+function* fieldsOf(bytes: Uint8Array, wanted: number): Generator<Uint8Array> {
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field === wanted && wireType === WireType.LengthDelimited) yield reader.bytes();
+    else reader.skip(wireType, field);
+  }
 }

@@ -263,6 +263,12 @@ describe('a stream that cannot go on', () => {
 });
 
 describe('a frame of a driver', () => {
+  const artifact = {
+    name: 'app',
+    digest: `sha256:${'0a'.repeat(32)}`,
+    uri: 's3://b/app',
+    mediaType: 'application/gzip',
+  };
   const outputs = { kind: { case: 'stringValue', value: 'v' } } as const;
   const frames: [FrameInit, object][] = [
     [
@@ -321,6 +327,22 @@ describe('a frame of a driver', () => {
     [
       { case: 'checkpoint', value: { ...about, handle: Buffer.from('pod-1') } },
       { type: 'Checkpoint', key, handle: Buffer.from('pod-1') },
+    ],
+    [
+      { case: 'declareArtifact', value: { ...about, number: 2, artifact: { ...artifact, sizeBytes: 9n } } },
+      { type: 'DeclareArtifact', key, number: 2, artifact: { ...artifact, sizeBytes: 9 } },
+    ],
+    [
+      { case: 'getValue', value: { ...about, number: 1, key: 'k' } },
+      { type: 'GetValue', key, number: 1, name: 'k' },
+    ],
+    [
+      { case: 'setValue', value: { ...about, number: 2, key: 'k', value: outputs, expectedVersion: 0n } },
+      { type: 'SetValue', key, number: 2, name: 'k', value: 'v', expected: 0 },
+    ],
+    [
+      { case: 'deleteValue', value: { ...about, number: 3, key: 'k' } },
+      { type: 'DeleteValue', key, number: 3, name: 'k', expected: undefined },
     ],
     [
       { case: 'finish', value: { ...about, outcome: 1, logSize: 10n, logCrc32c: 0xfedcba98 } },
@@ -479,6 +501,53 @@ describe('a frame of a driver', () => {
       { case: 'checkpoint', value: { ...about, handle: new Uint8Array(4_097) } },
       /^Checkpoint: handle/,
     ],
+    [
+      'no artifact',
+      { case: 'declareArtifact', value: { ...about, number: 1 } },
+      /^DeclareArtifact: artifact is required/,
+    ],
+    ['artifact 0', { case: 'declareArtifact', value: { ...about, artifact } }, /^DeclareArtifact: number must be/],
+    [
+      'an artifact too many',
+      { case: 'declareArtifact', value: { ...about, number: 1_001, artifact } },
+      /^DeclareArtifact: number must be from 1 to 1000/,
+    ],
+    [
+      'a malformed digest',
+      { case: 'declareArtifact', value: { ...about, number: 1, artifact: { ...artifact, digest: 'sha256:0' } } },
+      /^DeclareArtifact: artifact.digest must be written/,
+    ],
+    [
+      'an artifact of negative size',
+      { case: 'declareArtifact', value: { ...about, number: 1, artifact: { ...artifact, sizeBytes: -1n } } },
+      /^DeclareArtifact: artifact.size_bytes must be 0 or more/,
+    ],
+    ['value 0', { case: 'getValue', value: { ...about, key: 'k' } }, /^GetValue: number must be 1 or more/],
+    ['no value key', { case: 'getValue', value: { ...about, number: 1 } }, /^GetValue: key is required/],
+    ['no value', { case: 'setValue', value: { ...about, number: 1, key: 'k' } }, /^SetValue: value is required/],
+    [
+      'a malformed value key',
+      { case: 'setValue', value: { ...about, number: 1, key: 'a b', value: outputs } },
+      /^SetValue: key must be/,
+    ],
+    [
+      'an oversize value',
+      {
+        case: 'setValue',
+        value: { ...about, number: 1, key: 'k', value: { kind: { case: 'stringValue', value: 'x'.repeat(65_536) } } },
+      },
+      /^SetValue: value must have at most 65536 bytes/,
+    ],
+    [
+      'a negative expected version',
+      { case: 'setValue', value: { ...about, number: 1, key: 'k', value: outputs, expectedVersion: -1n } },
+      /^SetValue: expected_version must be 0 or more/,
+    ],
+    [
+      'a deletion of what is not there',
+      { case: 'deleteValue', value: { ...about, number: 1, key: 'k', expectedVersion: 0n } },
+      /^DeleteValue: expected_version must be 1 or more/,
+    ],
     ['no outcome', { case: 'finish', value: about }, /^Finish: outcome/],
     ['an unknown outcome', { case: 'finish', value: { ...about, outcome: 9 as FinishOutcome } }, /^Finish: outcome/],
     [
@@ -528,6 +597,8 @@ describe('a frame of the control plane', () => {
     logOffset: 12,
     logCrc32c: 0xdeadbeef,
     annotations: 3,
+    valueNumber: 8,
+    artifacts: 2,
   };
   const addressed = { attemptId: ATTEMPT_ID, fence: 1 };
   const offered = {
@@ -554,6 +625,8 @@ describe('a frame of the control plane', () => {
     logOffset: 12n,
     logCrc32c: 0xdeadbeef,
     annotations: 3,
+    valueNumber: 8,
+    artifacts: 2,
   };
   const frames: [ServerFrame, object][] = [
     [
@@ -584,6 +657,20 @@ describe('a frame of the control plane', () => {
       { type: 'LogMissing', key, offset: 7 },
       { case: 'logMissing', value: { ...addressed, offset: 7n } },
     ],
+    [
+      { type: 'ValueAnswer', key, number: 4, value: { a: [null] }, version: 9 },
+      { case: 'valueAnswer', value: { ...addressed, number: 4, version: 9n, error: 0, message: '' } },
+    ],
+    [
+      {
+        type: 'ValueAnswer',
+        key,
+        number: 4,
+        version: 2,
+        refusal: { refused: 'VERSION_MISMATCH', message: 'it has 2' },
+      },
+      { case: 'valueAnswer', value: { ...addressed, version: 2n, error: 28, message: 'it has 2' } },
+    ],
     [{ type: 'Drain' }, { case: 'drain', value: {} }],
     [
       { type: 'Revoke', attemptId: 'any', fence: 8, reason: 'stale', state: 'LOST' },
@@ -603,7 +690,18 @@ describe('a frame of the control plane', () => {
           { kind: 'STOP', key },
           { kind: 'FINISHED', key, logState: 'SEALED' },
         ],
-        orphans: [{ offer, checkpoint: Buffer.from('pod'), logOffset: 6, logCrc32c: 1, annotations: 0, ranMs: 0 }],
+        orphans: [
+          {
+            offer,
+            checkpoint: Buffer.from('pod'),
+            logOffset: 6,
+            logCrc32c: 1,
+            annotations: 0,
+            valueNumber: 0,
+            artifacts: 0,
+            ranMs: 0,
+          },
+        ],
       },
       {
         case: 'welcome',
@@ -667,6 +765,8 @@ describe('a frame of the control plane', () => {
       logOffset: 0,
       logCrc32c: 0,
       annotations: 0,
+      valueNumber: 0,
+      artifacts: 0,
       ranMs: 0,
     }));
     await open(async (principal, said, link) =>

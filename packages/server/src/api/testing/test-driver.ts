@@ -27,6 +27,7 @@ export const WELCOME: Welcome = {
   sessionLogWindow: 8_388_608,
   maxMessageBytes: 1_048_576,
   maxLogBytes: 1_073_741_824,
+  capabilities: ['values'],
   verdicts: [],
   orphans: [],
 };

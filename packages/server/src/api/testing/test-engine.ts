@@ -1,8 +1,11 @@
 // An engine in memory for tests of api: it answers every operation with a sample and remembers what it was asked. Tests replace
 // single operations.
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type JobDefinition } from '../../core/definition.ts';
+import type { Artifact } from '../../core/events.ts';
 import { makeRunId } from '../../core/ids.ts';
 import { DEFAULT_TIMING, LIMITS } from '../../core/limits.ts';
+import { compilePlan, plannedJob } from '../../core/plan.ts';
+import type { RunPlanView } from '../../core/run-plan.ts';
 import type { HoldBack } from '../../core/run-state.ts';
 import type { OccurrenceView, ScheduleView } from '../../core/schedule.ts';
 import type {
@@ -14,6 +17,7 @@ import type {
   LogPart,
   PipelineView,
   RunView,
+  RunValueView,
 } from '../../core/views.ts';
 import type { Engine, Principal } from '../../engine/engine.ts';
 
@@ -39,6 +43,7 @@ const JOB_DEFINITION: JobDefinition = {
   onLeaseDoubt: 'STOP',
   allowFailure: true,
   secrets: ['TOKEN'],
+  outputsSchema: { type: 'object', required: ['image'] },
 };
 
 export const DEFINITION: Definition = {
@@ -115,6 +120,14 @@ export const STOPPING_JOB: JobView = {
   failureAllowed: false,
 };
 
+export const ARTIFACT: Artifact = {
+  name: 'app',
+  digest: `sha256:${'0a'.repeat(32)}`,
+  sizeBytes: 1_024,
+  uri: 's3://builds/app',
+  mediaType: 'application/gzip',
+};
+
 export const ATTEMPT: AttemptView = {
   project: 'default',
   runId: RUN_ID,
@@ -126,6 +139,8 @@ export const ATTEMPT: AttemptView = {
   logSize: 11,
   logState: 'SEALED',
   annotations: [{ level: 'WARNING', text: 'slow', link: '' }],
+  artifacts: [ARTIFACT],
+  artifactCount: 101,
   offeredMs: 1_700_000_001_000,
   startedMs: 1_700_000_002_000,
   finishedMs: 1_700_000_003_000,
@@ -171,6 +186,32 @@ export const SCHEDULE: ScheduleView = {
   updatedMs: 1_700_000_001_500,
 };
 
+const PLANNED = compilePlan(DEFINITION);
+
+/** Of a job that runs under a condition, by way of a driver that is there. */
+export const PLAN: RunPlanView = {
+  pipeline: { name: 'ci', revision: 3 },
+  plan: PLANNED,
+  jobs: [
+    {
+      job: plannedJob(PLANNED, 0),
+      fate: 'RUNS',
+      state: 'FAILED',
+      failure: { class: 'WORKLOAD', message: 'it is assumed to fail' },
+      failureAllowed: true,
+      condition: { expression: 'params.a', held: true, parts: [{ expression: 'params.a', value: true }] },
+      spec: { run: 'make' },
+      wave: 0,
+      readyInstances: 2,
+    },
+    { job: plannedJob(PLANNED, 0), fate: 'UNKNOWN', reason: 'its spec reads outputs of a', wave: 1 },
+  ],
+  drivers: [{ name: 'shell', connected: 3, ready: 2, freeSlots: 5, jobs: 1 }],
+  path: { steps: [{ name: 'build', durationMs: 1_500 }, { name: 'deploy' }], totalMs: 1_500 },
+  durations: new Map([['build', 1_500]]),
+  warnings: ['nobody is there'],
+};
+
 export const OCCURRENCES: readonly OccurrenceView[] = [
   { atMs: 1_700_000_003_000, state: 'STARTED', origin: 'TRIGGER', runId: RUN_ID, decidedMs: 1_700_000_003_500 },
   { atMs: 1_700_000_002_000, state: 'SKIPPED', origin: 'TIME', skip: 'OVERLAP', decidedMs: 1_700_000_002_500 },
@@ -182,6 +223,15 @@ export const OCCURRENCES: readonly OccurrenceView[] = [
     decidedMs: 1_700_000_001_500,
   },
 ];
+
+export const RUN_VALUE: RunValueView = {
+  project: 'default',
+  runId: RUN_ID,
+  key: 'gate',
+  value: { open: true, sizes: [1, null] },
+  version: 7,
+  updatedMs: 1_700_000_009_000,
+};
 
 export const EVENTS: readonly EventView[] = [
   {
@@ -243,6 +293,15 @@ export const EVENTS: readonly EventView[] = [
     jobState: 'WAITING',
     event: { type: 'JobWaiting', job: 0, reason: 'PAUSED', behind: { reason: 'BACKOFF', untilMs: 1 } },
   },
+  {
+    runId: RUN_ID,
+    seq: 7,
+    timeMs: 1_700_000_000_000,
+    runState: 'RUNNING',
+    jobName: 'build',
+    jobState: 'RUNNING',
+    event: { type: 'AttemptArtifact', job: 0, attempt: 2, number: 1, artifact: ARTIFACT },
+  },
 ];
 
 export const LOG_PART: LogPart = {
@@ -270,6 +329,16 @@ export interface Asked {
 }
 
 /** Operations to replace, such as `{ runs: { get: … } }`. */
+const GROUP = { key: 'deploy', holding: 1, waiting: 2, limit: 1 };
+const MEMBER = {
+  runId: RUN_ID,
+  job: 0,
+  readyMs: 1_700_000_000_000,
+  state: 'HOLDING',
+  limit: 1,
+  policy: 'QUEUE',
+} as const;
+
 export type Replacements = {
   readonly [Part in keyof Engine]?: Engine[Part] extends (...args: never) => unknown
     ? Engine[Part]
@@ -339,6 +408,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         get: async () => ({ ...RUN, definition: DEFINITION }),
         getAt: async (_project, _runId, seq) => ({ ...RUN, seq, definition: DEFINITION }),
         list: async () => ({ items: [{ ...RUN, definition: DEFINITION }], next: '7' }),
+        plan: async () => PLAN,
         diff: async (_project, runId, fromSeq, toSeq = 9) => ({
           before: { ...RUN, seq: fromSeq, definition: DEFINITION },
           after: { ...RUN, seq: toSeq },
@@ -370,6 +440,20 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
           discrepancyCount: 1,
           discrepancies: [{ kind: 'JOB', where: 'jobs[0].state', expected: '"RUNNING"', found: '"QUEUED"' }],
         }),
+        artifacts: async () => ({
+          items: [
+            {
+              runId: RUN_ID,
+              job: 0,
+              jobName: 'build',
+              attempt: 1,
+              number: 2,
+              artifact: ARTIFACT,
+              addedMs: 1_700_000_009_000,
+            },
+          ],
+          next: '0.1.2',
+        }),
         async *watch() {
           yield [];
           yield EVENTS;
@@ -384,7 +468,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
     jobs: operations<Engine['jobs']>(
       'jobs',
       {
-        get: async () => ({ ...JOB, definition: JOB_DEFINITION }),
+        get: async () => ({ ...JOB, definition: JOB_DEFINITION, artifacts: [ARTIFACT], artifactCount: 101 }),
         getAt: async () => JOB,
         list: async () => ({ items: [STOPPING_JOB], next: '0' }),
         listAt: async () => ({ items: [JOB], next: '0' }),
@@ -402,6 +486,24 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         },
       },
       replacements.jobs,
+    ),
+    values: operations<Engine['values']>(
+      'values',
+      {
+        set: async () => 7,
+        get: async () => RUN_VALUE,
+        list: async () => ({ items: [RUN_VALUE], next: 'gate' }),
+        delete: async () => {},
+      },
+      replacements.values,
+    ),
+    groups: operations<Engine['groups']>(
+      'groups',
+      {
+        list: async () => ({ items: [GROUP], next: 'deploy' }),
+        get: async () => ({ group: GROUP, members: { items: [MEMBER], next: 'HOLDERS' } }),
+      },
+      replacements.groups,
     ),
     schedules: operations<Engine['schedules']>(
       'schedules',

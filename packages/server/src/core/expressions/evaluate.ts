@@ -9,7 +9,7 @@ import type { Expression } from './expression.ts';
 import { toJson } from './json-values.ts';
 import { CostExceeded, createMeter } from './meter.ts';
 import type { Inputs, Node, Part } from './nodes.ts';
-import { Failure } from './outcome.ts';
+import { Failure, Unknown, UnknownRead } from './outcome.ts';
 
 /** The value of an expression, or why it has none. */
 export type Evaluation = (
@@ -20,6 +20,8 @@ export type Evaluation = (
   readonly parts: readonly PartValue[];
   /** Steps, at most LIMITS.expressionSteps; those of `parts` are not counted. */
   readonly cost: number;
+  /** Beside an error: the job whose outputs would have to be known. */
+  readonly unknown?: string;
 };
 
 /** The value of a part, whether or not it was needed for the value of the whole. */
@@ -30,15 +32,20 @@ export type PartValue = { readonly expression: string } & (
   | { readonly error: string }
 );
 
+/** Hears how many steps were taken, also those of a trace. */
+export type OnSpent = (steps: number) => void;
+
 /** Evaluates an expression. What an author can get wrong is in the result; it never throws because of it. */
-export function evaluateExpression(expression: Expression, inputs: Inputs): Evaluation {
+export function evaluateExpression(expression: Expression, inputs: Inputs, onSpent?: OnSpent): Evaluation {
   return inLibrary(() => {
     const meter = createMeter(LIMITS.expressionSteps);
     const run = createRun(inputs, meter);
     const value = evaluateJson(run, expression.node);
     const cost = Math.ceil(meter.spent);
     const parts = traceParts(run, expression.parts);
-    return value instanceof Failure ? { error: value.message, parts, cost } : { value, parts, cost };
+    onSpent?.(cost + Math.ceil(run.meter.spent));
+    if (!(value instanceof Failure)) return { value, parts, cost };
+    return { error: value.message, parts, cost, ...(value instanceof Unknown && { unknown: value.of }) };
   });
 }
 
@@ -99,6 +106,7 @@ function withinCost<T>(work: () => T): T | Failure {
     return work();
   } catch (error) {
     if (error instanceof CostExceeded) return new Failure(error.message);
+    if (error instanceof UnknownRead) return new Unknown(error.of);
     throw error;
   }
 }

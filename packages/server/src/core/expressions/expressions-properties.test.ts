@@ -164,7 +164,8 @@ const { tree } = fc.letrec<{ tree: string; leaf: string }>((tie) => {
   };
 });
 
-const json = fc.jsonValue({ maxDepth: 3 }).map((value) => value as JsonValue);
+// As it arrives: JSON has no -0.
+const json = fc.jsonValue({ maxDepth: 3 }).map((value) => JSON.parse(JSON.stringify(value)) as JsonValue);
 const paramsOf = fc.record({
   a: json,
   b: json,
@@ -315,7 +316,9 @@ describe('any template', () => {
         const template = compileTemplate([], 'spec', { value, here: ['${{ params.it }}'] }, SCOPE);
         const params: JsonObject = { it: param };
         const resolved = resolveTemplate(template!, { params }, 65_536);
-        if (!('error' in resolved)) expect(resolved).toEqual({ value: { value, here: [param] } });
+        // As JSON, which has one zero.
+        const expected = JSON.stringify({ value: { value, here: [param] } });
+        if (!('error' in resolved)) expect(JSON.stringify(resolved)).toBe(expected);
         else expect(resolved).toMatchObject({ field: 'spec.here[0]', error: expect.stringMatching(/NUL|surrogate/) });
       }),
     );

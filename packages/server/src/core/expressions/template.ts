@@ -3,12 +3,12 @@
 import { addViolation, type Found, jsonBytes, quote } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
-import { evaluateJson, inLibrary } from './evaluate.ts';
+import { evaluateJson, inLibrary, type OnSpent } from './evaluate.ts';
 import { createRun, type Run } from './evaluate-node.ts';
 import { compileExpression, type Expression } from './expression.ts';
 import { createMeter } from './meter.ts';
 import type { Inputs, Root, Scope } from './nodes.ts';
-import { Failure } from './outcome.ts';
+import { Failure, Unknown } from './outcome.ts';
 import { hasTemplate, splitTemplate } from './split-template.ts';
 
 /** A checked template. Compiling is costly: keep it. */
@@ -124,19 +124,25 @@ function compileSource(compiler: Compiler, field: string, source: string): Expre
   return [expression];
 }
 
-/** What a template comes to, or the path of the text that has no value and why. */
-export type Resolution = { readonly value: JsonValue } | { readonly error: string; readonly field: string };
+/** What a template comes to, or the path of the text that has no value and why; `unknown` as in an Evaluation. */
+export type Resolution =
+  | { readonly value: JsonValue }
+  | { readonly error: string; readonly field: string; readonly unknown?: string };
 
 /**
  * Puts the values of its expressions into a template. In a text, text stands as it is, null for nothing, and all else as compact
  * JSON. All expressions of a template cost LIMITS.expressionSteps at most.
  * @param maxBytes Of the result as JSON.
  */
-export function resolveTemplate(template: Template, inputs: Inputs, maxBytes: number): Resolution {
+export function resolveTemplate(template: Template, inputs: Inputs, maxBytes: number, onSpent?: OnSpent): Resolution {
   return inLibrary(() => {
     const run = createRun(inputs, createMeter(LIMITS.expressionSteps));
     const value = resolveShape({ run, maxBytes, bytes: 0 }, template.shape);
-    if (value instanceof Unresolved) return { error: value.error, field: value.field };
+    onSpent?.(Math.ceil(run.meter.spent));
+    if (value instanceof Unresolved) {
+      const { error, field, unknown } = value;
+      return { error, field, ...(unknown !== undefined && { unknown }) };
+    }
     if (jsonBytes(value) <= maxBytes) return { value };
     return { error: `must have at most ${maxBytes} bytes as JSON; has ${jsonBytes(value)}`, field: template.field };
   });
@@ -152,10 +158,12 @@ interface Resolver {
 class Unresolved {
   readonly error: string;
   readonly field: string;
+  readonly unknown: string | undefined;
 
-  constructor(error: string, field: string) {
+  constructor(error: string, field: string, unknown?: string) {
     this.error = error;
     this.field = field;
+    this.unknown = unknown;
   }
 }
 
@@ -207,7 +215,10 @@ function resolveText(
 
 function resolveExpression(resolver: Resolver, field: string, expression: Expression): JsonValue | Unresolved {
   const value = evaluateJson(resolver.run, expression.node);
-  if (value instanceof Failure) return new Unresolved(`${quote(expression.source)}: ${value.message}`, field);
+  if (value instanceof Failure) {
+    const unknown = value instanceof Unknown ? value.of : undefined;
+    return new Unresolved(`${quote(expression.source)}: ${value.message}`, field, unknown);
+  }
   resolver.bytes += jsonBytes(value);
   // The result is measured as a whole at last. Until then values of a hundred expressions may only be that large together, where
   // a text has two quotes less once it is inside of another.

@@ -64,11 +64,11 @@ export const definitions: fc.Arbitrary<Definition> = fc.integer({ min: 1, max: 6
     .map((jobs) => definitionOf(...jobs)),
 );
 
-/** As definitions, with everything that a run works out: conditions, expressions, matrices, gates and calls, fail-fast and FINALLY. */
+/** As definitions, with everything that a run works out: conditions, expressions, matrices, gates, calls, groups and rates, fail-fast and FINALLY. */
 export const richDefinitions: fc.Arbitrary<Definition> = fc
   .tuple(
     definitions,
-    fc.array(fc.record({ kind: fc.nat(11), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
+    fc.array(fc.record({ kind: fc.nat(15), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
     fc.boolean(),
   )
   .map(([definition, changes, failFast]) => {
@@ -113,6 +113,14 @@ function richPart(job: JobDefinition, kind: number, isNeeded: boolean): Partial<
       return { gate };
     case 10:
       return { call: { pipeline: 'other', params: { count: '${{ params.count }}' } } };
+    case 11:
+      return need === undefined ? {} : { if: `params.yes && needs["${need}"].outputs.key1 == 1` };
+    case 12:
+      return need === undefined ? {} : { if: `params.no && has(needs["${need}"].outputs.key1)` };
+    case 13:
+      return { concurrency: { key: 'at-${{ params.count }}', limit: 1, policy: isNeeded ? 'QUEUE' : 'REJECT' } };
+    case 14:
+      return { rateLimits: [{ key: 'calls', limit: 1, periodMs: 1_000, cost: 1 }] };
     default:
       // Only FINALLY jobs may need those.
       if (!isNeeded) return { when: 'FINALLY' };

@@ -3,7 +3,8 @@
 import { expect } from 'vitest';
 import { resultOf } from '../attempt.ts';
 import type { Command, Reply } from '../commands.ts';
-import { plannedJob } from '../plan.ts';
+import type { RunEvent } from '../events.ts';
+import { type Plan, plannedJob } from '../plan.ts';
 import { createReplay, startPoint } from '../replay.ts';
 import { type JobRecord, jobOf, JobsNotLoaded, liveOf, type RunSlice } from '../run-state.ts';
 import type { FailureClass, JobState, RunState } from '../states.ts';
@@ -97,10 +98,17 @@ function checkMoves({ before, decision, nowMs }: Step): void {
     claim(!FINISHED.includes(from), `a job that is ${from} changes no more`);
     claim(to === from || jobMoves.has(`${from} ${to}`), `a job does not go from ${from} to ${to}`);
     jobs.set(event.job, to);
-    if (event.type !== 'JobsAdded') continue;
-    for (const cell of plannedJob(after.plan, event.job).cells ?? []) jobs.set(cell, 'BLOCKED');
+    for (const added of addedBy(after.plan, event)) jobs.set(added, 'BLOCKED');
   }
   claim(run === after.run.state, 'the state of the run is the one after its last event');
+}
+
+/** The jobs that an event adds to the run. */
+function addedBy(plan: Plan, event: RunEvent): readonly number[] {
+  if (event.type === 'JobsAdded') return plannedJob(plan, event.job).cells ?? [];
+  if (event.type !== 'JobsAppended') return [];
+  const names = event.jobs.map(({ name }) => name);
+  return plan.jobs.filter(({ name }) => names.includes(name)).map(({ index }) => index);
 }
 
 /** Whoever does not hold the attempt in hand changes nothing, and is told; but an accepted result is acknowledged again. */

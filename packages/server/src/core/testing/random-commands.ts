@@ -6,6 +6,7 @@ import { EVENT_VERSION } from '../event-versions.ts';
 import { jobOf, liveOf } from '../run-state.ts';
 import { dueOf } from '../alarms.ts';
 import type { JobState } from '../states.ts';
+import { jobNamed } from './definitions.ts';
 import { attemptKey, type SimulatedLedger } from './simulated-ledger.ts';
 
 export interface RandomStep {
@@ -39,6 +40,7 @@ const KINDS: Readonly<Record<Kind, { readonly weight: number; readonly fits: rea
   Lose: { weight: 3, fits: LIVE },
   Adopt: { weight: 1, fits: STARTED },
   Annotate: { weight: 1, fits: STARTED },
+  Declare: { weight: 1, fits: STARTED },
   CancelJob: { weight: 1, fits: ['BLOCKED', 'WAITING', 'QUEUED', ...LIVE] },
   CancelRun: { weight: 1, fits: [] },
   ReleaseBackoff: { weight: 1, fits: ['WAITING'] },
@@ -46,30 +48,41 @@ const KINDS: Readonly<Record<Kind, { readonly weight: number; readonly fits: rea
   ResumeRun: { weight: 2, fits: [] },
   HoldJob: { weight: 1, fits: ['BLOCKED', 'WAITING', 'QUEUED', ...LIVE] },
   ReleaseJob: { weight: 2, fits: ['BLOCKED', 'WAITING', 'RUNNING'] },
+  AppendJobs: { weight: 2, fits: STARTED },
   AnswerGate: { weight: 3, fits: ['WAITING'] },
   StartChild: { weight: 3, fits: ['WAITING'] },
   RefuseChild: { weight: 1, fits: ['WAITING'] },
   FinishChild: { weight: 3, fits: ['WAITING'] },
+  ClaimPlace: { weight: 3, fits: ['WAITING', 'QUEUED', ...LIVE] },
 };
 
 const mostly = <T>(usual: T, ...others: T[]): fc.Arbitrary<T> =>
   fc.oneof({ weight: 9, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: fc.constantFrom(...others) });
 
-export const randomSteps: fc.Arbitrary<RandomStep[]> = fc.array(
-  fc.record({
-    kind: fc.oneof(
-      ...Object.entries(KINDS).map(([kind, { weight }]) => ({ weight, arbitrary: fc.constant(kind as Kind) })),
-    ),
-    pick: fc.nat(99),
-    aimed: mostly(true, false),
-    wrongFence: mostly(0, -1, 1),
-    wrongInstance: mostly(0, 1),
-    advanceMs: fc.constantFrom(0, 0, 1, 7, 45, -10),
-    random: fc.constantFrom(0, 0.5, 0.999),
-    variant: fc.nat(11),
-  }),
-  { maxLength: 100, size: 'max' },
-);
+const OF_LANGUAGE: readonly Kind[] = ['AppendJobs', 'AnswerGate', 'StartChild', 'RefuseChild', 'FinishChild'];
+const EVERY_KIND = Object.keys(KINDS) as Kind[];
+
+/** What may be asked of a run whose definition leaves nothing to it. */
+export const randomSteps = stepsOf(EVERY_KIND.filter((kind) => !OF_LANGUAGE.includes(kind)));
+
+/** What may be asked of any run. */
+export const richSteps = stepsOf(EVERY_KIND);
+
+function stepsOf(kinds: readonly Kind[]): fc.Arbitrary<RandomStep[]> {
+  return fc.array(
+    fc.record({
+      kind: fc.oneof(...kinds.map((kind) => ({ weight: KINDS[kind].weight, arbitrary: fc.constant(kind) }))),
+      pick: fc.nat(99),
+      aimed: mostly(true, false),
+      wrongFence: mostly(0, -1, 1),
+      wrongInstance: mostly(0, 1),
+      advanceMs: fc.constantFrom(0, 0, 1, 7, 45, -10),
+      random: fc.constantFrom(0, 0.5, 0.999),
+      variant: fc.nat(11),
+    }),
+    { maxLength: 100, size: 'max' },
+  );
+}
 
 /** The command that a step means now, and when; undefined when it means none. `Store` changes what is stored of an attempt. */
 export function commandFor(
@@ -141,6 +154,11 @@ function build(
       const number = (content?.annotations ?? 0) + (variant % 3);
       return { type, ...ref, number, annotation: { level: 'INFO', text: 'noted', link: '' }, content };
     }
+    case 'Declare': {
+      const number = (content?.artifacts ?? 0) + (variant % 3);
+      const artifact = { name: 'app', digest: 'crc32c:00000000', sizeBytes: variant, uri: '', mediaType: '' };
+      return { type, ...ref, number, artifact, content };
+    }
     case 'Finish': {
       const failureClass = (['WORKLOAD', 'DRIVER', 'INVALID'] as const)[variant % 3] ?? 'WORKLOAD';
       return {
@@ -173,6 +191,18 @@ function build(
     case 'HoldJob':
     case 'ReleaseJob':
       return { type, job, reason: 'wait', actor: 'ada' };
+    case 'AppendJobs': {
+      const [need] = [...ledger.slice.plan.jobs].filter(({ index }) => index % 3 === variant % 3);
+      const needs = need === undefined || need.definition.when === 'FINALLY' ? [] : [need.name];
+      const added = jobNamed(`added-${job}-${variant % 4}`, variant < 6 ? { needs } : { when: 'ALWAYS' });
+      return {
+        type,
+        ...ref,
+        jobs: variant % 5 === 0 ? [added, jobNamed(`${added.name}-next`, { needs: [added.name] })] : [added],
+        violations: variant === 7 ? [{ field: 'jobs[0].driver', description: 'is required' }] : [],
+        content,
+      };
+    }
     case 'AnswerGate': {
       const actor = (['ada', 'ben', 'eve'] as const)[variant % 3] ?? 'ada';
       const verdict = variant === 0 ? 'REJECT' : 'APPROVE';
@@ -185,6 +215,10 @@ function build(
     case 'FinishChild': {
       const state = (['SUCCEEDED', 'FAILED', 'CANCELLED'] as const)[variant % 3] ?? 'SUCCEEDED';
       return { type, job, childRun: `child-${job}`, state, outputs: { build: { image: variant } } };
+    }
+    case 'ClaimPlace': {
+      const place = { hasRoom: variant < 8, isReplaced: variant === 8, mustYield: variant === 9, holders: 1, limit: 1 };
+      return { type, job, place, rate: { allowed: variant % 2 === 0, expectedMs: ledger.nowMs + 10 } };
     }
     case 'Timer':
       return { type, job, random, content, eventVersion: variant % 4 === 0 ? 1 : EVENT_VERSION };

@@ -35,7 +35,7 @@ function checkJobs(slice: RunSlice): void {
     const { needs: own, cells, cell, definition } = plannedJob(plan, index);
     // Once a matrix has cells it waits for these; they are there because its needs have finished.
     const needs = (cell === undefined ? (cells ?? own) : []).map((need) => jobOf(slice, need));
-    if (cells !== undefined) checkCells(slice, cells, definition.matrix?.maxParallel);
+    if (cells !== undefined) checkCells(slice, cells, job.hold !== undefined, definition.matrix?.maxParallel);
     if (!FINISHED.includes(job.state)) {
       const open = needs.filter((need) => !FINISHED.includes(need.state));
       claim(job.unmet === open.length, 'a job counts the needs that have not finished');
@@ -45,6 +45,7 @@ function checkJobs(slice: RunSlice): void {
       claim((job.state === 'BLOCKED') === isBlocked, 'a job is blocked exactly while a need is open');
       claim((job.readyMs !== undefined) === (job.state !== 'BLOCKED'), 'a job is ready once its needs allow it');
     }
+    if (definition.when === 'FINALLY') checkLast(slice, job);
     checkHold(run, job);
     const waits = job.state === 'QUEUED' || job.state === 'OFFERED';
     claim(!waits || job.queuedMs !== undefined, 'a job that waits for a driver says since when');
@@ -52,12 +53,20 @@ function checkJobs(slice: RunSlice): void {
   }
 }
 
-/** No more cells are open than may be, and none waits while there is room. */
-function checkCells(slice: RunSlice, cells: readonly number[], maxParallel = cells.length): void {
+/** What comes last has not begun while anything else is open, whatever became of that. */
+function checkLast({ plan, jobs }: RunSlice, { state }: JobRecord): void {
+  if (state === 'BLOCKED' || FINISHED.includes(state)) return;
+  const others = plan.jobs.filter(({ definition }) => definition.when !== 'FINALLY');
+  const isOver = others.every(({ index }) => FINISHED.includes(jobs.get(index)?.state ?? 'BLOCKED'));
+  claim(isOver, 'a FINALLY job comes after every other job');
+}
+
+/** No more cells are open than may be, and none waits while there is room and its matrix is not held. */
+function checkCells(slice: RunSlice, cells: readonly number[], isHeld: boolean, maxParallel = cells.length): void {
   const states = cells.map((cell) => jobOf(slice, cell).state);
   const open = states.filter((state) => state !== 'BLOCKED' && !FINISHED.includes(state)).length;
   claim(open <= maxParallel, 'no more cells are open than may be');
-  claim(open === maxParallel || !states.includes('BLOCKED'), 'no cell waits while there is room');
+  claim(isHeld || open === maxParallel || !states.includes('BLOCKED'), 'no cell waits while there is room');
 }
 
 /** What holds a job back, and nothing else, is what keeps it from the queue. */
@@ -70,7 +79,10 @@ function checkHold(run: RunHeader, job: JobRecord): void {
   if (job.state !== 'WAITING') return;
   // What no driver runs has begun.
   if ('sinceMs' in job.wait) return;
-  if ('untilMs' in job.wait) return claim(!isHeld && !isPaused, 'what is held back waits for nothing else first');
+  const mayHaveToWait = job.wait.reason === 'CONCURRENCY' || job.wait.reason === 'RATE';
+  claim(!mayHaveToWait || job.queuedMs === undefined, 'the queue timeout stands still for a place and for tokens');
+  if ('untilMs' in job.wait || mayHaveToWait)
+    return claim(!isHeld && !isPaused, 'what is held back waits for nothing else first');
   claim(job.wait.reason === (isHeld ? 'HELD' : 'PAUSED') && (isHeld || isPaused), 'a job waits for what holds it back');
   claim(job.queuedMs === undefined, 'the queue timeout stands still for a job that is held back');
 }

@@ -78,6 +78,8 @@ function withContent(ledger: SimulatedLedger, command: Command): Command {
     case 'Finish':
     case 'Lose':
     case 'Annotate':
+    case 'AppendJobs':
+    case 'Declare':
       return { ...command, content: ledger.attempts.get(attemptKey(command.job, command.attempt)) };
     case 'Timer': {
       const job = ledger.slice.jobs.get(command.job);
@@ -101,11 +103,19 @@ function withContent(ledger: SimulatedLedger, command: Command): Command {
     case 'StartChild':
     case 'RefuseChild':
     case 'FinishChild':
+    case 'ClaimPlace':
       return command;
   }
 }
 
-const OFFERED: AttemptContent = { state: 'OFFERED', logSize: 0, logCrc32c: 0, logState: 'OPEN', annotations: 0 };
+const OFFERED: AttemptContent = {
+  state: 'OFFERED',
+  logSize: 0,
+  logCrc32c: 0,
+  logState: 'OPEN',
+  annotations: 0,
+  artifacts: 0,
+};
 
 function project(ledger: SimulatedLedger, command: Command, event: RunEvent): void {
   if (!('attempt' in event)) return;
@@ -125,12 +135,18 @@ function project(ledger: SimulatedLedger, command: Command, event: RunEvent): vo
         heardMs: ledger.slice.run.lastMs,
       });
       return;
+    case 'AttemptArtifact':
+      ledger.attempts.set(key, { ...content, artifacts: content.artifacts + 1, heardMs: ledger.slice.run.lastMs });
+      return;
     case 'AttemptEnded': {
       const { state, logState } = event;
       const result = command.type === 'Finish' ? { result: resultOf(command) } : {};
       ledger.attempts.set(key, { ...content, state, logState, ...result });
       return;
     }
+    case 'JobsAppended':
+      ledger.attempts.set(key, { ...content, heardMs: ledger.slice.run.lastMs });
+      return;
     case 'AttemptAdopted':
     case 'AttemptTimedOut':
     case 'AttemptHeard':

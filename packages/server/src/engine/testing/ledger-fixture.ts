@@ -18,6 +18,7 @@ import { flushSubmissions } from '../flush.ts';
 import { createLedger, type Ledger } from '../ledger.ts';
 import { createPlans, type Plans } from '../plans.ts';
 import type { LedgerReply, Writer } from '../run-work.ts';
+import { createDriverSchemas } from '../driver-schemas.ts';
 import { createRunCache } from '../run-cache.ts';
 import { createWakeUps, type WakeUps } from '../wake-ups.ts';
 
@@ -54,7 +55,7 @@ export interface LedgerFixture extends AsyncDisposable {
 export async function openLedgerFixture({ config }: TestDatabase): Promise<LedgerFixture> {
   const pools = await createPools(config);
   const plans = createPlans();
-  const flushing = { plans, cache: createRunCache() };
+  const flushing = { plans, cache: createRunCache(), schemas: createDriverSchemas(pools.pool) };
   const wakeUps = createWakeUps();
   const ledger = createLedger({
     lane: pools.openLane('transitions'),

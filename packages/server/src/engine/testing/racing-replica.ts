@@ -16,6 +16,7 @@ import { createLedger } from '../ledger.ts';
 import { createLogWriter, type LogEntry, type LogResult } from '../log-writer.ts';
 import { createComposeStart } from '../offers.ts';
 import { createPlans } from '../plans.ts';
+import { createDriverSchemas } from '../driver-schemas.ts';
 import { createRunCache } from '../run-cache.ts';
 import type { LedgerReply, Writer } from '../run-work.ts';
 import { createSpecSchemas } from '../spec-schemas.ts';
@@ -37,7 +38,7 @@ export async function openRacingReplica({ config }: TestDatabase, rewrites: Rewr
   const ledger = createLedger({
     lane: openLane('transitions'),
     patientLane: openLane('patient transitions'),
-    flushing: { plans, cache: createRunCache() },
+    flushing: { plans, cache: createRunCache(), schemas: createDriverSchemas(pools.pool) },
     onCommitted: () => undefined,
   });
   const logWriter = createLogWriter({
@@ -54,6 +55,7 @@ export async function openRacingReplica({ config }: TestDatabase, rewrites: Rewr
     replica: 'test',
     timing: DEFAULT_TIMING,
     maxLogBytes: LIMITS.logBytes,
+    capabilities: () => [],
   };
 
   return {

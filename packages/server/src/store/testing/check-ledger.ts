@@ -27,8 +27,14 @@ const CONTRADICTIONS = {
   'jobs without a run': leftBehind('jobs'),
   'attempts without a run': leftBehind('attempts'),
   'sections without a run': leftBehind('log_sections'),
+  'values without a run': leftBehind('run_values'),
+  'artifacts without a run': leftBehind('artifacts'),
   'an attempt that its job heard of later than it was': `select j.run_id::text as id from jobs j join attempts a using (run_id, job, attempt)
     where j.heard_ms > coalesce(a.heard_ms, 0)`,
+  'places without a run': leftBehind('group_members'),
+  'waits for tokens without a run': leftBehind('rate_waiters'),
+  'a group over its limit': `select key as id from group_members where state <> 'WAITING' group by project, key
+    having count(*) > min(max_holders)`,
   'a lease of another epoch than its instance':
     'select instance_no::text as id from leases l join instances i on i.no = l.instance_no where l.epoch <> i.epoch',
 };

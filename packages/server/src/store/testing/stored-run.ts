@@ -9,7 +9,7 @@ export interface StoredRunInput {
   readonly createdMs?: number;
   /** Undefined: it goes on. Default: when it was created. */
   readonly finishedMs?: number | undefined;
-  /** Each with an attempt, two events and a section. Default: 0. */
+  /** Each with an attempt, two events, a section, a value and an artifact. Default: 0. */
   readonly jobs?: number;
   /** Hexadecimal digits. Default: of no definition. */
   readonly digest?: string;
@@ -56,6 +56,16 @@ export async function storeRun(pool: Pool, input: StoredRunInput = {}): Promise<
     `insert into log_sections (run_id, job, attempt, log_offset, name, ends)
      select $1, n, 1, 0, 'make', false from generate_series(0, $2::int - 1) n`,
     [runId, jobs],
+  );
+  await pool.query(
+    `insert into run_values (run_id, key, project, value, bytes, version, updated_ms)
+     select $1, 'key-' || n, $2, '1', 8, n, 1 from generate_series(1, $3::int) n`,
+    [runId, project, jobs],
+  );
+  await pool.query(
+    `insert into artifacts (run_id, job, attempt, number, project, artifact, added_ms)
+     select $1, n, 1, 1, $2, '{}', 1 from generate_series(0, $3::int - 1) n`,
+    [runId, project, jobs],
   );
   await pool.query(`insert into queue (run_id, job, project, driver) values ($1, 0, $2, 'shell')`, [runId, project]);
   return runId;

@@ -1,0 +1,122 @@
+// `conveyor plan`: what a run would do, without starting it.
+import { durationMs, ValueSchema } from '@bufbuild/protobuf/wkt';
+import { JobPrediction, JobState, type PlannedJob, type PlanRunResponse, RunState } from '@conveyor/client';
+import { PlanRunResponseSchema } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import type { Command } from 'commander';
+import { parseAssumptions } from '../assumptions.ts';
+import { type Cli, type OutputOptions, jsonOf, outputOption, prettyJson, repeatable } from '../cli.ts';
+import { because } from '../event-text.ts';
+import type { Colors } from '../terminal.ts';
+import { duration, enumName, printable, stateCell, table } from '../text.ts';
+import { addRunSource, type RunSourceOptions, withRunInput } from './run.ts';
+
+export function addPlan(program: Command, cli: Cli): void {
+  addRunSource(program.command('plan').summary('tell what a run would do'))
+    .description('Tells what a run of a stored pipeline, or of a file, would do, and starts nothing.')
+    .addOption(repeatable('-a, --assume <job=outcome>', 'how a job ends; with outputs as job=outcome:JSON'))
+    .addOption(outputOption())
+    .addHelpText('after', help)
+    .action((pipeline: string | undefined, options: PlanOptions) => plan(cli, pipeline, options));
+}
+
+interface PlanOptions extends OutputOptions, RunSourceOptions {
+  readonly assume: readonly string[];
+}
+
+const help = `
+Jobs are assumed to succeed, with outputs that are not known; what depends on such outputs is unknown.
+Outcomes are succeeded, failed, cancelled, and skipped for a gate whose timeout skips it. What is assumed of
+a matrix is assumed of its cells, unless they are named, as test[linux].
+
+Examples:
+  conveyor plan ci -p sha=4f2a9c1
+  conveyor plan ci --assume test=failed
+  conveyor plan -f ci.yaml --assume 'build=succeeded:{"image":"a:1"}'`;
+
+async function plan(cli: Cli, pipeline: string | undefined, options: PlanOptions): Promise<void> {
+  const assumed = parseAssumptions(options.assume);
+  const planned = await withRunInput(cli, pipeline, options, ({ runs }, input) => runs.plan({ ...input, assumed }));
+  const { terminal } = cli;
+  for (const warning of planned.warnings) terminal.note(`warning: ${printable(warning)}`);
+  if (options.output === 'json') return terminal.print(prettyJson(jsonOf(PlanRunResponseSchema, planned)));
+  const sections = [headline(planned), jobTable(planned, terminal.colors), driverTable(planned), pathText(planned)];
+  await terminal.print(sections.filter((section) => section !== '').join('\n\n'));
+  if (planned.detailsOmitted) terminal.note('the plan is too large: details of some jobs are left out');
+  if (planned.jobs.some(({ prediction }) => prediction === JobPrediction.UNKNOWN)) {
+    terminal.note(`next: assume outputs, as --assume 'JOB=succeeded:{"KEY":"VALUE"}'`);
+  }
+}
+
+function headline({ pipeline, revision, state, jobs }: PlanRunResponse): string {
+  const what = pipeline === '' ? 'the definition' : `pipeline ${pipeline}@${revision}`;
+  const end = state === undefined ? 'its end is unknown' : `it would be ${enumName(RunState, state)}`;
+  const counts = Object.entries(Object.groupBy(jobs, predictionText));
+  return `a run of ${what}: ${end}; ${counts.map(([name, all = []]) => `${all.length} ${name}`).join(', ')}`;
+}
+
+function predictionText({ prediction }: PlannedJob): string {
+  return prediction === JobPrediction.RUNS ? 'to run' : enumName(JobPrediction, prediction);
+}
+
+function jobTable({ jobs }: PlanRunResponse, colors: Colors): string {
+  const isTimed = jobs.some(({ expectedDuration }) => expectedDuration !== undefined);
+  return table(
+    ['WAVE', 'JOB', 'STATE', 'DRIVER', ...(isTimed ? ['TOOK'] : []), 'WHY'],
+    jobs
+      .toSorted((a, b) => a.wave - b.wave)
+      .map((job) => [
+        String(job.wave),
+        job.name,
+        stateCell(stateOf(job), colors),
+        driverOf(job),
+        ...(isTimed ? [job.expectedDuration === undefined ? '' : duration(durationMs(job.expectedDuration))] : []),
+        whyText(job),
+      ]),
+  );
+}
+
+function stateOf({ prediction, state }: PlannedJob): string {
+  if (prediction !== JobPrediction.RUNS || state === undefined) return enumName(JobPrediction, prediction);
+  return enumName(JobState, state);
+}
+
+function driverOf({ driver, readyInstances }: PlannedJob): string {
+  return readyInstances === undefined ? driver : `${driver} (${readyInstances} ready)`;
+}
+
+function whyText({ unknownReason, failure, failureAllowed, condition }: PlannedJob): string {
+  if (unknownReason !== '') return unknownReason;
+  const failed =
+    failure === undefined ? '' : `${because(failure).slice(2)}${failureAllowed ? ', which is allowed' : ''}`;
+  if (condition === undefined || condition.error !== '') return failed;
+  const parts = condition.parts.map(({ expression, value, note }) =>
+    value === undefined ? `${expression}: ${note}` : `${expression} is ${JSON.stringify(jsonOf(ValueSchema, value))}`,
+  );
+  const held = `${condition.expression} is ${condition.held}`;
+  return [failed, parts.length === 0 ? held : `${held}: ${parts.join(', ')}`].filter((part) => part !== '').join('; ');
+}
+
+function driverTable({ drivers }: PlanRunResponse): string {
+  if (drivers.length === 0) return '';
+  return table(
+    ['DRIVER', 'JOBS', 'CONNECTED', 'READY', 'FREE SLOTS'],
+    drivers.map((driver) => [
+      driver.name,
+      String(driver.jobs),
+      String(driver.connectedInstances),
+      String(driver.readyInstances),
+      String(driver.freeSlots),
+    ]),
+  );
+}
+
+function pathText({ criticalPath }: PlanRunResponse): string {
+  const { steps = [], totalDuration } = criticalPath ?? {};
+  if (steps.length === 0) return '';
+  const shown = steps.map(({ job, expectedDuration }) =>
+    expectedDuration === undefined ? job : `${job} (${duration(durationMs(expectedDuration))})`,
+  );
+  const isKnown = steps.some(({ expectedDuration }) => expectedDuration !== undefined);
+  const total = isKnown && totalDuration !== undefined ? `, ${duration(durationMs(totalDuration))}` : '';
+  return `critical path${total}: ${printable(shown.join(' > '))}`;
+}

@@ -1,0 +1,78 @@
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { ConcurrencyGroupMemberState, ConcurrencyPolicy, JobState, WaitReason } from '@conveyor/client';
+import { type ScriptedServer, startScriptedServer } from '@conveyor/client/testing';
+import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
+import { expect, it } from 'vitest';
+import { run } from './testing/run-command.ts';
+import { runId } from './testing/scripted-plane.ts';
+
+const holder = {
+  jobId: 'holder.0',
+  state: ConcurrencyGroupMemberState.HOLDING,
+  readyTime: timestampFromMs(Date.now() - 90_000),
+  limit: 1,
+  policy: ConcurrencyPolicy.QUEUE,
+};
+const waiter = {
+  ...holder,
+  jobId: 'waiter.0',
+  state: ConcurrencyGroupMemberState.WAITING,
+  policy: ConcurrencyPolicy.REJECT,
+};
+
+/** A group with a job that holds its place and one that waits, each on a page of its own. */
+async function startPlane(): Promise<ScriptedServer> {
+  const group = { key: 'deploy', holdingCount: 1, waitingCount: 1, limit: 1 };
+  return await startScriptedServer((router) => {
+    router.service(JobService, {
+      listConcurrencyGroups: ({ pageToken }) =>
+        pageToken === '' ? { groups: [group], nextPageToken: 'more' } : { groups: [{ ...group, key: 'other' }] },
+      getConcurrencyGroup: ({ key, pageToken }) =>
+        pageToken === ''
+          ? { group: { ...group, key }, members: [holder], nextPageToken: 'more' }
+          : { group: { ...group, key }, members: [waiter] },
+      listJobs: () => ({ jobs: [{ jobId: 'waiter.0', name: 'build' }] }),
+      getJob: () => ({
+        job: {
+          jobId: 'waiter.0',
+          runId,
+          name: 'build',
+          state: JobState.WAITING,
+          wait: { reason: WaitReason.CONCURRENCY },
+          concurrencyGroup: 'deploy',
+        },
+      }),
+      listAttempts: () => ({}),
+    });
+  });
+}
+
+const envOf = ({ grpcAddress }: ScriptedServer) => ({ CONVEYOR_ADDRESS: grpcAddress });
+
+it('lists groups with how many hold their places, page by page', async () => {
+  await using plane = await startPlane();
+  const { stdout } = await run(['get', 'groups'], envOf(plane));
+  expect(stdout.split('\n').map((line) => line.trim().split(/ {2,}/))).toEqual([
+    ['GROUP', 'HELD', 'WAITING'],
+    ['deploy', '1/1', '1'],
+    ['other', '1/1', '1'],
+    [''],
+  ]);
+});
+
+it('lists the jobs of a group, those that hold places first', async () => {
+  await using plane = await startPlane();
+  const { stdout } = await run(['get', 'groups', 'deploy'], envOf(plane));
+  expect(stdout).toMatch(
+    /^JOB +STATE +SINCE +LIMIT +POLICY\nholder\.0 +holding .* 1 +queue\nwaiter\.0 +waiting .* 1 +reject\n$/,
+  );
+  const { stdout: json } = await run(['get', 'groups', 'deploy', '-o', 'json'], envOf(plane));
+  expect(JSON.parse(json)).toMatchObject([{ jobId: 'holder.0' }, { jobId: 'waiter.0' }]);
+});
+
+it('says of a job that waits who holds the places of its group', async () => {
+  await using plane = await startPlane();
+  const { stdout } = await run(['describe', 'job', `${runId}/build`], envOf(plane));
+  expect(stdout).toMatch(/^Group: +deploy, 1\/1 held by holder\.0$/m);
+  expect(stdout).toMatch(/^Waits for: +concurrency$/m);
+});

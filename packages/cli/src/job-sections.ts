@@ -1,0 +1,87 @@
+// Owns what `conveyor describe job` says of a job beyond its state: why it runs or does not, its cells, and what it waited for.
+import { type JsonValue, toJson } from '@bufbuild/protobuf';
+import { ValueSchema } from '@bufbuild/protobuf/wkt';
+import { type Job, JobState } from '@conveyor/client';
+import type { Cli } from './cli.ts';
+import { cellsText, cellValues } from './cells.ts';
+import { conditionText } from './event-text.ts';
+import { jobTable } from './tables.ts';
+import { clipped, enumName, table, tally } from './text.ts';
+
+/** Cells that are shown of a matrix. */
+const shownCells = 20;
+/** Needs that are shown by name. */
+const namedNeeds = 5;
+/** As many as one call can ask for. */
+const readNeeds = 100;
+
+/** What else there is of its run that tells of a job. */
+export interface JobSurroundings {
+  /** The jobs that it needs, or the first of them. */
+  readonly needed: readonly Job[];
+  /** The cells of its matrix. */
+  readonly cells: readonly Job[];
+}
+
+/** Reads what tells of a job, at the point of its run that it is shown at. */
+export async function readSurroundings({ client }: Cli, job: Job, atSeq: bigint | undefined): Promise<JobSurroundings> {
+  const { jobs } = client();
+  const names = job.needs.slice(0, readNeeds);
+  const needed = names.length === 0 ? [] : await Array.fromAsync(jobs.list(job.runId, { names }, { atSeq }));
+  const cells: Job[] = [];
+  if (job.definition?.matrix !== undefined && job.matrixJob === '') {
+    for await (const other of jobs.list(job.runId, {}, { atSeq, pageSize: 1_000 })) {
+      if (other.matrixJob === job.name) cells.push(other);
+    }
+  }
+  return { needed, cells };
+}
+
+/** Why a job runs, or does not, by name. */
+export function reasonFields(
+  job: Job,
+  { needed, cells }: JobSurroundings,
+): readonly (readonly [name: string, value: string])[] {
+  const { stage, condition, matrixJob, matrix, childRunId } = job;
+  return [
+    ['Stage', stage],
+    ['Cell of', matrixJob],
+    ['Matrix', cellValues(matrix)],
+    ['Cells', cells.length === 0 ? '' : cellsText(cells)],
+    ['Needs', neededText(job, needed)],
+    ['Condition', condition === undefined ? '' : `${condition.expression} (${conditionText(condition)})`],
+    ['Its run', childRunId === '' ? '' : `${childRunId} (conveyor describe run ${childRunId})`],
+  ];
+}
+
+/** The value of each part of a job's condition; empty when it has no parts. */
+export function conditionSection({ condition }: Job): string {
+  const { expression = '', parts = [] } = condition ?? {};
+  const told = parts.filter((part) => part.expression !== expression);
+  if (told.length === 0) return '';
+  const values = told.map(({ expression: part, value, note }) => {
+    return [part, value === undefined ? note : shown(toJson(ValueSchema, value))];
+  });
+  return table(['PART OF THE CONDITION', 'VALUE'], values);
+}
+
+/** The cells of a matrix, those first that have not succeeded. */
+export function cellSection(runId: string, cells: readonly Job[], { terminal }: Cli, atMs: number): string {
+  if (cells.length === 0) return '';
+  const succeeded = (job: Job) => Number(job.state === JobState.SUCCEEDED);
+  const first = cells.toSorted((a, b) => succeeded(a) - succeeded(b)).slice(0, shownCells);
+  const left = cells.length - first.length;
+  const more = left === 0 ? [] : [`and ${left} more: conveyor get jobs ${runId}`];
+  return [jobTable(first, terminal.colors, atMs), ...more].join('\n');
+}
+
+function neededText({ needs }: Job, needed: readonly Job[]): string {
+  const state = (job: Job) => enumName(JobState, job.state);
+  if (needs.length <= namedNeeds) return needed.map((job) => `${job.name} ${state(job)}`).join(', ');
+  const counts = tally(needed.map(state));
+  return needs.length > readNeeds ? `${needs.length} jobs; of the first ${readNeeds}, ${counts}` : counts;
+}
+
+function shown(value: JsonValue): string {
+  return clipped(JSON.stringify(value), 200);
+}

@@ -1,0 +1,269 @@
+// What is wrong with the parts of a definition that a run works out, all of it at once and each at its place.
+import { describe, expect, it } from 'vitest';
+import { checkDefinition, type DefinitionInput, type JobInput } from './check-definition.ts';
+import type { Found } from './check-fields.ts';
+
+function job(name: string, rest: Partial<JobInput> = {}): JobInput {
+  return {
+    name,
+    driver: 'shell',
+    needs: [],
+    secrets: [],
+    allowFailure: false,
+    priority: 0,
+    pool: '',
+    stickyKey: '',
+    ...rest,
+  };
+}
+
+const undriven = (name: string, rest: Partial<JobInput>): JobInput => job(name, { driver: '', ...rest });
+
+function findings(jobs: readonly JobInput[], rest: Partial<DefinitionInput> = {}): Found {
+  const found: Found = [];
+  checkDefinition(found, 'definition', { jobs, labels: {}, stages: [], env: {}, failFast: false, ...rest });
+  return found;
+}
+
+const matrix = { axes: { n: [1, 2] }, maxParallel: 0, failFast: false };
+const gate = { message: '', approvers: [], quorum: 0 };
+const call = { pipeline: 'other', revision: 0 };
+
+describe('what a run works out', () => {
+  it('is taken when nothing is wrong with it', () => {
+    const found = findings(
+      [
+        job('build', { if: 'params.go', matrix }),
+        job('test', {
+          needs: ['build'],
+          stage: 'two',
+          spec: { image: '${{ needs.build.outputs["1"].image }} ${{ env.tag }}' },
+        }),
+        job('first', { stage: 'one' }),
+        undriven('ask', { gate: { ...gate, timeoutMs: 1_000, onTimeout: 'SKIP', formSchema: { type: 'object' } } }),
+        undriven('call', { needs: ['ask'], call: { ...call, params: { x: '${{ needs.ask.outputs.x }}' } } }),
+        job('last', { when: 'FINALLY', needs: ['test'] }),
+        job('sorry', { when: 'FAILURE', needs: ['call'] }),
+      ],
+      { stages: ['one', 'two'], env: { tag: 'v${{ run.revision }}' }, failFast: true },
+    );
+    expect(found).toEqual([]);
+  });
+
+  it.each<[string, readonly JobInput[], Partial<DefinitionInput>, string, RegExp]>([
+    ['a variable that is none', [job('a', { if: 'parms.x' })], {}, 'jobs[0].if', /parms.*did you mean "params"/],
+    [
+      'a need that is not declared',
+      [job('build'), job('a', { if: 'needs.build.outcome == "failed"' })],
+      {},
+      'jobs[1].if',
+      /build/,
+    ],
+    [
+      'a misspelt need',
+      [job('build'), job('a', { needs: ['build'], if: 'needs.biuld.outcome == ""' })],
+      {},
+      'jobs[1].if',
+      /did you mean needs\.build/,
+    ],
+    [
+      'a misspelt function',
+      [job('a', { if: 'params.x.startWith("a")' })],
+      {},
+      'jobs[0].if',
+      /startWith.*did you mean startsWith/,
+    ],
+    ['what is no expression', [job('a', { if: 'params.x ==' })], {}, 'jobs[0].if', /column 1\d/],
+    ['cells outside of a matrix', [job('a', { if: 'matrix.n == 1' })], {}, 'jobs[0].if', /matrix/],
+    [
+      'an expression in a spec',
+      [job('a', { spec: { deep: [{ x: '${{ nothing.y }}' }] } })],
+      {},
+      'jobs[0].spec.deep[0].x',
+      /nothing/,
+    ],
+    ['an expression without an end', [job('a', { spec: { x: 'a ${{ params.x' } })], {}, 'jobs[0].spec.x', /}}/],
+    ['needs in env', [job('a')], { env: { x: '${{ needs.a.outputs.b }}' } }, 'env.x', /needs/],
+    ['a name of env with a dash', [job('a')], { env: { 'x-y': '' } }, 'env.x-y', /not beginning with a digit/],
+    [
+      'a hundred million cells',
+      [
+        job('a', {
+          matrix: {
+            ...matrix,
+            axes: Object.fromEntries(['a', 'b', 'c', 'd'].map((axis) => [axis, Array(100).fill(1)])),
+          },
+        }),
+      ],
+      {},
+      'jobs[0].matrix',
+      /100000000 combinations/,
+    ],
+    [
+      'so many beside an axis that is not known yet',
+      [
+        job('p'),
+        job('a', {
+          needs: ['p'],
+          matrix: { ...matrix, axes: { x: '${{ needs.p.outputs.x }}', a: Array(101).fill(1), b: Array(100).fill(2) } },
+        }),
+      ],
+      {},
+      'jobs[1].matrix',
+      /10100 combinations/,
+    ],
+    [
+      'an axis that is no list',
+      [job('a', { matrix: { ...matrix, axes: { n: 'linux' } } })],
+      {},
+      'jobs[0].matrix.axes.n',
+      /list/,
+    ],
+    [
+      'a matrix of nothing',
+      [job('a', { matrix: { maxParallel: 0, failFast: false } })],
+      {},
+      'jobs[0].matrix',
+      /axes or include/,
+    ],
+    [
+      'no cell at a time',
+      [job('a', { matrix: { ...matrix, maxParallel: -1 } })],
+      {},
+      'jobs[0].matrix.max_parallel',
+      /1 to 1000/,
+    ],
+    ['a gate with a driver', [job('a', { gate })], {}, 'jobs[0].driver', /gate, which no driver runs/],
+    ['a gate with retries', [undriven('a', { gate, retry: {} })], {}, 'jobs[0].retry', /gate/],
+    ['a gate that is a call', [undriven('a', { gate, call })], {}, 'jobs[0].call', /one thing/],
+    [
+      'a gate that expires without a timeout',
+      [undriven('a', { gate: { ...gate, onTimeout: 'SKIP' } })],
+      {},
+      'jobs[0].gate.on_timeout',
+      /timeout/,
+    ],
+    [
+      'a quorum of too many',
+      [undriven('a', { gate: { ...gate, quorum: 101 } })],
+      {},
+      'jobs[0].gate.quorum',
+      /1 to 100/,
+    ],
+    [
+      'a form that asks for no object',
+      [undriven('a', { gate: { ...gate, formSchema: { type: 'string' } } })],
+      {},
+      'jobs[0].gate.form_schema.type',
+      /"object"/,
+    ],
+    [
+      'a call of what is no name',
+      [undriven('a', { call: { ...call, pipeline: 'No Name' } })],
+      {},
+      'jobs[0].call.pipeline',
+      /a-z/,
+    ],
+    [
+      'a stage that is none',
+      [job('a', { stage: 'buidl' })],
+      { stages: ['build'] },
+      'jobs[0].stage',
+      /did you mean "build"/,
+    ],
+    ['a stage twice', [job('a', { stage: 'x' })], { stages: ['x', 'x'] }, 'stages[1]', /again/],
+    [
+      'a FINALLY job in a stage',
+      [job('a', { stage: 'x', when: 'FINALLY' })],
+      { stages: ['x'] },
+      'jobs[0].stage',
+      /FINALLY/,
+    ],
+    [
+      'a need of a FINALLY job',
+      [job('a', { when: 'FINALLY' }), job('b', { needs: ['a'] })],
+      {},
+      'jobs[1].needs[0]',
+      /FINALLY/,
+    ],
+    ['a FAILURE job without needs', [job('a', { when: 'FAILURE' })], {}, 'jobs[0].when', /nothing can fail/],
+    [
+      'stages that make a cycle',
+      [job('a', { stage: 'x', needs: ['b'] }), job('b', { stage: 'y' })],
+      { stages: ['x', 'y'] },
+      'jobs[1].needs[0]',
+      /cycle: .*(a -> b -> a|b -> a -> b)/,
+    ],
+    [
+      'too many matrices',
+      Array.from({ length: 101 }, (_, n) => job(`j${n}`, { matrix })),
+      {},
+      'jobs',
+      /101 jobs have a matrix/,
+    ],
+    [
+      'too much to work out',
+      Array.from({ length: 129 }, (_, n) => job(`j${n}`, { if: `params.x == "${'y'.repeat(1_005)}"` })),
+      {},
+      'jobs[128]',
+      /131072 characters/,
+    ],
+  ])('is refused: %s', (_, jobs, rest, field, description) => {
+    expect(findings(jobs, rest)).toContainEqual({
+      field: `definition.${field}`,
+      description: expect.stringMatching(description),
+    });
+  });
+
+  it('is told all at once', () => {
+    const found = findings([job('a', { if: 'x', matrix: { ...matrix, maxParallel: 2_000 }, spec: { y: '${{ z }}' } })]);
+    expect(found.map(({ field }) => field)).toEqual([
+      'definition.jobs[0].matrix.max_parallel',
+      'definition.jobs[0].if',
+      'definition.jobs[0].spec.y',
+    ]);
+  });
+
+  it('takes needs ten thousand deep', () => {
+    const jobs = Array.from({ length: 10_000 }, (_, n) => job(`j${n}`, n === 0 ? {} : { needs: [`j${n - 1}`] }));
+    expect(findings(jobs)).toEqual([]);
+  });
+});
+
+describe('what would be large once it is written out', () => {
+  const many = (count: number, rest: (index: number) => Partial<JobInput>): JobInput[] =>
+    Array.from({ length: count }, (_, index) => job(`j${index}`, rest(index)));
+
+  it.each<[string, readonly JobInput[], Partial<DefinitionInput>, string, RegExp]>([
+    [
+      'stages that stand for a million needs',
+      many(2_000, (index) => ({ stage: `s${index % 2}` })),
+      { stages: ['s0', 's1'] },
+      'definition.stages',
+      /1000000 needs.*at most 250000/,
+    ],
+    [
+      'a thousand last jobs after a thousand',
+      many(2_000, (index) => (index % 2 === 0 ? { when: 'FINALLY' } : {})),
+      {},
+      'definition.jobs',
+      /1000000 needs/,
+    ],
+    [
+      'stages whose needs are long to show',
+      many(900, (index) => ({ name: `${'n'.repeat(55)}${index}`, stage: `s${index % 2}` })),
+      { stages: ['s0', 's1'] },
+      'definition',
+      /bytes as JSON, with the needs/,
+    ],
+    [
+      'more stages than are looked at',
+      many(1, () => ({ stage: 's1' })),
+      { stages: Array.from({ length: 100_000 }, (_, index) => `s${index}`) },
+      'definition.stages',
+      /100/,
+    ],
+  ])('is refused before: %s', (_, jobs, rest, field, description) => {
+    expect(findings(jobs, rest)).toContainEqual({ field, description: expect.stringMatching(description) });
+  });
+});

@@ -1,0 +1,48 @@
+// What is wrong with the schemas of a definition. Each different one is compiled once: jobs of a matrix often share theirs.
+import { addViolation, type Found } from './check-fields.ts';
+import { canonicalJson, type JsonObject } from './json.ts';
+import { compileSchema } from './json-schema.ts';
+import { LIMITS } from './limits.ts';
+
+export function checkParamsSchema(found: Found, field: string, schema: JsonObject): void {
+  checkObjectSchema(found, field, schema, 'params');
+}
+
+/** @param field Of the job at a place in the definition. */
+export function checkOutputsSchemas(
+  found: Found,
+  field: (index: number) => string,
+  jobs: readonly { readonly outputsSchema?: JsonObject | undefined }[],
+): void {
+  const seen = new Set<string>();
+  for (const [index, { outputsSchema }] of jobs.entries()) {
+    if (outputsSchema === undefined) continue;
+    const text = canonicalJson(outputsSchema);
+    if (seen.has(text)) continue;
+    seen.add(text);
+    const schemaField = `${field(index)}.outputs_schema`;
+    if (seen.size > LIMITS.outputsSchemas) {
+      addViolation(
+        found,
+        schemaField,
+        `is one too many: a definition has at most ${LIMITS.outputsSchemas} different ones`,
+      );
+      return;
+    }
+    checkObjectSchema(found, schemaField, outputsSchema, 'outputs');
+  }
+}
+
+/** @param what What the schema is of, all of it an object. */
+export function checkObjectSchema(
+  found: Found,
+  field: string,
+  schema: JsonObject,
+  what: 'params' | 'outputs' | 'answers',
+): void {
+  const { type } = schema;
+  if (type !== undefined && type !== 'object') {
+    addViolation(found, `${field}.type`, `must be "object": ${what} are an object`);
+  }
+  compileSchema(found, field, schema);
+}

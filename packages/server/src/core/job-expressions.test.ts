@@ -1,0 +1,148 @@
+import { describe, expect, it } from 'vitest';
+import { decide } from './decide.ts';
+import type { Definition } from './definition.ts';
+import { beforeFirstEvent } from './evolve.ts';
+import { LIMITS } from './limits.ts';
+import { compilePlan } from './plan.ts';
+import { FactsNotLoaded, type JobRecord, jobOf, type RunSlice } from './run-state.ts';
+import { definitionOf, jobNamed } from './testing/definitions.ts';
+import { create, finish, INSTANCE, newest, start, work } from './testing/driver.ts';
+import { openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
+
+function created(definition: Definition): SimulatedLedger {
+  const ledger = openLedger(definition);
+  create(ledger);
+  return ledger;
+}
+
+function messageOf(job: JobRecord): string | undefined {
+  return 'failure' in job ? job.failure?.message : undefined;
+}
+
+describe('env', () => {
+  const env = { good: 'yes', bad: '${{ params.nothing }}' };
+
+  it('that cannot be worked out says why to whoever reads any of it, and harms nobody else', () => {
+    const ledger = created({
+      ...definitionOf(
+        jobNamed('reads', { spec: { x: '${{ env.good }}' } }),
+        jobNamed('asks', { if: 'has(env.bad)' }),
+        jobNamed('aside', { spec: { x: '${{ params.count }}' } }),
+      ),
+      env,
+    });
+    const why = /env\.bad: "params\.nothing": there is no field "nothing"/;
+    expect(messageOf(jobOf(ledger.slice, 0))).toMatch(why);
+    expect(messageOf(jobOf(ledger.slice, 1))).toMatch(why);
+    expect(jobOf(ledger.slice, 2).state).toBe('QUEUED');
+  });
+
+  it('has the status of the run as it is when it is read', () => {
+    const ledger = created({
+      ...definitionOf(jobNamed('fails'), jobNamed('after', { when: 'FINALLY', spec: { x: '${{ env.so }}' } })),
+      env: { so: '${{ run.status }}' },
+    });
+    work(ledger, 0, 'FAILED');
+    expect(jobOf(ledger.slice, 1).details?.spec).toEqual({ x: 'failed' });
+  });
+});
+
+it('the status of a run one of whose jobs was cancelled is failed, as the run will be', () => {
+  const ledger = created(
+    definitionOf(jobNamed('gone'), jobNamed('after', { when: 'FINALLY', if: 'run.status == "failed"' })),
+  );
+  submit(ledger, { type: 'CancelJob', job: 0, reason: '' });
+  expect(jobOf(ledger.slice, 1).state).toBe('QUEUED');
+  work(ledger, 1, 'SUCCEEDED');
+  expect(ledger.slice.run.state).toBe('FAILED');
+});
+
+it('a decision asks at once for all that the jobs that begin by it read', () => {
+  const builds = Array.from({ length: 50 }, (_, n) => `build${n}`);
+  const ledger = created(
+    definitionOf(
+      jobNamed('go'),
+      ...builds.map((name) => jobNamed(name)),
+      ...builds.map((name) =>
+        jobNamed(`of-${name}`, { needs: ['go', name], spec: { x: `\${{ needs.${name}.outcome }}` } }),
+      ),
+    ),
+  );
+  for (const index of builds.keys()) work(ledger, index + 1, 'SUCCEEDED');
+  start(ledger, 0);
+  const { facts, ...bare } = ledger.slice;
+  const decideOn = (slice: RunSlice): readonly number[] => {
+    const attempt = { ...newest(ledger, 0), instance: INSTANCE };
+    const content = ledger.attempts.get('0.1');
+    const log = { logSize: 0, logCrc32c: 0, logLost: false };
+    try {
+      decide(
+        slice,
+        {
+          type: 'Finish',
+          ...attempt,
+          outcome: 'SUCCEEDED',
+          failureClass: 'WORKLOAD',
+          message: '',
+          ...log,
+          random: 0,
+          content,
+        },
+        ledger.nowMs,
+      );
+    } catch (error) {
+      if (error instanceof FactsNotLoaded) return error.outputsOf;
+      throw error;
+    }
+    return [];
+  };
+  expect(decideOn(bare)).toHaveLength(50);
+  expect(decideOn({ ...bare, facts: { ...facts!, outputs: new Map() } })).toHaveLength(50);
+  finish(ledger, 0);
+  expect(jobOf(ledger.slice, 51).details?.spec).toEqual({ x: 'succeeded' });
+});
+
+it('what the expressions of one decision cost together is bounded, and the jobs beyond it say so', () => {
+  const plan = compilePlan(
+    definitionOf(
+      jobNamed('many', {
+        matrix: { axes: { n: Array.from({ length: 1_000 }, (_, n) => n) } },
+        if: 'matrix.n >= 0 && params.list.filter(x, x.endsWith("zz") || x.startsWith("99")).size() == 0',
+      }),
+    ),
+  );
+  const list = Array.from({ length: 5_000 }, (_, n) => `entry${n}`);
+  const trigger = { kind: 'api', actor: '', reference: '' };
+  const facts = { runId: 'run', project: 'default', params: { list }, labels: {}, trigger, outputs: new Map() };
+  const { after } = decide({ ...beforeFirstEvent(plan), facts }, { type: 'Create', trigger }, 1_000);
+  expect(jobOf(after, 1).state).toBe('QUEUED');
+  expect(messageOf(jobOf(after, 1_000))).toMatch(/cost more than 10000000 steps at once.*max_parallel/);
+  expect(after.working?.steps).toBeLessThan(
+    LIMITS.decisionSteps + LIMITS.expressionSteps + LIMITS.expressionTraceSteps,
+  );
+});
+
+it('what one decision works out is bounded in bytes, and the jobs beyond it say so', () => {
+  const spec = { n: '${{ matrix.n }}', large: 'x'.repeat(60_000) };
+  const { slice } = created(
+    definitionOf(jobNamed('many', { matrix: { axes: { n: Array.from({ length: 400 }, (_, n) => n) } }, spec })),
+  );
+  const queued = [...slice.jobs.values()].filter(({ state }) => state === 'QUEUED');
+  expect(queued.length).toBe(Math.ceil(LIMITS.decisionBytes / 60_000));
+  expect(messageOf(jobOf(slice, 400))).toMatch(/come to more than 16777216 bytes at once.*max_parallel/);
+});
+
+it('the cells of a run are bounded in bytes', () => {
+  const axes = { n: Array.from({ length: 100 }, (_, n) => `${n}${'x'.repeat(2_400)}`) };
+  const { slice } = created(
+    definitionOf(...Array.from({ length: 10 }, (_, n) => jobNamed(`m${n}`, { matrix: { axes } }))),
+  );
+  expect(messageOf(jobOf(slice, 9))).toMatch(/the cells of the run are 2\d{6} bytes as JSON, at most 2097152/);
+  expect(jobOf(slice, 0).state).toBe('WAITING');
+});
+
+it('a run that stops at its first failure is stopped once, however many jobs fail together', () => {
+  const jobs = Array.from({ length: 5_000 }, (_, n) => jobNamed(`j${n}`, { if: 'params.nothing' }));
+  const { slice } = created({ ...definitionOf(...jobs), failFast: true });
+  expect(slice.run).toMatchObject({ state: 'FAILED', counts: { failed: 5_000 } });
+});

@@ -1,0 +1,258 @@
+// Plays a run in memory: the same decisions as of any run, on the commands that drivers, people and called runs give when all ends as it
+// is assumed to. Jobs finish in the order in which they start, no driver is ever short of slots, and no time passes.
+import { type AssumedOutcome, type Assumptions, assumedOf } from './assumptions.ts';
+import type { AttemptContent, Command } from './commands.ts';
+import { decide as decideRun, type Decision } from './decide.ts';
+import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type Gate } from './definition.ts';
+import { EVENT_VERSION } from './event-versions.ts';
+import { beforeFirstEvent } from './evolve.ts';
+import type { JsonObject } from './json.ts';
+import { compilePlan, outlivesCancel, type Plan, type PlannedJob, plannedJob } from './plan.ts';
+import { FactsNotLoaded, type JobRecord, jobOf, JobsNotLoaded, type RunFacts, type RunHeader } from './run-state.ts';
+import { type Failure, isJobFinished, isRunFinished } from './states.ts';
+
+/** A run when nothing more happens in it: it has finished, unless there is something unknown in it. */
+export interface PlayedRun {
+  readonly plan: Plan;
+  readonly run: RunHeader;
+  readonly jobs: ReadonlyMap<number, JobRecord>;
+  /** Jobs of which nothing can be told, with why: they read what nobody knows, or may be stopped by such a job. */
+  readonly unknown: ReadonlyMap<number, string>;
+}
+
+export type FactsOfRun = Omit<RunFacts, 'outputs' | 'isAssumed'>;
+
+/** Of a job that is assumed to fail. */
+export const ASSUMED_FAILURE: Failure = { class: 'WORKLOAD', message: 'it is assumed to fail' };
+
+const INSTANCE = 1;
+const CHILD_RUN = 'assumed';
+
+/**
+ * Plays a run to its end in small steps, so that whoever asks for it may do other things in between.
+ * @param definition Checked already.
+ */
+export function* playRun(
+  definition: Definition,
+  facts: FactsOfRun,
+  assumed: Assumptions,
+  decide: typeof decideRun = decideRun,
+): Generator<undefined, PlayedRun> {
+  const table = openTable(compilePlan(asAssumed(definition)), facts, assumed, decide);
+  const { played, toStart, toFinish } = table;
+  table.submit(createCommand(facts));
+  for (let started = 0, finished = 0; !isRunFinished(played.run.state); ) {
+    const starting = toStart[started];
+    const finishing = toFinish[finished];
+    if (starting !== undefined) {
+      started++;
+      if (!played.unknown.has(starting)) start(table, starting);
+    } else if (finishing !== undefined) {
+      finished++;
+      const isOpen = !isJobFinished(recordOf(table, finishing).state);
+      if (isOpen && !played.unknown.has(finishing)) finish(table, finishing, assumed);
+    } else break;
+    yield;
+  }
+  return played;
+}
+
+/**
+ * A job that fails has failed for good: what time changes is how long a run takes, not what it does. Nor do schemas of outputs: those that
+ * are assumed fit; nor groups and rates: what else is in them is not known, and they too only cost time.
+ */
+function asAssumed(definition: Definition): Definition {
+  const retry = { ...DEFAULT_RETRY, budgets: { ...DEFAULT_RETRY.budgets, WORKLOAD: 0 } };
+  const jobs = definition.jobs.map(({ outputsSchema: _fits, concurrency: _place, rateLimits: _tokens, ...job }) => ({
+    ...job,
+    retry,
+    timeouts: DEFAULT_TIMEOUTS,
+  }));
+  return { ...definition, jobs };
+}
+
+function createCommand({ pipeline, revision, trigger }: FactsOfRun): Command {
+  const source = { ...(pipeline !== undefined && { pipeline }), ...(revision !== undefined && { revision }) };
+  return { type: 'Create', trigger, ...source };
+}
+
+interface Table {
+  readonly played: {
+    plan: Plan;
+    run: RunHeader;
+    readonly jobs: Map<number, JobRecord>;
+    readonly unknown: Map<number, string>;
+  };
+  /** Jobs in the order in which they became ready, and in which they started. */
+  readonly toStart: number[];
+  readonly toFinish: number[];
+  nowMs: number;
+  submit(command: Command): void;
+}
+
+function openTable(plan: Plan, facts: FactsOfRun, assumed: Assumptions, decide: typeof decideRun): Table {
+  const { run } = beforeFirstEvent(plan);
+  const played: Table['played'] = { plan, run, jobs: new Map(), unknown: new Map() };
+  const outputs = new Map<number, JsonObject>();
+  const isAssumed = (job: PlannedJob): boolean => assumedOf(assumed, job).outputs !== undefined;
+
+  /** Decides on as little of the run as it needs: mostly on a job and those that need it. */
+  function decideOnSlice(command: Command): Decision {
+    const wanted = new Set<number>();
+    const wantedOutputs = new Set<number>();
+    if ('job' in command) addWithDependants(played.plan, wanted, command.job);
+    for (;;) {
+      const jobs = pick(played.jobs, wanted);
+      const slice = { ...played, jobs, facts: { ...facts, isAssumed, outputs: pick(outputs, wantedOutputs) } };
+      try {
+        return decide(slice, command, table.nowMs);
+      } catch (error) {
+        if (error instanceof FactsNotLoaded) for (const job of error.outputsOf) wantedOutputs.add(job);
+        else if (error instanceof JobsNotLoaded) grow(played.plan, wanted, error.jobs);
+        else throw error;
+      }
+    }
+  }
+
+  const table: Table = {
+    played,
+    toStart: [],
+    toFinish: [],
+    nowMs: 0,
+    submit(command) {
+      const { events, after, unknown } = decideOnSlice(command);
+      const ready: number[] = [];
+      for (const event of events) {
+        if (event.type === 'AttemptEnded') outputs.set(event.job, event.outputs ?? {});
+        if (event.type === 'JobQueued' || event.type === 'JobWaiting') ready.push(event.job);
+      }
+      table.toStart.push(...(command.type === 'Create' ? queuedAtOnce(after.jobs, ready) : []), ...ready);
+      played.plan = after.plan;
+      played.run = after.run;
+      for (const [index, record] of after.jobs) played.jobs.set(index, record);
+      for (const [index, why] of unknown) played.unknown.set(index, why);
+      for (const index of unknown.keys()) giveUpStopped(table, index);
+    },
+  };
+  return table;
+}
+
+/** Of jobs that have nothing to wait for, that they are queued is no event of its own. */
+function queuedAtOnce(jobs: ReadonlyMap<number, JobRecord>, ready: readonly number[]): number[] {
+  const told = new Set(ready);
+  return [...jobs].flatMap(([index, { state }]) => (state === 'QUEUED' && !told.has(index) ? [index] : []));
+}
+
+/** With what follows from these jobs, too, so that a decision that goes far is not made all over for each step of it. */
+function grow(plan: Plan, wanted: Set<number>, missing: readonly number[]): void {
+  const enough = 2 * wanted.size;
+  for (const job of missing) wanted.add(job);
+  for (const job of wanted) {
+    if (wanted.size >= enough) return;
+    addWithDependants(plan, wanted, job);
+  }
+}
+
+function addWithDependants(plan: Plan, wanted: Set<number>, job: number): void {
+  wanted.add(job);
+  for (const dependant of plannedJob(plan, job).dependants) wanted.add(dependant);
+}
+
+function pick<T>(all: ReadonlyMap<number, T>, wanted: ReadonlySet<number>): Map<number, T> {
+  const picked = new Map<number, T>();
+  for (const index of wanted) {
+    const value = all.get(index);
+    if (value !== undefined) picked.set(index, value);
+  }
+  return picked;
+}
+
+/** The failure of a job stops others where that fails fast: whether it fails is not known, nor is what becomes of those. */
+function giveUpStopped(table: Table, index: number): void {
+  const { plan, unknown } = table.played;
+  const { name, cell, definition } = plannedJob(plan, index);
+  const stopped = new Set<number>();
+  if (cell !== undefined && definition.matrix?.failFast === true) {
+    for (const other of plannedJob(plan, cell.of).cells ?? []) stopped.add(other);
+  }
+  if (plan.definition.failFast === true) {
+    for (const job of plan.jobs) if (!outlivesCancel(job.definition)) stopped.add(job.index);
+  }
+  for (const job of stopped) {
+    if (unknown.has(job) || isJobFinished(recordOf(table, job).state)) continue;
+    unknown.set(job, `it is stopped if ${name} fails, which is not known`);
+  }
+}
+
+function recordOf({ played }: Table, index: number): JobRecord {
+  return jobOf(played, index);
+}
+
+function start(table: Table, job: number): void {
+  const record = recordOf(table, job);
+  if (record.state === 'QUEUED') {
+    table.submit({ type: 'Offer', job, instance: INSTANCE, instanceId: CHILD_RUN });
+    table.submit({ type: 'Accept', job, attempt: record.attempt + 1, instance: INSTANCE });
+  } else if (record.state === 'WAITING' && record.wait.reason === 'CHILD_RUN') {
+    table.submit({ type: 'StartChild', job, childRun: CHILD_RUN });
+  }
+  table.toFinish.push(job);
+}
+
+function finish(table: Table, job: number, assumed: Assumptions): void {
+  const planned = plannedJob(table.played.plan, job);
+  const end = assumedOf(assumed, planned);
+  if (end.outcome === 'CANCELLED') table.submit({ type: 'CancelJob', job, reason: 'it is assumed to be cancelled' });
+  const record = recordOf(table, job);
+  if (isJobFinished(record.state)) return;
+  if (planned.definition.gate !== undefined) answerGate(table, job, planned.definition.gate, end);
+  else if (record.state === 'WAITING') table.submit(childEnd(job, record, end));
+  else table.submit(attemptEnd(job, record, end));
+}
+
+function answerGate(table: Table, job: number, gate: Gate, { outcome, outputs = {} }: AssumedOutcome): void {
+  if (outcome === 'SKIPPED') {
+    table.nowMs += gate.timeoutMs ?? 0;
+    table.submit({ type: 'Timer', job, eventVersion: EVENT_VERSION, random: 0, content: undefined });
+    return;
+  }
+  const verdict = outcome === 'SUCCEEDED' ? 'APPROVE' : 'REJECT';
+  const people = outcome === 'SUCCEEDED' ? gate.quorum : 1;
+  for (let nth = 1; nth <= people; nth++) {
+    const answers = nth === 1 && outcome === 'SUCCEEDED' ? outputs : {};
+    const given = { actor: `person ${nth}`, groups: gate.approvers, comment: '', answers };
+    table.submit({ type: 'AnswerGate', job, verdict, ...given });
+  }
+}
+
+function childEnd(job: number, record: JobRecord, { outcome, outputs = {} }: AssumedOutcome): Command {
+  const isStopping = record.state === 'WAITING' && 'stopping' in record.wait;
+  const state = isStopping || outcome === 'SKIPPED' ? 'CANCELLED' : outcome;
+  return { type: 'FinishChild', job, childRun: CHILD_RUN, state, outputs, message: ASSUMED_FAILURE.message };
+}
+
+const CONTENT: AttemptContent = {
+  state: 'RUNNING',
+  logSize: 0,
+  logCrc32c: 0,
+  logState: 'OPEN',
+  annotations: 0,
+  artifacts: 0,
+};
+
+function attemptEnd(job: number, { state, attempt }: JobRecord, { outcome, outputs }: AssumedOutcome): Command {
+  return {
+    type: 'Finish',
+    job,
+    attempt,
+    instance: INSTANCE,
+    outcome: state === 'CANCELLING' || outcome === 'SKIPPED' ? 'CANCELLED' : outcome,
+    failureClass: ASSUMED_FAILURE.class,
+    message: outcome === 'FAILED' ? ASSUMED_FAILURE.message : '',
+    logSize: 0,
+    logCrc32c: 0,
+    logLost: false,
+    random: 0,
+    content: { ...CONTENT, ...(outputs !== undefined && { outputs }) },
+  };
+}

@@ -1,0 +1,122 @@
+// What a flush reads for decisions on places and tokens: the groups and buckets concerned are locked, then looked at, and the clock is read
+// last, so that nothing is given before the time at which another job left it.
+import { type GroupState, membershipOf, noteMove, type PlaceView, type Position, viewOf } from '../core/group.ts';
+import { plannedJob } from '../core/plan.ts';
+import { type RateState, type RateView, rateViewOf, takeTokens } from '../core/rate.ts';
+import type { JobRecord } from '../core/run-state.ts';
+import { loadGroups } from '../store/group-rows.ts';
+import { readClock } from '../store/ledger-rows.ts';
+import { loadRates } from '../store/rate-rows.ts';
+import { lockStarts, type SharedKey } from '../store/start-locks.ts';
+import type { Tx } from '../store/sql.ts';
+import { rateWaitsOf } from './member-changes.ts';
+import type { RunContext } from './run-context.ts';
+import type { RunWork } from './run-work.ts';
+
+/** What a flush has locked, by project and key. Its works share it, and each sees what those before it decided. */
+export interface LockedStarts {
+  readonly groups: ReadonlyMap<string, GroupState>;
+  readonly rates: ReadonlyMap<string, RateState & SharedKey>;
+  /** The time from which it decides. */
+  readonly nowMs: number;
+}
+
+/** Gives the works what their claims ask about; undefined when nothing is claimed. */
+export async function loadPlaces(tx: Tx, works: readonly RunWork[]): Promise<LockedStarts | undefined> {
+  const claiming = works.filter(({ submissions }) => submissions.some(({ command }) => command.type === 'ClaimPlace'));
+  if (claiming.length === 0) return undefined;
+  const groups = new Map<string, SharedKey>();
+  const rates = new Map<string, SharedKey>();
+  for (const { context, submissions, jobs } of claiming) {
+    const { project } = context;
+    for (const { command } of submissions) {
+      const details = command.type === 'ClaimPlace' ? jobs.get(command.job)?.details : undefined;
+      if (details?.group !== undefined) groups.set(idOf(context, details.group), { project, key: details.group });
+      for (const key of details?.rates ?? []) rates.set(idOf(context, key), { project, key });
+    }
+  }
+  if (groups.size + rates.size === 0) return undefined;
+  const [groupKeys, rateKeys] = [[...groups.values()], [...rates.values()]];
+  const [, groupStates, rateStates, nowMs] = await Promise.all([
+    lockStarts(tx, groupKeys, rateKeys),
+    groupKeys.length > 0 ? loadGroups(tx, groupKeys) : [],
+    rateKeys.length > 0 ? loadRates(tx, rateKeys) : [],
+    readClock(tx),
+  ]);
+  const locked = {
+    groups: new Map([...groups.keys()].map((id, i) => [id, present(groupStates[i])])),
+    rates: new Map([...rates].map(([id, key], i) => [id, { ...key, ...present(rateStates[i]) }])),
+    nowMs,
+  };
+  for (const work of claiming) work.starts = locked;
+  return locked;
+}
+
+export interface StartViews {
+  readonly place?: PlaceView;
+  readonly rate?: RateView;
+}
+
+/** What is known of what a job waits for; nothing of what nobody has locked. */
+export function startViewsOf({ starts, context }: RunWork, job: number, record: JobRecord | undefined): StartViews {
+  if (record === undefined || starts === undefined) return {};
+  const { group: key, rates } = record.details ?? {};
+  const group = key === undefined ? undefined : starts.groups.get(idOf(context, key));
+  const place = group && viewOf(group, positionOf(context, job, record), limitOf(context, job));
+  const rate = rates && rateOf(starts, context, job, record);
+  return { ...(place !== undefined && { place }), ...(rate !== undefined && { rate }) };
+}
+
+/** All of its buckets have to have what it takes. */
+function rateOf(starts: LockedStarts, context: RunContext, job: number, record: JobRecord): RateView | undefined {
+  const position = positionOf(context, job, record);
+  const views = rateWaitsOf(context, job, record).map(({ rate: { key }, costMs, periodMs }) => {
+    const rate = starts.rates.get(idOf(context, key));
+    return rate && rateViewOf(rate, { ...position, costMs, periodMs }, starts.nowMs);
+  });
+  const known = views.filter((view) => view !== undefined);
+  if (known.length < views.length) return undefined;
+  return {
+    allowed: known.every(({ allowed }) => allowed),
+    expectedMs: Math.max(...known.map(({ expectedMs }) => expectedMs)),
+  };
+}
+
+/** Tells groups and buckets what was decided on a job. */
+export function noteStart(
+  { starts, context }: RunWork,
+  job: number,
+  before: JobRecord | undefined,
+  after: JobRecord,
+): void {
+  if (starts === undefined || after.details === undefined) return;
+  const { group: key } = after.details;
+  const position = positionOf(context, job, after);
+  const group = key === undefined ? undefined : starts.groups.get(idOf(context, key));
+  if (group !== undefined) {
+    noteMove(group, position, limitOf(context, job), before && membershipOf(before), membershipOf(after));
+  }
+  if (before?.state !== 'WAITING' || after.state !== 'QUEUED') return;
+  for (const { rate, costMs, periodMs } of rateWaitsOf(context, job, after)) {
+    const bucket = starts.rates.get(idOf(context, rate.key));
+    if (bucket === undefined) throw new Error(`job ${job} was queued without the lock of rate limit ${rate.key}`);
+    takeTokens(bucket, { ...position, costMs, periodMs }, starts.nowMs);
+  }
+}
+
+function idOf({ project }: RunContext, key: string): string {
+  return `${project}\n${key}`;
+}
+
+function positionOf({ runId }: RunContext, job: number, { readyMs = 0 }: JobRecord): Position {
+  return { runId, job, readyMs };
+}
+
+function limitOf({ plan }: RunContext, job: number): number {
+  return plannedJob(plan, job).definition.concurrency?.limit ?? 1;
+}
+
+function present<T>(state: T | undefined): T {
+  if (state === undefined) throw new Error('a group or a rate limit was not loaded');
+  return state;
+}

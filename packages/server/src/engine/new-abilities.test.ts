@@ -1,0 +1,77 @@
+// What older replicas do not know, drivers are not told of while one of them serves, and may not use.
+import pino from 'pino';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { DEFAULT_TIMING } from '../core/limits.ts';
+import type { RunId } from '../core/ids.ts';
+import { jobNamed } from '../core/testing/definitions.ts';
+import { createPools, type Pools } from '../store/connect.ts';
+import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import { type RunningEngine, startEngine } from './start-engine.ts';
+import { beginAttempt, connectDriver } from './testing/driver-session.ts';
+
+const project = 'default';
+const artifact = { name: 'app', digest: 'crc32c:00000000', sizeBytes: 1, uri: '', mediaType: '' };
+
+let database: TestDatabase;
+let pools: Pools;
+let engine: RunningEngine;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  pools = await createPools(database.config);
+  const { schema } = database.config;
+  const log = pino({ level: 'silent' });
+  engine = await startEngine({ pools, schema, version: 'test', timing: DEFAULT_TIMING, log });
+});
+afterAll(async () => {
+  await engine[Symbol.asyncDispose]();
+  await pools[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+
+/** Says that a replica of some build serves, for the rest of the test. */
+async function alsoServes(eventVersion: number): Promise<void> {
+  await pools.pool.query(
+    `insert into replicas (replica, version, started_ms, seen_ms, event_version)
+     select 'older', '1.0.0', 0, floor(extract(epoch from clock_timestamp()) * 1000) + 60000, $1
+     on conflict (replica) do update set event_version = excluded.event_version`,
+    [eventVersion],
+  );
+}
+
+const failureOf = async (runId: RunId) => (await engine.jobs.get(project, { runId, job: 0 })).failure;
+
+test('abilities are told of once every live replica has them', async () => {
+  await alsoServes(3);
+  await expect
+    .poll(async () => (await connectDriver(engine)).find('Welcome')?.capabilities, { timeout: 5_000 })
+    .toEqual([]);
+
+  // What is used all the same would be written for a replica that does not know it.
+  const hasty = await connectDriver(engine);
+  const first = await beginAttempt(engine, hasty);
+  hasty.session.receive([{ type: 'SetValue', key: first, number: 1, name: 'gate', value: 1, expected: undefined }]);
+  await expect.poll(() => hasty.find('ValueAnswer')?.refusal?.refused).toBe('REPLICA_TOO_OLD');
+  hasty.session.receive([{ type: 'AppendJobs', key: first, number: 1, jobs: [jobNamed('more')], violations: [] }]);
+  await expect.poll(() => hasty.find('AppendAnswer')?.refusal?.refused).toBe('REPLICA_TOO_OLD');
+  hasty.session.receive([{ type: 'DeclareArtifact', key: first, number: 1, artifact }]);
+  await expect.poll(() => failureOf(first.runId)).toMatchObject({ class: 'INVALID' });
+  const { rows } = await pools.pool.query('select 1 from events where version > 3 union select 1 from run_values');
+  expect(rows).toEqual([]);
+
+  await alsoServes(4);
+  await expect
+    .poll(async () => (await connectDriver(engine)).find('Welcome')?.capabilities, { timeout: 5_000 })
+    .toEqual(['values', 'artifacts', 'append_jobs']);
+  const able = await connectDriver(engine);
+  const second = await beginAttempt(engine, able);
+  able.session.receive([
+    { type: 'SetValue', key: second, number: 1, name: 'gate', value: 1, expected: undefined },
+    { type: 'DeclareArtifact', key: second, number: 1, artifact },
+    { type: 'AppendJobs', key: second, number: 2, jobs: [jobNamed('more')], violations: [] },
+  ]);
+  await expect.poll(() => able.find('AppendAnswer')).toEqual({ type: 'AppendAnswer', key: second, number: 2 });
+  await expect.poll(() => able.find('ValueAnswer')).toMatchObject({ number: 1, version: 1 });
+  const listed = () => engine.runs.artifacts(project, second.runId, undefined, { size: 9 });
+  await expect.poll(listed).toMatchObject({ items: [{ artifact }] });
+});

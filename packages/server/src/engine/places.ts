@@ -1,0 +1,133 @@
+// Sees to concurrency groups and rate limits: whenever a place or tokens may be there for a job, or a job is to give its place up, its run
+// is told to look. It goes by what is stored, so any replica takes up what another one left; asking a run twice has no second effect.
+import { candidatesOf, type Position } from '../core/group.ts';
+import type { RunId } from '../core/ids.ts';
+import { rateCandidates } from '../core/rate.ts';
+import { groupsWaitedFor, loadGroups, rejectingWaiters } from '../store/group-rows.ts';
+import { readClock } from '../store/ledger-rows.ts';
+import { type Pool, withConnection } from '../store/pool.ts';
+import { loadRates, ratesWaitedFor } from '../store/rate-rows.ts';
+import type { Tx } from '../store/sql.ts';
+import type { SharedKey } from '../store/start-locks.ts';
+import type { Ledger } from './ledger.ts';
+import type { Log } from './log.ts';
+import type { StartsChanged } from './member-changes.ts';
+import { createRing } from './ring.ts';
+
+/** Groups, or rate limits, that are looked at together. */
+const MAX_BATCH = 200;
+/** How late it is noticed what another replica did. */
+const POLL_MS = 1_000;
+/** Between two looks for tokens. */
+const SHORTEST_MS = 10;
+
+const BEGINNING: SharedKey = { project: '', key: '' };
+
+export interface Places {
+  /** Jobs have begun to wait for places or tokens, or given up places. */
+  changed(starts: StartsChanged): void;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export interface PlacesOptions {
+  readonly pool: Pool;
+  readonly ledger: Ledger;
+  readonly log: Log;
+}
+
+type ReadWaitedFor = (tx: Tx, after: SharedKey, limit: number) => Promise<readonly SharedKey[]>;
+
+export function createPlaces({ pool, ledger, log }: PlacesOptions): Places {
+  const bell = createRing();
+  const changedGroups = new Map<string, SharedKey>();
+  const changedRates = new Map<string, SharedKey>();
+  /** When tokens will be there for somebody, of this process's clock. */
+  let tokensMs = Number.POSITIVE_INFINITY;
+
+  async function ask(found: readonly Position[]): Promise<void> {
+    const asked = new Map(found.map((at) => [`${at.runId}.${at.job}`, at]));
+    const claims = [...asked.values()].map(({ runId, job }) =>
+      ledger.submit(runId as RunId, { type: 'ClaimPlace', job }),
+    );
+    await Promise.all(claims);
+  }
+
+  async function lookAtGroups(groups: readonly SharedKey[]): Promise<void> {
+    const [states, rejecting] = await withConnection(pool, (tx) =>
+      Promise.all([loadGroups(tx, groups), rejectingWaiters(tx, groups)]),
+    );
+    await ask([...states.flatMap(candidatesOf), ...rejecting]);
+  }
+
+  async function lookAtRates(rates: readonly SharedKey[]): Promise<void> {
+    const [states, nowMs] = await withConnection(pool, (tx) => Promise.all([loadRates(tx, rates), readClock(tx)]));
+    const aheadMs = performance.now() - nowMs;
+    const found = states.map((state) => rateCandidates(state, nowMs));
+    for (const { nextMs } of found) if (nextMs !== undefined) tokensMs = Math.min(tokensMs, nextMs + aheadMs);
+    await ask(found.flatMap(({ now }) => now));
+  }
+
+  /** Goes on until nothing that it was told of is left. */
+  async function lookAtChanged(): Promise<void> {
+    while (changedGroups.size + changedRates.size > 0) {
+      const [groups, rates] = [takeSome(changedGroups), takeSome(changedRates)];
+      if (groups.length > 0) await lookAtGroups(groups);
+      if (rates.length > 0) await lookAtRates(rates);
+    }
+  }
+
+  async function lookAtAll(
+    read: ReadWaitedFor,
+    look: (keys: readonly SharedKey[]) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (let after = BEGINNING; !signal.aborted; ) {
+      const keys = await withConnection(pool, (tx) => read(tx, after, MAX_BATCH));
+      if (keys.length > 0) await look(keys);
+      const last = keys[MAX_BATCH - 1];
+      if (last === undefined) return;
+      after = last;
+    }
+  }
+
+  return {
+    changed({ groups, rates }) {
+      for (const group of groups) changedGroups.set(`${group.project}\n${group.key}`, group);
+      for (const rate of rates) changedRates.set(`${rate.project}\n${rate.key}`, rate);
+      if (groups.length + rates.length > 0) bell.ring();
+    },
+    async run(signal) {
+      let failing = false;
+      for (let nextMs = 0; !signal.aborted; ) {
+        const now = performance.now();
+        await bell.wait(Math.max(0, Math.min(nextMs - now, Math.max(SHORTEST_MS, tokensMs - now))), signal);
+        if (signal.aborted) return;
+        try {
+          await lookAtChanged();
+          // Whatever nobody told of here, and what was lost with whoever was told.
+          if (performance.now() >= nextMs) {
+            await lookAtAll(groupsWaitedFor, lookAtGroups, signal);
+            tokensMs = 0;
+            nextMs = performance.now() + POLL_MS * (0.75 + Math.random() / 2);
+          }
+          if (performance.now() >= tokensMs) {
+            tokensMs = Number.POSITIVE_INFINITY;
+            await lookAtAll(ratesWaitedFor, lookAtRates, signal);
+          }
+          failing = false;
+        } catch (error) {
+          if (!failing && !signal.aborted) log.warn({ err: error }, 'places could not be seen to, trying again');
+          failing = true;
+          tokensMs = Number.POSITIVE_INFINITY;
+          nextMs = performance.now() + POLL_MS;
+        }
+      }
+    },
+  };
+}
+
+function takeSome(changed: Map<string, SharedKey>): readonly SharedKey[] {
+  const some = [...changed].slice(0, MAX_BATCH);
+  for (const [id] of some) changed.delete(id);
+  return some.map(([, key]) => key);
+}

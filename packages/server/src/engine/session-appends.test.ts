@@ -1,0 +1,164 @@
+// Jobs that a driver appends to its run: what it is answered once they are committed, and what is then seen of them.
+import pino from 'pino';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import type { JobDefinition } from '../core/definition.ts';
+import type { DriverFrame } from '../core/frames.ts';
+import { type AttemptKey, makeRunId } from '../core/ids.ts';
+import { DEFAULT_TIMING } from '../core/limits.ts';
+import type { FieldViolation } from '../core/refusal.ts';
+import { jobNamed } from '../core/testing/definitions.ts';
+import { createPools, type Pools } from '../store/connect.ts';
+import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import { type RunningEngine, startEngine } from './start-engine.ts';
+import { beginAttempt, type ConnectedDriver, connectDriver } from './testing/driver-session.ts';
+
+const project = 'default';
+
+let database: TestDatabase;
+let pools: Pools;
+let engine: RunningEngine;
+let driver: ConnectedDriver;
+let key: AttemptKey;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  pools = await createPools(database.config);
+  const { schema } = database.config;
+  const log = pino({ level: 'silent' });
+  engine = await startEngine({ pools, schema, version: 'test', timing: DEFAULT_TIMING, log });
+});
+afterAll(async () => {
+  await engine[Symbol.asyncDispose]();
+  await pools[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+beforeEach(async () => {
+  driver = await connectDriver(engine);
+  key = await beginAttempt(engine, driver);
+});
+
+const appending = (number: number, jobs: JobDefinition[], violations: FieldViolation[] = []): DriverFrame => ({
+  type: 'AppendJobs',
+  key,
+  number,
+  jobs,
+  violations,
+});
+
+const finishing = (): DriverFrame => ({
+  type: 'Finish',
+  key,
+  outcome: 'SUCCEEDED',
+  failureClass: 'WORKLOAD',
+  message: '',
+  logSize: 0,
+  logCrc32c: 0,
+  logLost: false,
+});
+
+const runNow = () => engine.runs.get(project, key.runId);
+const namesNow = async () => {
+  const { items } = await engine.jobs.list(project, key.runId, [], [], { size: 100 });
+  return items.map(({ name }) => name);
+};
+const answers = (count: number) => expect.poll(() => driver.count('AppendAnswer')).toBe(count);
+
+test('jobs are answered once they are jobs of the run, and a result waits for them', async () => {
+  driver.session.receive([
+    appending(1, [jobNamed('pack', { driver: driver.driver }), jobNamed('push', { needs: ['pack'] })]),
+    { type: 'SetValue', key, number: 1, name: 'said', value: 'after', expected: undefined },
+    appending(2, [jobNamed('sign', { needs: ['push'] })]),
+    finishing(),
+  ]);
+  await expect.poll(() => driver.find('FinishAck')).toBeDefined();
+  expect(driver.count('AppendAnswer')).toBe(2);
+  expect(driver.find('AppendAnswer')).toEqual({ type: 'AppendAnswer', key, number: 1 });
+  expect(await namesNow()).toEqual(['one', 'pack', 'push', 'sign']);
+  const run = await runNow();
+  expect(run).toMatchObject({ state: 'RUNNING', counts: { total: 4, open: 3 } });
+  expect(run.appended?.map(({ name, jobs }) => [name, jobs.map((job) => job.name)])).toEqual([
+    ['one', ['pack', 'push']],
+    ['one', ['sign']],
+  ]);
+  const before = await engine.runs.getAt(project, key.runId, 3, new AbortController().signal);
+  expect(before.appended).toEqual([]);
+  await expect.poll(() => driver.count('Offer')).toBe(2);
+});
+
+test('jobs that are asked for again are not appended twice, by whatever session', async () => {
+  const jobs = [jobNamed('pack'), jobNamed('push', { needs: ['pack'] })];
+  driver.session.receive([appending(1, jobs), appending(1, jobs)]);
+  await answers(2);
+  const other = await connectDriver(engine, {
+    driver: driver.driver,
+    held: [{ key, phase: 'RUNNING', logOffset: 0 }],
+    incarnation: driver.incarnation,
+  });
+  other.session.receive([appending(1, jobs)]);
+  await expect.poll(() => other.find('AppendAnswer')).toEqual({ type: 'AppendAnswer', key, number: 1 });
+  expect(await namesNow()).toEqual(['one', 'pack', 'push']);
+});
+
+test('all that is wrong with jobs is answered at once, and the attempt goes on', async () => {
+  const strict = await connectDriver(engine, {
+    specSchema: { type: 'object', required: ['script'], properties: { script: { type: 'string' } } },
+  });
+  const jobs = [
+    jobNamed('pack', { driver: strict.driver, spec: { script: 1 } }),
+    jobNamed('push', { needs: ['nobody'] }),
+    jobNamed('sign', { driver: strict.driver, spec: { script: 'sign' } }),
+  ];
+  driver.session.receive([appending(1, jobs, [{ field: 'jobs[2].if', description: 'is no expression' }])]);
+  await answers(1);
+  const refusal = driver.find('AppendAnswer')?.refusal;
+  expect(refusal?.refused).toBe('INVALID_FIELD');
+  expect(refusal?.violations?.map(({ field }) => field)).toEqual([
+    'jobs[2].if',
+    'jobs[0].spec.script',
+    'jobs[1].needs[0]',
+  ]);
+  expect(await namesNow()).toEqual(['one']);
+  driver.session.receive([appending(2, [jobNamed('pack')]), finishing()]);
+  await expect.poll(() => driver.find('FinishAck')).toBeDefined();
+  expect(await namesNow()).toEqual(['one', 'pack']);
+});
+
+test('an appended job whose expressions come to what its driver does not take fails by itself', async () => {
+  const strict = await connectDriver(engine, { specSchema: { properties: { script: { type: 'string' } } } });
+  const spec = { script: '${{ 1 + 1 }}' };
+  driver.session.receive([appending(1, [jobNamed('pack', { driver: strict.driver, spec })])]);
+  await answers(1);
+  expect(driver.find('AppendAnswer')?.refusal).toBeUndefined();
+  expect(await engine.jobs.get(project, { ...key, job: 1 })).toMatchObject({
+    state: 'FAILED',
+    failure: { class: 'INVALID' },
+  });
+});
+
+test('who does not hold the attempt is told to stop, whatever the jobs are', async () => {
+  const other = await connectDriver(engine);
+  other.session.receive([appending(1, [jobNamed('pack')])]);
+  await expect.poll(() => other.count('Revoke')).toBe(1);
+  other.session.receive([appending(2, [], [{ field: 'jobs', description: 'is required' }])]);
+  await expect.poll(() => other.count('Revoke')).toBe(2);
+  driver.session.receive([{ ...appending(1, [jobNamed('pack')]), key: { ...key, attempt: 2 } } as DriverFrame]);
+  await expect.poll(() => driver.find('Revoke')).toMatchObject({ fence: 2 });
+  const runId = makeRunId(0, new Uint8Array(10));
+  other.session.receive([{ ...appending(3, [jobNamed('pack')]), key: { ...key, runId } } as DriverFrame]);
+  await expect.poll(() => other.count('Revoke')).toBe(3);
+  expect([driver, other].map(({ count }) => count('AppendAnswer'))).toEqual([0, 0]);
+  expect(await namesNow()).toEqual(['one']);
+});
+
+test('a job that is being stopped appends nothing more', async () => {
+  await engine.runs.cancel(project, key.runId, 'enough', false);
+  driver.session.receive([appending(1, [jobNamed('pack')])]);
+  await expect.poll(() => driver.find('AppendAnswer')?.refusal?.refused).toBe('CANCEL_REQUESTED');
+});
+
+test('what appends was heard of', async () => {
+  driver.session.receive([appending(1, [jobNamed('pack')])]);
+  await answers(1);
+  const { rows } = await pools.pool.query('select heard_ms from attempts where run_id = $1', [key.runId]);
+  expect(rows).toEqual([{ heard_ms: expect.anything() }]);
+});

@@ -1,0 +1,76 @@
+// What the driver of one session appends to its runs: held against what is published of drivers, then asked of the ledger, which knows
+// what is there, and answered once it is committed.
+import type { DriverFrame } from '../core/frames.ts';
+import type { AttemptKey } from '../core/ids.ts';
+import type { Refusal } from '../core/refusal.ts';
+import type { SessionLink } from './engine.ts';
+import type { Ledger } from './ledger.ts';
+import type { LedgerReply, Writer } from './run-work.ts';
+import type { SpecCheck } from './spec-check.ts';
+
+type AppendFrame = Extract<DriverFrame, { type: 'AppendJobs' }>;
+
+export interface SessionAppends {
+  /** Answers one frame. */
+  handle(frame: AppendFrame): Promise<void>;
+}
+
+export interface SessionAppendsOptions {
+  readonly writer: Writer;
+  readonly link: SessionLink;
+  readonly ledger: Ledger;
+  readonly checkSpecs: SpecCheck;
+  /** Why nothing may be appended now: a replica would not understand it. */
+  readonly whyTooOld: () => Refusal | undefined;
+  /** The attempt is not in the driver's hand. */
+  readonly stale: (key: AttemptKey, reply: Extract<LedgerReply, { type: 'Stale' }>) => Promise<void>;
+  /** The session may not write any more. */
+  readonly superseded: () => void;
+}
+
+export function createSessionAppends(options: SessionAppendsOptions): SessionAppends {
+  const { writer, link, ledger } = options;
+
+  async function append({ type, key, jobs, violations }: AppendFrame): Promise<LedgerReply> {
+    const refusal = options.whyTooOld();
+    if (refusal !== undefined) return { type: 'Refused', refusal };
+    const specs = await options.checkSpecs({ jobs }, '');
+    const { reply } = await ledger.submit(
+      key.runId,
+      {
+        type,
+        job: key.job,
+        attempt: key.attempt,
+        instance: writer.instance,
+        jobs,
+        violations: [...violations, ...specs.violations],
+        content: undefined,
+      },
+      { writer },
+    );
+    return reply;
+  }
+
+  return {
+    async handle(frame) {
+      const { key, number } = frame;
+      const reply = await append(frame);
+      switch (reply.type) {
+        case 'Done':
+          return link.send({ type: 'AppendAnswer', key, number });
+        case 'Refused':
+          // Of a run that is not there, or no longer, nobody holds an attempt.
+          if (reply.refusal.refused === 'RUN_NOT_FOUND') return await options.stale(key, { type: 'Stale' });
+          return link.send({ type: 'AppendAnswer', key, number, refusal: reply.refusal });
+        case 'Stale':
+          return await options.stale(key, reply);
+        case 'Superseded':
+          return options.superseded();
+        case 'Finished':
+        case 'LogMissing':
+        case 'Unchecked':
+          throw new Error(`appended jobs were answered by ${reply.type}`);
+      }
+    },
+  };
+}

@@ -1,0 +1,78 @@
+// What a plan of a run reads of the present and the past: which instances of drivers could take jobs now, and how long jobs took before.
+import type { RunId } from '../core/ids.ts';
+import { plain, rowsOf, statement, texts, type Tx } from './sql.ts';
+
+/** The connected instances of a driver that publish the same schema, or none. */
+export interface ConnectedInstances {
+  readonly driver: string;
+  /** Hexadecimal digits; undefined: they publish no schema. */
+  readonly digest: string | undefined;
+  readonly connected: number;
+  /** Those that do not drain. */
+  readonly taking: number;
+  /** Those of them that have a free slot, and how many they have. */
+  readonly ready: number;
+  readonly freeSlots: number;
+}
+
+const CONNECTED_INSTANCES = statement(
+  'connected_instances',
+  `select driver, encode(schema_digest, 'hex') as digest, count(*)::int as connected,
+     (count(*) filter (where not draining))::int as taking,
+     (count(*) filter (where not draining and free > 0))::int as ready,
+     coalesce(sum(free) filter (where not draining and free > 0), 0)::int as free_slots
+   from (
+     select i.driver, i.schema_digest, i.draining,
+       i.slots - (select count(*) from attempts a where a.instance_no = i.no and a.finished_ms is null) as free
+     from instances i join leases l on l.instance_no = i.no
+     where i.driver = any($1::text[]) and l.expires_ms > extract(epoch from clock_timestamp()) * 1000
+   ) i group by driver, schema_digest order by driver, count(*) desc`,
+);
+
+export async function connectedInstances(tx: Tx, drivers: readonly string[]): Promise<ConnectedInstances[]> {
+  const rows = await rowsOf<{
+    driver: string;
+    digest: string | null;
+    connected: number;
+    taking: number;
+    ready: number;
+    free_slots: number;
+  }>(tx, CONNECTED_INSTANCES, [texts(drivers, (driver) => driver)]);
+  return rows.map(({ digest, free_slots: freeSlots, ...row }) => ({ ...row, freeSlots, digest: digest ?? undefined }));
+}
+
+const NEWEST_RUNS = statement(
+  'newest_runs_of_pipeline',
+  'select run_id, total from runs where project = $1 and pipeline = $2 order by run_id desc limit $3',
+);
+
+/** The newest runs of a pipeline, and how many jobs each has. */
+export async function newestRuns(
+  tx: Tx,
+  project: string,
+  pipeline: string,
+  limit: number,
+): Promise<{ readonly runId: RunId; readonly jobs: number }[]> {
+  const rows = await rowsOf<{ run_id: RunId; total: number }>(tx, NEWEST_RUNS, [project, pipeline, limit]);
+  return rows.map(({ run_id: runId, total: jobs }) => ({ runId, jobs }));
+}
+
+export interface AttemptDuration {
+  readonly runId: RunId;
+  readonly job: number;
+  readonly durationMs: number;
+}
+
+const SUCCEEDED_ATTEMPTS = statement(
+  'succeeded_attempts',
+  `select run_id, job, (finished_ms - started_ms)::int8 as duration_ms from attempts
+   where run_id = any($1::uuid[]) and state = 'SUCCEEDED' and started_ms is not null`,
+);
+
+/** How long the succeeded attempts of these runs took. */
+export async function succeededAttempts(tx: Tx, runIds: readonly RunId[]): Promise<AttemptDuration[]> {
+  const rows = await rowsOf<{ run_id: RunId; job: number; duration_ms: number }>(tx, SUCCEEDED_ATTEMPTS, [
+    plain(runIds, (id) => id),
+  ]);
+  return rows.map(({ run_id: runId, job, duration_ms: durationMs }) => ({ runId, job, durationMs }));
+}
