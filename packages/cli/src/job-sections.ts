@@ -17,7 +17,7 @@ const readNeeds = 100;
 
 /** What else there is of its run that tells of a job. */
 export interface JobSurroundings {
-  /** The jobs that it needs, or the first of them. */
+  /** The jobs that it needs, or the first of them; of a matrix only its job. */
   readonly needed: readonly Job[];
   /** The cells of its matrix. */
   readonly cells: readonly Job[];
@@ -27,7 +27,9 @@ export interface JobSurroundings {
 export async function readSurroundings({ client }: Cli, job: Job, atSeq: bigint | undefined): Promise<JobSurroundings> {
   const { jobs } = client();
   const names = job.needs.slice(0, readNeeds);
-  const needed = names.length === 0 ? [] : await Array.fromAsync(jobs.list(job.runId, { names }, { atSeq }));
+  const named = names.length === 0 ? [] : await Array.fromAsync(jobs.list(job.runId, { names }, { atSeq }));
+  // A name of a matrix stands for its cells, too.
+  const needed = named.filter(({ name }) => names.includes(name));
   const cells: Job[] = [];
   if (job.definition?.matrix !== undefined && job.matrixJob === '') {
     for await (const other of jobs.list(job.runId, {}, { atSeq, pageSize: 1_000 })) {

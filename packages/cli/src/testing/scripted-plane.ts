@@ -207,7 +207,10 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
     router.service(JobService, {
       listJobs: (request) => ({
         jobs: names
-          .filter((name) => request.names.length === 0 || request.names.includes(name))
+          .filter((name) => {
+            const { matrixJob = '' } = jobs[name]?.shown ?? {};
+            return request.names.length === 0 || request.names.includes(name) || request.names.includes(matrixJob);
+          })
           .map((name) => jobOf(name))
           .filter((job) => request.states.length === 0 || request.states.includes(job.state ?? 0)),
       }),
