@@ -105,6 +105,13 @@ export function checkGate(found: Found, field: string, input: GateInput | undefi
   if (input === undefined) return {};
   const { message, approvers, quorum, formSchema, onTimeout = 'FAIL' } = input;
   checkTextBytes(found, `${field}.message`, message, LIMITS.messageBytes);
+  if (mentionsTemplate(message)) {
+    addViolation(
+      found,
+      `${field}.message`,
+      'must not hold ${{: it is shown as it is, no expression in it is worked out',
+    );
+  }
   checkCount(found, `${field}.approvers`, approvers.length, LIMITS.gateApprovers);
   for (const [index, approver] of approvers.entries()) {
     if (approver === '') addViolation(found, `${field}.approvers[${index}]`, 'is required: 1 to 256 characters');
