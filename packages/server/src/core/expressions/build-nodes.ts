@@ -271,7 +271,13 @@ function isRoot({ scope }: Builder, name: Root): boolean {
   return scope.roots.includes(name);
 }
 
+/** What other systems ask in conditions, and what does it here. */
+const OUTCOME_FUNCTIONS = ['success', 'failure', 'always', 'cancelled'];
+
 function describeUnknownFunction(id: string): string {
+  if (OUTCOME_FUNCTIONS.includes(id)) {
+    return `there is no function ${quote(id)}; how needs have to end is said by the job's \`when\`: success, failure, always, finally`;
+  }
   if (id === 'has') return 'has takes a field, such as has(params.name)';
   if (LOOPS.some((loop) => loop === id) || id === 'existsOne')
     return `${id} takes a name and an expression: x.${id}(item, …)`;

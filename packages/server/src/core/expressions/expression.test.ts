@@ -63,6 +63,14 @@ describe('compileExpression', () => {
         'there is no function "exist"; did you mean exists?',
       ],
     ],
+    ['${{ params.x }}', ['"${{ params.x }}" is no expression: write it without ${{ }}']],
+    [
+      'always() && failure()',
+      ['always', 'failure'].map(
+        (name) =>
+          `there is no function "${name}"; how needs have to end is said by the job's \`when\`: success, failure, always, finally`,
+      ),
+    ],
     ['now() > 3', ['there is no function "now"']],
     ['params.s.format([1])', ['there is no function "format"']],
     ['startsWith(params.s, "v")', ['startsWith is called as x.startsWith()']],
