@@ -1,5 +1,7 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { GateExpiry, JobState, RunCondition, RunState, WaitReason } from '@conveyor/client';
+import type { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { describe, expect, it } from 'vitest';
 import { run } from './testing/run-command.ts';
 import { runId, type Script, startScriptedPlane } from './testing/scripted-plane.ts';
@@ -95,5 +97,22 @@ describe('why a job was cancelled', () => {
 
   it('is not asked of one that ran', async () => {
     expect(await told('Why', 'm', { jobs: { m: failedAt(1) }, stops: failFast, state })).toBeUndefined();
+  });
+});
+
+describe('how a gate is answered', () => {
+  it('tells what the form of a gate has to have', async () => {
+    const definition = { name: 'ask', gate: { formSchema: { type: 'object', required: ['ticket', 'a note'] } } };
+    const wait = { reason: WaitReason.APPROVAL };
+    const event: MessageInitShape<typeof EventSchema> = {
+      job: 'ask',
+      jobState: JobState.WAITING,
+      kind: { case: 'jobWaiting', value: { wait } },
+    };
+    const jobs = { ask: { state: JobState.WAITING, shown: { definition, wait } } };
+    await using plane = await startScriptedPlane({ jobs, events: [event] });
+    const hint = `next: conveyor gate approve ${runId}/ask --actor NAME --answer ticket=VALUE --answer 'a note'=VALUE, or`;
+    expect((await run(['run', 'ci', '--follow'], plane.env)).stderr).toContain(hint);
+    expect((await run(['describe', 'job', `${runId}/ask`], plane.env)).stderr).toContain(hint);
   });
 });
