@@ -1,5 +1,5 @@
 // Owns telling people that a gate waits for them, with the command that answers it: once each time, and not of what is long answered.
-import type { Event, Run } from '@conveyor/client';
+import type { Event, Gate, Run } from '@conveyor/client';
 import { answerCommands, asksForAnswers } from './gate-text.ts';
 import { definedJobs } from './run-jobs.ts';
 import type { Terminal } from './terminal.ts';
@@ -15,12 +15,13 @@ export interface GateHints {
 
 /** Begins with how the run stood at `run.seq`; its events may come from the first one on. */
 export function createGateHints(terminal: Terminal, run: Run): GateHints {
-  let messages = messagesOf(run);
+  let gates = gatesOf(run);
   const waiting = new Set<string>();
   const tell = (job: string) => {
-    const message = messages.get(job.replace(/\[.*\]$/, '')) ?? '';
+    const gate = gates.get(job.replace(/\[.*\]$/, ''));
+    const { message = '' } = gate ?? {};
     terminal.note(`${printable(job)} waits for an answer${message === '' ? '' : `: ${printable(message)}`}`);
-    terminal.note(`next: ${answerCommands(run.runId, job)}`);
+    terminal.note(`next: ${answerCommands(run.runId, job, gate)}`);
   };
   return {
     add({ job, jobState, seq, kind }) {
@@ -33,11 +34,11 @@ export function createGateHints(terminal: Terminal, run: Run): GateHints {
       waiting.clear();
     },
     learn(later) {
-      messages = messagesOf(later);
+      gates = gatesOf(later);
     },
   };
 }
 
-function messagesOf(run: Run): ReadonlyMap<string, string> {
-  return new Map(definedJobs(run).map(({ name, gate }) => [name, gate?.message ?? '']));
+function gatesOf(run: Run): ReadonlyMap<string, Gate | undefined> {
+  return new Map(definedJobs(run).map(({ name, gate }) => [name, gate]));
 }

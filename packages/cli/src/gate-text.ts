@@ -1,17 +1,18 @@
 // Owns how gates are told to people: what they ask and of whom, who answered, and how to answer.
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import { type Gate, GateExpiry, GateVerdict, type Job, JobState, WaitReason } from '@conveyor/client';
-import { clipped, duration, enumName, shellWord, table, time } from './text.ts';
+import { clipped, duration, enumName, printable, shellWord, table, time } from './text.ts';
 
 /** Whether people can answer it now. */
 export function asksForAnswers({ state, wait }: Pick<Job, 'state' | 'wait'>): boolean {
   return state === JobState.WAITING && wait?.reason === WaitReason.APPROVAL;
 }
 
-/** The commands that answer a gate. */
-export function answerCommands(runId: string, jobName: string): string {
+/** The commands that answer a gate, with what its form has to have. */
+export function answerCommands(runId: string, jobName: string, gate: Gate | undefined): string {
   const target = shellWord(`${runId}/${jobName}`);
-  return `conveyor gate approve ${target} --actor NAME, or conveyor gate reject ${target} --actor NAME`;
+  const answers = requiredAnswers(gate).map((key) => ` --answer ${shellWord(printable(key))}=VALUE`);
+  return `conveyor gate approve ${target} --actor NAME${answers.join('')}, or conveyor gate reject ${target} --actor NAME`;
 }
 
 /** How many have approved, of how many that have to. */
@@ -47,6 +48,11 @@ export function answerTable({ gateAnswers }: Job): string {
       comment,
     ]),
   );
+}
+
+function requiredAnswers(gate: Gate | undefined): readonly string[] {
+  const required = gate?.formSchema?.['required'];
+  return Array.isArray(required) ? required.filter((key) => typeof key === 'string') : [];
 }
 
 function expiryText({ timeout, onTimeout }: Gate, wait: Job['wait']): string {

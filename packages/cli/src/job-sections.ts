@@ -5,6 +5,7 @@ import { type Job, JobState } from '@conveyor/client';
 import type { Cli } from './cli.ts';
 import { cellsText, cellValues } from './cells.ts';
 import { conditionText } from './event-text.ts';
+import { hasFailed, whyNot } from './job-reason.ts';
 import { jobTable } from './tables.ts';
 import { clipped, enumName, table, tally } from './text.ts';
 
@@ -17,33 +18,42 @@ const readNeeds = 100;
 
 /** What else there is of its run that tells of a job. */
 export interface JobSurroundings {
-  /** The jobs that it needs, or the first of them. */
+  /** The jobs that it needs, or the first of them; of a matrix only its job. */
   readonly needed: readonly Job[];
   /** The cells of its matrix. */
   readonly cells: readonly Job[];
+  /** Why it did not run, or not to its end; empty when it did, and when that is not known. */
+  readonly why: string;
 }
 
 /** Reads what tells of a job, at the point of its run that it is shown at. */
 export async function readSurroundings({ client }: Cli, job: Job, atSeq: bigint | undefined): Promise<JobSurroundings> {
-  const { jobs } = client();
+  const { runs, jobs } = client();
   const names = job.needs.slice(0, readNeeds);
-  const needed = names.length === 0 ? [] : await Array.fromAsync(jobs.list(job.runId, { names }, { atSeq }));
+  const named = names.length === 0 ? [] : await Array.fromAsync(jobs.list(job.runId, { names }, { atSeq }));
+  // A name of a matrix stands for its cells, too.
+  const needed = named.filter(({ name }) => names.includes(name));
   const cells: Job[] = [];
   if (job.definition?.matrix !== undefined && job.matrixJob === '') {
     for await (const other of jobs.list(job.runId, {}, { atSeq, pageSize: 1_000 })) {
       if (other.matrixJob === job.name) cells.push(other);
     }
   }
-  return { needed, cells };
+  if (job.state !== JobState.SKIPPED && job.state !== JobState.CANCELLED) return { needed, cells, why: '' };
+  const run = await runs.get(job.runId, { atSeq });
+  const states = [JobState.FAILED];
+  const failed = await Array.fromAsync(jobs.list(job.runId, { states }, { atSeq, pageSize: 1_000 }));
+  return { needed, cells, why: whyNot(job, { run, needed, cells, failed: failed.filter(hasFailed) }) };
 }
 
 /** Why a job runs, or does not, by name. */
 export function reasonFields(
   job: Job,
-  { needed, cells }: JobSurroundings,
+  { needed, cells, why }: JobSurroundings,
 ): readonly (readonly [name: string, value: string])[] {
   const { stage, condition, matrixJob, matrix, childRunId } = job;
   return [
+    ['Why', why],
     ['Stage', stage],
     ['Cell of', matrixJob],
     ['Matrix', cellValues(matrix)],

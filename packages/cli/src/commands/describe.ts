@@ -146,7 +146,8 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
     attempts.length === 0 ? '' : attemptTable(attempts, cli.terminal.colors, momentOf(event)),
     cellSection(runId, surroundings.cells, cli, momentOf(event)),
   ]);
-  if (event === undefined && asksForAnswers(job)) cli.terminal.note(`next: ${answerCommands(runId, job.name)}`);
+  if (event !== undefined || !asksForAnswers(job)) return;
+  cli.terminal.note(`next: ${answerCommands(runId, job.name, job.definition?.gate)}`);
 }
 
 /** How many hold a place of the job's group, and who, as far as there are few. */

@@ -8,6 +8,7 @@ import { writeLines } from '../log-lines.ts';
 import { createOutageNotice } from '../outage.ts';
 import { createPrefixes } from '../prefixes.ts';
 import type { Terminal } from '../terminal.ts';
+import { printable, shellWord } from '../text.ts';
 
 export function addLogs(program: Command, cli: Cli): void {
   program
@@ -37,6 +38,7 @@ async function logs(cli: Cli, target: string, { follow: isFollowed, attempt }: L
     return untilInterrupted(cli, runId, (signal) => follow(cli, runId, { events: 'none', logs: true }, signal));
   }
   const job = await withLog(cli, await findJob(cli.client(), runId, jobName));
+  if (job.attempt === 0) await assertDriven(cli, job);
   if (!isFollowed) return storedLog(cli, job, attempt);
   return untilInterrupted(cli, runId, (signal) => followLog(cli, job, attempt, signal));
 }
@@ -81,6 +83,33 @@ async function withLog({ client }: Cli, job: Job): Promise<Job> {
   let original = job;
   while (original.inheritedFrom !== '') original = await client().jobs.get(original.inheritedFrom);
   return original;
+}
+
+/** Cells that are named. */
+const namedCells = 3;
+
+/** @throws UsageError for a job that no driver runs, with where the logs are instead. */
+async function assertDriven({ client }: Cli, { jobId, runId, name, matrixJob, childRunId }: Job): Promise<void> {
+  const { jobs } = client();
+  const { definition } = await jobs.get(jobId);
+  const show = (target: string) => `\`conveyor logs ${shellWord(printable(target))}\``;
+  if (definition?.matrix !== undefined && matrixJob === '') {
+    const listed = await Array.fromAsync(jobs.list(runId, { names: [name] }, { pageSize: 1_000 }));
+    const cells = listed.filter((job) => job.matrixJob === name);
+    const shown = cells.slice(0, namedCells).map((cell) => show(`${runId}/${cell.name}`));
+    if (cells.length > shown.length) shown.push(`and so on for ${cells.length} cells`);
+    const hint =
+      shown.length === 0 ? 'it has no cells yet, or none at all' : `each cell has its own: ${shown.join(', ')}`;
+    throw new UsageError(`job ${name} is a matrix, which no driver runs`, hint);
+  }
+  if (definition?.gate !== undefined) {
+    const target = shellWord(printable(`${runId}/${name}`));
+    const hint = `\`conveyor describe job ${target}\` shows who answered it`;
+    throw new UsageError(`job ${name} is a gate, which no driver runs`, hint);
+  }
+  if (definition?.call === undefined) return;
+  const hint = childRunId === '' ? 'its run has not been made yet' : `its run has the logs: ${show(childRunId)}`;
+  throw new UsageError(`job ${name} is a call, which no driver runs`, hint);
 }
 
 async function writeBytes(terminal: Terminal, parts: AsyncIterable<LogPart>, heard = () => {}): Promise<void> {

@@ -45,6 +45,8 @@ export interface Script {
   readonly state?: RunState;
   /** The newest event, as GetRun says it. Default: 0. */
   readonly seq?: bigint;
+  /** Why the run was cancelled, and whether it stops at its first failure. Default: empty, false. */
+  readonly stops?: { readonly cancelReason?: string; readonly failFast?: boolean };
   /** Set while the run is paused. */
   readonly pause?: { readonly reason: string; readonly actor: string };
   /** The first watcher gets the run's first event only, and then nothing. Default: false. */
@@ -91,7 +93,11 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
       startTime: timestampFromMs(startMs),
       ...(state === RunState.RUNNING ? {} : { finishTime: timestampFromMs(startMs + 61_000) }),
       jobCounts: { total: names.length, succeeded: names.length },
-      definition: { jobs: defined.map((name) => jobs[name]?.shown?.definition ?? { name, driver: 'shell' }) },
+      cancelReason: script.stops?.cancelReason ?? '',
+      definition: {
+        jobs: defined.map((name) => jobs[name]?.shown?.definition ?? { name, driver: 'shell' }),
+        failFast: script.stops?.failFast ?? false,
+      },
       appendedJobs: [
         { jobs: names.flatMap((name) => (jobs[name]?.isAppended ? (jobs[name].shown?.definition ?? []) : [])) },
       ],
@@ -207,7 +213,10 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
     router.service(JobService, {
       listJobs: (request) => ({
         jobs: names
-          .filter((name) => request.names.length === 0 || request.names.includes(name))
+          .filter((name) => {
+            const { matrixJob = '' } = jobs[name]?.shown ?? {};
+            return request.names.length === 0 || request.names.includes(name) || request.names.includes(matrixJob);
+          })
           .map((name) => jobOf(name))
           .filter((job) => request.states.length === 0 || request.states.includes(job.state ?? 0)),
       }),

@@ -94,7 +94,7 @@ export function decodeJobDefinition(job: JobDefinitionMessage): JobInput {
     call: job.call,
     outputsSchema: job.outputsSchema,
     concurrency: job.concurrency && decodeConcurrency(job.concurrency),
-    rateLimits: job.rateLimits.map(decodeRateLimit),
+    rateLimits: job.rateLimits.length === 0 ? undefined : job.rateLimits.map(decodeRateLimit),
     ...decodePlacement(job),
   };
 }

@@ -15,7 +15,12 @@ export function decodePlacement({ selector, priority, pool, stickyKey }: JobDefi
     required: selector.required.map(decodeRule),
     preferred: selector.preferred.map(decodeRule),
   };
-  return { selector: rules, priority, pool, stickyKey };
+  return {
+    selector: rules,
+    priority: priority === 0 ? undefined : priority,
+    pool: pool === '' ? undefined : pool,
+    stickyKey: stickyKey === '' ? undefined : stickyKey,
+  };
 }
 
 export function encodePlacement({

@@ -5,8 +5,7 @@ import type { Found } from './check-fields.ts';
 
 function check(job: Partial<JobInput>) {
   const found: Found = [];
-  const placement = { priority: 0, pool: '', stickyKey: '' };
-  const base = { name: 'job', driver: 'shell', needs: [], secrets: [], allowFailure: false, ...placement };
+  const base = { name: 'job', driver: 'shell', needs: [], secrets: [], allowFailure: false };
   const jobs = [{ ...base, ...job }];
   const definition = checkDefinition(found, 'd', { jobs, labels: {}, stages: [], env: {}, failFast: false });
   return { job: definition.jobs[0], found: found.map(({ field, description }) => `${field} ${description}`) };

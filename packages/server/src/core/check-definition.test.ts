@@ -5,8 +5,7 @@ import type { Found } from './check-fields.ts';
 import { LIMITS } from './limits.ts';
 
 function job(name: string, rest: Partial<JobInput> = {}): JobInput {
-  const placement = { priority: 0, pool: '', stickyKey: '' };
-  return { name, driver: 'shell', needs: [], secrets: [], allowFailure: false, ...placement, ...rest };
+  return { name, driver: 'shell', needs: [], secrets: [], allowFailure: false, ...rest };
 }
 
 function definition(jobs: readonly JobInput[], rest: Partial<DefinitionInput> = {}): DefinitionInput {

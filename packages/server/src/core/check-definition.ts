@@ -115,7 +115,7 @@ export function checkDefinition(found: Found, field: string, input: DefinitionIn
   checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs);
   checkGraph(found, `${field}.jobs`, checked);
   checkEnv(found, `${field}.env`, env);
-  checkExpressions(found, `${field}.jobs`, checked);
+  checkExpressions(found, `${field}.jobs`, checked, env);
   // As it is shown: with the needs that its stages stand for.
   const bytes = jsonBytes({
     ...input,
@@ -140,7 +140,7 @@ export function checkLoneJob(found: Found, field: string, input: JobInput): Defi
   if (input.needs.length > 0) addViolation(found, `${field}.needs`, 'must be empty: the job is a run by itself');
   checkOutputsSchemas(found, () => field, [input]);
   const job = checkJob(found, field, { ...input, needs: [] });
-  checkExpressions(found, '', [job], [field]);
+  checkExpressions(found, '', [job], {}, [field]);
   return { jobs: [job], labels: {} };
 }
 
@@ -153,7 +153,7 @@ export function checkAppendedJobs(found: Found, field: string, jobs: readonly Jo
     addViolation(found, `${field}[${index}].stage`, 'must not be set: an appended job comes after what it needs');
   }
   checkOutputsSchemas(found, (index) => `${field}[${index}]`, jobs);
-  checkExpressions(found, field, checked);
+  checkExpressions(found, field, checked, undefined);
   const bytes = jsonBytes(checked);
   if (bytes <= LIMITS.definitionBytes) return checked;
   addViolation(
@@ -219,9 +219,9 @@ function checkUndriven(found: Found, field: string, { gate, call, driver, spec, 
     concurrency: job.concurrency !== undefined,
     rate_limits: (job.rateLimits ?? []).length > 0,
     selector: job.selector !== undefined,
-    priority: job.priority !== 0,
-    pool: job.pool !== '',
-    sticky_key: job.stickyKey !== '',
+    priority: job.priority !== undefined,
+    pool: job.pool !== undefined,
+    sticky_key: job.stickyKey !== undefined,
   };
   for (const [name, isUsed] of Object.entries(used)) {
     if (isUsed) addViolation(found, `${field}.${name}`, `must not be set: the job is a ${kind}, which no driver runs`);

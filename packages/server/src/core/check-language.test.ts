@@ -10,9 +10,6 @@ function job(name: string, rest: Partial<JobInput> = {}): JobInput {
     needs: [],
     secrets: [],
     allowFailure: false,
-    priority: 0,
-    pool: '',
-    stickyKey: '',
     ...rest,
   };
 }
@@ -136,6 +133,13 @@ describe('what a run works out', () => {
     ['a gate with a driver', [job('a', { gate })], {}, 'jobs[0].driver', /gate, which no driver runs/],
     ['a gate with retries', [undriven('a', { gate, retry: {} })], {}, 'jobs[0].retry', /gate/],
     ['a gate that is a call', [undriven('a', { gate, call })], {}, 'jobs[0].call', /one thing/],
+    [
+      'a gate that would ask for an expression',
+      [undriven('a', { gate: { ...gate, message: 'Ship ${{ env.image }}?' } })],
+      { env: { image: 'x' } },
+      'jobs[0].gate.message',
+      /shown as it is/,
+    ],
     [
       'a gate that expires without a timeout',
       [undriven('a', { gate: { ...gate, onTimeout: 'SKIP' } })],

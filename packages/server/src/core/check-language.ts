@@ -15,9 +15,9 @@ import {
   quote,
 } from './check-fields.ts';
 import { checkObjectSchema } from './check-schemas.ts';
-import type { Gate, GateExpiry, JobDefinition, Matrix, PipelineCall } from './definition.ts';
+import { compileEnv, compileJob } from './compile-job.ts';
+import type { Definition, Gate, GateExpiry, JobDefinition, Matrix, PipelineCall } from './definition.ts';
 import { mentionsTemplate } from './expressions/template.ts';
-import { compileEnv, compileJob } from './job-expressions.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { cellsOf } from './matrix.ts';
@@ -105,6 +105,13 @@ export function checkGate(found: Found, field: string, input: GateInput | undefi
   if (input === undefined) return {};
   const { message, approvers, quorum, formSchema, onTimeout = 'FAIL' } = input;
   checkTextBytes(found, `${field}.message`, message, LIMITS.messageBytes);
+  if (mentionsTemplate(message)) {
+    addViolation(
+      found,
+      `${field}.message`,
+      'must not hold ${{: it is shown as it is, no expression in it is worked out',
+    );
+  }
   checkCount(found, `${field}.approvers`, approvers.length, LIMITS.gateApprovers);
   for (const [index, approver] of approvers.entries()) {
     if (approver === '') addViolation(found, `${field}.approvers[${index}]`, 'is required: 1 to 256 characters');
@@ -149,7 +156,7 @@ export function checkEnv(found: Found, field: string, env: Readonly<Record<strin
     checkName(found, `${field}.${name}`, name, VALUE_NAME);
     checkTextBytes(found, `${field}.${name}`, value, LIMITS.envBytes);
   }
-  compileEnv(found, field, env);
+  compileEnv(found, field, env, 'checked');
 }
 
 /** How long the condition of a job and its texts with expressions are. */
@@ -165,11 +172,15 @@ function addTexts(length: number, value: JsonValue | Readonly<Record<string, Jso
   return typeof value === 'object' && value !== null ? Object.values(value).reduce(addTexts, length) : length;
 }
 
-/** @param fields The path of each job, unless it is its index under `field`. */
+/**
+ * @param env The values of the definition; undefined when only its run knows them.
+ * @param fields The path of each job, unless it is its index under `field`.
+ */
 export function checkExpressions(
   found: Found,
   field: string,
   jobs: readonly JobDefinition[],
+  env: Definition['env'] | undefined,
   fields?: readonly string[],
 ): void {
   let matrices = 0;
@@ -183,7 +194,7 @@ export function checkExpressions(
       addViolation(found, path, description);
       return;
     }
-    compileJob(found, path, job);
+    compileJob(found, path, job, { env });
   }
   if (matrices <= LIMITS.matrices) return;
   addViolation(found, field, `${matrices} jobs have a matrix; at most ${LIMITS.matrices} may`);

@@ -27,11 +27,9 @@ export interface LabelRuleInput {
 
 export interface PlacementInput {
   readonly selector?: SelectorInput | undefined;
-  readonly priority: number;
-  /** Empty: none. */
-  readonly pool: string;
-  /** Empty: none. */
-  readonly stickyKey: string;
+  readonly priority?: number | undefined;
+  readonly pool?: string | undefined;
+  readonly stickyKey?: string | undefined;
 }
 
 const OPERATORS: readonly LabelOperator[] = [
@@ -48,7 +46,7 @@ const OPERATORS: readonly LabelOperator[] = [
 export function checkPlacement(
   found: Found,
   field: string,
-  { selector, priority, pool, stickyKey }: PlacementInput,
+  { selector, priority = 0, pool = '', stickyKey = '' }: PlacementInput,
 ): Pick<JobDefinition, 'selector' | 'priority' | 'pool' | 'stickyKey'> {
   const { maxPriority } = LIMITS;
   const bounds = { min: -maxPriority, max: maxPriority, integer: true };

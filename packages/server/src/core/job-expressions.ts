@@ -1,16 +1,17 @@
 // What a job leaves to its run, worked out when its needs have finished: its condition, its spec, the values of its matrix. What comes
 // out is recorded in events, so nothing is ever worked out twice.
 import { isSharedKey, KEY_RULE } from './check-concurrency.ts';
-import { addViolation, type Found, jsonBytes, quote } from './check-fields.ts';
-import type { Cell, Definition, JobDefinition } from './definition.ts';
+import { type Found, jsonBytes, quote } from './check-fields.ts';
+import { compileEnv, compileJob, type JobExpressions, keysOf } from './compile-job.ts';
+import type { Cell } from './definition.ts';
 import { evaluateExpression, type OnSpent, type PartValue } from './expressions/evaluate.ts';
-import { compileExpression, type Expression } from './expressions/expression.ts';
-import type { Inputs, Root, Scope } from './expressions/nodes.ts';
+import type { Expression } from './expressions/expression.ts';
+import type { Inputs } from './expressions/nodes.ts';
 import { UnknownRead } from './expressions/outcome.ts';
-import { compileTemplate, type Resolution, resolveTemplate, type Template } from './expressions/template.ts';
+import { type Resolution, resolveTemplate, type Template } from './expressions/template.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
-import { cellsOf, type MatrixValues } from './matrix.ts';
+import { cellsOf } from './matrix.ts';
 import { declaredNeeds, isDriven, type Plan, type PlannedJob, plannedJob } from './plan.ts';
 import {
   assertLoaded,
@@ -23,60 +24,6 @@ import {
   type RunSlice,
   type Working,
 } from './run-state.ts';
-
-/** What is compiled of a job; what has no expression is left out. */
-export interface JobExpressions {
-  readonly condition?: Expression;
-  /** Of its spec, or of the params of its call. */
-  readonly spec?: Template;
-  readonly matrix?: Template;
-  /** Of the keys of its concurrency group and its rate limits, as `{ keys: [group, …rates] }`. */
-  readonly keys?: Template;
-}
-
-const RUN_ROOTS: readonly Root[] = ['params', 'labels', 'trigger', 'run'];
-const JOB_ROOTS: readonly Root[] = [...RUN_ROOTS, 'env', 'needs'];
-
-/** Compiles the expressions of a job. Adds what is wrong with them to `found`, with paths under `field`. */
-export function compileJob(found: Found, field: string, job: JobDefinition): JobExpressions {
-  const { if: source, needs, call } = job;
-  const scope: Scope = { roots: job.matrix === undefined ? JOB_ROOTS : [...JOB_ROOTS, 'matrix'], needs };
-  const condition = source === undefined ? undefined : compileExpression(found, `${field}.if`, source, scope);
-  const spec = call === undefined ? job.spec : call.params;
-  const specField = call === undefined ? `${field}.spec` : `${field}.call.params`;
-  const specTemplate = compileTemplate(found, specField, spec, scope);
-  const matrix =
-    job.matrix && compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), { roots: JOB_ROOTS, needs });
-  const keys = compileKeys(found, field, job, scope);
-  return {
-    ...(condition !== undefined && { condition }),
-    ...(specTemplate !== undefined && { spec: specTemplate }),
-    ...(matrix !== undefined && { matrix }),
-    ...(keys !== undefined && { keys }),
-  };
-}
-
-/** Together, so that they have one budget; what is wrong is told of the field that it is in. */
-function compileKeys(found: Found, field: string, job: JobDefinition, scope: Scope): Template | undefined {
-  const own: Found = [];
-  const keys = compileTemplate(own, 'its', { keys: keysOf(job) }, scope);
-  for (const { field: at, description } of own) {
-    const index = Number(/\[(\d+)\]/.exec(at)?.[1] ?? 0);
-    const place = index === 0 ? 'concurrency.key' : `rate_limits[${index - 1}].key`;
-    addViolation(found, `${field}.${place}`, description);
-  }
-  return keys;
-}
-
-/** What jobs share that wait for each other: the key of its group, empty without one, and those of its rate limits. */
-function keysOf({ concurrency, rateLimits = [] }: JobDefinition): string[] {
-  return [concurrency?.key ?? '', ...rateLimits.map(({ key }) => key)];
-}
-
-/** Compiles the values that a definition names. */
-export function compileEnv(found: Found, field: string, env: Definition['env']): Template | undefined {
-  return env === undefined ? undefined : compileTemplate(found, field, { ...env }, { roots: RUN_ROOTS, needs: [] });
-}
 
 export type Evaluated =
   | {
@@ -184,16 +131,12 @@ export function evaluateMatrix(
   });
 }
 
-function valuesOf({ axes, include, exclude }: MatrixValues): JsonObject {
-  return { axes: { ...axes }, ...(include !== undefined && { include }), ...(exclude !== undefined && { exclude }) };
-}
-
 /** The cells of a matrix share what is compiled of its job. */
 function expressionsOf({ compiled }: Plan, { name, definition }: PlannedJob): JobExpressions {
   const known = compiled.get(definition);
   if (known !== undefined) return known;
   const found: Found = [];
-  const fresh = compileJob(found, name, definition);
+  const fresh = compileJob(found, name, definition, 'stored');
   if (found.length > 0) throw new Error(`an expression of a checked definition is wrong: ${found[0]?.description}`);
   compiled.set(definition, fresh);
   return fresh;
@@ -303,7 +246,7 @@ function statusOf({ cancel, counts }: RunHeader): string {
 /** The values of `env`; when one of them cannot be had, why: whoever reads another one is told, too, and not that there is none. */
 function envOf(slice: RunSlice, inputs: Inputs, status: string): JsonObject | string {
   const { plan, working } = slice;
-  if (!('env' in plan.compiledEnv)) plan.compiledEnv.env = compileEnv([], 'env', plan.definition.env);
+  if (!('env' in plan.compiledEnv)) plan.compiledEnv.env = compileEnv([], 'env', plan.definition.env, 'stored');
   const template = plan.compiledEnv.env;
   if (template === undefined) return { ...plan.definition.env };
   if (working?.env?.status === status) return working.env.found;

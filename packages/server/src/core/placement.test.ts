@@ -61,7 +61,7 @@ describe('an instance', () => {
 describe('what a job says of its placement', () => {
   const check = (input: Partial<PlacementInput>) => {
     const found: Found = [];
-    const checked = checkPlacement(found, 'job', { priority: 0, pool: '', stickyKey: '', ...input });
+    const checked = checkPlacement(found, 'job', input);
     return { checked, found };
   };
 

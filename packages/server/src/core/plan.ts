@@ -1,8 +1,8 @@
 // The graph of a definition, by index: compiled once for each definition and shared by every run of it. A run that adds jobs has the
 // plan of its grown definition; the indexes of the jobs before stay as they are.
+import type { JobExpressions } from './compile-job.ts';
 import type { AddedCells, AddedJobs, Addition, Definition, JobDefinition } from './definition.ts';
 import { mentionsTemplate, type Template } from './expressions/template.ts';
-import type { JobExpressions } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
 import type { AppendedView } from './views.ts';
 

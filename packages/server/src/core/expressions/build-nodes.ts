@@ -6,6 +6,7 @@ import { nearestName } from '../nearest-name.ts';
 import { type Constant, literalValue, TYPES } from './constants.ts';
 import { findParts } from './find-parts.ts';
 import { FUNCTION_NAMES, findFunction } from './functions.ts';
+import { describeUnknownField } from './known-fields.ts';
 import { LOOPS, type Loop, type LoopNode, type Node, type Part, ROOTS, type Root, type Scope } from './nodes.ts';
 import { Failure } from './outcome.ts';
 import { compilePattern } from './pattern.ts';
@@ -145,7 +146,12 @@ function buildRoot(builder: Builder, name: string): Node {
 /** What a field or an entry is taken of: of `needs`, the name says which job is meant. */
 function buildContainer(builder: Builder, operand: Expr | undefined, depth: number, name: string | undefined): Node {
   const isNeeds = operand?.exprKind.case === 'identExpr' && operand.exprKind.value.name === 'needs';
-  if (!isNeeds || name === undefined || !isRoot(builder, 'needs')) return build(builder, operand, depth + 1);
+  if (!isNeeds || name === undefined || !isRoot(builder, 'needs')) {
+    const before = builder.found.length;
+    const container = build(builder, operand, depth + 1);
+    const unknown = name === undefined ? undefined : describeUnknownField(builder.scope, operand, name);
+    return unknown === undefined || builder.found.length > before ? container : violate(builder, unknown);
+  }
   builder.needs.add(name);
   if (!builder.scope.needs.includes(name)) {
     const near =
@@ -265,7 +271,13 @@ function isRoot({ scope }: Builder, name: Root): boolean {
   return scope.roots.includes(name);
 }
 
+/** What other systems ask in conditions, and what does it here. */
+const OUTCOME_FUNCTIONS = ['success', 'failure', 'always', 'cancelled'];
+
 function describeUnknownFunction(id: string): string {
+  if (OUTCOME_FUNCTIONS.includes(id)) {
+    return `there is no function ${quote(id)}; how needs have to end is said by the job's \`when\`: success, failure, always, finally`;
+  }
   if (id === 'has') return 'has takes a field, such as has(params.name)';
   if (LOOPS.some((loop) => loop === id) || id === 'existsOne')
     return `${id} takes a name and an expression: x.${id}(item, …)`;

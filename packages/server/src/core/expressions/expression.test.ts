@@ -63,6 +63,14 @@ describe('compileExpression', () => {
         'there is no function "exist"; did you mean exists?',
       ],
     ],
+    ['${{ params.x }}', ['"${{ params.x }}" is no expression: write it without ${{ }}']],
+    [
+      'always() && failure()',
+      ['always', 'failure'].map(
+        (name) =>
+          `there is no function "${name}"; how needs have to end is said by the job's \`when\`: success, failure, always, finally`,
+      ),
+    ],
     ['now() > 3', ['there is no function "now"']],
     ['params.s.format([1])', ['there is no function "format"']],
     ['startsWith(params.s, "v")', ['startsWith is called as x.startsWith()']],
@@ -115,6 +123,46 @@ describe('compileExpression', () => {
     for (const name of ['constructor', '__proto__', '@result', 'toString', 'google']) {
       expect(violations(name)).not.toEqual([]);
     }
+  });
+});
+
+describe('the fields of a variable', () => {
+  const scope: Scope = {
+    roots: ['params', 'run', 'needs', 'env', 'matrix', 'labels'],
+    needs: ['build', 'type-check'],
+    fields: { run: ['id', 'status'], needs: ['outcome', 'outputs'], env: [], matrix: ['os', 'node'] },
+  };
+  const wrong: [string, string[]][] = [
+    ['needs.build.outcom == "failed"', ['a job of needs has no field "outcom"; did you mean "outcome"?']],
+    ['needs["type-check"]["output"].x', ['a job of needs has no field "output"; did you mean "outputs"?']],
+    ['needs.exists(job, needs[job].state == "x")', ['a job of needs has no field "state"; known are outcome, outputs']],
+    ['run.foo == 1', ['run has no field "foo"; known are id, status']],
+    ['has(env.FOO)', ['env has no field "FOO"; known are none']],
+    ['has(matrix.noed)', ['matrix has no field "noed"; did you mean "node"?']],
+    ['matrix["y"] == 1', ['matrix has no field "y"; known are os, node']],
+    [
+      'run.stats.x && run.idd',
+      ['run has no field "stats"; did you mean "status"?', 'run has no field "idd"; did you mean "id"?'],
+    ],
+  ];
+  it.each(wrong)('are refused where they cannot be there: %s', (source, expected) => {
+    expect(violations(source, scope)).toEqual(expected);
+  });
+
+  it.each([
+    'params.anything && labels.whatever == "x"',
+    'needs.build.outputs.anything',
+    'needs.all(job, needs[job].outcome == "succeeded")',
+    'matrix.os == run.status',
+    'matrix[params.axis] == 1',
+    'params.xs.all(x, x.foo == 1)',
+    'params.run.foo == params.env.FOO',
+  ])('are taken where they may be there: %s', (source) => {
+    expect(violations(source, scope)).toEqual([]);
+  });
+
+  it('are open where none are known', () => {
+    expect(violations('run.foo && needs.build.outcom == 1')).toEqual([]);
   });
 });
 

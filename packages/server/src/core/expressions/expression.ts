@@ -54,6 +54,7 @@ function parseExpression(found: Found, field: string, source: string): Parsed | 
 }
 
 function describeSyntaxError(source: string, error: unknown): string {
+  if (/^\s*\$\{\{/.test(source)) return `${quote(source)} is no expression: write it without \${{ }}`;
   const offset = offsetOf(error);
   if (offset === undefined) {
     return `${quote(source)} is no expression: ${error instanceof Error ? error.message : String(error)}`;

@@ -21,6 +21,8 @@ export interface Scope {
   readonly roots: readonly Root[];
   /** The jobs that `needs.<name>` and `needs["<name>"]` may name. */
   readonly needs: readonly string[];
+  /** All fields that a variable can have, where these are known; of `needs`, those of each job. */
+  readonly fields?: Readonly<Partial<Record<Root, readonly string[]>>>;
 }
 
 /** A part of an expression whose value says why the whole has the one it has. */

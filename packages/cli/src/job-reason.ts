@@ -1,0 +1,78 @@
+// Owns why a job was skipped or cancelled, in one line: from how its needs ended, its `when`, its matrix and its run. Nothing is said that
+// these do not show.
+import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { GateExpiry, type Job, JobState, type Run, RunCondition, RunState } from '@conveyor/client';
+import { enumName } from './text.ts';
+
+/** Jobs that are named in one line. */
+const namedJobs = 3;
+
+/** What a skip or a cancel follows from. */
+export interface Causes {
+  readonly run: Run;
+  /** The jobs that it needs, or the first of them. */
+  readonly needed: readonly Job[];
+  /** The cells of its matrix. */
+  readonly cells: readonly Job[];
+  /** Jobs of its run whose failure counts. */
+  readonly failed: readonly Job[];
+}
+
+/** Why a job has not run, or not to its end; empty when it has, and when that is not known. */
+export function whyNot(job: Job, causes: Causes): string {
+  if (job.state === JobState.SKIPPED) return whySkipped(job, causes);
+  return job.state === JobState.CANCELLED ? whyCancelled(job, causes) : '';
+}
+
+/** Whether the failure of a job counts. */
+export function hasFailed({ state, failureAllowed }: Job): boolean {
+  return state === JobState.FAILED && !failureAllowed;
+}
+
+function whySkipped({ definition, condition, matrixJob }: Job, { needed, cells }: Causes): string {
+  if (condition?.held === false) return 'its condition does not hold';
+  if (definition === undefined) return '';
+  const { when, gate, matrix } = definition;
+  const isGroup = matrix !== undefined && matrixJob === '';
+  // A cell is made only once the needs of its matrix let it run.
+  if (matrixJob === '' && when === RunCondition.FAILURE && !needed.some(hasFailed)) {
+    return 'nothing that it needs failed';
+  }
+  if (matrixJob === '' && (when === RunCondition.SUCCESS || when === RunCondition.UNSPECIFIED)) {
+    const bad = needed.filter((need) => need.state !== JobState.SUCCEEDED && !need.failureAllowed);
+    if (bad.length > 0) return `${endsText(bad)}, and it runs when all that it needs succeed`;
+  }
+  if (isGroup) return cells.length === 0 ? 'its matrix has no cells' : 'all of its cells were skipped';
+  return gate?.onTimeout === GateExpiry.SKIP ? 'too few people answered it in time' : '';
+}
+
+function whyCancelled(job: Job, { run, failed }: Causes): string {
+  const { when, matrix } = job.definition ?? {};
+  const siblings = failed.filter(({ matrixJob }) => matrixJob !== '' && matrixJob === job.matrixJob);
+  const sibling = matrix?.failFast === true ? firstBefore(job, siblings) : undefined;
+  if (sibling !== undefined) return `${sibling.name} failed, and its matrix stops at its first failure`;
+  const outlives = when === RunCondition.ALWAYS || when === RunCondition.FINALLY;
+  const first = run.definition?.failFast === true && !outlives ? firstBefore(job, failed) : undefined;
+  if (first !== undefined) return `${first.name} failed, and its run stops at its first failure`;
+  if (run.state !== RunState.CANCELLED && run.state !== RunState.CANCELLING) return '';
+  return `its run was cancelled${run.cancelReason === '' ? '' : `: ${run.cancelReason}`}`;
+}
+
+/** The job that finished first, and no later than this one. */
+function firstBefore(job: Job, others: readonly Job[]): Job | undefined {
+  const [first] = others.toSorted((a, b) => finishMs(a) - finishMs(b));
+  return first !== undefined && finishMs(first) <= finishMs(job) ? first : undefined;
+}
+
+function finishMs({ finishTime }: Job): number {
+  return finishTime === undefined ? 0 : timestampMs(finishTime);
+}
+
+/** How jobs ended, such as `build failed, lint was skipped`. */
+function endsText(jobs: readonly Job[]): string {
+  const told = jobs.slice(0, namedJobs).map(({ name, state }) => {
+    return `${name} ${state === JobState.FAILED ? '' : 'was '}${enumName(JobState, state)}`;
+  });
+  const more = jobs.length - told.length;
+  return `${told.join(', ')}${more === 0 ? '' : ` and ${more} more did not succeed`}`;
+}
