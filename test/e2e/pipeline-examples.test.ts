@@ -45,6 +45,7 @@ const expected: Readonly<Record<string, Expected>> = {
     outputs: { deploy: { deployed: 'registry.example.org/web/app:1.4.4 x 2' } },
   },
   'allow-failure.yaml': { jobs: { experimental: 'FAILED', release: 'SUCCEEDED' } },
+  'concurrency.yaml': { params: { environment: 'production' }, jobs: { build: 'SUCCEEDED', deploy: 'SUCCEEDED' } },
   'finally.yaml': {
     run: 'FAILED',
     jobs: { provision: 'SUCCEEDED', test: 'FAILED', 'tear-down': 'SUCCEEDED', 'call-for-help': 'SUCCEEDED' },

@@ -1,4 +1,5 @@
 // Which connected instances of drivers would take the jobs of a plan now.
+import { mayTake, placementOf } from '../core/placement.ts';
 import { isDriven, type PlannedJob } from '../core/plan.ts';
 import { mentionsTemplate } from '../core/expressions/template.ts';
 import type { FieldViolation } from '../core/refusal.ts';
@@ -30,25 +31,22 @@ export interface Readiness {
 export async function readReadiness(tx: Tx, jobs: readonly JobPrediction[]): Promise<Readiness> {
   const drivers = new Set(jobs.flatMap(({ job }) => (isDriven(job) ? [job.definition.driver] : [])));
   const byDriver = Map.groupBy(await connectedInstances(tx, [...drivers]), ({ driver }) => driver);
-  const refs = [...byDriver.values()].flatMap((all) => all.slice(0, MAX_SCHEMAS)).filter(hasDigest);
-  const bodies = new Map(
-    (await loadSchemas(tx, refs)).map(({ driver, digest, body }) => [`${driver}/${digest}`, body]),
+  const refs = [...byDriver].flatMap(([driver, all]) =>
+    [...new Set(all.flatMap(({ digest }) => digest ?? []))].slice(0, MAX_SCHEMAS).map((digest) => ({ driver, digest })),
+  );
+  const schemas = new Map(
+    (await loadSchemas(tx, refs)).map(({ driver, digest, body }) => [
+      `${driver}/${digest}`,
+      compileSchema([], 'spec_schema', body),
+    ]),
   );
   const connected = new Map(
     [...byDriver].map(([driver, all]) => [
       driver,
-      all.map((some) => withSchema(some, bodies.get(`${driver}/${some.digest}`))),
+      all.map((some) => ({ ...some, schema: schemas.get(`${driver}/${some.digest}`) })),
     ]),
   );
   return createReadiness([...drivers].sort(), connected);
-}
-
-function hasDigest(instances: ConnectedInstances): instances is ConnectedInstances & { readonly digest: string } {
-  return instances.digest !== undefined;
-}
-
-function withSchema(instances: ConnectedInstances, body: JsonObject | undefined): Instances {
-  return { ...instances, schema: body && compileSchema([], 'spec_schema', body) };
 }
 
 function createReadiness(drivers: readonly string[], connected: ReadonlyMap<string, readonly Instances[]>): Readiness {
@@ -61,7 +59,10 @@ function createReadiness(drivers: readonly string[], connected: ReadonlyMap<stri
       if (!isDriven(job.job) || (job.fate !== 'RUNS' && job.fate !== 'UNKNOWN')) return job;
       asking.set(driver, (asking.get(driver) ?? 0) + 1);
       const all = connected.get(driver) ?? [];
-      const accepting = all.filter(({ schema }) => accepts(schema, specOf(job)));
+      const placement = placementOf(job.job.definition);
+      const spec = specOf(job);
+      const accepted = new Map([...new Set(all.map(({ schema }) => schema))].map((one) => [one, accepts(one, spec)]));
+      const accepting = all.filter((some) => accepted.get(some.schema) === true && mayTake(some, placement));
       if (all.length > 0 && accepting.every(({ taking }) => taking === 0)) {
         const names = untaken.get(driver);
         if (names === undefined) untaken.set(driver, [job.job.name]);
@@ -112,5 +113,5 @@ function accepts(schema: Schema | undefined, spec: JsonObject | undefined): bool
 
 function noTaker(driver: string, [first, ...more]: readonly string[]): string {
   const jobs = more.length === 0 ? `job ${first}` : `job ${first} and ${more.length} more`;
-  return `no connected instance of driver ${driver} would take ${jobs}: each drains or does not accept the spec`;
+  return `no connected instance of driver ${driver} would take ${jobs}: each drains, does not accept the spec, or lacks labels or a pool`;
 }

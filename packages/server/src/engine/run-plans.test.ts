@@ -97,6 +97,30 @@ test('tells what every job would do and who would take it, and writes nothing', 
   ]);
 });
 
+test('counts the instances that have the labels that a job requires', async () => {
+  for (const [instance, cores] of [
+    ['small', '2'],
+    ['large', '16'],
+    ['larger', '32'],
+  ] as const) {
+    await ledger.connect('labelled', instance, { labels: { cores } });
+  }
+  const atLeast = (cores: string) => ({
+    driver: 'labelled',
+    selector: { required: [{ key: 'cores', operator: 'GREATER_THAN' as const, values: [cores] }], preferred: [] },
+  });
+  const plan = await planOf(
+    definitionOf(
+      jobNamed('some', atLeast('8')),
+      jobNamed('none', atLeast('64')),
+      jobNamed('pooled', { driver: 'labelled', pool: 'gpu' }),
+    ),
+  );
+  expect(plan.jobs.map(({ readyInstances }) => readyInstances)).toEqual([2, 0, 0]);
+  expect(plan.drivers).toEqual([{ name: 'labelled', connected: 3, ready: 3, freeSlots: 12, jobs: 3 }]);
+  expect(plan.warnings).toEqual([expect.stringContaining('would take job none and 1 more: ')]);
+});
+
 test('finds specs that nobody accepts once they are known, and warns of calls of nothing and of cells that are not made', async () => {
   await ledger.connect('numbers', 'i-1', {
     specSchema: { type: 'object', properties: { n: { type: ['string', 'number'], maxLength: 30 } } },

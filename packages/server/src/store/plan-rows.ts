@@ -1,9 +1,10 @@
 // What a plan of a run reads of the present and the past: which instances of drivers could take jobs now, and how long jobs took before.
 import type { RunId } from '../core/ids.ts';
+import type { InstanceOffer } from '../core/placement.ts';
 import { plain, rowsOf, statement, texts, type Tx } from './sql.ts';
 
-/** The connected instances of a driver that publish the same schema, or none. */
-export interface ConnectedInstances {
+/** The connected instances of a driver that publish the same: schema, labels and pools. */
+export interface ConnectedInstances extends InstanceOffer {
   readonly driver: string;
   /** Hexadecimal digits; undefined: they publish no schema. */
   readonly digest: string | undefined;
@@ -17,22 +18,24 @@ export interface ConnectedInstances {
 
 const CONNECTED_INSTANCES = statement(
   'connected_instances',
-  `select driver, encode(schema_digest, 'hex') as digest, count(*)::int as connected,
+  `select driver, encode(schema_digest, 'hex') as digest, labels::json as labels, pools::json as pools, count(*)::int as connected,
      (count(*) filter (where not draining))::int as taking,
      (count(*) filter (where not draining and free > 0))::int as ready,
      coalesce(sum(free) filter (where not draining and free > 0), 0)::int as free_slots
    from (
-     select i.driver, i.schema_digest, i.draining,
+     select i.driver, i.schema_digest, i.labels::text as labels, i.pools::text as pools, i.draining,
        i.slots - (select count(*) from attempts a where a.instance_no = i.no and a.finished_ms is null) as free
      from instances i join leases l on l.instance_no = i.no
      where i.driver = any($1::text[]) and l.expires_ms > extract(epoch from clock_timestamp()) * 1000
-   ) i group by driver, schema_digest order by driver, count(*) desc`,
+   ) i group by driver, schema_digest, labels, pools order by driver, count(*) desc`,
 );
 
 export async function connectedInstances(tx: Tx, drivers: readonly string[]): Promise<ConnectedInstances[]> {
   const rows = await rowsOf<{
     driver: string;
     digest: string | null;
+    labels: ConnectedInstances['labels'];
+    pools: ConnectedInstances['pools'];
     connected: number;
     taking: number;
     ready: number;

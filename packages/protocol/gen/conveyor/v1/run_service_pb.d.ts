@@ -1379,8 +1379,8 @@ export declare type PlannedJob = Message<"conveyor.v1.PlannedJob"> & {
   spec?: JsonObject | undefined;
 
   /**
-   * How many instances are connected now that would take it: that accept its spec, as far as it is known, do not drain, and have a free
-   * slot. Not set when no driver would run it.
+   * How many instances are connected now that would take it: that accept its spec, as far as it is known, have what its selector
+   * requires and slots of its pool, do not drain, and have a free slot. Not set when no driver would run it.
    *
    * @generated from field: optional int32 ready_instances = 15;
    */
