@@ -181,14 +181,14 @@ jobs:
 `;
     expect(problemsOf(source)).toEqual([
       'ci.yaml:2:11: labels.pr: must be text; put it in quotes',
-      'ci.yaml:6:5: jobs[0].need: is no field here; did you mean needs? these are: name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets, if, stage, matrix, gate, call, outputsSchema, concurrency, rateLimits',
+      'ci.yaml:6:5: jobs[0].need: is no field here; did you mean needs? these are: name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets, if, stage, matrix, gate, call, outputsSchema, concurrency, rateLimits, selector, priority, pool, stickyKey',
       'ci.yaml:7:5: jobs[0].allowFailure: must be true or false',
       'ci.yaml:9:7: jobs[0].retry.workload: must be a whole number',
       'ci.yaml:10:7: jobs[0].retry.jitter: must be a number',
       'ci.yaml:11:7: jobs[0].retry.initialBackoff: must be a duration such as 250ms, 1.5s, 10m, 2h or 7d',
       'ci.yaml:13:5: jobs[1].when: must be success or always or failure or finally; did you mean always?',
       'ci.yaml:14:5: jobs[1].needs: must be a list',
-      'ci.yaml:15:5: jobs[1].needs2: is no field here; did you mean needs? these are: name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets, if, stage, matrix, gate, call, outputsSchema, concurrency, rateLimits',
+      'ci.yaml:15:5: jobs[1].needs2: is no field here; did you mean needs? these are: name, driver, spec, needs, when, retry, timeouts, onLeaseDoubt, allowFailure, secrets, if, stage, matrix, gate, call, outputsSchema, concurrency, rateLimits, selector, priority, pool, stickyKey',
       'ci.yaml:16:5: jobs[1].timeouts: must be a mapping',
       'ci.yaml:17:5: jobs[1].spec: must be a mapping',
       'ci.yaml:18:5: jobs[2]: must be a mapping',
