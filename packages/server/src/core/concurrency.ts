@@ -18,9 +18,7 @@ export function claimPlace(draft: Draft, command: Claim): Reply {
   const { group, rates } = job.details ?? {};
   if ((group !== undefined && place === undefined) || (rates !== undefined && rate === undefined)) return DONE;
   const isInLine = membershipOf(job) === 'WAITING';
-  if (isInLine && place?.isReplaced === true) {
-    return cancelJob(draft, { type: 'CancelJob', job: index, reason: `a newer job of group ${group} takes its turn` });
-  }
+  if (isInLine && place?.isReplaced === true) return replace(draft, index);
   if (membershipOf(job) === 'HOLDING' && place?.mustYield === true) {
     return cancelJob(draft, { type: 'CancelJob', job: index, reason: `a newer job of group ${group} takes its place` });
   }
@@ -39,7 +37,15 @@ function start(draft: Draft, { job: index, place, rate }: Claim): void {
   if (plannedJob(draft.plan, index).definition.concurrency?.policy === 'REJECT') {
     return refuse(draft, index, job.details?.group ?? '');
   }
-  if (waitsForRate) emit(draft, { type: 'JobWaiting', job: index, reason: 'CONCURRENCY' });
+  if (!waitsForRate) return;
+  // It stands in line again, where a newer job may take its turn at once.
+  if (place?.isReplaced === true) replace(draft, index);
+  else emit(draft, { type: 'JobWaiting', job: index, reason: 'CONCURRENCY' });
+}
+
+function replace(draft: Draft, index: number): Reply {
+  const { group = '' } = jobOf(draft, index).details ?? {};
+  return cancelJob(draft, { type: 'CancelJob', job: index, reason: `a newer job of group ${group} takes its turn` });
 }
 
 /** Says once until when it is likely to wait, however often it is looked at. */
