@@ -31,6 +31,7 @@ import type { FlushOptions } from './flush.ts';
 import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
 import { type StartChange, startChange, type StartsChanged, startsChanged } from './member-changes.ts';
+import { createTurns } from './pace.ts';
 import { queueEntry } from './queue-entry.ts';
 import { answerAgain } from './request-ids.ts';
 import type { RunContext } from './run-context.ts';
@@ -203,7 +204,12 @@ async function insertAll(
   }
   const drivers = new Set(fresh.flatMap(({ plan }) => [...driversToAsk(plan)]));
   const specProblem = drivers.size === 0 ? undefined : await specProblems(schemas, drivers);
-  const runs = fresh.map((item) => beginRun(item, nowMs, specProblem));
+  const turns = createTurns();
+  const runs: BegunRun[] = [];
+  for (const item of fresh) {
+    runs.push(beginRun(item, nowMs, specProblem));
+    await turns();
+  }
   for (const { run, context } of runs) {
     // One that has grown at once.
     if (context.plan.definition.added !== undefined) definitions.set(run.digest, context.plan.definition);

@@ -16,6 +16,7 @@ import { callChanges } from './call-changes.ts';
 import { growDefinitions, jobsAdded } from './growth.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
 import { type StartChange, startChange } from './member-changes.ts';
+import { createTurns } from './pace.ts';
 import type { Plans } from './plans.ts';
 import { loadPlaces } from './load-places.ts';
 import { queueEntry } from './queue-entry.ts';
@@ -141,12 +142,14 @@ async function decideAll(
   nowMs: number,
   { cache, schemas }: Pick<FlushOptions, 'cache' | 'schemas'>,
 ): Promise<void> {
+  const turns = createTurns();
   let open = works;
   for (let round = 0; open.length > 0; round++) {
     const wanted = new Map<RunWork, Wanted>();
     for (const work of open) {
       const lacks = advance(work, nowMs);
       if (lacks !== undefined) wanted.set(work, lacks);
+      await turns();
     }
     open = [...wanted.keys()];
     // A decision that goes on and on, down a chain of jobs that are skipped, gets the whole run.

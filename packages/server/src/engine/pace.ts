@@ -10,6 +10,21 @@ export interface PaceOptions {
   readonly refuse: () => RefusedError;
 }
 
+/** How long others may have to wait for work that is done whole, such as what the runs of one flush work out. */
+const WHOLE_TURN_MS = 20;
+
+/** To be called between steps of work that is done whole. */
+export function createTurns(): () => Promise<void> | undefined {
+  let sinceMs = performance.now();
+
+  async function letOthers(): Promise<void> {
+    await turn();
+    sinceMs = performance.now();
+  }
+
+  return () => (performance.now() - sinceMs < WHOLE_TURN_MS ? undefined : letOthers());
+}
+
 /** To be called between steps of the work. @throws the reason of the signal @throws RefusedError when it has taken too long */
 export function createPace(
   { turnMs, maxMs, refuse }: PaceOptions,

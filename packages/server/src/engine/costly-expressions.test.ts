@@ -1,0 +1,61 @@
+// What many runs work out in one flush: whoever waits for none of them gets turns in between.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
+import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import { finishWell, type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+
+const RUNS = 24;
+const COSTLY = ['zz', 'yy', 'xx', 'ww'].map((end) => `params.list.all(x, !x.endsWith("${end}"))`).join(' && ');
+const params = { list: Array.from({ length: 5_000 }, (_, n) => `entry${n}`) };
+
+let database: TestDatabase;
+let ledger: LedgerFixture;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  ledger = await openLedgerFixture(database);
+});
+afterAll(async () => {
+  await ledger[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+
+/** How long the work takes, and how long others waited for it at worst. */
+async function longestWait(work: () => Promise<unknown>): Promise<{ tookMs: number; waitedMs: number }> {
+  const beganMs = performance.now();
+  let lastMs = beganMs;
+  let waitedMs = 0;
+  const timer = setInterval(() => {
+    waitedMs = Math.max(waitedMs, performance.now() - lastMs);
+    lastMs = performance.now();
+  }, 1);
+  await work();
+  clearInterval(timer);
+  return { tookMs: performance.now() - beganMs, waitedMs: Math.max(waitedMs, performance.now() - lastMs) };
+}
+
+const each = (work: (n: number) => Promise<unknown>) => Promise.all(Array.from({ length: RUNS }, (_, n) => work(n)));
+
+test('the conditions of many new runs, costly each, leave turns to others', async () => {
+  const definition = definitionOf(jobNamed('first', { if: COSTLY }));
+  await ledger.create(definition, { params });
+  const { tookMs, waitedMs } = await longestWait(() => each(() => ledger.create(definition, { params })));
+  expect(tookMs).toBeGreaterThan(RUNS * 10);
+  expect(waitedMs).toBeLessThan(tookMs / 4);
+});
+
+test('so do those of runs that go on at the same time', async () => {
+  const definition = definitionOf(jobNamed('first'), jobNamed('second', { needs: ['first'], if: COSTLY }));
+  const runIds = await Promise.all(Array.from({ length: RUNS }, () => ledger.create(definition, { params })));
+  await Promise.all(
+    runIds.map(async (runId) => {
+      await ledger.submit(runId, { type: 'Offer', job: 0, instance: 1, instanceId: 'i-1' });
+      await ledger.submit(runId, { type: 'Accept', job: 0, attempt: 1, instance: 1 });
+    }),
+  );
+  const { tookMs, waitedMs } = await longestWait(() =>
+    Promise.all(runIds.map((runId) => ledger.submit(runId, finishWell(0, 1)))),
+  );
+  expect(tookMs).toBeGreaterThan(RUNS * 10);
+  expect(waitedMs).toBeLessThan(tookMs / 4);
+});
