@@ -1,33 +1,22 @@
 // Calls are seen to whoever else's are stuck.
-import pino from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { JobDefinition } from '../core/definition.ts';
 import type { RunId } from '../core/ids.ts';
-import { DEFAULT_TIMING } from '../core/limits.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
-import { createPools, type Pools } from '../store/connect.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
-import { type RunningEngine, startEngine } from './start-engine.ts';
+import type { RunningEngine } from './start-engine.ts';
+import { type EngineFixture, openEngineFixture } from './testing/engine-fixture.ts';
 
 const project = 'default';
 const trigger = { kind: 'api', actor: '', reference: '' };
 
-let database: TestDatabase;
-let pools: Pools;
+let fixture: EngineFixture;
 let engine: RunningEngine;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
-  const { schema } = database.config;
-  const log = pino({ level: 'silent' });
-  engine = await startEngine({ pools, schema, version: 'test', timing: DEFAULT_TIMING, log });
+  fixture = await openEngineFixture();
+  ({ engine } = fixture);
 });
-afterAll(async () => {
-  await engine[Symbol.asyncDispose]();
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => fixture[Symbol.asyncDispose]());
 
 async function createRun(...jobs: JobDefinition[]): Promise<RunId> {
   const definition = definitionOf(...jobs);
@@ -37,7 +26,7 @@ async function createRun(...jobs: JobDefinition[]): Promise<RunId> {
 const calling = (name: string, pipeline: string) => jobNamed(name, { driver: '', call: { pipeline, params: {} } });
 
 async function countChildren(where: string): Promise<number> {
-  const { rows } = await pools.pool.query(
+  const { rows } = await fixture.pools.pool.query(
     `select count(*)::int as count from runs r join calls c on c.child_run = r.run_id where ${where}`,
   );
   return rows[0].count;

@@ -1,37 +1,26 @@
 // What older replicas do not know, drivers are not told of while one of them serves, and may not use.
-import pino from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { DEFAULT_TIMING } from '../core/limits.ts';
 import type { RunId } from '../core/ids.ts';
 import { jobNamed } from '../core/testing/definitions.ts';
-import { createPools, type Pools } from '../store/connect.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
-import { type RunningEngine, startEngine } from './start-engine.ts';
+import type { RunningEngine } from './start-engine.ts';
 import { beginAttempt, connectDriver } from './testing/driver-session.ts';
+import { type EngineFixture, openEngineFixture } from './testing/engine-fixture.ts';
 
 const project = 'default';
 const artifact = { name: 'app', digest: 'crc32c:00000000', sizeBytes: 1, uri: '', mediaType: '' };
 
-let database: TestDatabase;
-let pools: Pools;
+let fixture: EngineFixture;
 let engine: RunningEngine;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
-  const { schema } = database.config;
-  const log = pino({ level: 'silent' });
-  engine = await startEngine({ pools, schema, version: 'test', timing: DEFAULT_TIMING, log });
+  fixture = await openEngineFixture();
+  ({ engine } = fixture);
 });
-afterAll(async () => {
-  await engine[Symbol.asyncDispose]();
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => fixture[Symbol.asyncDispose]());
 
 /** Says that a replica of some build serves, for the rest of the test. */
 async function alsoServes(eventVersion: number): Promise<void> {
-  await pools.pool.query(
+  await fixture.pools.pool.query(
     `insert into replicas (replica, version, started_ms, seen_ms, event_version)
      select 'older', '1.0.0', 0, floor(extract(epoch from clock_timestamp()) * 1000) + 60000, $1
      on conflict (replica) do update set event_version = excluded.event_version`,
@@ -56,7 +45,9 @@ test('abilities are told of once every live replica has them', async () => {
   await expect.poll(() => hasty.find('AppendAnswer')?.refusal?.refused).toBe('REPLICA_TOO_OLD');
   hasty.session.receive([{ type: 'DeclareArtifact', key: first, number: 1, artifact }]);
   await expect.poll(() => failureOf(first.runId)).toMatchObject({ class: 'INVALID' });
-  const { rows } = await pools.pool.query('select 1 from events where version > 3 union select 1 from run_values');
+  const { rows } = await fixture.pools.pool.query(
+    'select 1 from events where version > 3 union select 1 from run_values',
+  );
   expect(rows).toEqual([]);
 
   await alsoServes(4);

@@ -1,34 +1,23 @@
 // A rerun runs again what failed and what hangs on it, and is no way around what older replicas do not know.
-import pino from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Gate } from '../core/definition.ts';
 import type { RunId } from '../core/ids.ts';
-import { DEFAULT_TIMING } from '../core/limits.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
-import { createPools, type Pools } from '../store/connect.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
-import { type RunningEngine, startEngine } from './start-engine.ts';
+import type { RunningEngine } from './start-engine.ts';
+import { type EngineFixture, openEngineFixture } from './testing/engine-fixture.ts';
 
 const project = 'default';
 const trigger = { kind: 'api', actor: '', reference: '' };
 const gate: Gate = { message: '', approvers: [], quorum: 1, onTimeout: 'FAIL' };
 
-let database: TestDatabase;
-let pools: Pools;
+let fixture: EngineFixture;
 let engine: RunningEngine;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
-  const { schema } = database.config;
-  const log = pino({ level: 'silent' });
-  engine = await startEngine({ pools, schema, version: 'test', timing: DEFAULT_TIMING, log });
+  fixture = await openEngineFixture();
+  ({ engine } = fixture);
 });
-afterAll(async () => {
-  await engine[Symbol.asyncDispose]();
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => fixture[Symbol.asyncDispose]());
 
 async function answer(runId: RunId, job: number, verdict: 'APPROVE' | 'REJECT'): Promise<void> {
   const reply = { verdict, actor: 'ada', groups: [], answers: {}, comment: '' };
@@ -55,7 +44,7 @@ test('what succeeded although its condition skipped a need is not run again for 
   const again = await engine.runs.rerun(project, runId, 'FAILED', trigger);
   expect(await statesOf(again.runId, 4)).toEqual(['SKIPPED', 'SUCCEEDED', 'WAITING', 'BLOCKED']);
 
-  await pools.pool.query(
+  await fixture.pools.pool.query(
     `insert into replicas (replica, version, started_ms, seen_ms, event_version)
      select 'older', '1.0.0', 0, floor(extract(epoch from clock_timestamp()) * 1000) + 60000, 3`,
   );

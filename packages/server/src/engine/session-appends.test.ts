@@ -1,37 +1,26 @@
 // Jobs that a driver appends to its run: what it is answered once they are committed, and what is then seen of them.
-import pino from 'pino';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { JobDefinition } from '../core/definition.ts';
 import type { DriverFrame } from '../core/frames.ts';
 import { type AttemptKey, makeRunId } from '../core/ids.ts';
-import { DEFAULT_TIMING } from '../core/limits.ts';
 import type { FieldViolation } from '../core/refusal.ts';
 import { jobNamed } from '../core/testing/definitions.ts';
-import { createPools, type Pools } from '../store/connect.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
-import { type RunningEngine, startEngine } from './start-engine.ts';
+import type { RunningEngine } from './start-engine.ts';
 import { beginAttempt, type ConnectedDriver, connectDriver } from './testing/driver-session.ts';
+import { type EngineFixture, openEngineFixture } from './testing/engine-fixture.ts';
 
 const project = 'default';
 
-let database: TestDatabase;
-let pools: Pools;
+let fixture: EngineFixture;
 let engine: RunningEngine;
 let driver: ConnectedDriver;
 let key: AttemptKey;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
-  const { schema } = database.config;
-  const log = pino({ level: 'silent' });
-  engine = await startEngine({ pools, schema, version: 'test', timing: DEFAULT_TIMING, log });
+  fixture = await openEngineFixture();
+  ({ engine } = fixture);
 });
-afterAll(async () => {
-  await engine[Symbol.asyncDispose]();
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => fixture[Symbol.asyncDispose]());
 beforeEach(async () => {
   driver = await connectDriver(engine);
   key = await beginAttempt(engine, driver);
@@ -159,6 +148,6 @@ test('a job that is being stopped appends nothing more', async () => {
 test('what appends was heard of', async () => {
   driver.session.receive([appending(1, [jobNamed('pack')])]);
   await answers(1);
-  const { rows } = await pools.pool.query('select heard_ms from attempts where run_id = $1', [key.runId]);
+  const { rows } = await fixture.pools.pool.query('select heard_ms from attempts where run_id = $1', [key.runId]);
   expect(rows).toEqual([{ heard_ms: expect.anything() }]);
 });

@@ -1,31 +1,20 @@
 // What a session does with a result: it comes after all that was said before it, and its outputs are looked at once.
-import pino from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { AttemptKey } from '../core/ids.ts';
-import { DEFAULT_TIMING } from '../core/limits.ts';
-import { createPools, type Pools } from '../store/connect.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
-import { type RunningEngine, startEngine } from './start-engine.ts';
+import type { RunningEngine } from './start-engine.ts';
 import { beginAttempt, connectDriver } from './testing/driver-session.ts';
+import { type EngineFixture, openEngineFixture } from './testing/engine-fixture.ts';
 
 const project = 'default';
 
-let database: TestDatabase;
-let pools: Pools;
+let fixture: EngineFixture;
 let engine: RunningEngine;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
-  const { schema } = database.config;
-  const log = pino({ level: 'silent' });
-  engine = await startEngine({ pools, schema, version: 'test', timing: DEFAULT_TIMING, log });
+  fixture = await openEngineFixture();
+  ({ engine } = fixture);
 });
-afterAll(async () => {
-  await engine[Symbol.asyncDispose]();
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => fixture[Symbol.asyncDispose]());
 
 const succeeded = (key: AttemptKey) => ({
   type: 'Finish' as const,
