@@ -565,7 +565,7 @@ export declare const MatrixSchema: GenMessage<Matrix>;
  */
 export declare type Gate = Message<"conveyor.v1.Gate"> & {
   /**
-   * Optional. What is asked, for people to read. At most 4 KiB.
+   * Optional. What is asked, for people to read. At most 4 KiB, without expressions.
    *
    * @generated from field: string message = 1;
    */
@@ -770,8 +770,8 @@ export declare type JobTimeouts = Message<"conveyor.v1.JobTimeouts"> & {
 
   /**
    * Optional. How long a running attempt may go without being heard of: no log bytes, section, output, progress, annotation,
-   * checkpoint, artifact, appended jobs or changed value of it accepted. Then it is cancelled and its outcome is TIMED_OUT. Heartbeats do not count: they are the session's.
-   * 1 s or more.
+   * checkpoint, artifact, appended jobs or changed value of it accepted. Then it is cancelled and its outcome is TIMED_OUT. Heartbeats do
+   * not count: they are the session's. 1 s or more.
    *
    * @generated from field: google.protobuf.Duration silence_timeout = 6;
    */
