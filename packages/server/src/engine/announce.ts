@@ -2,7 +2,7 @@
 // other replicas. Called after the commit and before the answers.
 import { formatJobId, type RunId } from '../core/ids.ts';
 import type { Calls } from './calls.ts';
-import type { NewRunNotice } from './creates.ts';
+import type { NewRunNotice } from './begin-run.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { changesFeed, startChanges } from './flush.ts';
 import type { Hints } from './hints.ts';

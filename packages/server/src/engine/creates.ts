@@ -1,28 +1,20 @@
 // The lane on which runs begin: everything of many new runs in one transaction of a few statements. A run is decided on before it
 // is stored, by the same decide() as everything later.
 import { randomBytes } from 'node:crypto';
-import type { Command } from '../core/commands.ts';
-import { decide } from '../core/decide.ts';
 import type { Definition } from '../core/definition.ts';
-import { beforeFirstEvent } from '../core/evolve.ts';
-import type { RunEvent } from '../core/events.ts';
-import { makeRunId, type RunId } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
+import { makeRunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
-import { isGroup, type Plan, plannedJob } from '../core/plan.ts';
-import type { RunFacts, RunSlice } from '../core/run-state.ts';
+import { isGroup, type Plan } from '../core/plan.ts';
 import { overloaded, type Refusal } from '../core/refusal.ts';
-import { dueOf } from '../core/alarms.ts';
-import type { Labels, RunView } from '../core/views.ts';
-import { enqueue, type QueueInsert } from '../store/queue-rows.ts';
+import { enqueue } from '../store/queue-rows.ts';
 import { changeCalls } from '../store/call-rows.ts';
 import { changeMembers } from '../store/group-rows.ts';
 import { changeRateWaiters } from '../store/rate-rows.ts';
-import { DEFINITION_TRUST_MS, type DefinitionDigest, digestOf, insertDefinitions } from '../store/definition-rows.ts';
+import { DEFINITION_TRUST_MS, type DefinitionDigest, insertDefinitions } from '../store/definition-rows.ts';
 import type { Lane } from '../store/lane.ts';
-import { insertJobs, type JobWrite } from '../store/job-rows.ts';
-import { type EventWrite, insertEvents, readClock } from '../store/ledger-rows.ts';
-import { claimRequestIds, findRequestIds, insertRuns, type RunInsert } from '../store/run-rows.ts';
+import { insertJobs } from '../store/job-rows.ts';
+import { insertEvents, readClock } from '../store/ledger-rows.ts';
+import { claimRequestIds, findRequestIds, insertRuns } from '../store/run-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { callChanges } from './call-changes.ts';
@@ -30,12 +22,10 @@ import type { DriverSchemas } from './driver-schemas.ts';
 import type { FlushOptions } from './flush.ts';
 import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
-import { type StartChange, startChange, type StartsChanged, startsChanged } from './member-changes.ts';
 import { createTurns } from './pace.ts';
-import { queueEntry } from './queue-entry.ts';
 import { answerAgain } from './request-ids.ts';
-import type { RunContext } from './run-context.ts';
 import { driversToAsk, specProblems } from './spec-check.ts';
+import { type BegunRun, beginRun, type CheckedRun, type NewRunNotice, type RunToBegin } from './begin-run.ts';
 
 const MAX_FLUSH = 500;
 /** Runs of more jobs go by a lane of their own, so that nobody waits behind them. */
@@ -45,18 +35,6 @@ const MAX_JOBS = 2_000;
 
 /** Behind so many runs the size of each that comes is counted. */
 const UNCOUNTED_RUNS = 200;
-
-/** A run that has passed every check. */
-export interface CheckedRun {
-  readonly project: string;
-  readonly digest: DefinitionDigest;
-  readonly definition: Definition;
-  readonly command: Extract<Command, { type: 'Create' }>;
-  readonly params: JsonObject;
-  readonly labels: Labels;
-  readonly traceparent: string;
-  readonly request: { readonly id: string; readonly bodyDigest: Uint8Array } | undefined;
-}
 
 export interface Creates extends AsyncDisposable {
   /** Stores a run and resolves once it is committed; with an earlier one when its request id is a repetition. */
@@ -71,21 +49,7 @@ export interface CreatesOptions {
   readonly onCreated: (runs: readonly NewRunNotice[]) => void;
 }
 
-export interface NewRunNotice {
-  readonly runId: RunId;
-  readonly drivers: readonly string[];
-  /** When time alone changes one of its jobs next. */
-  readonly dueMs: number | undefined;
-  /** Whether it makes other runs. */
-  readonly calls: boolean;
-  /** What its jobs wait for. */
-  readonly starts: StartsChanged;
-}
-
-interface Item {
-  readonly run: CheckedRun;
-  readonly runId: RunId;
-  readonly plan: Plan;
+interface Item extends RunToBegin {
   answer(created: CreatedRun | Refusal): void;
   readonly fail: (error: unknown) => void;
 }
@@ -95,19 +59,6 @@ interface Outcome {
   readonly begun: readonly BegunRun[];
   /** The definitions that it made sure of. */
   readonly defined: Iterable<DefinitionDigest>;
-}
-
-/** A new run and the rows that it begins with. */
-interface BegunRun {
-  readonly context: RunContext;
-  readonly after: RunSlice;
-  readonly run: RunInsert;
-  readonly jobs: readonly JobWrite[];
-  readonly events: readonly EventWrite[];
-  readonly queue: readonly QueueInsert[];
-  readonly starts: readonly StartChange[];
-  readonly notice: NewRunNotice;
-  readonly view: RunView;
 }
 
 export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesOptions): Creates {
@@ -269,97 +220,4 @@ async function settleRequestIds(tx: Tx, items: readonly Item[]): Promise<Map<Ite
     }
   }
   return answers;
-}
-
-function beginRun({ run, runId, plan }: Item, nowMs: number, specProblem: RunFacts['specProblem']): BegunRun {
-  const { project, params, traceparent, labels } = run;
-  const { pipeline, revision, trigger } = run.command;
-  const origin = { ...(pipeline !== undefined && { pipeline }), ...(revision !== undefined && { revision }) };
-  const given = { runId, project, ...origin, params, labels, trigger, outputs: new Map<number, JsonObject>() };
-  const facts: RunFacts = { ...given, ...(specProblem !== undefined && { specProblem }) };
-  const { events, marks, after } = decide({ ...beforeFirstEvent(plan), facts }, run.command, nowMs);
-  const jobs: JobWrite[] = [];
-  const queue: QueueInsert[] = [];
-  const context = { runId, project, pipeline, params, traceparent, plan: after.plan };
-  const starts: StartChange[] = [];
-  let dueMs: number | undefined;
-  for (const [job, record] of after.jobs) {
-    const key = { runId, job };
-    const due = dueOf(after, job, record);
-    if (due !== undefined) dueMs = Math.min(dueMs ?? due, due);
-    jobs.push({ key, project, record, dueMs: due });
-    const start = startChange(context, job, undefined, record);
-    if (start !== undefined) starts.push(start);
-    if (record.state !== 'QUEUED') continue;
-    queue.push(queueEntry({ runId, project, pipeline }, job, plannedJob(after.plan, job).definition, nowMs));
-  }
-  const insert: RunInsert = {
-    runId,
-    project,
-    pipeline,
-    revision,
-    digest: after.plan === plan ? run.digest : digestOf(after.plan.definition),
-    header: after.run,
-    params: run.params,
-    labels,
-    trigger,
-    rerunOf: run.command.rerunOf as RunId | undefined,
-    traceparent: run.traceparent,
-  };
-  const writes = events.map((event, i): EventWrite => {
-    const mark = marks[i];
-    if (mark === undefined) throw new Error('an event without a mark');
-    return {
-      runId,
-      project,
-      seq: i + 1,
-      timeMs: nowMs,
-      runState: mark.run,
-      jobState: mark.job,
-      event,
-      feed: i === events.length - 1,
-    };
-  });
-  return {
-    context,
-    after,
-    run: insert,
-    jobs,
-    events: writes,
-    queue,
-    starts,
-    notice: {
-      runId,
-      drivers: [...new Set(queue.map((entry) => entry.driver))],
-      dueMs,
-      calls: events.some(isCall),
-      starts: startsChanged(starts),
-    },
-    view: viewOf(insert, run.definition, nowMs),
-  };
-}
-
-function isCall(event: RunEvent): boolean {
-  return event.type === 'JobWaiting' && event.reason === 'CHILD_RUN';
-}
-
-function viewOf(run: RunInsert, definition: Definition, createdMs: number): RunView {
-  const { runId, project, pipeline, revision, params, labels, trigger, rerunOf, header } = run;
-  return {
-    runId,
-    project,
-    ...(pipeline !== undefined && { pipeline }),
-    ...(revision !== undefined && { revision }),
-    state: header.state,
-    params,
-    labels,
-    trigger,
-    counts: header.counts,
-    seq: header.seq,
-    ...(rerunOf !== undefined && { rerunOf }),
-    createdMs,
-    ...(header.startedMs !== undefined && { startedMs: header.startedMs }),
-    ...(header.finishedMs !== undefined && { finishedMs: header.finishedMs }),
-    definition,
-  };
 }
