@@ -91,14 +91,16 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
       };
     }
     case 'JobEvaluated': {
-      const { condition, spec, group = '', rates = [] } = event;
+      const { condition, spec, group = '', groupLimit = 0, rates = [], rateLimits = [] } = event;
       return {
         case: 'jobEvaluated',
         value: {
           condition: condition && encodeCondition(condition),
           spec,
           concurrencyGroup: group,
+          concurrencyLimit: groupLimit,
           rateKeys: [...rates],
+          rateLimits: [...rateLimits],
         },
       };
     }
@@ -108,6 +110,7 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
         case: 'jobsAdded',
         value: {
           jobs: added.map(({ job, name, values }) => ({ jobId: formatJobId({ runId, job }), name, matrix: values })),
+          maxParallel: event.type === 'JobsAdded' ? (event.maxParallel ?? 0) : 0,
         },
       };
     case 'GateAnswered':

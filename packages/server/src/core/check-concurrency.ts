@@ -1,4 +1,5 @@
 // What is wrong with the concurrency group and the rate limits of a job, and what their keys may be.
+import { checkBound } from './bounds.ts';
 import { addViolation, checkBounded, checkCount, checkDuration, checkText, type Found, quote } from './check-fields.ts';
 import type { ConcurrencyPolicy, JobDefinition } from './definition.ts';
 import { mentionsTemplate } from './expressions/template.ts';
@@ -8,12 +9,17 @@ export interface ConcurrencyInput {
   readonly key: string;
   /** 0: not set. */
   readonly limit: number;
+  /** Undefined: not set. */
+  readonly limitExpression?: string | undefined;
   readonly policy?: string | undefined;
 }
 
 export interface RateLimitInput {
   readonly key: string;
+  /** 0: not set. */
   readonly limit: number;
+  /** Undefined: not set. */
+  readonly limitExpression?: string | undefined;
   readonly periodMs?: number | undefined;
   /** 0: not set. */
   readonly cost: number;
@@ -33,9 +39,9 @@ export function checkConcurrency(
   input: ConcurrencyInput | undefined,
 ): Pick<JobDefinition, 'concurrency'> {
   if (input === undefined) return {};
-  const { key, limit, policy = 'QUEUE' } = input;
+  const { key, limit, limitExpression, policy = 'QUEUE' } = input;
   checkKey(found, `${field}.key`, key);
-  const bounds = { min: 1, max: LIMITS.groupLimit, integer: true };
+  const bound = { value: limit === 0 ? undefined : limit, expression: limitExpression };
   const known = POLICIES.find((one) => one === policy);
   if (known === undefined) {
     addViolation(found, `${field}.policy`, `must be one of ${POLICIES.join(', ')}; got ${quote(policy)}`);
@@ -43,7 +49,7 @@ export function checkConcurrency(
   return {
     concurrency: {
       key,
-      limit: checkBounded(found, `${field}.limit`, limit === 0 ? undefined : limit, 1, bounds),
+      limit: checkBound(found, `${field}.limit`, bound, LIMITS.groupLimit) ?? 1,
       policy: known ?? 'QUEUE',
     },
   };
@@ -58,18 +64,21 @@ export function checkRateLimits(
   checkCount(found, field, inputs.length, LIMITS.rateLimits);
   const keys = inputs.map(({ key }) => key);
   return {
-    rateLimits: inputs.map(({ key, limit, periodMs, cost }, index) => {
+    rateLimits: inputs.map(({ key, limit, limitExpression, periodMs, cost }, index) => {
       const at = `${field}[${index}]`;
       checkKey(found, `${at}.key`, key);
       if (keys.indexOf(key) < index) addViolation(found, `${at}.key`, `names ${quote(key)} again`);
       if (periodMs === undefined) addViolation(found, `${at}.period`, 'is required: 1 s to 31 days');
       const bounds = { min: 1_000, max: 31 * 86_400_000, bounds: '1 s to 31 days' };
       const tokens = { min: 1, max: LIMITS.rateTokens, integer: true };
-      checkBounded(found, `${at}.limit`, limit, 1, tokens);
-      const most = Math.max(1, Math.min(limit, LIMITS.rateTokens));
+      const isOpen = limitExpression !== undefined;
+      const bound = { value: isOpen && limit === 0 ? undefined : limit, expression: limitExpression };
+      const checked = checkBound(found, `${at}.limit`, bound, LIMITS.rateTokens) ?? 1;
+      // Of a limit that is not known yet its run sees to it.
+      const most = isOpen ? LIMITS.rateTokens : Math.max(1, Math.min(limit, LIMITS.rateTokens));
       return {
         key,
-        limit,
+        limit: checked,
         periodMs: checkDuration(found, `${at}.period`, periodMs, bounds) ?? 1_000,
         cost: checkBounded(found, `${at}.cost`, cost === 0 ? undefined : cost, 1, { ...tokens, max: most }),
       };

@@ -14,6 +14,7 @@ import {
   PIPELINE_NAME,
   quote,
 } from './check-fields.ts';
+import { checkBound } from './bounds.ts';
 import { checkObjectSchema } from './check-schemas.ts';
 import { compileEnv, compileJob } from './compile-job.ts';
 import type { Definition, Gate, GateExpiry, JobDefinition, Matrix, PipelineCall } from './definition.ts';
@@ -21,12 +22,16 @@ import { mentionsTemplate } from './expressions/template.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { cellsOf } from './matrix.ts';
+import { sharesIn } from './shares.ts';
 
 export interface MatrixInput {
   readonly axes?: JsonObject | undefined;
   readonly include?: JsonValue | undefined;
   readonly exclude?: JsonValue | undefined;
+  /** 0: not set. */
   readonly maxParallel: number;
+  /** Undefined: not set. */
+  readonly maxParallelExpression?: string | undefined;
   readonly failFast: boolean;
 }
 
@@ -63,20 +68,22 @@ export function checkMatrix(
   input: MatrixInput | undefined,
 ): Pick<JobDefinition, 'matrix'> {
   if (input === undefined) return {};
-  const { axes = {}, include, exclude, maxParallel, failFast } = input;
+  const { axes = {}, include, exclude, failFast } = input;
   const names = Object.keys(axes);
   checkCount(found, `${field}.axes`, names.length, LIMITS.matrixAxes);
   for (const name of names) checkName(found, `${field}.axes.${name}`, name, VALUE_NAME);
   if (names.length === 0 && include === undefined)
     addViolation(found, field, 'must have axes or include: it has no cells');
-  if (maxParallel !== 0) {
-    checkNumber(found, `${field}.max_parallel`, maxParallel, { min: 1, max: LIMITS.matrixCells, integer: true });
-  }
+  const bound = {
+    value: input.maxParallel === 0 ? undefined : input.maxParallel,
+    expression: input.maxParallelExpression,
+  };
+  const maxParallel = checkBound(found, `${field}.max_parallel`, bound, LIMITS.matrixCells);
   const matrix: Matrix = {
     axes,
     ...(include !== undefined && { include }),
     ...(exclude !== undefined && { exclude }),
-    ...(maxParallel !== 0 && { maxParallel }),
+    ...(maxParallel !== undefined && { maxParallel }),
     ...(failFast && { failFast }),
   };
   checkCells(found, field, matrix);
@@ -161,10 +168,10 @@ export function checkEnv(found: Found, field: string, env: Readonly<Record<strin
 
 /** How long the condition of a job and its texts with expressions are. */
 function expressionsIn(job: JobDefinition): number {
-  const { if: condition = '', spec, call, matrix, concurrency, rateLimits = [] } = job;
-  const keys = [concurrency?.key ?? '', ...rateLimits.map(({ key }) => key)];
-  const { axes = {}, include = [], exclude = [] } = matrix ?? {};
-  return [spec, call?.params ?? {}, axes, include, exclude, keys].reduce(addTexts, condition.length);
+  const { if: condition = '', spec, call, matrix } = job;
+  const { axes = {}, include = [], exclude = [], maxParallel = 0 } = matrix ?? {};
+  const parts = [spec, call?.params ?? {}, axes, include, exclude, maxParallel, sharesIn(job)];
+  return parts.reduce(addTexts, condition.length);
 }
 
 function addTexts(length: number, value: JsonValue | Readonly<Record<string, JsonValue>>): number {

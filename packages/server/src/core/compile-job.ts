@@ -1,11 +1,12 @@
 // Compiles the expressions of a definition. What they may refer to is known here, and so are the fields that some of that has.
-import { addViolation, type Found } from './check-fields.ts';
-import type { Definition, JobDefinition } from './definition.ts';
+import type { Found } from './check-fields.ts';
+import type { Definition, JobDefinition, Matrix } from './definition.ts';
 import { compileExpression, type Expression } from './expressions/expression.ts';
 import type { Root, Scope } from './expressions/nodes.ts';
 import { compileTemplate, type Template } from './expressions/template.ts';
 import type { JsonObject } from './json.ts';
 import type { MatrixValues } from './matrix.ts';
+import { sharesIn } from './shares.ts';
 
 const RUN_ROOTS: readonly Root[] = ['params', 'labels', 'trigger', 'run'];
 const JOB_ROOTS: readonly Root[] = [...RUN_ROOTS, 'env', 'needs'];
@@ -30,8 +31,8 @@ export interface JobExpressions {
   /** Of its spec, or of the params of its call. */
   readonly spec?: Template;
   readonly matrix?: Template;
-  /** Of the keys of its concurrency group and its rate limits, as `{ keys: [group, …rates] }`. */
-  readonly keys?: Template;
+  /** Of what it shares with others, as sharesIn has it. */
+  readonly shares?: Template;
 }
 
 /** Compiles the expressions of a job. Adds what is wrong with them to `found`, with paths under `field`. */
@@ -43,30 +44,14 @@ export function compileJob(found: Found, field: string, job: JobDefinition, know
   const specField = call === undefined ? `${field}.spec` : `${field}.call.params`;
   const specTemplate = compileTemplate(found, specField, spec, scope);
   const matrix = job.matrix && compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), matrixScope(job, known));
-  const keys = compileKeys(found, field, job, scope);
+  // Together, so that they have one budget.
+  const shares = compileTemplate(found, field, sharesIn(job), scope);
   return {
     ...(condition !== undefined && { condition }),
     ...(specTemplate !== undefined && { spec: specTemplate }),
     ...(matrix !== undefined && { matrix }),
-    ...(keys !== undefined && { keys }),
+    ...(shares !== undefined && { shares }),
   };
-}
-
-/** Together, so that they have one budget; what is wrong is told of the field that it is in. */
-function compileKeys(found: Found, field: string, job: JobDefinition, scope: Scope): Template | undefined {
-  const own: Found = [];
-  const keys = compileTemplate(own, 'its', { keys: keysOf(job) }, scope);
-  for (const { field: at, description } of own) {
-    const index = Number(/\[(\d+)\]/.exec(at)?.[1] ?? 0);
-    const place = index === 0 ? 'concurrency.key' : `rate_limits[${index - 1}].key`;
-    addViolation(found, `${field}.${place}`, description);
-  }
-  return keys;
-}
-
-/** What jobs share that wait for each other: the key of its group, empty without one, and those of its rate limits. */
-export function keysOf({ concurrency, rateLimits = [] }: JobDefinition): string[] {
-  return [concurrency?.key ?? '', ...rateLimits.map(({ key }) => key)];
 }
 
 /** Compiles the values that a definition names. */
@@ -113,6 +98,12 @@ function namesOf({ axes, include = [] }: MatrixValues): readonly string[] | unde
   return Array.from(names);
 }
 
-function valuesOf({ axes, include, exclude }: MatrixValues): JsonObject {
-  return { axes: { ...axes }, ...(include !== undefined && { include }), ...(exclude !== undefined && { exclude }) };
+/** All that may hold expressions in a matrix, at the paths of the contract. */
+function valuesOf({ axes, include, exclude, maxParallel }: Matrix): JsonObject {
+  return {
+    axes: { ...axes },
+    ...(include !== undefined && { include }),
+    ...(exclude !== undefined && { exclude }),
+    ...(typeof maxParallel === 'string' && { max_parallel_expression: maxParallel }),
+  };
 }

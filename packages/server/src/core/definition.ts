@@ -34,6 +34,8 @@ export interface AddedCells {
   /** The index of the job that the matrix is of. */
   readonly job: number;
   readonly cells: readonly Cell[];
+  /** How many of them may be open at the same time, when the run worked that out. */
+  readonly maxParallel?: number;
 }
 
 export interface Cell {
@@ -69,12 +71,15 @@ export interface JobDefinition {
   readonly stickyKey?: string;
 }
 
+/** A whole number, or a text that is one expression of it and nothing else. */
+export type Bound = number | string;
+
 /** How often jobs of one project may start that share a key. */
 export interface RateLimit {
   /** A text that may hold expressions. */
   readonly key: string;
   /** So many tokens come in a period, evenly; as many may have gathered. */
-  readonly limit: number;
+  readonly limit: Bound;
   readonly periodMs: number;
   /** How many the job takes. */
   readonly cost: number;
@@ -84,7 +89,7 @@ export interface RateLimit {
 export interface Concurrency {
   /** A text that may hold expressions: jobs of which it becomes the same are of one group. */
   readonly key: string;
-  readonly limit: number;
+  readonly limit: Bound;
   readonly policy: ConcurrencyPolicy;
 }
 
@@ -107,7 +112,7 @@ export interface Matrix {
   /** A list of objects, or a text with an expression of one. */
   readonly include?: JsonValue;
   readonly exclude?: JsonValue;
-  readonly maxParallel?: number;
+  readonly maxParallel?: Bound;
   readonly failFast?: true;
 }
 

@@ -39,5 +39,5 @@ test.each<[number, RunEvent]>([
 
 test('an event of a newer build is not guessed at', () => {
   const event = { type: 'JobQueued', job: 0 } as const;
-  expect(() => upcast(EVENT_VERSION + 1, event)).toThrow('event JobQueued has version 5, newer than 4');
+  expect(() => upcast(EVENT_VERSION + 1, event)).toThrow('event JobQueued has version 6, newer than 5');
 });

@@ -1,5 +1,6 @@
 // The versions of events. A row says the lowest one that describes it, so that replicas of older builds go on to understand what does
 // not need a newer one; nothing newer is written while one of them serves. What an older build wrote is brought up to date here.
+import { hasOpenBounds } from './bounds.ts';
 import type { RunEvent } from './events.ts';
 
 /**
@@ -10,8 +11,9 @@ import type { RunEvent } from './events.ts';
  *    and RATE;
  *    JobFinished with outputs. Definitions that have what leads to them, or conditions, policies and schemas of outputs that older builds
  *    do not know; values of runs.
+ * 5: JobEvaluated and JobsAdded with bounds that were worked out. Definitions that leave them to a run.
  */
-export const EVENT_VERSION = 4;
+export const EVENT_VERSION = 5;
 
 /** The version of what pauses, holds and the silence timeout write. */
 export const HOLD_VERSION = 2;
@@ -21,6 +23,9 @@ export const DELAY_VERSION = 3;
 
 /** The version of what expressions, matrices, gates, calls, concurrency groups and rate limits write, and that knows their definitions. */
 export const LANGUAGE_VERSION = 4;
+
+/** The version of what bounds by expression write, and that knows their definitions. */
+export const BOUND_VERSION = 5;
 
 /** The version of what declared artifacts write. */
 export const ARTIFACT_VERSION = 4;
@@ -38,8 +43,11 @@ export function versionOf(event: RunEvent): number {
     case 'AttemptHeard':
       return 2;
     case 'JobEvaluated':
+      return event.groupLimit === undefined && event.rateLimits === undefined ? 4 : 5;
     case 'JobsAdded':
+      return event.maxParallel === undefined ? 4 : 5;
     case 'JobsAppended':
+      return hasOpenBounds(event) ? 5 : 4;
     case 'GateAnswered':
     case 'ChildRunStarted':
       return 4;

@@ -1,8 +1,9 @@
 // The events of a run's ledger. Together they are the truth: evolve() rebuilds the run, its jobs and attempts from them. Ids,
 // jitter and times were decided when an event was made and are recorded in it, so evolve needs nothing else.
 import type { JsonObject } from './json.ts';
-import type { Cell, JobDefinition } from './definition.ts';
+import type { AddedCells, JobDefinition } from './definition.ts';
 import type { ConditionTrace, GateAnswer, TimedWait } from './run-state.ts';
+import type { Shares } from './shares.ts';
 import type { EndedAttemptState, Failure, FinishedJobState, FinishedRunState, LogState } from './states.ts';
 
 export interface Trigger {
@@ -67,18 +68,14 @@ export type RunEvent =
   | { readonly type: 'JobWaiting'; readonly job: number; readonly reason: 'CONCURRENCY' }
   /** It has begun to wait for tokens of its rate limits, or it is known now until when it is likely to. */
   | { readonly type: 'JobWaiting'; readonly job: number; readonly reason: 'RATE'; readonly expectedMs?: number }
-  | {
+  | ({
       readonly type: 'JobEvaluated';
       readonly job: number;
       readonly condition?: ConditionTrace;
       readonly spec?: JsonObject;
-      /** The key of its concurrency group. */
-      readonly group?: string;
-      /** The keys of its rate limits, in their order. */
-      readonly rates?: readonly string[];
-    }
+    } & Shares)
   /** The job is a matrix, and has begun to wait for these cells. */
-  | { readonly type: 'JobsAdded'; readonly job: number; readonly cells: readonly Cell[] }
+  | ({ readonly type: 'JobsAdded' } & AddedCells)
   /** An attempt of the job has appended these. */
   | {
       readonly type: 'JobsAppended';

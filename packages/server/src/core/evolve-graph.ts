@@ -66,9 +66,10 @@ function startsPlainly(job: PlannedJob): boolean {
 }
 
 export function addCells(slice: Evolving, event: Extract<RunEvent, { type: 'JobsAdded' }>, nowMs: number): void {
-  const { job: index, cells } = event;
+  const { type: _type, ...added } = event;
+  const { job: index, cells } = added;
   const first = slice.plan.jobs.length;
-  slice.plan = growPlan(slice.plan, { job: index, cells });
+  slice.plan = growPlan(slice.plan, added);
   for (let cell = first; cell < slice.plan.jobs.length; cell++) {
     slice.jobs.set(cell, { attempt: 0, unmet: 0, badNeeds: 0, spent: {}, state: 'BLOCKED' });
   }

@@ -66,13 +66,7 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
       });
       return;
     case 'JobEvaluated': {
-      const { condition, spec, group, rates } = event;
-      const found = {
-        ...(condition !== undefined && { condition }),
-        ...(spec !== undefined && { spec }),
-        ...(group !== undefined && { group }),
-        ...(rates !== undefined && { rates }),
-      };
+      const { type: _type, job: _job, ...found } = event;
       setJob(slice, event.job, (job) => ({ ...job, details: { ...job.details, ...found } }));
       return;
     }

@@ -2,7 +2,7 @@
 // waits for ever, a policy that is not followed. Each checker is shown to catch a fault that is there on purpose.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { ConcurrencyPolicy, Definition, JobDefinition, RateLimit } from './definition.ts';
+import type { Bound, ConcurrencyPolicy, Definition, JobDefinition, RateLimit } from './definition.ts';
 import { DEFAULT_RETRY } from './definition.ts';
 import { decide } from './decide.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
@@ -14,8 +14,9 @@ const FREE_PLACE = { hasRoom: true, isReplaced: false, mustYield: false, holders
 const STEPS = 100_000;
 const RATES: readonly RateLimit[] = [
   { key: 'slow', limit: 3, periodMs: 90, cost: 1 },
-  { key: 'fast-${{ params.count }}', limit: 4, periodMs: 10, cost: 1 },
+  { key: 'fast-${{ params.count }}', limit: '${{ params.count + 3 }}', periodMs: 10, cost: 1 },
 ];
+const LIMITS_OF_GROUPS: readonly Bound[] = [1, 2, 3, '${{ params.count }}'];
 const POLICIES: readonly ConcurrencyPolicy[] = ['QUEUE', 'REPLACE_PENDING', 'CANCEL_RUNNING', 'REJECT'];
 
 function randomDefinition(random: () => number): Definition {
@@ -31,7 +32,7 @@ function randomDefinition(random: () => number): Definition {
         budgets: { ...DEFAULT_RETRY.budgets, WORKLOAD: below(3) },
         initialBackoffMs: below(2) * 20,
       },
-      ...(random() < 0.85 && { concurrency: { key, limit: 1 + below(3), policy } }),
+      ...(random() < 0.85 && { concurrency: { key, limit: LIMITS_OF_GROUPS[below(4)] ?? 1, policy } }),
       ...(random() < 0.3 && {
         rateLimits: RATES.slice(below(2)).map((rate) => ({ ...rate, cost: 1 + below(3) })),
       }),

@@ -1,8 +1,8 @@
 // What a job leaves to its run, worked out when its needs have finished: its condition, its spec, the values of its matrix. What comes
 // out is recorded in events, so nothing is ever worked out twice.
-import { isSharedKey, KEY_RULE } from './check-concurrency.ts';
-import { type Found, jsonBytes, quote } from './check-fields.ts';
-import { compileEnv, compileJob, type JobExpressions, keysOf } from './compile-job.ts';
+import { boundProblem } from './bounds.ts';
+import { type Found, jsonBytes } from './check-fields.ts';
+import { compileEnv, compileJob, type JobExpressions } from './compile-job.ts';
 import type { Cell } from './definition.ts';
 import { evaluateExpression, type OnSpent, type PartValue } from './expressions/evaluate.ts';
 import type { Expression } from './expressions/expression.ts';
@@ -13,6 +13,7 @@ import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { cellsOf } from './matrix.ts';
 import { declaredNeeds, isDriven, type Plan, type PlannedJob, plannedJob } from './plan.ts';
+import { readShares, type Shares, sharesIn } from './shares.ts';
 import {
   assertLoaded,
   concludesWell,
@@ -26,13 +27,11 @@ import {
 } from './run-state.ts';
 
 export type Evaluated =
-  | {
+  | ({
       readonly outcome: 'READY' | 'SKIP';
       readonly condition?: ConditionTrace;
       readonly spec?: JsonObject;
-      readonly group?: string;
-      readonly rates?: readonly string[];
-    }
+    } & Shares)
   | { readonly outcome: 'INVALID'; readonly condition?: ConditionTrace; readonly message: string }
   /** Of a planned run: it depends on what nobody knows. */
   | { readonly outcome: 'UNKNOWN'; readonly message: string };
@@ -62,10 +61,10 @@ function workOut(slice: RunSlice, job: PlannedJob): Evaluated {
   }
   if (trace?.held === false) return { outcome: 'SKIP', ...traced };
   if (isGroup) return { outcome: 'READY', ...traced };
-  const keys = evaluateKeys(slice, job);
-  if ('unknown' in keys) return { outcome: 'UNKNOWN', message: unknownBecause('keys', keys.unknown) };
-  if ('error' in keys) return { outcome: 'INVALID', ...traced, message: keys.error };
-  const worked = { ...traced, ...keys };
+  const shares = evaluateShares(slice, job);
+  if ('unknown' in shares) return { outcome: 'UNKNOWN', message: unknownBecause('keys and limits', shares.unknown) };
+  if ('error' in shares) return { outcome: 'INVALID', ...traced, message: shares.error };
+  const worked = { ...traced, ...shares };
   if (spec === undefined) return { outcome: 'READY', ...worked };
   const resolved = resolve(slice, job, spec, LIMITS.specBytes);
   const { driver, call } = job.definition;
@@ -79,56 +78,51 @@ function workOut(slice: RunSlice, job: PlannedJob): Evaluated {
   return { outcome: 'READY', ...worked, spec: value };
 }
 
-interface SharedKeys {
-  readonly group?: string;
-  readonly rates?: readonly string[];
-}
-
-/** The keys of a job's concurrency group and of its rate limits. @throws FactsNotLoaded */
-function evaluateKeys(
+/** The keys and limits of a job's concurrency group and of its rate limits. @throws FactsNotLoaded */
+function evaluateShares(
   slice: RunSlice,
   job: PlannedJob,
-): SharedKeys | { readonly error: string } | { readonly unknown: string } {
-  const { concurrency, rateLimits } = job.definition;
-  if (concurrency === undefined && rateLimits === undefined) return {};
-  const { keys: template } = expressionsOf(slice.plan, job);
+): Shares | { readonly error: string } | { readonly unknown: string } {
+  const { definition } = job;
+  if (definition.concurrency === undefined && definition.rateLimits === undefined) return {};
+  const { shares: template } = expressionsOf(slice.plan, job);
   const resolved = template && resolve(slice, job, template, LIMITS.specBytes);
   if (resolved !== undefined && !('value' in resolved)) return resolved;
-  const values = resolved === undefined ? keysOf(job.definition) : (resolved.value.keys as readonly JsonValue[]);
-  const [group = '', ...rates] = values.map(keyOf);
-  const wrong = [...(concurrency === undefined ? [] : [group]), ...rates].find((key) => !isSharedKey(key));
-  if (wrong !== undefined) {
-    return { error: `the key of a group or rate limit must become ${KEY_RULE}; one became ${quote(wrong)}` };
-  }
-  return { ...(concurrency !== undefined && { group }), ...(rateLimits !== undefined && { rates }) };
+  return readShares(definition, resolved?.value ?? sharesIn(definition));
 }
 
-/** A number is as good as its text; what is no text at all becomes none. */
-function keyOf(value: JsonValue): string {
-  return typeof value === 'object' ? '' : String(value);
+/** The cells of a matrix, and how many of them may be open at the same time when that is worked out, too. */
+export interface MadeCells {
+  readonly cells: readonly Cell[];
+  readonly maxParallel?: number;
 }
 
 /**
  * The cells of a matrix whose needs have finished; a text says why they cannot be made, `unknown` why nobody can know them.
  * @throws FactsNotLoaded
  */
-export function evaluateMatrix(
-  slice: RunSlice,
-  job: PlannedJob,
-): readonly Cell[] | string | { readonly unknown: string } {
+export function evaluateMatrix(slice: RunSlice, job: PlannedJob): MadeCells | string | { readonly unknown: string } {
   const { matrix } = job.definition;
   if (matrix === undefined) throw new Error(`job ${job.name} has no matrix`);
   const template = expressionsOf(slice.plan, job).matrix;
-  if (template === undefined) return cellsOf(matrix);
+  if (template === undefined) return madeOf(cellsOf(matrix), undefined);
   const resolved = resolve(slice, job, template, LIMITS.matrixBytes);
   if ('unknown' in resolved) return { unknown: unknownBecause('matrix', resolved.unknown) };
   if ('error' in resolved) return resolved.error;
-  const { axes, include, exclude } = resolved.value;
-  return cellsOf({
+  const { axes, include, exclude, max_parallel_expression: maxParallel } = resolved.value;
+  const cells = cellsOf({
     axes: objectOf(axes ?? {}),
     ...(include !== undefined && { include }),
     ...(exclude !== undefined && { exclude }),
   });
+  return madeOf(cells, maxParallel);
+}
+
+function madeOf(cells: readonly Cell[] | string, maxParallel: JsonValue | undefined): MadeCells | string {
+  if (typeof cells === 'string') return cells;
+  if (maxParallel === undefined) return { cells };
+  const problem = boundProblem(maxParallel, LIMITS.matrixCells);
+  return problem === undefined ? { cells, maxParallel: Number(maxParallel) } : `max_parallel ${problem}`;
 }
 
 /** The cells of a matrix share what is compiled of its job. */
@@ -142,7 +136,9 @@ function expressionsOf({ compiled }: Plan, { name, definition }: PlannedJob): Jo
   return fresh;
 }
 
-function unknownBecause(what: 'condition' | 'spec' | 'params' | 'matrix' | 'keys', need: string): string {
+type Worked = 'condition' | 'spec' | 'params' | 'matrix' | 'keys and limits';
+
+function unknownBecause(what: Worked, need: string): string {
   return `its ${what} reads outputs of ${need}, which are not assumed`;
 }
 
@@ -190,9 +186,9 @@ function partOf({ expression, ...found }: PartValue): ConditionPart {
 export function assertFacts(slice: RunSlice, jobs: readonly PlannedJob[]): void {
   const needed = new Set<number>();
   for (const job of jobs) {
-    const { condition, spec, matrix, keys } =
+    const { condition, spec, matrix, shares } =
       job.isPlain && job.definition.matrix === undefined ? {} : expressionsOf(slice.plan, job);
-    const readers = [condition, spec, matrix, keys].filter((reader) => reader !== undefined);
+    const readers = [condition, spec, matrix, shares].filter((reader) => reader !== undefined);
     for (const need of readers.flatMap((reader) => neededBy(slice.plan, job, reader))) needed.add(need);
   }
   assertLoaded(slice, [...needed]);

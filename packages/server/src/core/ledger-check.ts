@@ -2,10 +2,11 @@
 // its row has, in texts that are short whatever was written, so that it stays small for a run of many.
 import type { Annotation, Artifact, RunEvent } from './events.ts';
 import { canonicalJson, type JsonObject } from './json.ts';
-import type { Plan } from './plan.ts';
+import { type Plan, plannedJob } from './plan.ts';
 import { membershipOf } from './group.ts';
 import { createReplay, startPoint } from './replay.ts';
 import type { JobRecord, RunHeader } from './run-state.ts';
+import { groupLimitOf } from './shares.ts';
 import { dueOf } from './alarms.ts';
 import type { AttemptState, Failure, JobState, LogState, RunState } from './states.ts';
 
@@ -221,7 +222,7 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
         place: place ?? undefined,
         rates: rates ?? undefined,
       });
-      const waits = { place: placeText(project, expected), rates: ratesText(project, expected) };
+      const waits = { place: placeText(project, slice.plan, index, expected), rates: ratesText(project, expected) };
       compare('JOB', where, stored, textsOf({ ...expected, dueMs: due, ...waits }));
       // The row of a job that is not queued is stale, and dropped when it is claimed.
       if (expected.state !== 'QUEUED') return;
@@ -250,9 +251,10 @@ export function createLedgerCheck(plan: Plan, fingerprint: (text: string) => str
   };
 }
 
-function placeText(project: string, job: JobRecord): string | undefined {
+function placeText(project: string, plan: Plan, index: number, job: JobRecord): string | undefined {
   const state = membershipOf(job);
-  return state && `${state} in ${project} ${job.details?.group} at ${job.readyMs}`;
+  const limit = state && groupLimitOf(plannedJob(plan, index).definition, job.details);
+  return state && `${state} in ${project} ${job.details?.group} of ${limit} at ${job.readyMs}`;
 }
 
 function ratesText(project: string, job: JobRecord): string | undefined {

@@ -1,7 +1,6 @@
 // The job that a matrix is of: which cells it makes, and what it concludes as once these have finished.
 import { jsonBytes } from './check-fields.ts';
-import type { Cell } from './definition.ts';
-import { evaluateMatrix, outputsOf } from './job-expressions.ts';
+import { evaluateMatrix, type MadeCells, outputsOf } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { type PlannedJob, plannedJob } from './plan.ts';
@@ -12,13 +11,11 @@ const MAX_MESSAGE = 1_024;
 const UNKNOWN = { class: 'WORKLOAD', message: '' } as const;
 
 /** The cells of a matrix whose needs have finished, or what it concludes as without any, or why nobody can know them. */
-export function makeCells(
-  draft: Draft,
-  group: PlannedJob,
-): readonly Cell[] | Conclusion | { readonly unknown: string } {
-  const cells = evaluateMatrix(draft, group);
-  if (typeof cells === 'object' && 'unknown' in cells) return cells;
-  if (typeof cells === 'string') return invalid(`its matrix: ${cells}`);
+export function makeCells(draft: Draft, group: PlannedJob): MadeCells | Conclusion | { readonly unknown: string } {
+  const made = evaluateMatrix(draft, group);
+  if (typeof made === 'string') return invalid(`its matrix: ${made}`);
+  if ('unknown' in made) return made;
+  const { cells } = made;
   if (cells.length === 0) return { state: 'SKIPPED' };
   const total = draft.run.counts.total + cells.length;
   if (total > LIMITS.jobsPerRun) {
@@ -28,7 +25,7 @@ export function makeCells(
   }
   const added = (draft.plan.definition.added ?? []).flatMap((addition) => ('cells' in addition ? addition.cells : []));
   const bytes = jsonBytes(added) + jsonBytes(cells);
-  if (bytes <= LIMITS.cellsBytes) return cells;
+  if (bytes <= LIMITS.cellsBytes) return made;
   return invalid(
     `with those of its matrix the cells of the run are ${bytes} bytes as JSON, at most ${LIMITS.cellsBytes} are allowed`,
   );

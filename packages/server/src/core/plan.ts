@@ -1,7 +1,9 @@
 // The graph of a definition, by index: compiled once for each definition and shared by every run of it. A run that adds jobs has the
 // plan of its grown definition; the indexes of the jobs before stay as they are.
+import { hasOpenBounds, numberOf } from './bounds.ts';
 import type { JobExpressions } from './compile-job.ts';
 import type { AddedCells, AddedJobs, Addition, Definition, JobDefinition } from './definition.ts';
+import { BOUND_VERSION, LANGUAGE_VERSION } from './event-versions.ts';
 import { mentionsTemplate, type Template } from './expressions/template.ts';
 import type { JsonObject } from './json.ts';
 import type { AppendedView } from './views.ts';
@@ -21,6 +23,8 @@ export interface PlannedJob {
   readonly cell?: { readonly of: number; readonly key: string; readonly values: JsonObject };
   /** Set on the job of a matrix once its cells are there: these, in order. */
   readonly cells?: readonly number[];
+  /** Set beside these when not all of them may be open at the same time: how many may. */
+  readonly maxParallel?: number;
 }
 
 export interface Plan {
@@ -59,7 +63,9 @@ function withCells(plan: Plan, addition: AddedCells): readonly PlannedJob[] {
       cell: { of: group.index, key, values },
     };
   });
-  return [...plan.jobs.with(group.index, { ...group, cells: cells.map(({ index }) => index) }), ...cells];
+  const maxParallel = addition.maxParallel ?? numberOf(group.definition.matrix?.maxParallel);
+  const made = { cells: cells.map(({ index }) => index), ...(maxParallel !== undefined && { maxParallel }) };
+  return [...plan.jobs.with(group.index, { ...group, ...made }), ...cells];
 }
 
 /** What is appended comes before the FINALLY jobs of the run, as every other job does. */
@@ -119,10 +125,17 @@ export function plannedJob({ jobs }: Pick<Plan, 'jobs'>, index: number): Planned
   return job;
 }
 
+/** The version of events that a replica has to know to run a definition as it says. */
+export function versionNeeded(definition: Definition): number {
+  if (hasOpenBounds(definition)) return BOUND_VERSION;
+  return usesLanguage(definition) ? LANGUAGE_VERSION : 1;
+}
+
 /** Whether builds of before LANGUAGE_VERSION would run a definition otherwise than it says. */
-export function usesLanguage({ jobs, failFast }: Definition): boolean {
+function usesLanguage({ jobs, failFast, added }: Definition): boolean {
   return (
     failFast === true ||
+    added !== undefined ||
     jobs.some((job) => {
       const isOld = job.when === 'SUCCESS' || job.when === 'ALWAYS';
       const isPlaced = job.selector !== undefined || job.pool !== undefined;

@@ -38,7 +38,7 @@ export function jobViewAt(
     job,
     ...plannedView(plan, job),
     ...jobPointView(plan, job, record),
-    ...(record.details !== undefined && detailsView(record.details)),
+    ...(record.details !== undefined && detailsView(plan, job, record.details)),
     failureAllowed: finished?.failureAllowed === true,
     ...(shown !== undefined && { outputs: shown }),
     ...(record.startedMs !== undefined && { startedMs: record.startedMs }),

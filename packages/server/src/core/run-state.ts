@@ -3,6 +3,7 @@
 import type { Trigger } from './events.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import type { Plan, PlannedJob } from './plan.ts';
+import type { Shares } from './shares.ts';
 import type { CancelPhase, Failure, FailureClass, FinishedJobState, FinishedRunState } from './states.ts';
 import type { JobCounts } from './views.ts';
 
@@ -52,7 +53,7 @@ export interface JobBase {
   readonly details?: JobDetails;
 }
 
-export interface JobDetails {
+export interface JobDetails extends Shares {
   readonly condition?: ConditionTrace;
   /** Its spec, or the params of its call, with the values of their expressions. */
   readonly spec?: JsonObject;
@@ -60,10 +61,6 @@ export interface JobDetails {
   readonly answers?: readonly GateAnswer[];
   /** Of a call: the run that it made. */
   readonly childRun?: string;
-  /** The key of its concurrency group. */
-  readonly group?: string;
-  /** The keys of its rate limits, in their order. */
-  readonly rates?: readonly string[];
 }
 
 /** What a condition was, and why. */

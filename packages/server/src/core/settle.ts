@@ -85,12 +85,8 @@ function evaluate(draft: Draft, index: number): Conclusion | 'UNKNOWN' | undefin
     return 'UNKNOWN';
   }
   const { outcome, condition, ...found } = evaluated;
-  const { spec, group, rates } = 'message' in found ? {} : found;
-  if (condition !== undefined || spec !== undefined || group !== undefined || rates !== undefined) {
-    const traced = condition !== undefined && { condition };
-    const keys = { ...(group !== undefined && { group }), ...(rates !== undefined && { rates }) };
-    emit(draft, { type: 'JobEvaluated', job: index, ...traced, ...(spec !== undefined && { spec }), ...keys });
-  }
+  const worked = { ...(condition !== undefined && { condition }), ...('message' in found ? {} : found) };
+  if (Object.keys(worked).length > 0) emit(draft, { type: 'JobEvaluated', job: index, ...worked });
   if (outcome === 'READY') return undefined;
   return 'message' in found ? invalid(found.message) : { state: 'SKIPPED' };
 }
@@ -131,21 +127,21 @@ export function settleRun(draft: Draft): void {
 
 /** Makes the cells of a matrix, and starts them. */
 function expand(draft: Draft, group: PlannedJob): void {
-  const cells = makeCells(draft, group);
-  if ('unknown' in cells) {
-    draft.unknown.set(group.index, cells.unknown);
+  const made = makeCells(draft, group);
+  if ('unknown' in made) {
+    draft.unknown.set(group.index, made.unknown);
     return;
   }
-  if ('state' in cells) return concludeJob(draft, group.index, cells);
+  if ('state' in made) return concludeJob(draft, group.index, made);
   const first = draft.plan.jobs.length;
-  emit(draft, { type: 'JobsAdded', job: group.index, cells });
+  emit(draft, { type: 'JobsAdded', job: group.index, ...made });
   for (let cell = first; cell < draft.plan.jobs.length; cell++) draft.touched.add(cell);
   for (const finished of startCells(draft, group.index)) settleDependants(draft, finished);
 }
 
 /** Starts cells that have not been, in order, while there is room. Returns those that have finished at once. */
 export function startCells(draft: Draft, group: number): readonly number[] {
-  const { cells = [], definition } = plannedJob(draft.plan, group);
+  const { cells = [], definition, maxParallel = cells.length } = plannedJob(draft.plan, group);
   assertLoaded(draft, cells);
   // What is held begins no more of them until it is released.
   if (jobOf(draft, group).hold !== undefined) return [];
@@ -159,7 +155,7 @@ export function startCells(draft: Draft, group: number): readonly number[] {
     const { state } = jobOf(draft, cell);
     return state !== 'BLOCKED' && !isJobFinished(state);
   };
-  let room = (definition.matrix?.maxParallel ?? cells.length) - cells.filter(isOpen).length;
+  let room = maxParallel - cells.filter(isOpen).length;
   const finished: number[] = [];
   for (const cell of cells) {
     if (room <= 0) break;

@@ -134,9 +134,18 @@ export interface JobView extends JobPointView {
   readonly cell?: { readonly of: string; readonly values: JsonObject };
   readonly answers?: readonly GateAnswer[];
   readonly childRun?: string;
-  /** The key of its concurrency group. */
-  readonly group?: string;
+  /** Its concurrency group, and how many jobs may hold a place of it by what the job states. */
+  readonly group?: SharedLimit;
+  readonly rates?: readonly SharedLimit[];
+  /** Of a matrix whose cells are made: how many of them may be open at the same time. */
+  readonly maxParallel?: number;
   readonly stage?: string;
+}
+
+/** What jobs share that wait for each other, and the limit that one of them states. */
+export interface SharedLimit {
+  readonly key: string;
+  readonly limit: number;
 }
 
 export interface AttemptView {

@@ -26,7 +26,7 @@ export interface DriverSessionsOptions extends TakeoverOptions {
   readonly values: Pick<RunValues, 'readFor' | 'changeFor'>;
   readonly checkSpecs: SpecCheck;
   /** Why nothing may be appended to runs now. */
-  readonly whyTooOld: () => Refusal | undefined;
+  readonly whyTooOld: (version: number) => Refusal | undefined;
   readonly background: Background;
   readonly fit: Fit;
   readonly hints: Hints;

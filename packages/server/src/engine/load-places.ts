@@ -4,6 +4,7 @@ import { type GroupState, membershipOf, noteMove, type PlaceView, type Position,
 import { plannedJob } from '../core/plan.ts';
 import { type RateState, type RateView, rateViewOf, takeTokens } from '../core/rate.ts';
 import type { JobRecord } from '../core/run-state.ts';
+import { groupLimitOf } from '../core/shares.ts';
 import { loadGroups } from '../store/group-rows.ts';
 import { readClock } from '../store/ledger-rows.ts';
 import { loadRates } from '../store/rate-rows.ts';
@@ -62,7 +63,7 @@ export function startViewsOf({ starts, context }: RunWork, job: number, record: 
   if (record === undefined || starts === undefined) return {};
   const { group: key, rates } = record.details ?? {};
   const group = key === undefined ? undefined : starts.groups.get(idOf(context, key));
-  const place = group && viewOf(group, positionOf(context, job, record), limitOf(context, job));
+  const place = group && viewOf(group, positionOf(context, job, record), limitOf(context, job, record));
   const rate = rates && rateOf(starts, context, job, record);
   return { ...(place !== undefined && { place }), ...(rate !== undefined && { rate }) };
 }
@@ -94,7 +95,7 @@ export function noteStart(
   const position = positionOf(context, job, after);
   const group = key === undefined ? undefined : starts.groups.get(idOf(context, key));
   if (group !== undefined) {
-    noteMove(group, position, limitOf(context, job), before && membershipOf(before), membershipOf(after));
+    noteMove(group, position, limitOf(context, job, after), before && membershipOf(before), membershipOf(after));
   }
   if (before?.state !== 'WAITING' || after.state !== 'QUEUED') return;
   for (const { rate, costMs, periodMs } of rateWaitsOf(context, job, after)) {
@@ -112,11 +113,11 @@ function positionOf({ runId }: RunContext, job: number, { readyMs = 0 }: JobReco
   return { runId, job, readyMs };
 }
 
-function limitOf({ plan }: RunContext, job: number): number {
-  return plannedJob(plan, job).definition.concurrency?.limit ?? 1;
+function limitOf({ plan }: RunContext, job: number, { details }: JobRecord): number {
+  return present(groupLimitOf(plannedJob(plan, job).definition, details));
 }
 
 function present<T>(state: T | undefined): T {
-  if (state === undefined) throw new Error('a group or a rate limit was not loaded');
+  if (state === undefined) throw new Error('a group or a rate limit was not loaded, or has no limit');
   return state;
 }

@@ -4,6 +4,7 @@ import { membershipOf } from '../core/group.ts';
 import { plannedJob } from '../core/plan.ts';
 import { isWaitingForRate } from '../core/rate.ts';
 import type { JobRecord } from '../core/run-state.ts';
+import { groupLimitOf, ratesTaken } from '../core/shares.ts';
 import type { MemberWrite } from '../store/group-rows.ts';
 import type { RateWait, RateWaitWrite } from '../store/rate-rows.ts';
 import type { SharedKey } from '../store/start-locks.ts';
@@ -37,9 +38,11 @@ function memberChange(
   const key = after.details?.group;
   const state = membershipOf(after);
   if (key === undefined || state === (before && membershipOf(before))) return undefined;
-  const { concurrency } = plannedJob(plan, job).definition;
-  if (concurrency === undefined) throw new Error(`job ${job} is in a group that its definition does not name`);
-  const { limit, policy } = concurrency;
+  const { definition } = plannedJob(plan, job);
+  const limit = groupLimitOf(definition, after.details);
+  if (definition.concurrency === undefined || limit === undefined)
+    throw new Error(`job ${job} is in a group of which its definition has no limit`);
+  const { policy } = definition.concurrency;
   return { job: { runId, job }, group: { project, key }, state, readyMs: after.readyMs ?? 0, limit, policy };
 }
 
@@ -67,12 +70,8 @@ function isTold(job: JobRecord): boolean {
 
 /** What a job takes of its rate limits, in their order. */
 export function rateWaitsOf({ project, plan }: RunContext, job: number, { details }: JobRecord): readonly RateWait[] {
-  const { rateLimits = [] } = plannedJob(plan, job).definition;
-  return (details?.rates ?? []).map((key, n) => {
-    const rate = rateLimits[n];
-    if (rate === undefined) throw new Error(`job ${job} has a rate limit that its definition does not name`);
-    return { rate: { project, key }, costMs: (rate.cost * rate.periodMs) / rate.limit, periodMs: rate.periodMs };
-  });
+  const taken = ratesTaken(plannedJob(plan, job).definition, details);
+  return taken.map(({ key, costMs, periodMs }) => ({ rate: { project, key }, costMs, periodMs }));
 }
 
 /** The groups and rate limits on whose jobs somebody has to look. */

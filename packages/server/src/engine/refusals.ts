@@ -1,8 +1,7 @@
 // What readers are told when something is not there, or not theirs: of another project nothing shows, not even that it exists.
 import type { Definition } from '../core/definition.ts';
-import { LANGUAGE_VERSION } from '../core/event-versions.ts';
 import { type JobKey, formatJobId, type RunId } from '../core/ids.ts';
-import { usesLanguage } from '../core/plan.ts';
+import { versionNeeded } from '../core/plan.ts';
 import { type Refusal, RefusedError } from '../core/refusal.ts';
 import type { RunState } from '../core/states.ts';
 import type { OlderReplica } from '../store/replica-rows.ts';
@@ -62,9 +61,9 @@ export function replicaTooOld({ replica, version, eventVersion }: OlderReplica):
   return new RefusedError({ refused: 'REPLICA_TOO_OLD', message, metadata });
 }
 
-/** Why nothing may be written that a replica does not know, if it knows no language. @param oldest The one that knows the least. */
-export function whyLanguageTooOld(oldest: OlderReplica | undefined): Refusal | undefined {
-  return oldest === undefined || oldest.eventVersion >= LANGUAGE_VERSION ? undefined : replicaTooOld(oldest).refusal;
+/** Why nothing of a version of events may be written: a replica does not know it. @param oldest The one that knows the least. */
+export function whyTooOld(oldest: OlderReplica | undefined, version: number): Refusal | undefined {
+  return oldest === undefined || oldest.eventVersion >= version ? undefined : replicaTooOld(oldest).refusal;
 }
 
 /**
@@ -72,8 +71,8 @@ export function whyLanguageTooOld(oldest: OlderReplica | undefined): Refusal | u
  * @throws RefusedError when it would not do what the definition asks for.
  */
 export function assertKnown(definition: Definition, oldest: OlderReplica | undefined): void {
-  const tooOld = whyLanguageTooOld(oldest);
-  if (tooOld !== undefined && usesLanguage(definition)) throw new RefusedError(tooOld);
+  const tooOld = oldest && whyTooOld(oldest, versionNeeded(definition));
+  if (tooOld !== undefined) throw new RefusedError(tooOld);
 }
 
 export function noSuchSchedule(name: string): RefusedError {

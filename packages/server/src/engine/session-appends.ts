@@ -1,7 +1,9 @@
 // What the driver of one session appends to its runs: held against what is published of drivers, then asked of the ledger, which knows
 // what is there, and answered once it is committed.
+import { LANGUAGE_VERSION } from '../core/event-versions.ts';
 import type { DriverFrame } from '../core/frames.ts';
 import type { AttemptKey } from '../core/ids.ts';
+import { versionNeeded } from '../core/plan.ts';
 import type { Refusal } from '../core/refusal.ts';
 import type { SessionLink } from './engine.ts';
 import type { Ledger } from './ledger.ts';
@@ -20,8 +22,8 @@ export interface SessionAppendsOptions {
   readonly link: SessionLink;
   readonly ledger: Ledger;
   readonly checkSpecs: SpecCheck;
-  /** Why nothing may be appended now: a replica would not understand it. */
-  readonly whyTooOld: () => Refusal | undefined;
+  /** Why nothing of a version of events may be appended now: a replica would not understand it. */
+  readonly whyTooOld: (version: number) => Refusal | undefined;
   /** The attempt is not in the driver's hand. */
   readonly stale: (key: AttemptKey, reply: Extract<LedgerReply, { type: 'Stale' }>) => Promise<void>;
   /** The session may not write any more. */
@@ -32,7 +34,7 @@ export function createSessionAppends(options: SessionAppendsOptions): SessionApp
   const { writer, link, ledger } = options;
 
   async function append({ type, key, jobs, violations }: AppendFrame): Promise<LedgerReply> {
-    const refusal = options.whyTooOld();
+    const refusal = options.whyTooOld(Math.max(LANGUAGE_VERSION, versionNeeded({ jobs, labels: {} })));
     if (refusal !== undefined) return { type: 'Refused', refusal };
     const specs = await options.checkSpecs({ jobs }, '');
     const { reply } = await ledger.submit(

@@ -53,7 +53,7 @@ export interface SessionFramesOptions {
   readonly logWriter: LogWriter;
   readonly values: Pick<RunValues, 'readFor' | 'changeFor'>;
   readonly checkSpecs: SpecCheck;
-  readonly whyTooOld: () => Refusal | undefined;
+  readonly whyTooOld: (version: number) => Refusal | undefined;
   readonly holds: Holds;
   readonly acks: LogAcks;
   readonly attempts: SessionAttempts;

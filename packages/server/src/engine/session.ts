@@ -56,7 +56,7 @@ export interface SessionOptions {
   readonly values: Pick<RunValues, 'readFor' | 'changeFor'>;
   readonly checkSpecs: SpecCheck;
   /** Why nothing may be appended to runs now. */
-  readonly whyTooOld: () => Refusal | undefined;
+  readonly whyTooOld: (version: number) => Refusal | undefined;
   readonly background: Background;
   readonly log: Log;
   /** Asks for a renewal; its Pulse is sent once that is committed. */

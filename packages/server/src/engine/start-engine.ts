@@ -37,7 +37,7 @@ import { createPipelines } from './pipelines.ts';
 import { createPlaces } from './places.ts';
 import { createPlans } from './plans.ts';
 import { createQueuePauses } from './queue-pauses.ts';
-import { whyLanguageTooOld } from './refusals.ts';
+import { whyTooOld } from './refusals.ts';
 import { joinReplicas } from './replica.ts';
 import { createReruns } from './reruns.ts';
 import { runRescue } from './rescue.ts';
@@ -182,7 +182,7 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
     checkOutputs: createOutputsCheck(),
     values,
     checkSpecs,
-    whyTooOld: () => whyLanguageTooOld(replica.oldest()),
+    whyTooOld: (version) => whyTooOld(replica.oldest(), version),
     capabilities: () => capabilitiesOf(replica.eventVersion()),
     schemas: createSpecSchemas(),
     replica: replica.id,

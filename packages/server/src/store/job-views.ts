@@ -107,7 +107,7 @@ function jobView({ runId, project, plan }: JobsRun, row: JobRow): JobView {
     ...(row.started_ms !== null && { startedMs: row.started_ms }),
     ...(row.finished_ms !== null && { finishedMs: row.finished_ms }),
     ...(row.inherited_from !== null && { inheritedFrom: row.inherited_from }),
-    ...(row.details !== null && detailsView(row.details)),
+    ...(row.details !== null && detailsView(plan, row.job, row.details)),
   };
 }
 

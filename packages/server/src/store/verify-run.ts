@@ -103,7 +103,7 @@ async function replayEvents({ tx, runId, project, counts, report, signal }: Veri
 const JOBS_PAGE = statement(
   'verify_jobs',
   `select j.job, j.project, j.due_ms, q.driver,
-     case when m.job is not null then concat_ws(' ', m.state, 'in', m.project, m.key, 'at', m.ready_ms) end as place,
+     case when m.job is not null then concat_ws(' ', m.state, 'in', m.project, m.key, 'of', m.max_holders, 'at', m.ready_ms) end as place,
      (select string_agg(concat_ws(' ', w.project, w.key, 'at', w.ready_ms, w.told), ', ' order by w.n) from rate_waiters w
       where w.run_id = j.run_id and w.job = j.job) as rates
    from jobs j left join queue q on q.run_id = j.run_id and q.job = j.job

@@ -601,6 +601,20 @@ export declare type JobEvaluated = Message<"conveyor.v1.JobEvaluated"> & {
    * @generated from field: repeated string rate_keys = 4;
    */
   rateKeys: string[];
+
+  /**
+   * What the expression of its concurrency group's limit came to; 0 when the definition has it as a number.
+   *
+   * @generated from field: int32 concurrency_limit = 5;
+   */
+  concurrencyLimit: number;
+
+  /**
+   * The limits of its rate limits, in their order; empty when the definition has all of them as numbers.
+   *
+   * @generated from field: repeated int32 rate_limits = 6;
+   */
+  rateLimits: number[];
 };
 
 /**
@@ -621,6 +635,13 @@ export declare type JobsAdded = Message<"conveyor.v1.JobsAdded"> & {
    * @generated from field: repeated conveyor.v1.AddedJob jobs = 1;
    */
   jobs: AddedJob[];
+
+  /**
+   * What the expression of the matrix's `max_parallel` came to; 0 when the definition has it as a number, or not at all.
+   *
+   * @generated from field: int32 max_parallel = 2;
+   */
+  maxParallel: number;
 };
 
 /**

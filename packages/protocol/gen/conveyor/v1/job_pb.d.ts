@@ -215,6 +215,27 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
    * @generated from field: string concurrency_group = 30;
    */
   concurrencyGroup: string;
+
+  /**
+   * Output only. How many jobs of its concurrency group may hold a place, by what it states itself, once that is known; 0 without a group.
+   *
+   * @generated from field: int32 concurrency_limit = 31;
+   */
+  concurrencyLimit: number;
+
+  /**
+   * Output only. Its rate limits, in their order, once they are known; empty without any.
+   *
+   * @generated from field: repeated conveyor.v1.JobRateLimit rate_limits = 32;
+   */
+  rateLimits: JobRateLimit[];
+
+  /**
+   * Output only. For a matrix whose cells are made: how many of them may be open at the same time; 0 when all may, and otherwise.
+   *
+   * @generated from field: int32 max_parallel = 33;
+   */
+  maxParallel: number;
 };
 
 /**
@@ -222,6 +243,33 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export declare const JobSchema: GenMessage<Job>;
+
+/**
+ * A rate limit of a job, as it was worked out.
+ *
+ * @generated from message conveyor.v1.JobRateLimit
+ */
+export declare type JobRateLimit = Message<"conveyor.v1.JobRateLimit"> & {
+  /**
+   * Output only. What jobs of one rate have in common.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * Output only. How many tokens come in a period.
+   *
+   * @generated from field: int32 limit = 2;
+   */
+  limit: number;
+};
+
+/**
+ * Describes the message conveyor.v1.JobRateLimit.
+ * Use `create(JobRateLimitSchema)` to create a new message.
+ */
+export declare const JobRateLimitSchema: GenMessage<JobRateLimit>;
 
 /**
  * What the condition of a job was.

@@ -378,8 +378,8 @@ export declare type RateLimit = Message<"conveyor.v1.RateLimit"> & {
   key: string;
 
   /**
-   * Required. How many tokens come in a period, and how many there are at most, 1 to 1,000,000. When jobs of one key do not agree, each
-   * finds the bucket as full as its own limit and period allow.
+   * Required, unless `limit_expression` is set. How many tokens come in a period, and how many there are at most, 1 to 1,000,000. When jobs
+   * of one key do not agree, each finds the bucket as full as its own limit and period allow.
    *
    * @generated from field: int32 limit = 2;
    */
@@ -398,6 +398,13 @@ export declare type RateLimit = Message<"conveyor.v1.RateLimit"> & {
    * @generated from field: int32 cost = 4;
    */
   cost: number;
+
+  /**
+   * Optional. In place of `limit`: one expression of it, as that of Concurrency. A limit that is lower than `cost` fails the job as INVALID.
+   *
+   * @generated from field: string limit_expression = 5;
+   */
+  limitExpression: string;
 };
 
 /**
@@ -437,6 +444,14 @@ export declare type Concurrency = Message<"conveyor.v1.Concurrency"> & {
    * @generated from field: conveyor.v1.ConcurrencyPolicy policy = 3;
    */
   policy: ConcurrencyPolicy;
+
+  /**
+   * Optional. In place of `limit`: one expression of it and nothing else, as `${{ params.deploys }}`, at most 1,024 characters. It is worked
+   * out together with `key`. What is no whole number within the bounds of `limit` fails the job as INVALID.
+   *
+   * @generated from field: string limit_expression = 4;
+   */
+  limitExpression: string;
 };
 
 /**
@@ -550,6 +565,14 @@ export declare type Matrix = Message<"conveyor.v1.Matrix"> & {
    * @generated from field: bool fail_fast = 5;
    */
   failFast: boolean;
+
+  /**
+   * Optional. In place of `max_parallel`: one expression of it and nothing else, as `${{ params.runners }}`, at most 1,024 characters. It is
+   * worked out together with the cells. What is no whole number within the bounds of `max_parallel` fails the job as INVALID.
+   *
+   * @generated from field: string max_parallel_expression = 6;
+   */
+  maxParallelExpression: string;
 };
 
 /**

@@ -68,7 +68,7 @@ export const definitions: fc.Arbitrary<Definition> = fc.integer({ min: 1, max: 6
 export const richDefinitions: fc.Arbitrary<Definition> = fc
   .tuple(
     definitions,
-    fc.array(fc.record({ kind: fc.nat(15), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
+    fc.array(fc.record({ kind: fc.nat(18), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
     fc.boolean(),
   )
   .map(([definition, changes, failFast]) => {
@@ -121,6 +121,14 @@ function richPart(job: JobDefinition, kind: number, isNeeded: boolean): Partial<
       return { concurrency: { key: 'at-${{ params.count }}', limit: 1, policy: isNeeded ? 'QUEUE' : 'REJECT' } };
     case 14:
       return { rateLimits: [{ key: 'calls', limit: 1, periodMs: 1_000, cost: 1 }] };
+    case 15:
+      return {
+        concurrency: { key: 'open', limit: '${{ params.count }}', policy: isNeeded ? 'QUEUE' : 'CANCEL_RUNNING' },
+      };
+    case 16:
+      return { rateLimits: [{ key: 'calls', limit: '${{ params.missing }}', periodMs: 1_000, cost: 1 }] };
+    case 17:
+      return { matrix: { axes: { n: [1, 2, 3] }, maxParallel: '${{ params.count }}' } };
     default:
       // Only FINALLY jobs may need those.
       if (!isNeeded) return { when: 'FINALLY' };

@@ -32,10 +32,10 @@ function checkJobs(slice: RunSlice): void {
   const { plan, jobs, run } = slice;
   claim(jobs.size === (run.seq === 0 ? 0 : plan.jobs.length), 'a run has the jobs of its plan');
   for (const [index, job] of jobs) {
-    const { needs: own, cells, cell, definition } = plannedJob(plan, index);
+    const { needs: own, cells, cell, definition, maxParallel } = plannedJob(plan, index);
     // Once a matrix has cells it waits for these; they are there because its needs have finished.
     const needs = (cell === undefined ? (cells ?? own) : []).map((need) => jobOf(slice, need));
-    if (cells !== undefined) checkCells(slice, cells, job.hold !== undefined, definition.matrix?.maxParallel);
+    if (cells !== undefined) checkCells(slice, cells, job.hold !== undefined, maxParallel);
     if (!FINISHED.includes(job.state)) {
       const open = needs.filter((need) => !FINISHED.includes(need.state));
       claim(job.unmet === open.length, 'a job counts the needs that have not finished');

@@ -13,7 +13,7 @@ import {
   type Position,
   viewOf,
 } from '../group.ts';
-import { plannedJob } from '../plan.ts';
+import { type Plan, plannedJob } from '../plan.ts';
 import {
   isWaitingForRate,
   type RateState,
@@ -24,6 +24,7 @@ import {
   takeTokens,
 } from '../rate.ts';
 import { type JobRecord, jobOf, liveOf } from '../run-state.ts';
+import { groupLimitOf, ratesTaken } from '../shares.ts';
 import { isJobFinished } from '../states.ts';
 import { dueOf } from '../alarms.ts';
 import {
@@ -85,7 +86,8 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
     const { concurrency } = plannedJob(slice.plan, job).definition;
     const key = record.details?.group;
     if (state === undefined || concurrency === undefined || key === undefined) return undefined;
-    const { limit, policy } = concurrency;
+    const { policy } = concurrency;
+    const limit = limitOf(slice.plan, job, record);
     return { runId, job, readyMs: record.readyMs ?? 0, limit, policy, key, state };
   }
 
@@ -97,15 +99,10 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
 
   /** What a job takes of its rate limits, whether it waits for them or not. */
   function takesOf(runId: string, job: number, record: JobRecord, { slice }: SimulatedLedger) {
-    const { rateLimits = [] } = plannedJob(slice.plan, job).definition;
     const told = record.state === 'WAITING' && 'expectedMs' in record.wait;
-    return (record.details?.rates ?? []).flatMap((key, n) => {
-      const rate = rateLimits[n];
-      if (rate === undefined) return [];
-      const costMs = (rate.cost * rate.periodMs) / rate.limit;
-      return [
-        { key, rate, waiter: { runId, job, readyMs: record.readyMs ?? 0, costMs, periodMs: rate.periodMs, told } },
-      ];
+    return ratesTaken(plannedJob(slice.plan, job).definition, record.details).map((rate) => {
+      const { key, costMs, periodMs } = rate;
+      return { key, rate, waiter: { runId, job, readyMs: record.readyMs ?? 0, costMs, periodMs, told } };
     });
   }
 
@@ -161,7 +158,8 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
       const group = key === undefined ? undefined : groups.get(key);
       const { concurrency } = plannedJob(ledger.slice.plan, job).definition;
       const at = { runId, job, readyMs: record.readyMs ?? 0 };
-      const place = group && concurrency && viewOf(group, at, concurrency.limit);
+      const limit = concurrency && limitOf(ledger.slice.plan, job, record);
+      const place = group && limit !== undefined ? viewOf(group, at, limit) : undefined;
       const takes = takesOf(runId, job, record, ledger);
       const views = takes.flatMap((take) => {
         const rate = rates.get(take.key);
@@ -177,16 +175,15 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
       const before = structuredClone({ group, record, jobs: ledger.slice.jobs });
       decideOn(runId, { type: 'ClaimPlace', job, place, rate }, atMs);
       const after = jobOf(ledger.slice, job);
-      if (before.group !== undefined && concurrency !== undefined) {
-        checkClaim(before.group, before.record, after, { ...at, ...concurrency });
+      if (before.group !== undefined && concurrency !== undefined && limit !== undefined) {
+        checkClaim(before.group, before.record, after, { ...at, ...concurrency, limit });
       }
       for (const [index, one] of ledger.slice.jobs) {
         const found = one.details?.group === undefined ? undefined : groups.get(one.details.group);
         if (found === undefined) continue;
-        const limit = plannedJob(ledger.slice.plan, index).definition.concurrency?.limit ?? 1;
         const was = before.jobs.get(index);
         const position = { runId, job: index, readyMs: one.readyMs ?? 0 };
-        noteMove(found, position, limit, was && membershipOf(was), membershipOf(one));
+        noteMove(found, position, limitOf(ledger.slice.plan, index, one), was && membershipOf(was), membershipOf(one));
       }
       if (before.record.state !== 'WAITING' || after.state !== 'QUEUED') continue;
       for (const { key: name, rate: limit, waiter } of takes) {
@@ -343,6 +340,12 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
       claim(members().length === 0, 'no place is held at rest');
     },
   };
+}
+
+function limitOf(plan: Plan, job: number, { details }: JobRecord): number {
+  const limit = groupLimitOf(plannedJob(plan, job).definition, details);
+  claim(limit !== undefined, 'a job of a group has a limit of it');
+  return limit;
 }
 
 /** Whether something but a place or tokens keeps a job from going on. */
