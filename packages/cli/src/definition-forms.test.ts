@@ -11,6 +11,11 @@ import { scheduleFile } from './schedule-file.ts';
 import { messages } from './testing/arbitrary-message.ts';
 
 const runs = { numRuns: 300 };
+/** A limit as files and programs write it: a number, or an expression in its place. */
+const limits = fc.oneof(
+  fc.integer({ min: 1, max: 1_000 }),
+  fc.string().map((source) => `\${{ ${source} }}`),
+);
 
 /** Reads a definition that must be one. */
 function definitionIn(source: string): PipelineDefinition {
@@ -48,19 +53,27 @@ describe('a definition', () => {
   it('is the same when a program builds it', () => {
     // What the builder has options for.
     const fields = ['driver', 'spec', 'when', 'retry', 'timeouts', 'on_lease_doubt', 'allow_failure', 'secrets'];
-    const jobs = fc.array(fc.tuple(messages(JobDefinitionSchema, fields), fc.infiniteStream(fc.boolean())), {
+    const limited = fc.record({
+      concurrency: fc.record({ key: fc.string(), limit: limits, policy: fc.constantFrom('queue', 'reject') }),
+      rateLimits: fc.array(fc.record({ key: fc.string(), limit: limits, period: fc.constant('60s') }), {
+        maxLength: 2,
+      }),
+      matrix: fc.record({ axes: fc.constant({ n: [1, 2] }), maxParallel: limits }),
+    });
+    const jobs = fc.array(fc.tuple(messages(JobDefinitionSchema, fields), limited, fc.infiniteStream(fc.boolean())), {
       maxLength: 5,
     });
     const rest = messages(PipelineDefinitionSchema, ['labels', 'params_schema']);
     fc.assert(
       fc.property(jobs, rest, (generated, { labels, paramsSchema }) => {
         let built = pipeline<string>('ci', { labels, paramsSchema });
-        const written = generated.map(([job, isNeeded], index) => {
+        const written = generated.map(([job, shared, isNeeded], index) => {
           const needs = generated
             .slice(0, index)
             .flatMap((_, earlier) => (isNeeded.next().value ? [`job-${earlier}`] : []));
           return {
             ...(messageJson(JobDefinitionSchema, job) as JsonObject & { driver: string }),
+            ...shared,
             name: `job-${index}`,
             needs,
           };

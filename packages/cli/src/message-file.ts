@@ -85,6 +85,24 @@ export function choicesOf(desc: DescEnum | undefined): readonly { readonly short
     .map(({ name }) => ({ short: name.slice(prefix.length).toLowerCase(), name }));
 }
 
+/** The field for an expression in place of the number of another one: a file gives either of them by the name of the number. */
+export function expressionFieldOf({ parent, name, scalar }: DescField): DescField | undefined {
+  if (scalar !== ScalarType.INT32) return undefined;
+  return parent.fields.find((other) => other.name === `${name}_expression` && other.scalar === ScalarType.STRING);
+}
+
+/** Whether a text has an expression. */
+export const EXPRESSION_PATTERN = /\$\{\{/;
+
+/** Sets of fields of which a message has one at most. */
+export function alternativesIn(desc: DescMessage): readonly (readonly DescField[])[] {
+  const numbers = desc.fields.flatMap((field) => {
+    const expression = expressionFieldOf(field);
+    return expression === undefined ? [] : [[field, expression]];
+  });
+  return [...desc.oneofs.map(({ fields }) => fields), ...numbers];
+}
+
 /** Reads a message from YAML or JSON; answers with everything that is wrong with it when something is. */
 export function parseMessageFile<Desc extends DescMessage>(
   source: string | Uint8Array,
@@ -114,7 +132,8 @@ export function parseMessageFile<Desc extends DescMessage>(
     beside,
     locate(fieldPath) {
       const path = fieldPath.replace(kind.prefix, '');
-      return { ...file.placeOf(offsetOf(root, parsePath(path))), path };
+      const { offset, isNumber } = placeIn(root, parsePath(path));
+      return { ...file.placeOf(offset), path: isNumber ? path.replace(EXPRESSION_SUFFIX, '') : path };
     },
   };
 }
@@ -147,6 +166,7 @@ function readMessage(desc: DescMessage, node: YamlNode, at: Spot, reader: Reader
 function readFields(desc: DescMessage, { entries }: YamlMap, parent: Spot | undefined, reader: Reader): JsonObject {
   const json: JsonObject = {};
   const given = new Set<string>();
+  const alternatives = alternativesIn(desc);
   for (const [key, { offset, value }] of entries) {
     // Looking for what was meant takes time.
     if (reader.file.problems.length >= MAX_PROBLEMS) break;
@@ -159,11 +179,15 @@ function readFields(desc: DescMessage, { entries }: YamlMap, parent: Spot | unde
     }
     if (given.has(field.jsonName)) {
       reader.file.refuse(at, 'is given twice');
-    } else if (field.oneof?.fields.some(({ jsonName }) => given.has(jsonName))) {
-      const either = field.oneof.fields.map((one) => one.jsonName).join(' or ');
+      continue;
+    }
+    const others = alternatives.find((fields) => fields.includes(field)) ?? [];
+    const expression = isExpression(value) ? expressionFieldOf(field) : undefined;
+    if (others.some(({ jsonName }) => given.has(jsonName))) {
+      const either = others.map((one) => one.jsonName).join(' or ');
       reader.file.refuse(at, `cannot be given beside ${either}`);
     } else if (!isNull(value)) {
-      json[field.jsonName] = readField(field, value, at, reader);
+      json[(expression ?? field).jsonName] = readField(expression ?? field, value, at, reader);
     }
     given.add(field.jsonName);
   }
@@ -198,6 +222,8 @@ function readElement(field: DescField, node: YamlNode, at: Spot, reader: Reader)
   if (node.kind === 'refused') return null;
   if (field.message !== undefined) return readMessage(field.message, node, at, reader);
   if (field.enum !== undefined) return readEnum(field.enum, node, at, reader);
+  if (expressionFieldOf(field) !== undefined && node.kind === 'scalar' && typeof node.value === 'string')
+    return refused(at, 'must be a whole number, or an expression of one as ${{ params.limit }}', reader);
   return readScalar(field.scalar, node, at, reader);
 }
 
@@ -264,21 +290,34 @@ function hint(wrong: string, names: readonly string[]): string {
   return near === undefined ? '' : `did you mean ${near}? `;
 }
 
+function isExpression(node: YamlNode): boolean {
+  return node.kind === 'scalar' && typeof node.value === 'string' && EXPRESSION_PATTERN.test(node.value);
+}
+
 function isNull(node: YamlNode): boolean {
   return node.kind === 'scalar' && node.value === null;
 }
 
-/** Where the field at a path begins, its key when it has one; where a path leads nowhere, the last one on it. */
-function offsetOf(root: YamlNode, path: readonly (string | number)[]): number {
-  let [node, offset] = [root, root.offset];
+const EXPRESSION_SUFFIX = /(?:_expression|Expression)$/;
+
+/**
+ * Where the field at a path begins, its key when it has one; where a path leads nowhere, the last one on it.
+ * `isNumber`: it leads to an expression, which is given by the name of the number that it stands for.
+ */
+function placeIn(root: YamlNode, path: readonly (string | number)[]): { offset: number; isNumber: boolean } {
+  let [node, offset, isNumber] = [root, root.offset, false];
   for (const step of path) {
     if (node.kind === 'scalar' || node.kind === 'refused') break;
-    const entry = node.kind === 'map' ? entryAt(node, String(step)) : undefined;
+    const own = node.kind === 'map' ? entryAt(node, String(step)) : undefined;
+    const number =
+      node.kind === 'map' && own === undefined ? entryAt(node, String(step).replace(EXPRESSION_SUFFIX, '')) : undefined;
+    isNumber = number !== undefined;
+    const entry = own ?? number;
     const next = entry?.value ?? (node.kind === 'list' && typeof step === 'number' ? node.items[step] : undefined);
     if (next === undefined) break;
     [node, offset] = [next, entry?.offset ?? next.offset];
   }
-  return offset;
+  return { offset, isNumber };
 }
 
 /** A field may be written in camelCase or snake_case. */

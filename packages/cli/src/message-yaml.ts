@@ -9,7 +9,7 @@ import {
   toJson,
 } from '@bufbuild/protobuf';
 import { Document, Scalar, visit } from 'yaml';
-import { choicesOf } from './message-file.ts';
+import { choicesOf, EXPRESSION_PATTERN, expressionFieldOf } from './message-file.ts';
 
 /** A message as a file holds it, with the fields beside it first. */
 export function messageYaml<Desc extends DescMessage>(
@@ -43,8 +43,12 @@ export function yamlOf(json: JsonValue): string {
 function shortened(desc: DescMessage, json: JsonValue): JsonValue {
   if (!isObject(json) || desc.typeName.startsWith('google.protobuf.')) return json;
   const fields = new Map(desc.fields.map((field) => [field.jsonName, field]));
+  const numbers = new Map(desc.fields.map((field) => [expressionFieldOf(field)?.jsonName, field.jsonName]));
   return Object.fromEntries(
-    Object.entries(json).map(([name, value]) => [name, shortenedField(fields.get(name), value)]),
+    Object.entries(json).map(([name, value]) => {
+      const number = typeof value === 'string' && EXPRESSION_PATTERN.test(value) ? numbers.get(name) : undefined;
+      return [number ?? name, shortenedField(fields.get(name), value)];
+    }),
   );
 }
 

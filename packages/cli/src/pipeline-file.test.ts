@@ -3,6 +3,7 @@ import { PipelineDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipelin
 import { equals } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { placeText } from './file-problem.ts';
+import { messageYaml } from './message-yaml.ts';
 import { PipelineFileError, parsePipeline } from './pipeline-file.ts';
 
 const complete = `
@@ -130,6 +131,45 @@ jobs:
       .job('tell', { driver: 'mail', needs: ['deploy'], when: 'failure' })
       .job('clean', { driver: 'shell', when: 'finally' });
     expect(parsePipeline(source, 'release.yaml').definition).toEqual(built.definition);
+  });
+
+  it('has a limit by expression where the number would be, as the builder', () => {
+    const source = `
+name: release
+jobs:
+  - name: deploy
+    driver: shell
+    matrix: { axes: { region: [eu] }, maxParallel: "\${{ params.regions }}" }
+    concurrency: { key: k, limit: "\${{ params.deploys }}" }
+    rate_limits: [{ key: r, limit: "\${{ params.calls }}", period: 1m }]
+`;
+    const built = pipeline('release').job('deploy', {
+      driver: 'shell',
+      matrix: { axes: { region: ['eu'] }, maxParallel: '${{ params.regions }}' },
+      concurrency: { key: 'k', limit: '${{ params.deploys }}' },
+      rateLimits: [{ key: 'r', limit: '${{ params.calls }}', period: '1m' }],
+    });
+    const read = parsePipeline(source, 'ci.yaml');
+    expect(read.definition).toEqual(built.definition);
+    expect(messageYaml(PipelineDefinitionSchema, {}, read.definition)).toContain('limit: ${{ params.deploys }}');
+    expect(read.locate('definition.jobs[0].concurrency.limit_expression')).toMatchObject({
+      path: 'jobs[0].concurrency.limit',
+      line: 7,
+      column: 28,
+    });
+    expect(read.locate('definition.jobs[0].matrix.max_parallel_expression').path).toBe('jobs[0].matrix.max_parallel');
+    const own = source.replace('limit: "', 'limitExpression: "');
+    expect(parsePipeline(own, 'ci.yaml').definition).toEqual(built.definition);
+    expect(parsePipeline(own, 'ci.yaml').locate('jobs[0].concurrency.limit_expression').path).toMatch(/_expression$/);
+  });
+
+  it.each([
+    ['limit: three', 'must be a whole number, or an expression of one as ${{ params.limit }}'],
+    ['limit: 3, limitExpression: "${{ params.n }}"', 'cannot be given beside limit or limitExpression'],
+    ['limitExpression: "${{ params.n }}", limit: "${{ params.m }}"', 'cannot be given beside limit or limitExpression'],
+  ])('refuses a limit as %s', (limit, told) => {
+    const source = `name: a\njobs: [{ name: a, driver: shell, concurrency: { key: k, ${limit} } }]`;
+    expect(problemsOf(source)).toEqual([expect.stringContaining(told)]);
   });
 
   it("takes the contract's own JSON form", () => {

@@ -18,7 +18,8 @@ export {
   type ErrorReason,
   type FieldViolation,
 } from './error.ts';
-export type { ExpressionText, MatrixOptions } from './job-kinds.ts';
+export type { MatrixOptions } from './job-kinds.ts';
+export type { ConcurrencyOptions, ExpressionText, Limit, RateLimitOptions } from './job-limits.ts';
 export type { GateAnswerInput, JobFilterInput, JobInput, Jobs } from './jobs.ts';
 export type { LogPart, LogPosition } from './log-tail.ts';
 export { outputsOf } from './outputs.ts';

@@ -11,9 +11,7 @@ import {
   PipelineCallSchema,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { type DurationText, parseDurations } from './duration.ts';
-
-/** A text that is one expression and nothing else, such as `${{ needs.plan.outputs.shards }}`: its value takes its place. */
-export type ExpressionText = `\${{${string}}}`;
+import { type ExpressionText, expressionOf, type Limit, numberOf } from './job-limits.ts';
 
 /** Runs a job once for each cell: for each combination of its axes that is not excluded, and for what is included. */
 export interface MatrixOptions {
@@ -24,7 +22,7 @@ export interface MatrixOptions {
   /** Combinations that have all values of one of them are left out. Default: none. */
   readonly exclude?: readonly JsonObject[] | ExpressionText | undefined;
   /** How many cells may be open for drivers at the same time. Default: all. */
-  readonly maxParallel?: number | undefined;
+  readonly maxParallel?: Limit | undefined;
   /** When true, the first cell whose failure counts stops the others. Default: false. */
   readonly failFast?: boolean | undefined;
 }
@@ -60,7 +58,8 @@ export function toMatrix({ axes = {}, include, exclude, maxParallel, failFast }:
     axes: Object.fromEntries(Object.entries(axes).map(([name, values]) => [name, toJsonValue(values)])),
     ...(include === undefined ? {} : { include: fromJson(ValueSchema, toJsonValue(include)) }),
     ...(exclude === undefined ? {} : { exclude: fromJson(ValueSchema, toJsonValue(exclude)) }),
-    maxParallel: maxParallel ?? 0,
+    maxParallel: numberOf(maxParallel),
+    maxParallelExpression: expressionOf(maxParallel),
     failFast: failFast ?? false,
   });
 }

@@ -94,6 +94,39 @@ describe('the pipeline builder', () => {
     pipeline('ci').job('test', { driver: 'shell', matrix: { axes: { node: '22' } } });
   });
 
+  it('says groups and rate limits, with limits as numbers and as expressions', () => {
+    const { definition } = pipeline('ci').job('deploy', {
+      driver: 'shell',
+      matrix: { axes: { region: ['eu', 'us'] }, maxParallel: '${{ params.regions }}' },
+      concurrency: { key: 'deploy', limit: '${{ params.deploys }}', policy: 'replace_pending' },
+      rateLimits: [
+        { key: 'api', limit: '${{ params.calls }}', period: '1m', cost: 2 },
+        { key: 'mail', limit: 3, period: '1s' },
+      ],
+    });
+    expect(toJson(PipelineDefinitionSchema, definition)).toMatchObject({
+      jobs: [
+        {
+          matrix: { maxParallelExpression: '${{ params.regions }}' },
+          concurrency: {
+            key: 'deploy',
+            limitExpression: '${{ params.deploys }}',
+            policy: 'CONCURRENCY_POLICY_REPLACE_PENDING',
+          },
+          rateLimits: [
+            { key: 'api', limitExpression: '${{ params.calls }}', period: '60s', cost: 2 },
+            { key: 'mail', limit: 3, period: '1s' },
+          ],
+        },
+      ],
+    });
+    expect(pipeline('ci').job('a', { driver: 'shell', concurrency: { key: 'k', limit: 3 } }).definition).toMatchObject({
+      jobs: [{ concurrency: { limit: 3, limitExpression: '' } }],
+    });
+    // @ts-expect-error a limit is a number, or a text that is one expression
+    pipeline('ci').job('test', { driver: 'shell', concurrency: { key: 'k', limit: '3' } });
+  });
+
   it('says gates and calls, which no driver runs', () => {
     const built = pipeline('ci')
       .gate('approve', {

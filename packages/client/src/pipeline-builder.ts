@@ -14,6 +14,7 @@ import {
   RunCondition,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { type DurationText, parseDurations } from './duration.ts';
+import { type ConcurrencyOptions, type RateLimitOptions, toConcurrency, toRateLimit } from './job-limits.ts';
 import { type CallFields, type GateFields, type MatrixOptions, toGate, toMatrix, toPipelineCall } from './job-kinds.ts';
 
 /** What all jobs of a pipeline share. */
@@ -75,6 +76,10 @@ export interface JobOptions<Need extends string, Stage extends string = string> 
   readonly secrets?: readonly string[] | undefined;
   /** JSON Schema (2020-12) of its outputs: an attempt whose outputs do not fit is no success. Default: any object. */
   readonly outputsSchema?: JsonObject | undefined;
+  /** The group of jobs that it is one of, of which few may go on at the same time. Default: none. */
+  readonly concurrency?: ConcurrencyOptions | undefined;
+  /** How often jobs may start that share a key. Default: none. */
+  readonly rateLimits?: readonly RateLimitOptions[] | undefined;
 }
 
 /** Retries by class of failure, and the delays between them. Bounds and defaults are those of the contract's RetryPolicy. */
@@ -237,6 +242,8 @@ function drivenFields(options: JobOptions<string>): JobFields {
     onLeaseDoubt: options.onLeaseDoubt === undefined ? LeaseDoubt.UNSPECIFIED : leaseDoubts[options.onLeaseDoubt],
     ...(options.spec === undefined ? {} : { spec: options.spec }),
     ...(options.outputsSchema === undefined ? {} : { outputsSchema: options.outputsSchema }),
+    ...(options.concurrency === undefined ? {} : { concurrency: toConcurrency(options.concurrency) }),
+    rateLimits: (options.rateLimits ?? []).map(toRateLimit),
     ...(options.retry === undefined ? {} : { retry: toRetryPolicy(options.retry) }),
     ...(options.timeouts === undefined ? {} : { timeouts: toTimeouts(options.timeouts) }),
   };

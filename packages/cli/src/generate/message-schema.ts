@@ -3,7 +3,15 @@
 import { type DescEnum, type DescField, type DescMessage, type JsonObject, ScalarType } from '@bufbuild/protobuf';
 import { DurationSchema, ListValueSchema, StructSchema, TimestampSchema, ValueSchema } from '@bufbuild/protobuf/wkt';
 import { PipelineRefSchema } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
-import { DURATION_PATTERN, type FileKind, boundsOf, choicesOf } from '../message-file.ts';
+import {
+  DURATION_PATTERN,
+  EXPRESSION_PATTERN,
+  type FileKind,
+  alternativesIn,
+  boundsOf,
+  choicesOf,
+  expressionFieldOf,
+} from '../message-file.ts';
 import { TIME_PATTERN } from '../text.ts';
 
 /** The comments of the contract, by the full name of what they are about. */
@@ -35,7 +43,7 @@ interface Context {
 function objectSchema(desc: DescMessage, context: Context): JsonObject {
   const exclusive = [
     ...desc.fields.filter(({ name, jsonName }) => name !== jsonName).map(({ name, jsonName }) => [jsonName, name]),
-    ...desc.oneofs.flatMap(({ fields }) =>
+    ...alternativesIn(desc).flatMap((fields) =>
       fields.flatMap((one, index) => fields.slice(index + 1).flatMap((other) => pairsOf(one, other))),
     ),
   ];
@@ -59,6 +67,9 @@ function propertiesOf(desc: DescMessage, context: Context): JsonObject {
     desc.fields.flatMap((field) => {
       const schema = { ...nullable(fieldSchema(field, context)), ...fieldDescription(field, context) };
       const spellings: [string, JsonObject][] = [[field.jsonName, schema]];
+      const isOtherwise = desc.fields.some((number) => expressionFieldOf(number) === field);
+      // It is given by the name of the number that it stands for.
+      if (isOtherwise) schema['doNotSuggest'] = true;
       if (field.name !== field.jsonName) spellings.push([field.name, { ...schema, doNotSuggest: true }]);
       return spellings;
     }),
@@ -81,6 +92,10 @@ function fieldSchema(field: DescField, context: Context): JsonObject {
 function elementSchema(field: DescField, context: Context): JsonObject {
   if (field.message !== undefined) return messageRef(field.message, context);
   if (field.enum !== undefined) return enumSchema(field.enum);
+  if (expressionFieldOf(field) !== undefined) {
+    const expression = { type: 'string', pattern: EXPRESSION_PATTERN.source };
+    return { anyOf: [scalarSchema(ScalarType.INT32), expression] };
+  }
   return scalarSchema(field.scalar ?? ScalarType.STRING);
 }
 

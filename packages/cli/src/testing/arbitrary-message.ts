@@ -9,7 +9,7 @@ import {
   fromJson,
 } from '@bufbuild/protobuf';
 import fc from 'fast-check';
-import { boundsOf, choicesOf } from '../message-file.ts';
+import { alternativesIn, boundsOf, choicesOf, expressionFieldOf } from '../message-file.ts';
 
 /** Any message. @param fields Only these fields of it; default all. */
 export function messages<Desc extends DescMessage>(
@@ -109,7 +109,7 @@ function messageJson(desc: DescMessage, depth: number, only?: readonly string[])
   return fc.tuple(record, fc.infiniteStream(fc.nat())).map(([json, choice]) => {
     const left = new Map<string, JsonValue>();
     for (const [name, value] of Object.entries(json)) if (value !== undefined) left.set(name, value);
-    for (const { fields: members } of desc.oneofs) {
+    for (const members of alternativesIn(desc)) {
       const given = members.filter(({ jsonName }) => left.has(jsonName));
       const kept = given[Number(choice.next().value) % Math.max(1, given.length)];
       for (const member of given) if (member !== kept) left.delete(member.jsonName);
@@ -132,10 +132,20 @@ function fieldJson(field: DescField, depth: number): fc.Arbitrary<JsonValue> {
   }
 }
 
+/** Whether it is for an expression in place of a number. */
+function isExpressionField(field: DescField): boolean {
+  return field.parent.fields.some((number) => expressionFieldOf(number) === field);
+}
+
 function elementJson(field: DescField, depth: number): fc.Arbitrary<JsonValue> {
   if (field.message !== undefined) return messageJson(field.message, depth + 1);
   if (field.enum !== undefined) return fc.constantFrom(...choicesOf(field.enum).map(({ name }) => name));
   const { scalar } = field;
+  if (isExpressionField(field))
+    return fc.oneof(
+      text,
+      text.map((source) => `\${{ ${source} }}`),
+    );
   if (scalar === ScalarType.STRING) return text;
   if (scalar === ScalarType.BOOL) return fc.boolean();
   if (scalar === ScalarType.DOUBLE || scalar === ScalarType.FLOAT) {
