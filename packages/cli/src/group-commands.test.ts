@@ -1,4 +1,4 @@
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { ConcurrencyGroupMemberState, ConcurrencyPolicy, JobState, WaitReason } from '@conveyor/client';
 import { type ScriptedServer, startScriptedServer } from '@conveyor/client/testing';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
@@ -40,6 +40,20 @@ async function startPlane(): Promise<ScriptedServer> {
           state: JobState.WAITING,
           wait: { reason: WaitReason.CONCURRENCY },
           concurrencyGroup: 'deploy',
+          concurrencyLimit: 3,
+          rateLimits: [
+            { key: 'api', limit: 5 },
+            { key: 'mail', limit: 2 },
+          ],
+          maxParallel: 4,
+          definition: {
+            concurrency: { key: 'deploy', limitExpression: '${{ params.deploys }}' },
+            rateLimits: [
+              { key: 'api', limitExpression: '${{ params.calls }}', period: durationFromMs(60_000) },
+              { key: 'mail', limit: 2, period: durationFromMs(1_000) },
+            ],
+            matrix: { maxParallelExpression: '${{ params.regions }}' },
+          },
         },
       }),
       listAttempts: () => ({}),
@@ -68,6 +82,14 @@ it('lists the jobs of a group, those that hold places first', async () => {
   );
   const { stdout: json } = await run(['get', 'groups', 'deploy', '-o', 'json'], envOf(plane));
   expect(JSON.parse(json)).toMatchObject([{ jobId: 'holder.0' }, { jobId: 'waiter.0' }]);
+});
+
+it('says of a job what its limits were worked out to, and by which expression', async () => {
+  await using plane = await startPlane();
+  const { stdout } = await run(['describe', 'job', `${runId}/build`], envOf(plane));
+  expect(stdout).toMatch(/^Group limit: +3 by \$\{\{ params\.deploys \}\}$/m);
+  expect(stdout).toMatch(/^Rate limits: +api 5 by \$\{\{ params\.calls \}\} in 1m0s, mail 2 in 1\.0s$/m);
+  expect(stdout).toMatch(/^Cells at a time: +4 by \$\{\{ params\.regions \}\}$/m);
 });
 
 it('says of a job that waits who holds the places of its group', async () => {

@@ -5,6 +5,7 @@ import type { Command } from '../src/core/commands.ts';
 import type { Concurrency, JobDefinition } from '../src/core/definition.ts';
 import { DEFAULT_RETRY } from '../src/core/definition.ts';
 import type { RunId } from '../src/core/ids.ts';
+import type { JsonObject } from '../src/core/json.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import { timerOf } from '../src/core/testing/driver.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
@@ -35,8 +36,8 @@ function jobIn(key: string, change: Partial<Concurrency> = {}): JobDefinition {
   return jobNamed('deploy', { retry, concurrency: { key, limit: 1, policy: 'QUEUE', ...change } });
 }
 
-async function createIn(key: string, change: Partial<Concurrency> = {}): Promise<RunId> {
-  return await ledger.create(definitionOf(jobIn(key, change)));
+async function createIn(key: string, change: Partial<Concurrency> = {}, params: JsonObject = {}): Promise<RunId> {
+  return await ledger.create(definitionOf(jobIn(key, change)), { params });
 }
 
 async function stateOf(runId: RunId): Promise<string> {
@@ -160,9 +161,10 @@ test('groups with every policy keep their limits in a storm of claims, ends and 
   const runs: RunId[] = [];
   for (let n = 0; n < 60; n++) {
     const key = keys[below(keys.length)]!;
-    runs.push(
-      await createIn(key, { limit: limits.get(key) ?? 1, policy: policies[below(policies.length)] ?? 'QUEUE' }),
-    );
+    const places = limits.get(key) ?? 1;
+    // Some have it as a number, others leave it to their run.
+    const limit = n % 2 === 0 ? places : '${{ params.places }}';
+    runs.push(await createIn(key, { limit, policy: policies[below(policies.length)] ?? 'QUEUE' }, { places }));
   }
   let over = false;
   let going = true;

@@ -22,6 +22,7 @@ import {
   readSurroundings,
   reasonFields,
 } from '../job-sections.ts';
+import { limitFields } from '../job-limits.ts';
 import { take } from '../lists.ts';
 import { messageJson, messageYaml, yamlOf } from '../message-yaml.ts';
 import { atOption, eventAt, momentOf, type PointOptions, pointText } from '../points.ts';
@@ -180,6 +181,7 @@ function jobFields(
     ...reasonFields(job, surroundings),
     ...gateFields(job),
     ['Group', group],
+    ...limitFields(job),
     ['Held', job.hold === undefined ? '' : `${time(job.hold.time)}${askedBy(job.hold)}`],
     ['Stopping', job.stop === undefined ? '' : `${time(job.stop.time)} ${stopText(job.stop)}`],
     ['Failure', because(job.failure).slice(2)],

@@ -1,7 +1,7 @@
 // Bounds that a definition says by a number, or leaves to its run by one expression: what may stand there, and what may come of it.
 import { addViolation, checkNumber, checkText, type Found, quote } from './check-fields.ts';
 import type { Bound, Definition, JobDefinition } from './definition.ts';
-import { isOneExpression } from './expressions/split-template.ts';
+import { splitTemplate } from './expressions/split-template.ts';
 import { compileTemplate, resolveTemplate } from './expressions/template.ts';
 import type { JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
@@ -22,7 +22,10 @@ export function checkBound(found: Found, field: string, input: BoundInput, max: 
   const at = `${field}_expression`;
   if (value !== undefined) addViolation(found, at, 'must not be set beside the number that it stands for');
   checkText(found, at, expression, LIMITS.expressionLength);
-  if (!isOneExpression(expression)) {
+  const split = splitTemplate(expression);
+  // What nothing ends is told where it is compiled.
+  if ('unclosedAt' in split) return expression;
+  if (split.length !== 1 || !split.every((segment) => 'source' in segment)) {
     addViolation(
       found,
       at,

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import type { RunEvent } from './events.ts';
+import { jobNamed } from './testing/definitions.ts';
 import { EVENT_VERSION, upcast, versionOf } from './event-versions.ts';
 
+const group = { key: 'g', limit: '${{ params.n }}', policy: 'QUEUE' } as const;
 const asker = { reason: '', actor: '' };
 const trigger = { kind: 'api', actor: '', reference: '' };
 
@@ -28,6 +30,13 @@ test.each<[number, RunEvent]>([
       artifact: { name: 'a', digest: 'crc32c:00000000', sizeBytes: 0, uri: '', mediaType: '' },
     },
   ],
+  [4, { type: 'JobEvaluated', job: 0, group: 'g' }],
+  [5, { type: 'JobEvaluated', job: 0, group: 'g', groupLimit: 2 }],
+  [5, { type: 'JobEvaluated', job: 0, rates: ['r'], rateLimits: [2] }],
+  [4, { type: 'JobsAdded', job: 0, cells: [] }],
+  [5, { type: 'JobsAdded', job: 0, cells: [], maxParallel: 2 }],
+  [4, { type: 'JobsAppended', job: 0, attempt: 1, jobs: [jobNamed('a', { concurrency: { ...group, limit: 2 } })] }],
+  [5, { type: 'JobsAppended', job: 0, attempt: 1, jobs: [jobNamed('a', { concurrency: group })] }],
   [2, { type: 'RunPaused', ...asker }],
   [2, { type: 'RunResumed', ...asker }],
   [2, { type: 'JobHeld', job: 0, ...asker }],

@@ -1,7 +1,7 @@
 // What older replicas do not know, drivers are not told of while one of them serves, and may not use.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { RunId } from '../core/ids.ts';
-import { jobNamed } from '../core/testing/definitions.ts';
+import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import type { RunningEngine } from './start-engine.ts';
 import { beginAttempt, connectDriver } from './testing/driver-session.ts';
 import { type EngineFixture, openEngineFixture } from './testing/engine-fixture.ts';
@@ -65,4 +65,16 @@ test('abilities are told of once every live replica has them', async () => {
   await expect.poll(() => able.find('ValueAnswer')).toMatchObject({ number: 1, version: 1 });
   const listed = () => engine.runs.artifacts(project, second.runId, undefined, { size: 9 });
   await expect.poll(listed).toMatchObject({ items: [{ artifact }] });
+
+  // A limit that an older replica would take for a number.
+  const concurrency = { key: 'k', limit: '${{ 1 }}', policy: 'QUEUE' } as const;
+  const definition = definitionOf(jobNamed('open', { concurrency }));
+  const tooOld = { refusal: { refused: 'REPLICA_TOO_OLD', metadata: { event_version: '4' } } };
+  await expect(engine.pipelines.apply(project, 'open', definition, undefined)).rejects.toMatchObject(tooOld);
+  const run = { definition, params: {}, labels: {}, trigger: { kind: 'api', actor: '', reference: '' } };
+  await expect(engine.runs.create(project, run)).rejects.toMatchObject(tooOld);
+  able.session.receive([{ type: 'AppendJobs', key: second, number: 3, jobs: definition.jobs, violations: [] }]);
+  await expect.poll(() => able.count('AppendAnswer')).toBe(2);
+  await alsoServes(5);
+  await expect.poll(() => engine.runs.create(project, run).catch(() => undefined), { timeout: 5_000 }).toBeDefined();
 });

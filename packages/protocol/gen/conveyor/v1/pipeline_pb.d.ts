@@ -401,6 +401,7 @@ export declare type RateLimit = Message<"conveyor.v1.RateLimit"> & {
 
   /**
    * Optional. In place of `limit`: one expression of it, as that of Concurrency. A limit that is lower than `cost` fails the job as INVALID.
+   * In a file it is written as `limit`.
    *
    * @generated from field: string limit_expression = 5;
    */
@@ -447,7 +448,7 @@ export declare type Concurrency = Message<"conveyor.v1.Concurrency"> & {
 
   /**
    * Optional. In place of `limit`: one expression of it and nothing else, as `${{ params.deploys }}`, at most 1,024 characters. It is worked
-   * out together with `key`. What is no whole number within the bounds of `limit` fails the job as INVALID.
+   * out together with `key`. What is no whole number within the bounds of `limit` fails the job as INVALID. In a file it is written as `limit`.
    *
    * @generated from field: string limit_expression = 4;
    */
@@ -568,7 +569,8 @@ export declare type Matrix = Message<"conveyor.v1.Matrix"> & {
 
   /**
    * Optional. In place of `max_parallel`: one expression of it and nothing else, as `${{ params.runners }}`, at most 1,024 characters. It is
-   * worked out together with the cells. What is no whole number within the bounds of `max_parallel` fails the job as INVALID.
+   * worked out together with the cells. What is no whole number within the bounds of `max_parallel` fails the job as INVALID. In a file it is
+   * written as `max_parallel`.
    *
    * @generated from field: string max_parallel_expression = 6;
    */

@@ -11,13 +11,6 @@ export function hasTemplate(text: string): boolean {
   return text.includes(OPEN);
 }
 
-/** Whether a text is one expression and nothing else, which keeps the type of its value. */
-export function isOneExpression(text: string): boolean {
-  if (!hasTemplate(text)) return false;
-  const split = splitTemplate(text);
-  return !('unclosedAt' in split) && split.length === 1 && 'source' in (split[0] ?? {});
-}
-
 /** The texts and the sources of expressions, in order; where an expression begins that nothing ends. */
 export function splitTemplate(text: string): readonly Segment[] | { readonly unclosedAt: number } {
   const segments: Segment[] = [];
