@@ -116,6 +116,23 @@ describe('conveyor plan', () => {
     expect(stderr).toContain("next: assume outputs, as --assume 'JOB=succeeded:");
   });
 
+  it('shows groups and rates, and whether a group is full now', async () => {
+    const job = {
+      name: 'a',
+      prediction: RUNS,
+      concurrencyGroup: { key: 'deploy', limit: 2, holdingCount: 2, full: true },
+    };
+    const jobs = [job, { ...job, name: 'b', rateLimits: [{ key: 'api', limit: 5 }] }];
+    await using plane = await startPlane({ jobs });
+    const { stdout } = await plane.plan('ci');
+    const shared = [
+      'SHARED  KEY     LIMIT  NOW',
+      'group   deploy  2      2 held, 0 waiting, full',
+      'rate    api     5',
+    ];
+    expect(stdout).toContain(shared.join('\n'));
+  });
+
   it('shows how a run would end, and what was left out', async () => {
     const job = { name: 'build', prediction: RUNS, state: JobState.FAILED };
     await using plane = await startPlane({ state: RunState.FAILED, jobs: [job], detailsOmitted: true });

@@ -39,7 +39,8 @@ async function plan(cli: Cli, pipeline: string | undefined, options: PlanOptions
   const { terminal } = cli;
   for (const warning of planned.warnings) terminal.note(`warning: ${printable(warning)}`);
   if (options.output === 'json') return terminal.print(prettyJson(jsonOf(PlanRunResponseSchema, planned)));
-  const sections = [headline(planned), jobTable(planned, terminal.colors), driverTable(planned), pathText(planned)];
+  const tables = [jobTable(planned, terminal.colors), driverTable(planned), limitTable(planned)];
+  const sections = [headline(planned), ...tables, pathText(planned)];
   await terminal.print(sections.filter((section) => section !== '').join('\n\n'));
   if (planned.detailsOmitted) terminal.note('the plan is too large: details of some jobs are left out');
   if (planned.jobs.some(({ prediction }) => prediction === JobPrediction.UNKNOWN)) {
@@ -108,6 +109,20 @@ function driverTable({ drivers }: PlanRunResponse): string {
       String(driver.freeSlots),
     ]),
   );
+}
+
+/** Groups and rates that jobs would share, each once for each limit that they state. */
+function limitTable({ jobs }: PlanRunResponse): string {
+  const rows = new Map<string, string[]>();
+  const add = (...row: string[]) => rows.set(JSON.stringify(row), row);
+  for (const { concurrencyGroup: group, rateLimits } of jobs) {
+    if (group !== undefined) {
+      const now = `${group.holdingCount} held, ${group.waitingCount} waiting${group.full ? ', full' : ''}`;
+      add('group', group.key, String(group.limit), now);
+    }
+    for (const { key, limit } of rateLimits) add('rate', key, String(limit), '');
+  }
+  return rows.size === 0 ? '' : table(['SHARED', 'KEY', 'LIMIT', 'NOW'], [...rows.values()]);
 }
 
 function pathText({ criticalPath }: PlanRunResponse): string {

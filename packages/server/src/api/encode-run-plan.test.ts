@@ -46,6 +46,19 @@ test.each([
   expect(jobs.at(-1)).toMatchObject({ detailsOmitted: true, driver: '', wave: 9_999, prediction: 1 });
 });
 
+test('the group of a job is sent with what it is like now', async () => {
+  const plan = planOf(1, 2);
+  const [job] = plan.jobs;
+  const group = { group: { key: 'g', limit: 3 }, groupNow: { holding: 2, waiting: 1, isFull: true } };
+  const { jobs } = await sent({ ...plan, jobs: [{ ...job!, ...group, rates: [{ key: 'r', limit: 7 }] }] });
+  expect(jobs).toMatchObject([
+    {
+      concurrencyGroup: { key: 'g', limit: 3, holdingCount: 2, waitingCount: 1, full: true },
+      rateLimits: [{ key: 'r', limit: 7 }],
+    },
+  ]);
+});
+
 test('a plan of usual size is sent as a whole', async () => {
   const { jobs, detailsOmitted } = await sent(planOf(500, 200));
   expect(detailsOmitted).toBe(false);

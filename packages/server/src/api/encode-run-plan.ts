@@ -8,6 +8,7 @@ import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import {
   type CriticalPathSchema,
   JobPrediction,
+  type PlannedGroupSchema,
   type PlannedJob,
   PlannedJobSchema,
   type PlanRunResponseSchema,
@@ -104,7 +105,15 @@ function wholeOf(plan: RunPlanView, view: PlannedJobView): PlannedJob {
     ...(spec !== undefined && { spec }),
     ...(readyInstances !== undefined && { readyInstances }),
     ...(durationMs !== undefined && { expectedDuration: durationFromMs(durationMs) }),
+    concurrencyGroup: encodeGroup(view),
+    rateLimits: [...(view.rates ?? [])],
   });
+}
+
+function encodeGroup({ group, groupNow }: PlannedJobView): MessageInitShape<typeof PlannedGroupSchema> | undefined {
+  if (group === undefined) return undefined;
+  const { holding = 0, waiting = 0, isFull = false } = groupNow ?? {};
+  return { ...group, holdingCount: holding, waitingCount: waiting, full: isFull };
 }
 
 function namesOf({ plan }: RunPlanView, { needs }: JobOfPlan): string[] {

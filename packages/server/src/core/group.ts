@@ -44,6 +44,11 @@ export interface GroupView {
   readonly limit: number;
 }
 
+/** Whether a job that came last would find no place, by its own limit and those of the jobs that hold one. */
+export function isFullFor({ holders, waiting, lowestLimit }: GroupState, limit: number): boolean {
+  return holders + waiting >= Math.min(limit, lowestLimit ?? limit);
+}
+
 /** A job of a group as it is told of. */
 export interface MemberView extends Waiter {
   readonly state: Membership;

@@ -62,7 +62,8 @@ function workOut(slice: RunSlice, job: PlannedJob): Evaluated {
   if (trace?.held === false) return { outcome: 'SKIP', ...traced };
   if (isGroup) return { outcome: 'READY', ...traced };
   const shares = evaluateShares(slice, job);
-  if ('unknown' in shares) return { outcome: 'UNKNOWN', message: unknownBecause('keys and limits', shares.unknown) };
+  if ('unknown' in shares)
+    return { outcome: 'UNKNOWN', message: unknownBecause('concurrency group or rate limit', shares.unknown) };
   if ('error' in shares) return { outcome: 'INVALID', ...traced, message: shares.error };
   const worked = { ...traced, ...shares };
   if (spec === undefined) return { outcome: 'READY', ...worked };
@@ -136,7 +137,7 @@ function expressionsOf({ compiled }: Plan, { name, definition }: PlannedJob): Jo
   return fresh;
 }
 
-type Worked = 'condition' | 'spec' | 'params' | 'matrix' | 'keys and limits';
+type Worked = 'condition' | 'spec' | 'params' | 'matrix' | 'concurrency group or rate limit';
 
 function unknownBecause(what: Worked, need: string): string {
   return `its ${what} reads outputs of ${need}, which are not assumed`;

@@ -25,6 +25,11 @@ export type FactsOfRun = Omit<RunFacts, 'outputs' | 'isAssumed'>;
 /** Of a job that is assumed to fail. */
 export const ASSUMED_FAILURE: Failure = { class: 'WORKLOAD', message: 'it is assumed to fail' };
 
+/** What else is in groups and rates while the run goes on is not known, and only costs time. */
+const FREE = {
+  place: { hasRoom: true, isReplaced: false, mustYield: false, holders: 0, limit: 1 },
+  rate: { allowed: true, expectedMs: 0 },
+} as const;
 const INSTANCE = 1;
 const CHILD_RUN = 'assumed';
 
@@ -59,11 +64,11 @@ export function* playRun(
 
 /**
  * A job that fails has failed for good: what time changes is how long a run takes, not what it does. Nor do schemas of outputs: those that
- * are assumed fit; nor groups and rates: what else is in them is not known, and they too only cost time.
+ * are assumed fit.
  */
 function asAssumed(definition: Definition): Definition {
   const retry = { ...DEFAULT_RETRY, budgets: { ...DEFAULT_RETRY.budgets, WORKLOAD: 0 } };
-  const jobs = definition.jobs.map(({ outputsSchema: _fits, concurrency: _place, rateLimits: _tokens, ...job }) => ({
+  const jobs = definition.jobs.map(({ outputsSchema: _fits, ...job }) => ({
     ...job,
     retry,
     timeouts: DEFAULT_TIMEOUTS,
@@ -124,7 +129,9 @@ function openTable(plan: Plan, facts: FactsOfRun, assumed: Assumptions, decide: 
       const ready: number[] = [];
       for (const event of events) {
         if (event.type === 'AttemptEnded') outputs.set(event.job, event.outputs ?? {});
-        if (event.type === 'JobQueued' || event.type === 'JobWaiting') ready.push(event.job);
+        // Who claims a place starts at once, in its turn.
+        if (event.type === 'JobWaiting' || (event.type === 'JobQueued' && command.type !== 'ClaimPlace'))
+          ready.push(event.job);
       }
       table.toStart.push(...(command.type === 'Create' ? queuedAtOnce(after.jobs, ready) : []), ...ready);
       played.plan = after.plan;
@@ -189,6 +196,7 @@ function recordOf({ played }: Table, index: number): JobRecord {
 }
 
 function start(table: Table, job: number): void {
+  if (waitsForShare(recordOf(table, job))) table.submit({ type: 'ClaimPlace', job, ...FREE });
   const record = recordOf(table, job);
   if (record.state === 'QUEUED') {
     table.submit({ type: 'Offer', job, instance: INSTANCE, instanceId: CHILD_RUN });
@@ -197,6 +205,10 @@ function start(table: Table, job: number): void {
     table.submit({ type: 'StartChild', job, childRun: CHILD_RUN });
   }
   table.toFinish.push(job);
+}
+
+function waitsForShare(record: JobRecord): boolean {
+  return record.state === 'WAITING' && (record.wait.reason === 'CONCURRENCY' || record.wait.reason === 'RATE');
 }
 
 function finish(table: Table, job: number, assumed: Assumptions): void {

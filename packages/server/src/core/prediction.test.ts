@@ -7,6 +7,7 @@ import type { Command } from './commands.ts';
 import { criticalPath } from './critical-path.ts';
 import { decide } from './decide.ts';
 import type { Definition } from './definition.ts';
+import { sharesView } from './job-view.ts';
 import type { JsonObject } from './json.ts';
 import { plannedJob } from './plan.ts';
 import { type FactsOfRun, playRun } from './play-run.ts';
@@ -34,6 +35,8 @@ interface Seen {
   readonly state: string;
   readonly condition: unknown;
   readonly spec: unknown;
+  readonly group: unknown;
+  readonly rates: unknown;
   readonly ran: boolean;
 }
 
@@ -42,7 +45,8 @@ function executedJobs({ slice }: SimulatedLedger): ReadonlyMap<string, Seen> {
     slice.plan.jobs.map((job) => {
       const record: JobRecord = jobOf(slice, job.index);
       const { condition, spec } = record.details ?? {};
-      return [job.name, { state: record.state, condition, spec, ran: record.startedMs !== undefined }];
+      const shares = { group: undefined, rates: undefined, ...sharesView(job.definition, record.details ?? {}) };
+      return [job.name, { state: record.state, condition, spec, ...shares, ran: record.startedMs !== undefined }];
     }),
   );
 }
@@ -56,14 +60,15 @@ function knownParts(condition: ConditionTrace | undefined, like: ConditionTrace 
 function expectEqual(prediction: RunPrediction, ledger: SimulatedLedger): void {
   const executed = executedJobs(ledger);
   const names: string[] = [];
-  for (const { job, fate, state, condition, spec } of prediction.jobs) {
+  for (const { job, fate, state, condition, spec, group, rates } of prediction.jobs) {
     names.push(job.name);
     if (fate === 'UNKNOWN') continue;
     const seen = executed.get(job.name);
     const theirs = { ...seen, condition: knownParts(seen?.condition as ConditionTrace | undefined, condition) };
     const isDriven = job.definition.gate === undefined && job.definition.call === undefined && job.cells === undefined;
     const ran = isDriven && job.definition.matrix === undefined ? fate === 'RUNS' : seen?.ran;
-    expect([job.name, theirs]).toEqual([job.name, { state, condition: knownParts(condition, condition), spec, ran }]);
+    const ours = { state, condition: knownParts(condition, condition), spec, group, rates, ran };
+    expect([job.name, theirs]).toEqual([job.name, ours]);
     const cells = job.cells?.map((cell) => plannedJob(prediction.plan, cell).name);
     const made = ledger.slice.plan.jobs[job.index]?.cells?.map((cell) => plannedJob(ledger.slice.plan, cell).name);
     expect([job.name, cells]).toEqual([job.name, made]);
@@ -79,11 +84,7 @@ function isOrdered({ failFast, jobs }: Definition): boolean {
   return failFast === true || jobs.some(({ matrix }) => matrix?.failFast === true);
 }
 
-/** Without groups and rates, of which a plan knows nothing. */
-const planned = fc.oneof(definitions, richDefinitions).map((definition) => ({
-  ...definition,
-  jobs: definition.jobs.map(({ concurrency: _place, rateLimits: _tokens, ...job }) => job),
-}));
+const planned = fc.oneof(definitions, richDefinitions);
 
 const equalsExecution = (decideWith?: Decide) =>
   fc.property(planned, randomEnds, fc.integer(), (definition, random, seed) => {

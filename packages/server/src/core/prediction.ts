@@ -5,7 +5,9 @@ import { type Assumptions, assumedOf } from './assumptions.ts';
 import { isDriven, outlivesCancel, type Plan, type PlannedJob, plannedJob } from './plan.ts';
 import { type ConditionTrace, type JobRecord, jobOf } from './run-state.ts';
 import { type Failure, type FinishedJobState, type FinishedRunState, isJobFinished, isRunFinished } from './states.ts';
+import { sharesView } from './job-view.ts';
 import type { JsonObject } from './json.ts';
+import type { SharedLimit } from './views.ts';
 
 /** RUNS: it starts, or of a job that no driver runs: it begins to wait for what it is about. INVALID: it fails without having run. */
 export type Fate = 'RUNS' | 'SKIPPED' | 'INVALID' | 'CANCELLED' | 'UNKNOWN';
@@ -22,6 +24,8 @@ export interface JobPrediction {
   readonly condition?: ConditionTrace;
   /** Its spec, or the params of its call, if that has expressions. */
   readonly spec?: JsonObject;
+  readonly group?: SharedLimit;
+  readonly rates?: readonly SharedLimit[];
   /** The length of the longest chain of needs before it. */
   readonly wave: number;
 }
@@ -118,7 +122,8 @@ function dependsOn(name: string): string {
 function predictJob(played: PlayedRun, job: PlannedJob, wave: number): JobPrediction {
   const record = jobOf(played, job.index);
   if (!isJobFinished(record.state)) throw new Error(`job ${job.name} is left ${record.state}`);
-  const { condition, spec } = record.details ?? {};
+  const { details = {} } = record;
+  const { condition, spec } = details;
   return {
     job,
     fate: fateOf(job, record),
@@ -127,6 +132,7 @@ function predictJob(played: PlayedRun, job: PlannedJob, wave: number): JobPredic
     ...('failureAllowed' in record && record.failureAllowed === true && { failureAllowed: true }),
     ...(condition !== undefined && { condition }),
     ...(spec !== undefined && { spec }),
+    ...sharesView(job.definition, details),
     wave,
   };
 }

@@ -21,6 +21,14 @@ export interface RunPlanView {
 export interface PlannedJobView extends JobPrediction {
   /** How many instances would take it now; undefined: no driver is to run it. */
   readonly readyInstances?: number;
+  /** What its concurrency group is like now. */
+  readonly groupNow?: GroupNow;
+}
+
+export interface GroupNow {
+  readonly holding: number;
+  readonly waiting: number;
+  readonly isFull: boolean;
 }
 
 /** A driver as it is now, and how many jobs of the plan ask for it. */

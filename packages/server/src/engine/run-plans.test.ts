@@ -121,6 +121,37 @@ test('counts the instances that have the labels that a job requires', async () =
   expect(plan.warnings).toEqual([expect.stringContaining('would take job none and 1 more: ')]);
 });
 
+test('says what groups and rates jobs would share, by which limits, and whether a group is full now', async () => {
+  const group = (key: string, limit: number | string) => ({ concurrency: { key, limit, policy: 'QUEUE' as const } });
+  await ledger.create(definitionOf(jobNamed('waits', group('busy', 1))));
+  const rate = { key: 'r-${{ params.n }}', limit: '${{ params.n * 2 }}', periodMs: 1_000, cost: 1 };
+  const jobs = [
+    jobNamed('busy', group('busy', '${{ params.n - 1 }}')),
+    jobNamed('roomy', group('busy', '${{ params.n }}')),
+    jobNamed('rated', { rateLimits: [rate], ...group('free-${{ params.n }}', 1) }),
+    jobNamed('open', group('busy', '${{ needs.busy.outputs.n }}')),
+    jobNamed('wrong', group('busy', '${{ params.n - 2 }}')),
+  ].map((job) => (job.name === 'open' ? { ...job, needs: ['busy'] } : job));
+  const plan = await planOf(definitionOf(...jobs), new Map(), { params: { n: 2 } });
+  const busy = { holding: 0, waiting: 1 };
+  expect(plan.jobs.map(({ fate, group: own, groupNow, rates }) => ({ fate, own, groupNow, rates }))).toEqual([
+    { fate: 'RUNS', own: { key: 'busy', limit: 1 }, groupNow: { ...busy, isFull: true } },
+    { fate: 'RUNS', own: { key: 'busy', limit: 2 }, groupNow: { ...busy, isFull: false } },
+    {
+      fate: 'RUNS',
+      own: { key: 'free-2', limit: 1 },
+      groupNow: { holding: 0, waiting: 0, isFull: false },
+      rates: [{ key: 'r-2', limit: 4 }],
+    },
+    { fate: 'UNKNOWN' },
+    { fate: 'INVALID' },
+  ]);
+  expect(plan.jobs[3]?.reason).toBe('its concurrency group or rate limit reads outputs of busy, which are not assumed');
+  expect(plan.jobs[4]?.failure?.message).toMatch(
+    /the limit of its concurrency group "busy" must become a whole number/,
+  );
+});
+
 test('finds specs that nobody accepts once they are known, and warns of calls of nothing and of cells that are not made', async () => {
   await ledger.connect('numbers', 'i-1', {
     specSchema: { type: 'object', properties: { n: { type: ['string', 'number'], maxLength: 30 } } },

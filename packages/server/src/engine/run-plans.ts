@@ -17,6 +17,7 @@ import { jobDurations } from './job-durations.ts';
 import { createPace } from './pace.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
 import type { Plans } from './plans.ts';
+import { readGroups } from './planned-groups.ts';
 import { readReadiness } from './readiness.ts';
 import type { PreparedRun, RunCreation } from './run-creation.ts';
 import { driversToAsk, specProblems } from './spec-check.ts';
@@ -68,8 +69,9 @@ export function createRunPlans(options: RunPlansOptions): Pick<RunOperations, 'p
       await pace();
     }
     const prediction = predictionOf(played, assumed);
-    const { readiness, durations, missing } = await withConnection(pool, async (tx) => ({
+    const { readiness, groupNow, durations, missing } = await withConnection(pool, async (tx) => ({
       readiness: await readReadiness(tx, prediction.jobs),
+      groupNow: await readGroups(tx, project, prediction.jobs),
       durations: pipeline === undefined ? new Map() : await jobDurations(tx, plans, project, pipeline.name),
       missing: await missingPipelines(calledBy(prediction), async (name, revision) => {
         const known = await findPipeline(tx, project, name, revision);
@@ -78,7 +80,8 @@ export function createRunPlans(options: RunPlansOptions): Pick<RunOperations, 'p
     }));
     const jobs: PlannedJobView[] = [];
     for (const job of prediction.jobs) {
-      jobs.push(readiness.look(job));
+      const group = groupNow(job);
+      jobs.push({ ...readiness.look(job), ...(group !== undefined && { groupNow: group }) });
       await pace();
     }
     const warnings = [...prepared.warnings, ...readiness.warnings(), ...missing, ...unmetCells(prediction, assumed)];

@@ -8,7 +8,7 @@ import type { PipelineDefinition } from "./pipeline_pb.js";
 import type { Run, RunState, Trigger } from "./run_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ErrorReason } from "./error_pb.js";
-import type { Failure, JobCondition, JobHold, JobState, JobStop, JobWait } from "./job_pb.js";
+import type { Failure, JobCondition, JobHold, JobRateLimit, JobState, JobStop, JobWait } from "./job_pb.js";
 import type { RunArtifact } from "./artifact_pb.js";
 import type { Event } from "./event_pb.js";
 
@@ -1399,6 +1399,20 @@ export declare type PlannedJob = Message<"conveyor.v1.PlannedJob"> & {
    * @generated from field: bool details_omitted = 17;
    */
   detailsOmitted: boolean;
+
+  /**
+   * The concurrency group that it would be one of; not set without one, and when its key and limit would not be worked out.
+   *
+   * @generated from field: conveyor.v1.PlannedGroup concurrency_group = 18;
+   */
+  concurrencyGroup?: PlannedGroup | undefined;
+
+  /**
+   * What its rate limits would be, in their order; empty without any, and when they would not be worked out.
+   *
+   * @generated from field: repeated conveyor.v1.JobRateLimit rate_limits = 19;
+   */
+  rateLimits: JobRateLimit[];
 };
 
 /**
@@ -1406,6 +1420,54 @@ export declare type PlannedJob = Message<"conveyor.v1.PlannedJob"> & {
  * Use `create(PlannedJobSchema)` to create a new message.
  */
 export declare const PlannedJobSchema: GenMessage<PlannedJob>;
+
+/**
+ * A concurrency group of a planned job, and what it is like now.
+ *
+ * @generated from message conveyor.v1.PlannedGroup
+ */
+export declare type PlannedGroup = Message<"conveyor.v1.PlannedGroup"> & {
+  /**
+   * Its key.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * How many jobs of it may hold a place, by what the job states.
+   *
+   * @generated from field: int32 limit = 2;
+   */
+  limit: number;
+
+  /**
+   * How many jobs hold a place now.
+   *
+   * @generated from field: int32 holding_count = 3;
+   */
+  holdingCount: number;
+
+  /**
+   * How many jobs wait for one now, counted up to 10,001.
+   *
+   * @generated from field: int32 waiting_count = 4;
+   */
+  waitingCount: number;
+
+  /**
+   * True when the job would find no place if it was ready now: too many hold one, or are before it in line.
+   *
+   * @generated from field: bool full = 5;
+   */
+  full: boolean;
+};
+
+/**
+ * Describes the message conveyor.v1.PlannedGroup.
+ * Use `create(PlannedGroupSchema)` to create a new message.
+ */
+export declare const PlannedGroupSchema: GenMessage<PlannedGroup>;
 
 /**
  * A driver that jobs of a planned run ask for, as it is now.

@@ -48,13 +48,17 @@ function firstReady(
   };
   const rank = ([index, job]: readonly [number, JobRecord]): readonly number[] => {
     const isRetry = job.attempt > 0 && job.state !== 'RUNNING' && job.state !== 'CANCELLING';
-    const isStart = job.state === 'QUEUED' || job.state === 'OFFERED';
+    const isStart = job.state === 'QUEUED' || job.state === 'OFFERED' || waitsForShare(job);
     return [isRetry ? 0 : isStart ? 1 : 2, place(index), index];
   };
   return able.toSorted((a, b) => {
     const [x, y] = [rank(a), rank(b)];
     return (x[0] ?? 0) - (y[0] ?? 0) || (x[1] ?? 0) - (y[1] ?? 0) || (x[2] ?? 0) - (y[2] ?? 0);
   })[0];
+}
+
+function waitsForShare(job: JobRecord): boolean {
+  return job.state === 'WAITING' && (job.wait.reason === 'CONCURRENCY' || job.wait.reason === 'RATE');
 }
 
 function goOn(ledger: SimulatedLedger, ends: Ends, job: number, record: JobRecord): void {
@@ -98,7 +102,10 @@ function goOnWaiting(
   { outcome, outputs = {} }: AssumedOutcome,
 ): void {
   const isChild = record.wait.reason === 'CHILD_RUN';
-  if (record.wait.reason === 'BACKOFF') {
+  if (waitsForShare(record)) {
+    const place = { hasRoom: true, isReplaced: false, mustYield: false, holders: 0, limit: 1 };
+    submit(ledger, { type: 'ClaimPlace', job, place, rate: { allowed: true, expectedMs: 0 } });
+  } else if (record.wait.reason === 'BACKOFF') {
     submit(ledger, { type: 'ReleaseBackoff', job });
   } else if (isChild && record.details?.childRun === undefined) {
     submit(ledger, { type: 'StartChild', job, childRun: 'child' });
