@@ -109,7 +109,8 @@ function checkCycles(
   }
 }
 
-function showCycle(names: readonly string[]): string {
+/** A cycle by the names on its way, without the middle of a long one. */
+export function showCycle(names: readonly string[]): string {
   if (names.length <= MAX_SHOWN_CYCLE) return names.join(' -> ');
   const half = MAX_SHOWN_CYCLE / 2;
   const left = names.length - MAX_SHOWN_CYCLE;

@@ -3,6 +3,7 @@ import { RefusedError, isRefusal, type Refusal } from '../core/refusal.ts';
 import { LIMITS } from '../core/limits.ts';
 import { dropLeases, setDraining, setSlots } from '../store/instance-rows.ts';
 import { withConnection } from '../store/pool.ts';
+import type { AppendCheck } from './append-check.ts';
 import type { Background } from './background.ts';
 import type { DriverOperations } from './engine.ts';
 import type { Fit } from './fit.ts';
@@ -15,7 +16,6 @@ import { giveUp } from './rescue.ts';
 import type { RunValues } from './run-values.ts';
 import { createSession, type Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
-import type { SpecCheck } from './spec-check.ts';
 import { takeOverInstance, type TakeoverOptions } from './takeover.ts';
 
 export interface DriverSessionsOptions extends TakeoverOptions {
@@ -24,7 +24,7 @@ export interface DriverSessionsOptions extends TakeoverOptions {
   readonly logWriter: LogWriter;
   readonly checkOutputs: OutputsCheck;
   readonly values: Pick<RunValues, 'readFor' | 'changeFor'>;
-  readonly checkSpecs: SpecCheck;
+  readonly checkAppended: AppendCheck;
   /** Why nothing may be appended to runs now. */
   readonly whyTooOld: (version: number) => Refusal | undefined;
   readonly background: Background;
@@ -58,7 +58,7 @@ export function createDriverSessions(options: DriverSessionsOptions): Pick<Drive
         composeStart: options.composeStart,
         checkOutputs: options.checkOutputs,
         values: options.values,
-        checkSpecs: options.checkSpecs,
+        checkAppended: options.checkAppended,
         whyTooOld: options.whyTooOld,
         capabilities: options.capabilities,
         renew: (beating, seq) => options.leases.renew(beating, seq),

@@ -7,6 +7,7 @@ import { prunePipelines } from '../store/pipelines.ts';
 import { withConnection } from '../store/pool.ts';
 import type { OlderReplica } from '../store/replica-rows.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import { createCallCheck } from './call-check.ts';
 import { createPipelines } from './pipelines.ts';
 import { createDriverSchemas } from './driver-schemas.ts';
 import { createSpecCheck } from './spec-check.ts';
@@ -28,6 +29,7 @@ beforeAll(async () => {
   pipelines = createPipelines({
     pool,
     checkSpecs: createSpecCheck(createDriverSchemas(pool)),
+    checkCalls: createCallCheck(pool),
     replica: { oldest: () => older },
   });
 });

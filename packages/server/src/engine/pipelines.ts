@@ -16,6 +16,7 @@ import {
 } from '../store/pipelines.ts';
 import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
+import type { CallCheck } from './call-check.ts';
 import type { PipelineOperations } from './engine.ts';
 import { assertKnown, noSuchPipeline, noSuchRevision, numberCursor } from './refusals.ts';
 import type { Replica } from './replica.ts';
@@ -24,26 +25,31 @@ import { type SpecCheck, specMismatch } from './spec-check.ts';
 export interface PipelinesOptions {
   readonly pool: Pool;
   readonly checkSpecs: SpecCheck;
+  readonly checkCalls: CallCheck;
   readonly replica: Pick<Replica, 'oldest'>;
 }
 
-export function createPipelines({ pool, checkSpecs, replica }: PipelinesOptions): PipelineOperations {
+export function createPipelines({ pool, checkSpecs, checkCalls, replica }: PipelinesOptions): PipelineOperations {
   return {
     async apply(project, name, definition, expectedRevision) {
       assertKnown(definition, replica.oldest());
-      const { violations, warnings } = await checkSpecs(definition, 'definition');
-      if (violations.length > 0) throw new RefusedError(specMismatch(violations));
+      const specs = await checkSpecs(definition, 'definition');
+      if (specs.violations.length > 0) throw new RefusedError(specMismatch(specs.violations));
+      const calls = await checkCalls(project, { ...definition, name }, 'definition');
+      if (calls.violations.length > 0) throw new RefusedError(invalidFields(calls.violations));
       const applied = await withTransaction(pool, (tx) => apply(tx, project, name, definition, expectedRevision));
-      return { ...applied, warnings };
+      return { ...applied, warnings: [...specs.warnings, ...calls.warnings] };
     },
     async validate(project, name, definition, { expectedRevision, found }) {
-      const { violations, warnings } = await checkSpecs(definition, 'definition');
-      if (found.length > 0) throw new RefusedError(invalidFields([...found, ...violations]));
-      if (violations.length > 0) throw new RefusedError(specMismatch(violations));
+      const specs = await checkSpecs(definition, 'definition');
+      const calls = await checkCalls(project, { ...definition, name }, 'definition');
+      const wrong = [...found, ...calls.violations];
+      if (wrong.length > 0) throw new RefusedError(invalidFields([...wrong, ...specs.violations]));
+      if (specs.violations.length > 0) throw new RefusedError(specMismatch(specs.violations));
       const stored = await withConnection(pool, (tx) => findPipeline(tx, project, name, undefined));
       const current = { revision: stored?.newestRevision ?? 0, digest: stored?.found?.digest };
       const changed = !isUnchanged(name, current, digestOf(definition), expectedRevision);
-      return { newest: stored?.found?.view, changed, warnings };
+      return { newest: stored?.found?.view, changed, warnings: [...specs.warnings, ...calls.warnings] };
     },
     get: (project, name, revision) => withConnection(pool, (tx) => getPipeline(tx, project, name, revision)),
     getTwo: (project, name, from, to) =>

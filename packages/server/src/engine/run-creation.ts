@@ -13,6 +13,7 @@ import { type DefinitionDigest, digestOf } from '../store/definition-rows.ts';
 import { findPipeline } from '../store/pipelines.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { checkBounded } from './bounded-check.ts';
+import type { CallCheck, CallFindings } from './call-check.ts';
 import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun } from './begin-run.ts';
 import type { Creates } from './creates.ts';
@@ -40,7 +41,7 @@ export interface PreparedRun {
   readonly params: JsonObject;
   readonly labels: Labels;
   readonly trigger: Trigger;
-  /** What could not be checked, for people. */
+  /** What could not be checked, beside calls, for people. */
   readonly warnings: readonly string[];
 }
 
@@ -48,6 +49,7 @@ export interface RunCreationOptions {
   readonly pool: Pool;
   readonly creates: Creates;
   readonly checkSpecs: SpecCheck;
+  readonly checkCalls: CallCheck;
   readonly replica: Pick<Replica, 'oldest'>;
 }
 
@@ -57,29 +59,33 @@ interface Resolved {
   readonly digest: DefinitionDigest;
   readonly pipeline?: { readonly name: string; readonly revision: number };
   readonly paramsSchema: Schema | undefined;
-  /** What could not be checked. */
+  /** What could not be checked, beside calls. */
   readonly warnings: readonly string[];
+  readonly callWarnings: readonly string[];
 }
 
-export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCreationOptions): RunCreation {
+export function createRunCreation({ pool, creates, checkSpecs, checkCalls, replica }: RunCreationOptions): RunCreation {
   async function resolve(project: string, source: RunSource): Promise<Resolved> {
     const { definition, digest, pipeline } = await find(project, source);
     assertKnown(definition, replica.oldest());
     const { violations, warnings } = await checkSpecs(definition, 'run.definition');
     if (violations.length > 0) throw new RefusedError(specMismatch(violations));
-    const found: FieldViolation[] = [];
+    // Those of a pipeline were checked when it was applied.
+    const calls = pipeline === undefined ? await checkCalls(project, definition, 'run.definition') : NO_CALLS;
+    const found = [...calls.violations];
     const paramsSchema =
       definition.paramsSchema === undefined
         ? undefined
         : compileSchema(found, 'run.definition.params_schema', definition.paramsSchema);
     if (found.length > 0) throw new RefusedError(invalidFields(found));
-    return { definition, digest, paramsSchema, warnings, ...(pipeline !== undefined && { pipeline }) };
+    const checked = { definition, digest, paramsSchema, warnings, callWarnings: calls.warnings };
+    return { ...checked, ...(pipeline !== undefined && { pipeline }) };
   }
 
   async function find(
     project: string,
     { pipeline, definition }: RunSource,
-  ): Promise<Omit<Resolved, 'paramsSchema' | 'warnings'>> {
+  ): Promise<Pick<Resolved, 'definition' | 'digest' | 'pipeline'>> {
     if (definition !== undefined) return { definition, digest: digestOf(definition) };
     if (pipeline === undefined) throw new Error('a run without a source');
     const { name, revision } = pipeline;
@@ -133,7 +139,7 @@ export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCre
       const resolved = await resolve(project, run);
       const checked = checkRun(project, run, undefined, resolved);
       if (isRefusal(checked)) throw new RefusedError(checked);
-      return resolved.warnings;
+      return [...resolved.warnings, ...resolved.callWarnings];
     },
     async createBatch(project, runs) {
       const resolved = new Map<unknown, Promise<Resolved>>();
@@ -151,6 +157,8 @@ export function createRunCreation({ pool, creates, checkSpecs, replica }: RunCre
     },
   };
 }
+
+const NO_CALLS: CallFindings = { violations: [], warnings: [] };
 
 function requestOf(run: NewRun): CheckedRun['request'] {
   return run.requestId === undefined ? undefined : { id: run.requestId, bodyDigest: bodyDigest('create', run) };

@@ -7,6 +7,7 @@ import type { Definition, JobDefinition } from '../core/definition.ts';
 import { RefusedError } from '../core/refusal.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import { createCallCheck } from './call-check.ts';
 import type { NewRun } from './engine.ts';
 import { createPace } from './pace.ts';
 import { createPipelines } from './pipelines.ts';
@@ -45,6 +46,7 @@ function createPlanner() {
     pool,
     creates,
     checkSpecs: createSpecCheck(createDriverSchemas(pool)),
+    checkCalls: createCallCheck(pool),
     replica,
   });
   return createRunPlans({ pool, plans, schemas: createDriverSchemas(pool), creation });
@@ -177,6 +179,7 @@ test('expects jobs to take as long as the median of their last successes in the 
   const pipelines = createPipelines({
     pool: ledger.pool,
     checkSpecs: createSpecCheck(createDriverSchemas(ledger.pool)),
+    checkCalls: createCallCheck(ledger.pool),
     replica: { oldest: () => undefined },
   });
   await pipelines.apply('default', 'timed', definition);

@@ -5,10 +5,10 @@ import type { DriverFrame } from '../core/frames.ts';
 import type { AttemptKey } from '../core/ids.ts';
 import { versionNeeded } from '../core/plan.ts';
 import type { Refusal } from '../core/refusal.ts';
+import type { AppendCheck } from './append-check.ts';
 import type { SessionLink } from './engine.ts';
 import type { Ledger } from './ledger.ts';
 import type { LedgerReply, Writer } from './run-work.ts';
-import type { SpecCheck } from './spec-check.ts';
 
 type AppendFrame = Extract<DriverFrame, { type: 'AppendJobs' }>;
 
@@ -21,7 +21,7 @@ export interface SessionAppendsOptions {
   readonly writer: Writer;
   readonly link: SessionLink;
   readonly ledger: Ledger;
-  readonly checkSpecs: SpecCheck;
+  readonly checkAppended: AppendCheck;
   /** Why nothing of a version of events may be appended now: a replica would not understand it. */
   readonly whyTooOld: (version: number) => Refusal | undefined;
   /** The attempt is not in the driver's hand. */
@@ -36,7 +36,7 @@ export function createSessionAppends(options: SessionAppendsOptions): SessionApp
   async function append({ type, key, jobs, violations }: AppendFrame): Promise<LedgerReply> {
     const refusal = options.whyTooOld(Math.max(LANGUAGE_VERSION, versionNeeded({ jobs, labels: {} })));
     if (refusal !== undefined) return { type: 'Refused', refusal };
-    const specs = await options.checkSpecs({ jobs }, '');
+    const found = await options.checkAppended(key.runId, jobs);
     const { reply } = await ledger.submit(
       key.runId,
       {
@@ -45,7 +45,7 @@ export function createSessionAppends(options: SessionAppendsOptions): SessionApp
         attempt: key.attempt,
         instance: writer.instance,
         jobs,
-        violations: [...violations, ...specs.violations],
+        violations: [...violations, ...found],
         content: undefined,
       },
       { writer },

@@ -3,6 +3,7 @@
 import type { DriverFrame } from '../core/frames.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Refusal } from '../core/refusal.ts';
+import type { AppendCheck } from './append-check.ts';
 import type { SessionLink } from './engine.ts';
 import { type Answered, createFrameLines } from './frame-lines.ts';
 import type { Holds } from './holds.ts';
@@ -15,7 +16,6 @@ import type { Writer } from './run-work.ts';
 import { createSessionAppends } from './session-appends.ts';
 import type { SessionAttempts } from './session-attempts.ts';
 import { createSessionValues } from './session-values.ts';
-import type { SpecCheck } from './spec-check.ts';
 
 /** What asks something of an attempt. */
 export type AskFrame = Extract<
@@ -52,7 +52,7 @@ export interface SessionFramesOptions {
   readonly ledger: Ledger;
   readonly logWriter: LogWriter;
   readonly values: Pick<RunValues, 'readFor' | 'changeFor'>;
-  readonly checkSpecs: SpecCheck;
+  readonly checkAppended: AppendCheck;
   readonly whyTooOld: (version: number) => Refusal | undefined;
   readonly holds: Holds;
   readonly acks: LogAcks;

@@ -5,6 +5,7 @@ import type { AttemptKey } from '../core/ids.ts';
 import type { InstanceOffer } from '../core/placement.ts';
 import type { Refusal } from '../core/refusal.ts';
 import type { AttemptState, CancelPhase } from '../core/states.ts';
+import type { AppendCheck } from './append-check.ts';
 import type { Background } from './background.ts';
 import type { DriverSession, SessionLink } from './engine.ts';
 import { createHolds, type Hold } from './holds.ts';
@@ -19,7 +20,6 @@ import type { Writer } from './run-work.ts';
 import { createSessionAttempts } from './session-attempts.ts';
 import { createSessionFrames } from './session-frames.ts';
 import { createSettingsStore, type SettingsChange } from './settings-store.ts';
-import type { SpecCheck } from './spec-check.ts';
 import type { AcceptsSpec } from './spec-schemas.ts';
 
 /** Above this, a slow driver gets no offers. */
@@ -54,7 +54,7 @@ export interface SessionOptions {
   /** What drivers may use now. */
   readonly capabilities: () => readonly string[];
   readonly values: Pick<RunValues, 'readFor' | 'changeFor'>;
-  readonly checkSpecs: SpecCheck;
+  readonly checkAppended: AppendCheck;
   /** Why nothing may be appended to runs now. */
   readonly whyTooOld: (version: number) => Refusal | undefined;
   readonly background: Background;

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import { createCallCheck } from './call-check.ts';
 import { createPipelines } from './pipelines.ts';
 import { createDriverSchemas } from './driver-schemas.ts';
 import { createSpecCheck } from './spec-check.ts';
@@ -54,6 +55,7 @@ test('a spec that fits no schema of its driver is refused by the path of the fie
   const pipelines = createPipelines({
     pool: ledger.pool,
     checkSpecs: createSpecCheck(createDriverSchemas(ledger.pool)),
+    checkCalls: createCallCheck(ledger.pool),
     replica: { oldest: () => undefined },
   });
   await expect(pipelines.apply('default', 'ci', definitionOf(...jobs))).rejects.toMatchObject({

@@ -12,6 +12,8 @@ import { ensureLogPartitions } from '../store/log-partitions.ts';
 import { withConnection } from '../store/pool.ts';
 import { type Announcer, createAnnouncer } from './announce.ts';
 import { createBackground } from './background.ts';
+import { createAppendCheck } from './append-check.ts';
+import { createCallCheck } from './call-check.ts';
 import { createCalls } from './calls.ts';
 import { createCreates } from './creates.ts';
 import { createDispatcher } from './dispatcher.ts';
@@ -114,6 +116,7 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
   const flushing = { plans, cache: createRunCache(), schemas };
   const sessions = createSessions(pool, log);
   const checkSpecs = createSpecCheck(schemas);
+  const checkCalls = createCallCheck(pool);
   const fit = createFit(plans);
   // The announcer is needed by the lanes, and needs what is built on them.
   const late: { announcer?: Announcer } = {};
@@ -144,7 +147,7 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
   );
   const leases = stack.use(createLeases(pools.openLane('leases', { statementTimeoutMs: RENEWAL_MS }), timing));
   const background = stack.use(createBackground(log));
-  const creation = createRunCreation({ pool, creates, checkSpecs, replica });
+  const creation = createRunCreation({ pool, creates, checkSpecs, checkCalls, replica });
   const calls = createCalls({ pool, plans, ledger, creation, log });
   const places = createPlaces({ pool, ledger, log });
   const timers = createTimers({ pool, ledger, eventVersion: () => replica.eventVersion(), log });
@@ -181,7 +184,7 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
     composeStart,
     checkOutputs: createOutputsCheck(),
     values,
-    checkSpecs,
+    checkAppended: createAppendCheck({ pool, plans, checkSpecs, checkCalls }),
     whyTooOld: (version) => whyTooOld(replica.oldest(), version),
     capabilities: () => capabilitiesOf(replica.eventVersion()),
     schemas: createSpecSchemas(),
@@ -228,7 +231,7 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
     replica: replica.id,
     timing,
     maxLogBytes,
-    pipelines: createPipelines({ pool, checkSpecs, replica }),
+    pipelines: createPipelines({ pool, checkSpecs, checkCalls, replica }),
     runs: createRunOperations({
       queries: createRunQueries({ pool, plans }),
       history: history.runs,
