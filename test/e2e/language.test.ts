@@ -283,10 +283,10 @@ test('a call runs another pipeline, hands it params and hands on what it put out
         { name: 'sub', call: { pipeline: 'child', params: { count: '${{ params.n }}' } } },
         work('use', [], { needs: ['sub'], if: 'needs.sub.outputs.make.made == 42' }),
         { name: 'lost', call: { pipeline: 'nobody-applied-it' } },
-        { name: 'misled', call: { pipeline: 'child', params: { count: 'many' } } },
+        { name: 'misled', call: { pipeline: 'child', params: { count: '${{ params.many }}' } } },
       ],
     },
-    { n: 21 },
+    { n: 21, many: 'many' },
   );
   expect(states).toEqual({ sub: 'SUCCEEDED', use: 'SUCCEEDED', lost: 'FAILED', misled: 'FAILED' });
   expect(jobs.get('lost')!.failure!.message).toContain('nobody-applied-it');
@@ -294,6 +294,16 @@ test('a call runs another pipeline, hands it params and hands on what it put out
   const made = await clients[1]!.runs.get(jobs.get('sub')!.childRunId);
   expect(made).toMatchObject({ pipeline: 'child', revision: 1, params: { count: 21 } });
   expect(made.trigger).toMatchObject({ kind: 'pipeline', reference: jobs.get('sub')!.jobId });
+  // What is known before is refused before, and what may come later is told of.
+  const wrong = (call: object) => ({ name: 'parent', definition: { jobs: [{ name: 'sub', call }] } });
+  await expect(
+    clients[1]!.pipelines.apply(wrong({ pipeline: 'child', params: { count: 'many' } })),
+  ).rejects.toMatchObject({
+    reason: 'INVALID_FIELD',
+    fields: [{ field: 'definition.jobs[0].call.params.count', description: 'must be integer' }],
+  });
+  const { warnings } = await clients[1]!.pipelines.validate(wrong({ pipeline: 'chidl' }));
+  expect(warnings).toEqual([expect.stringMatching(/^pipeline chidl does not exist: .*; did you mean "child"\?$/)]);
 });
 
 test('a cancel reaches the run of a call, and a pipeline that calls itself comes to an end', async () => {
@@ -314,7 +324,7 @@ test('a cancel reaches the run of a call, and a pipeline that calls itself comes
 
   await clients[0]!.pipelines.apply({
     name: 'self',
-    definition: { jobs: [{ name: 'again', call: { pipeline: 'self' } }] },
+    definition: { jobs: [{ name: 'again', if: 'run.pipeline == "self"', call: { pipeline: 'self' } }] },
   });
   const deep = await clients[0]!.runs.create({ pipeline: 'self' });
   expect((await endOf(deep.runId)).states).toEqual({ again: 'FAILED' });

@@ -24,6 +24,8 @@ interface Expected {
   readonly run?: string;
   readonly jobs: Readonly<Record<string, keyof typeof JobState>>;
   readonly outputs?: Readonly<Record<string, JsonObject>>;
+  /** What its limits were worked out to, by job. */
+  readonly limits?: Readonly<Record<string, object>>;
   /** Answers its gates. */
   readonly meanwhile?: (client: Client, runId: string) => Promise<void>;
 }
@@ -45,7 +47,14 @@ const expected: Readonly<Record<string, Expected>> = {
     outputs: { deploy: { deployed: 'registry.example.org/web/app:1.4.4 x 2' } },
   },
   'allow-failure.yaml': { jobs: { experimental: 'FAILED', release: 'SUCCEEDED' } },
-  'concurrency.yaml': { params: { environment: 'production' }, jobs: { build: 'SUCCEEDED', deploy: 'SUCCEEDED' } },
+  'concurrency.yaml': {
+    params: { environment: 'production', deploys: 2 },
+    jobs: { build: 'SUCCEEDED', deploy: 'SUCCEEDED', 'deploy[eu]': 'SUCCEEDED', 'deploy[us]': 'SUCCEEDED' },
+    limits: {
+      deploy: { maxParallel: 2 },
+      'deploy[us]': { concurrencyLimit: 2, rateLimits: [{ key: 'deployments', limit: 30 }] },
+    },
+  },
   'finally.yaml': {
     run: 'FAILED',
     jobs: { provision: 'SUCCEEDED', test: 'FAILED', 'tear-down': 'SUCCEEDED', 'call-for-help': 'SUCCEEDED' },
@@ -149,7 +158,7 @@ describe('the examples', () => {
 
   test.concurrent.each(Object.entries(expected))('%s does what it says', async (file, example) => {
     const { definition } = await read(file);
-    const { params = {}, labels = {}, run: state = 'SUCCEEDED', jobs, outputs = {}, meanwhile } = example;
+    const { params = {}, labels = {}, run: state = 'SUCCEEDED', jobs, outputs = {}, limits = {}, meanwhile } = example;
     const { runId } = await client.runs.create({ definition, params, labels });
     await meanwhile?.(client, runId);
     const run = await client.runs.finished(runId);
@@ -157,6 +166,7 @@ describe('the examples', () => {
     expect(Object.fromEntries([...found].map(([name, job]) => [name, JobState[job.state]]))).toEqual(jobs);
     expect(RunState[run.state]).toBe(state);
     for (const [name, values] of Object.entries(outputs)) expect(outputsOf(found.get(name)!)).toMatchObject(values);
+    for (const [name, worked] of Object.entries(limits)) expect(found.get(name)).toMatchObject(worked);
   });
 
   test('jobs that take numbers from one counter take each once, and say what they made', async () => {

@@ -80,7 +80,7 @@ it.each<[string, JsonObject, JsonObject, string[]]>([
   ],
   [
     'nothing that depends on others',
-    { if: { properties: { a: { const: 1 } } }, then: { required: ['c'] } },
+    { if: { properties: { a: { const: 1 } } }, else: { required: ['c'] } },
     { a: open },
     [],
   ],

@@ -660,7 +660,8 @@ export declare type PipelineCall = Message<"conveyor.v1.PipelineCall"> & {
   revision: number;
 
   /**
-   * Optional. Params of the run. Its texts may hold expressions, as those of `spec`. At most 64 KiB as JSON.
+   * Optional. Params of the run. Its texts may hold expressions, as those of `spec`. At most 64 KiB as JSON. What the pipeline's
+   * `params_schema` says of those without expressions is checked against the pipeline that is stored when the call is.
    *
    * @generated from field: google.protobuf.Struct params = 3;
    */

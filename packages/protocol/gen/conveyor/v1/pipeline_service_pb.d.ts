@@ -82,7 +82,8 @@ export declare type ApplyPipelineResponse = Message<"conveyor.v1.ApplyPipelineRe
   changed: boolean;
 
   /**
-   * What could not be checked, such as a spec whose driver has never connected; for people to read.
+   * What could not be checked, such as a spec whose driver has never connected, or a call of a pipeline that does not exist; for people to
+   * read.
    *
    * @generated from field: repeated string warnings = 3;
    */
@@ -529,7 +530,8 @@ export declare const PipelineService: GenService<{
   /**
    * Creates the pipeline or a new revision of it. Applying the newest definition again changes nothing. With `validate_only` it makes
    * every check and changes nothing.
-   * Errors: INVALID_ARGUMENT (INVALID_FIELD with every wrong field's path; SPEC_MISMATCH), ABORTED (REVISION_MISMATCH),
+   * Errors: INVALID_ARGUMENT (INVALID_FIELD with every wrong field's path, also for calls that the pipelines which are stored now would
+   * refuse; SPEC_MISMATCH), ABORTED (REVISION_MISMATCH),
    * FAILED_PRECONDITION (REPLICA_TOO_OLD: it uses what a replica that still serves does not know).
    *
    * @generated from rpc conveyor.v1.PipelineService.ApplyPipeline

@@ -1969,8 +1969,8 @@ export declare const RunService: GenService<{
   /**
    * Creates a run of a pipeline or of an inline definition. When it answers, the run is durable.
    * Errors: NOT_FOUND (PIPELINE_NOT_FOUND; RUN_NOT_FOUND: the run that `request_id` made was deleted), INVALID_ARGUMENT
-   * (INVALID_FIELD, SPEC_MISMATCH), ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (REPLICA_TOO_OLD: `start_time` is given,
-   * or a job has an `outputs_schema`, and a replica that does not know it still serves).
+   * (INVALID_FIELD, also for calls of an inline definition that the pipelines which are stored now would refuse; SPEC_MISMATCH),
+   * ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (REPLICA_TOO_OLD: `start_time` is given, or a job has an `outputs_schema`, and a replica that does not know it still serves).
    *
    * @generated from rpc conveyor.v1.RunService.CreateRun
    */
