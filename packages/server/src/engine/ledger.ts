@@ -1,6 +1,7 @@
 // The one way to change state: commands of whoever go into the next flush, are decided on under the locks of their runs, and are
 // answered after the commit. A run that somebody else holds is tried again, and after three misses waited for alone, on a lane of
-// its own, so that whoever holds it for long holds up nobody else.
+// its own, so that whoever holds it for long holds up nobody else. Commands for one run are decided on in the order in which they
+// were submitted, wherever they wait.
 import type { Command } from '../core/commands.ts';
 import type { RunId } from '../core/ids.ts';
 import { databaseUnavailable, overloaded, TOO_SLOW } from '../core/refusal.ts';
@@ -38,6 +39,9 @@ export interface LedgerOptions {
 }
 
 export function createLedger({ lane, patientLane, flushing, onCommitted }: LedgerOptions): Ledger {
+  /** Runs that are waited for, with how many commands. */
+  const waitedFor = new Map<RunId, number>();
+
   async function commit(
     on: Lane,
     items: readonly Submission[],
@@ -55,11 +59,15 @@ export function createLedger({ lane, patientLane, flushing, onCommitted }: Ledge
   const group = createGroupCommit<Submission>({
     maxItems: MAX_FLUSH,
     async flush(items, signal) {
-      const missed = await commit(lane, items, false, signal);
+      const { behind = [], open = [] } = Object.groupBy(items, ({ runId }) =>
+        waitedFor.has(runId) ? 'behind' : 'open',
+      );
+      const missed = open.length === 0 ? [] : await commit(lane, open, false, signal);
+      behind.forEach(waitFor);
       const again: Submission[] = [];
       for (const item of missed) {
-        if (item.misses < MISSES_BEFORE_WAITING) again.push(item);
-        else patient.add(item);
+        if (waitedFor.has(item.runId) || item.misses >= MISSES_BEFORE_WAITING) waitFor(item);
+        else again.push(item);
       }
       return again;
     },
@@ -83,6 +91,28 @@ export function createLedger({ lane, patientLane, flushing, onCommitted }: Ledge
     },
     fail: (item, error) => item.fail(error),
   });
+
+  /** Has a command wait for its run, and with it whatever is asked of the run until it has its answer: that would overtake it. */
+  function waitFor(item: Submission): void {
+    const { runId } = item;
+    waitedFor.set(runId, (waitedFor.get(runId) ?? 0) + 1);
+    const leave = (): void => {
+      const others = (waitedFor.get(runId) ?? 0) - 1;
+      if (others > 0) waitedFor.set(runId, others);
+      else waitedFor.delete(runId);
+    };
+    patient.add({
+      ...item,
+      answer(answer) {
+        leave();
+        item.answer(answer);
+      },
+      fail(error) {
+        leave();
+        item.fail(error);
+      },
+    });
+  }
 
   return {
     submit(runId, command, { writer, project } = {}) {
