@@ -132,6 +132,7 @@ export declare type CreateRunRequest = Message<"conveyor.v1.CreateRunRequest"> &
   /**
    * Optional, recommended. At most 128 characters, unique in the project: for 24 h, the same id with the same body answers
    * with the same run, and with another body fails. That holds whatever became of the pipeline, and no repetition makes a second run.
+   * Not one that begins with `call ` or `schedule `: those are of runs that the control plane makes.
    *
    * @generated from field: string request_id = 3;
    */
@@ -1970,7 +1971,8 @@ export declare const RunService: GenService<{
    * Creates a run of a pipeline or of an inline definition. When it answers, the run is durable.
    * Errors: NOT_FOUND (PIPELINE_NOT_FOUND; RUN_NOT_FOUND: the run that `request_id` made was deleted), INVALID_ARGUMENT
    * (INVALID_FIELD, also for calls of an inline definition that the pipelines which are stored now would refuse; SPEC_MISMATCH),
-   * ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (REPLICA_TOO_OLD: `start_time` is given, or a job has an `outputs_schema`, and a replica that does not know it still serves).
+   * ALREADY_EXISTS (REQUEST_ID_REUSED), FAILED_PRECONDITION (REPLICA_TOO_OLD: `start_time` is given, or a job has an `outputs_schema` or a
+   * limit by expression, and a replica that does not know it still serves).
    *
    * @generated from rpc conveyor.v1.RunService.CreateRun
    */
