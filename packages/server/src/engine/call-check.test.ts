@@ -63,7 +63,7 @@ describe('params of a call that its pipeline would refuse', () => {
       },
     );
 
-  it('are refused when it is applied, validated, run inline, planned and put into a schedule', async () => {
+  it('are refused when it is applied, validated, run inline and planned', async () => {
     await applyChild();
     await expect(apply('parent', wrong)).rejects.toMatchObject(at('definition.jobs'));
     await expect(engine.pipelines.get(project, 'parent')).rejects.toMatchObject({

@@ -9,8 +9,9 @@ import { type PlayedRun, playRun } from '../core/play-run.ts';
 import { predictionOf, type RunPrediction } from '../core/prediction.ts';
 import { type FieldViolation, invalidFields, RefusedError } from '../core/refusal.ts';
 import type { PlannedJobView, RunPlanView } from '../core/run-plan.ts';
-import { findPipeline } from '../store/pipelines.ts';
+import { type CalledRef, findCalled } from '../store/called-pipelines.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
+import type { Tx } from '../store/sql.ts';
 import { checkBounded } from './bounded-check.ts';
 import type { RunOperations } from './engine.ts';
 import { jobDurations } from './job-durations.ts';
@@ -73,10 +74,7 @@ export function createRunPlans(options: RunPlansOptions): Pick<RunOperations, 'p
       readiness: await readReadiness(tx, prediction.jobs),
       groupNow: await readGroups(tx, project, prediction.jobs),
       durations: pipeline === undefined ? new Map() : await jobDurations(tx, plans, project, pipeline.name),
-      missing: await missingPipelines(calledBy(prediction), async (name, revision) => {
-        const known = await findPipeline(tx, project, name, revision);
-        return known?.found !== undefined;
-      }),
+      missing: await missingPipelines(tx, project, prediction),
     }));
     const jobs: PlannedJobView[] = [];
     for (const job of prediction.jobs) {
@@ -117,30 +115,27 @@ function checkAssumed(definition: Definition, assumed: Assumptions): void {
   if (found.length > 0) throw new RefusedError(invalidFields(found));
 }
 
-/** The pipelines that jobs would call, each with one of these jobs. */
-function calledBy({ jobs }: RunPrediction): ReadonlyMap<string, { name: string; revision?: number; job: string }> {
-  const called = new Map<string, { name: string; revision?: number; job: string }>();
+/** What jobs would call, each with one of these jobs. */
+function calledBy({ jobs }: RunPrediction): readonly (CalledRef & { readonly job: string })[] {
+  const called = new Map<string, CalledRef & { readonly job: string }>();
   for (const { job, fate } of jobs) {
     const { call } = job.definition;
     if (call === undefined || (fate !== 'RUNS' && fate !== 'UNKNOWN')) continue;
     const { pipeline: name, revision } = call;
-    called.set(`${name}@${revision ?? ''}`, { name, job: job.name, ...(revision !== undefined && { revision }) });
+    called.set(`${name}@${revision ?? ''}`, { name, revision, job: job.name });
     if (called.size === MAX_CALLED) break;
   }
-  return called;
+  return [...called.values()];
 }
 
-async function missingPipelines(
-  called: ReturnType<typeof calledBy>,
-  exists: (name: string, revision?: number) => Promise<boolean>,
-): Promise<string[]> {
-  const missing: string[] = [];
-  for (const { name, revision, job } of called.values()) {
-    if (await exists(name, revision)) continue;
+async function missingPipelines(tx: Tx, project: string, prediction: RunPrediction): Promise<string[]> {
+  const called = calledBy(prediction);
+  const found = called.length === 0 ? [] : await findCalled(tx, project, called);
+  return called.flatMap(({ name, revision, job }, i) => {
+    if (found[i]?.hasRevision === true) return [];
     const of = revision === undefined ? 'there is no such pipeline' : `it has no revision ${revision}`;
-    missing.push(`job ${job} calls pipeline ${name}: ${of}, so the job would fail`);
-  }
-  return missing;
+    return [`job ${job} calls pipeline ${name}: ${of}, so the job would fail`];
+  });
 }
 
 /** Assumptions of cells that are not made. */
