@@ -1,15 +1,23 @@
 // Of params with expressions only what holds whatever they come to is checked.
 import { expect, it } from 'vitest';
-import { paramsChecks } from './call-params.ts';
+import { knownParams, namesSchema, valuesSchema } from './call-params.ts';
 import type { Found } from './check-fields.ts';
 import { compileSchema } from './json-schema.ts';
 import type { JsonObject } from './json.ts';
 
 function findings(schema: JsonObject, params: JsonObject): string[] {
   const found: Found = [];
-  for (const check of paramsChecks(schema, params)) {
+  const known = knownParams(params);
+  const checks =
+    known === params
+      ? [{ of: schema, value: params }]
+      : [
+          { of: valuesSchema(schema), value: known },
+          { of: namesSchema(schema), value: params },
+        ];
+  for (const { of, value } of checks) {
     const broken: Found = [];
-    compileSchema(broken, 'schema', check.schema)?.check(found, 'params', check.params);
+    compileSchema(broken, 'schema', of)?.check(found, 'params', value);
     expect(broken).toEqual([]);
   }
   return found.map(({ field, description }) => `${field} ${description}`);

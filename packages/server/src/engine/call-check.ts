@@ -1,6 +1,6 @@
 // Whether the calls of a definition can be made, as far as that is known before a run: against the pipelines that are stored now. What is
 // not there may be applied later, in any order, so it makes a warning; what is there and does not fit is refused.
-import { paramsChecks } from '../core/call-params.ts';
+import { knownParams, namesSchema, valuesSchema } from '../core/call-params.ts';
 import { addViolation, type Found, PIPELINE_NAME, quote } from '../core/check-fields.ts';
 import { showCycle } from '../core/check-graph.ts';
 import type { Definition, JobDefinition, PipelineCall } from '../core/definition.ts';
@@ -20,6 +20,8 @@ import { createTurns } from './pace.ts';
 const MAX_CALLED = 100;
 /** Names among which the one that was meant is looked for. */
 const MAX_NAMES = 1_000;
+/** Looking for it costs time for each name. */
+const MAX_SUGGESTIONS = 10;
 
 export interface CallFindings {
   readonly violations: readonly FieldViolation[];
@@ -67,8 +69,8 @@ export function createCallCheck(pool: Pool): CallCheck {
     const turns = createTurns();
     for (const [i, calls] of looked.entries()) {
       const pipeline = called[i];
-      if (pipeline === undefined) warnings.push(missingText(calls, names));
-      else checkCalls(violations, path, calls, pipeline);
+      if (pipeline === undefined) warnings.push(missingText(calls, warnings.length < MAX_SUGGESTIONS ? names : []));
+      else await checkCalls(violations, path, calls, pipeline, turns);
       await turns();
     }
     const left = byPipeline.size - looked.length;
@@ -101,7 +103,13 @@ async function readCalled(
   });
 }
 
-function checkCalls(found: Found, path: string, calls: readonly Calling[], pipeline: CalledPipeline): void {
+async function checkCalls(
+  found: Found,
+  path: string,
+  calls: readonly Calling[],
+  pipeline: CalledPipeline,
+  turns: () => Promise<void> | undefined,
+): Promise<void> {
   const { name, revision } = refOf(calls);
   const { newestRevision, hasRevision, paramsSchema } = pipeline;
   if (!hasRevision) {
@@ -110,22 +118,33 @@ function checkCalls(found: Found, path: string, calls: readonly Calling[], pipel
     return;
   }
   if (paramsSchema === undefined) return;
-  const compiled = new Map<string, Schema | undefined>();
+  const check = paramsCheck(paramsSchema);
   for (const { index, call } of calls) {
-    const own: Found = [];
-    for (const { schema, params } of paramsChecks(paramsSchema, call.params)) {
-      const checked = compileOnce(compiled, schema);
-      if (checked !== undefined) checkBounded(checked, own, `${path}[${index}].call.params`, params);
+    for (const { field, description } of check(`${path}[${index}].call.params`, call.params)) {
+      addViolation(found, field, description);
     }
-    for (const { field, description } of own) addViolation(found, field, description);
+    await turns();
   }
 }
 
-/** Calls of one pipeline mostly give the same params. A part of a schema that is none by itself says nothing. */
-function compileOnce(compiled: Map<string, Schema | undefined>, schema: JsonObject): Schema | undefined {
-  const key = JSON.stringify(schema);
-  if (!compiled.has(key)) compiled.set(key, compileSchema([], 'params_schema', schema));
-  return compiled.get(key);
+/** Compiles of a schema what calls need of it. A part of a schema that is none by itself says nothing. */
+function paramsCheck(schema: JsonObject): (field: string, params: JsonObject) => Found {
+  const compiled = new Map<string, Schema | undefined>();
+  function check(part: string, of: () => JsonObject, into: Found, field: string, params: JsonObject): void {
+    if (!compiled.has(part)) compiled.set(part, compileSchema([], 'params_schema', of()));
+    const checked = compiled.get(part);
+    if (checked !== undefined) checkBounded(checked, into, field, params);
+  }
+  return (field, params) => {
+    const found: Found = [];
+    const known = knownParams(params);
+    if (known === params) check('whole', () => schema, found, field, params);
+    else {
+      check('values', () => valuesSchema(schema), found, field, known);
+      check('names', () => namesSchema(schema), found, field, params);
+    }
+    return found;
+  };
 }
 
 function missingText(calls: readonly Calling[], names: readonly string[]): string {
