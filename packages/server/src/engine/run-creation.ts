@@ -103,12 +103,14 @@ export function createRunCreation({ pool, creates, checkSpecs, checkCalls, repli
     request: CheckedRun['request'],
     resolved: Promise<Resolved>,
   ): Promise<CheckedRun | Refusal> {
+    // Awaited whatever else is wrong: nobody else hears of its refusal.
+    const found = await resolved;
     const oldest = replica.oldest();
     const { startMs } = run;
     if (startMs !== undefined && oldest !== undefined && oldest.eventVersion < DELAY_VERSION) {
       return replicaTooOld(oldest).refusal;
     }
-    return checkRun(project, run, request, await resolved);
+    return checkRun(project, run, request, found);
   }
 
   async function createOne(project: string, run: NewRun, resolved: Promise<Resolved>): Promise<CreatedRun | Refusal> {
