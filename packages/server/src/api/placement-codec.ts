@@ -42,7 +42,7 @@ function decodeRule({ key, operator, values }: LabelRuleMessage): LabelRuleInput
 }
 
 /** What has its default value is left out. */
-function encodeRule({ key, operator, values }: LabelRule) {
+export function encodeRule({ key, operator, values }: LabelRule) {
   const number = operator === 'EQUALS' ? LabelOperator.UNSPECIFIED : LabelOperator[operator];
   return { key, operator: number, values: [...values] };
 }

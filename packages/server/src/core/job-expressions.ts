@@ -79,7 +79,7 @@ function workOut(slice: RunSlice, job: PlannedJob): Evaluated {
   return { outcome: 'READY', ...worked, spec: value };
 }
 
-interface SharedKeys {
+export interface SharedKeys {
   readonly group?: string;
   readonly rates?: readonly string[];
 }
@@ -101,6 +101,18 @@ function evaluateKeys(
     return { error: `the key of a group or rate limit must become ${KEY_RULE}; one became ${quote(wrong)}` };
   }
   return { ...(concurrency !== undefined && { group }), ...(rateLimits !== undefined && { rates }) };
+}
+
+/**
+ * The keys of a job whose needs have not finished, as they would be now; undefined when they read what is still to come.
+ * @throws FactsNotLoaded
+ */
+export function keysBefore(slice: RunSlice, job: PlannedJob): SharedKeys | undefined {
+  const { keys: template } = expressionsOf(slice.plan, job);
+  const isLater = template?.roots.some((root) => root === 'needs' || (root === 'matrix' && job.cell === undefined));
+  if (isLater === true) return undefined;
+  const found = evaluateKeys(slice, job);
+  return 'error' in found || 'unknown' in found ? undefined : found;
 }
 
 /** A number is as good as its text; what is no text at all becomes none. */
