@@ -1,0 +1,120 @@
+// Whatever is in the way of a job: as long as one thing of what is told of it is left it does not start, and once nothing is left it does.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Blocker, JobExplanation } from '../src/core/blockers.ts';
+import type { JobKey } from '../src/core/ids.ts';
+import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
+import { randomFrom } from '../src/core/testing/random-from.ts';
+import { type EngineFixture, openEngineFixture } from '../src/engine/testing/engine-fixture.ts';
+import { connectObedient, type ObedientDriver } from './obedient-driver.ts';
+import { drawSituation, type Situation, type Stage, stage } from './situations.ts';
+
+/** Situations that are tried, so many at a time. CONVEYOR_SITUATIONS asks for more. */
+const SITUATIONS = Number(process.env['CONVEYOR_SITUATIONS'] ?? 60);
+const AT_A_TIME = 12;
+const project = 'default';
+const trigger = { kind: 'api', actor: '', reference: '' };
+
+let fixture: EngineFixture;
+let canary: ObedientDriver;
+beforeAll(async () => {
+  fixture = await openEngineFixture();
+  canary = await connectObedient(fixture.engine, { driver: 'canary', instance: 'i-1', slots: 1_000 });
+});
+afterAll(() => fixture[Symbol.asyncDispose]());
+
+type Explain = (job: JobKey) => Promise<JobExplanation>;
+const explain: Explain = (job) => fixture.engine.jobs.explain(project, job);
+
+let canaries = 0;
+
+/** Waits until whatever could start has: a job goes the whole way that jobs go, by a place in a group and a slot, and starts. */
+async function settle(): Promise<void> {
+  const key = `canary-${canaries++}`;
+  const definition = definitionOf(
+    jobNamed('canary', { driver: 'canary', concurrency: { key, limit: 1, policy: 'QUEUE' } }),
+  );
+  const { runId } = await fixture.engine.runs.create(project, { definition, params: {}, labels: {}, trigger });
+  await expect.poll(() => canary.holds({ runId, job: 0 }), { interval: 5 }).toBe(true);
+  canary.finish({ runId, job: 0 }, 'SUCCEEDED');
+}
+
+async function hasStarted(job: JobKey): Promise<boolean> {
+  return (await fixture.engine.jobs.get(project, job)).state === 'RUNNING';
+}
+
+/** Waits for a start, for so long. */
+async function starts(job: JobKey, withinMs: number): Promise<boolean> {
+  return await expect
+    .poll(() => hasStarted(job), { interval: 10, timeout: withinMs })
+    .toBe(true)
+    .then(() => true)
+    .catch(() => false);
+}
+
+const nameOf = (blocker: Blocker): string => (blocker.kind === 'INSTANCES' ? blocker.cause : blocker.kind);
+const namesOf = (blockers: readonly Blocker[]): string => blockers.map(nameOf).join(' ');
+
+/** Takes away what is told, one thing after the other in any order. Returns what is wrong with what was told, if anything. */
+async function problemOf(
+  staged: Stage,
+  tell: Explain,
+  random: () => number,
+  withinMs: number,
+  seen = new Set<string>(),
+): Promise<string | undefined> {
+  const { job } = staged;
+  const first = await tell(job);
+  for (const blocker of first.blockers) seen.add(nameOf(blocker));
+  let left = first.blockers;
+  while (left.length > 0) {
+    await settle();
+    if (await hasStarted(job)) return `started although there was still told: ${namesOf(left)}`;
+    const next = left[Math.floor(random() * left.length)] as Blocker;
+    await staged.remove(next);
+    const expected = left.filter((blocker) => blocker !== next);
+    if (expected.length === 0) break;
+    ({ blockers: left } = await tell(job));
+    if (namesOf(left) !== namesOf(expected)) {
+      return `without ${nameOf(next)} of ${namesOf([...expected, next])} there is told: ${namesOf(left)}`;
+    }
+  }
+  return (await starts(job, withinMs)) ? undefined : `does not start without ${namesOf(first.blockers)}`;
+}
+
+async function tryOut(
+  situation: Situation,
+  tell: Explain,
+  seed: number,
+  withinMs: number,
+  seen?: Set<string>,
+): Promise<string | undefined> {
+  const staged = await stage({ engine: fixture.engine, pool: fixture.pools.pool }, `${seed}`, situation);
+  try {
+    const problem = await problemOf(staged, tell, randomFrom(seed), withinMs, seen);
+    return problem && `${problem} (seed ${seed}: ${JSON.stringify(situation)})`;
+  } finally {
+    await staged.leave();
+  }
+}
+
+test('without exactly what is told a job starts, and with any of it it does not', { timeout: 600_000 }, async () => {
+  const seen = new Set<string>();
+  const problems: string[] = [];
+  let seed = 0;
+  const tryMany = async (): Promise<void> => {
+    while (seed < SITUATIONS) {
+      const own = ++seed;
+      const problem = await tryOut(drawSituation(randomFrom(own)), explain, own, 10_000, seen);
+      if (problem !== undefined) problems.push(problem);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, tryMany));
+  expect(problems).toEqual([]);
+  // Everything that is staged was in the way of something.
+  expect([...seen].toSorted()).toEqual(
+    [
+      ...['BACKOFF', 'DELAY', 'DRAINING', 'FULL', 'GROUP', 'HELD', 'MATRIX', 'NEEDS', 'NONE_CONNECTED', 'NONE_FITS'],
+      ...['PASSED_OVER', 'QUEUE_PAUSED', 'RATE', 'RUN_PAUSED'],
+    ].toSorted(),
+  );
+});
