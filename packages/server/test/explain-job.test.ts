@@ -9,7 +9,7 @@ import { connectObedient, type ObedientDriver } from './obedient-driver.ts';
 import { drawSituation, type Situation, type Stage, stage } from './situations.ts';
 
 /** Situations that are tried, so many at a time. CONVEYOR_SITUATIONS asks for more. */
-const SITUATIONS = Number(process.env['CONVEYOR_SITUATIONS'] ?? 60);
+const SITUATIONS = Number(process.env['CONVEYOR_SITUATIONS'] ?? 40);
 const AT_A_TIME = 12;
 const project = 'default';
 const trigger = { kind: 'api', actor: '', reference: '' };
@@ -20,7 +20,10 @@ beforeAll(async () => {
   fixture = await openEngineFixture();
   canary = await connectObedient(fixture.engine, { driver: 'canary', instance: 'i-1', slots: 1_000 });
 });
-afterAll(() => fixture[Symbol.asyncDispose]());
+afterAll(async () => {
+  canary.leave();
+  await fixture[Symbol.asyncDispose]();
+});
 
 type Explain = (job: JobKey) => Promise<JobExplanation>;
 const explain: Explain = (job) => fixture.engine.jobs.explain(project, job);
@@ -117,4 +120,34 @@ test('without exactly what is told a job starts, and with any of it it does not'
       ...['PASSED_OVER', 'QUEUE_PAUSED', 'RATE', 'RUN_PAUSED'],
     ].toSorted(),
   );
+});
+
+/** A situation with two things in the way. */
+const paused: Situation = {
+  before: 'NOTHING',
+  paused: true,
+  held: false,
+  matrixHeld: false,
+  queuePaused: 'DRIVER',
+  group: false,
+  rate: false,
+  fleet: 'FREE',
+};
+
+test('an explanation that leaves something out, or has something too much, is noticed', async () => {
+  const without: Explain = async (job) => {
+    const told = await explain(job);
+    return { ...told, blockers: told.blockers.filter(({ kind }) => kind !== 'RUN_PAUSED') };
+  };
+  expect(await tryOut(paused, without, 10_001, 500)).toMatch(/^does not start without QUEUE_PAUSED/);
+
+  const tooMuch: Blocker = { kind: 'BACKOFF', untilMs: 0 };
+  const withMore: Explain = async (job) => {
+    const told = await explain(job);
+    return { ...told, blockers: [...told.blockers, tooMuch] };
+  };
+  const found = await Promise.all(
+    [1, 2, 3].map((n) => tryOut({ ...paused, queuePaused: 'NO' }, withMore, 10_001 + n, 500)),
+  );
+  expect(found).toContainEqual(expect.stringMatching(/^started although there was still told: BACKOFF/));
 });

@@ -9,9 +9,11 @@ export interface ObedientDriver {
   holds(job: JobKey): boolean;
   /** Ends an attempt that it holds. */
   finish(job: JobKey, outcome: 'SUCCEEDED' | 'FAILED'): void;
-  /** Leaves for good. */
+  /** Leaves for good: it is over once the session is. */
   leave(): void;
 }
+
+const HEARTBEAT_MS = 5_000;
 
 type Identity = Pick<Hello, 'driver' | 'instance'> & Partial<Hello>;
 
@@ -46,8 +48,10 @@ export async function connectObedient(
       version: '',
       ...hello,
     },
-    { send: hear, queuedBytes: () => 0, end: () => undefined },
+    { send: hear, queuedBytes: () => 0, end: () => clearInterval(heart) },
   );
+  let beats = 0;
+  const heart = setInterval(() => session.receive([{ type: 'Heartbeat', seq: ++beats }]), HEARTBEAT_MS);
   opened.resolve(session);
   return {
     holds: (job) => held.has(formatJobId(job)),

@@ -148,9 +148,9 @@ function labelText({ key, operator, values }: LabelRule): string {
     case 'EQUALS':
       return `with label ${key} = ${value}`;
     case 'IN':
-      return `with label ${key} in ${values.join(', ')}`;
+      return `with label ${key} in (${values.join(', ')})`;
     case 'NOT_IN':
-      return `with label ${key} not in ${values.join(', ')}`;
+      return `with label ${key} not in (${values.join(', ')})`;
     case 'EXISTS':
       return `with label ${key}`;
     case 'NOT_EXISTS':
