@@ -1,7 +1,8 @@
 // Whatever is in the way of a job: as long as one thing of what is told of it is left it does not start, and once nothing is left it does.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Blocker, JobExplanation } from '../src/core/blockers.ts';
-import type { JobKey } from '../src/core/ids.ts';
+import type { JobDefinition } from '../src/core/definition.ts';
+import type { JobKey, RunId } from '../src/core/ids.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
 import { type EngineFixture, openEngineFixture } from '../src/engine/testing/engine-fixture.ts';
@@ -9,7 +10,7 @@ import { connectObedient, type ObedientDriver } from './obedient-driver.ts';
 import { drawSituation, type Situation, type Stage, stage } from './situations.ts';
 
 /** Situations that are tried, so many at a time. CONVEYOR_SITUATIONS asks for more. */
-const SITUATIONS = Number(process.env['CONVEYOR_SITUATIONS'] ?? 40);
+const SITUATIONS = Number(process.env['CONVEYOR_SITUATIONS'] ?? 30);
 const AT_A_TIME = 12;
 const project = 'default';
 const trigger = { kind: 'api', actor: '', reference: '' };
@@ -68,7 +69,8 @@ async function problemOf(
   const { job } = staged;
   const first = await tell(job);
   for (const blocker of first.blockers) seen.add(nameOf(blocker));
-  let left = first.blockers;
+  // What is offered is accepted at once.
+  let left: readonly Blocker[] = first.blockers.filter(({ kind }) => kind !== 'OFFER');
   while (left.length > 0) {
     await settle();
     if (await hasStarted(job)) return `started although there was still told: ${namesOf(left)}`;
@@ -120,6 +122,99 @@ test('without exactly what is told a job starts, and with any of it it does not'
       ...['PASSED_OVER', 'QUEUE_PAUSED', 'RATE', 'RUN_PAUSED'],
     ].toSorted(),
   );
+});
+
+/** Creates a run of these jobs. */
+async function createRun(...jobs: readonly JobDefinition[]): Promise<RunId> {
+  const definition = definitionOf(...jobs);
+  return (await fixture.engine.runs.create(project, { definition, params: { env: 'prod' }, labels: {}, trigger }))
+    .runId;
+}
+
+async function kindsOf(runId: RunId, job = 0): Promise<string> {
+  return namesOf((await explain({ runId, job })).blockers);
+}
+
+test('a job that is not there, or another project asks for, is not found', async () => {
+  const runId = await createRun(jobNamed('one', { driver: 'nobody' }));
+  await expect(explain({ runId, job: 1 })).rejects.toMatchObject({ refusal: { refused: 'JOB_NOT_FOUND' } });
+  const elsewhere = fixture.engine.jobs.explain('other', { runId, job: 0 });
+  await expect(elsewhere).rejects.toMatchObject({ refusal: { refused: 'JOB_NOT_FOUND' } });
+});
+
+test('an offer is told with whom it went to, and that it starts when that is accepted', async () => {
+  const slow = await connectObedient(fixture.engine, { driver: 'slow', instance: 'host-1' }, 'Nothing');
+  const runId = await createRun(jobNamed('one', { driver: 'slow' }));
+  const offered = async () => (await explain({ runId, job: 0 })).blockers;
+  await expect.poll(offered, { interval: 5 }).toMatchObject([{ kind: 'OFFER', instance: 'host-1' }]);
+  const [told] = await offered();
+  expect(told?.kind === 'OFFER' && told.untilMs - told.sinceMs).toBe(15_000);
+  slow.leave();
+});
+
+test('what no driver runs waits for people, for its run, and for its cells', async () => {
+  const gate = { message: '', approvers: ['ada'], quorum: 2, onTimeout: 'FAIL' as const };
+  const gated = await createRun(jobNamed('ask', { driver: '', gate }));
+  const answer = { actor: 'ada', verdict: 'APPROVE' as const, answers: {}, comment: '', groups: [] };
+  await fixture.engine.jobs.answerGate(project, { runId: gated, job: 0 }, answer);
+  expect(await explain({ runId: gated, job: 0 })).toMatchObject({
+    standing: 'BEGUN',
+    blockers: [{ kind: 'GATE', approved: 1, quorum: 2, approvers: ['ada'] }],
+  });
+  await fixture.engine.pipelines.apply(project, 'called', definitionOf(jobNamed('one', { driver: 'nobody' })));
+  const calling = await createRun(jobNamed('call', { driver: '', call: { pipeline: 'called', params: {} } }));
+  const child = { kind: 'CHILD_RUN', pipeline: 'called', run: { state: 'PENDING' } };
+  await expect.poll(async () => (await explain({ runId: calling, job: 0 })).blockers).toMatchObject([child]);
+  const matrix = await createRun(jobNamed('all', { driver: 'nobody', matrix: { axes: { n: [1, 2] } } }));
+  expect((await explain({ runId: matrix, job: 0 })).blockers).toMatchObject([
+    { kind: 'CELLS', open: 2, jobs: [{ name: 'all[1]', state: 'QUEUED' }, { name: 'all[2]' }] },
+  ]);
+});
+
+test('a group is looked at before a job is ready if its key is known by then', async () => {
+  const keyed = (key: string): Partial<JobDefinition> => ({
+    driver: 'nobody',
+    concurrency: { key, limit: 1, policy: 'QUEUE' },
+  });
+  await createRun(jobNamed('holder', keyed('deploy-prod')));
+  const need = jobNamed('need', { driver: 'nobody' });
+  const late = 'deploy-${{ needs.need.outputs.env }}';
+  const waiting = (key: string) => createRun(need, jobNamed('deploy', { ...keyed(key), needs: ['need'] }));
+  expect(await kindsOf(await waiting('deploy-${{ params.env }}'), 1)).toBe('NEEDS GROUP NONE_CONNECTED');
+  expect(await explain({ runId: await waiting(late), job: 1 })).toMatchObject({
+    blockers: [{ kind: 'NEEDS' }, { kind: 'INSTANCES' }],
+    caveats: ['KEYS'],
+  });
+});
+
+test('instances whose schema refuses the spec do not fit, where schemas differ', async () => {
+  const picky = { type: 'object', required: ['image'] };
+  const specs = { driver: 'picky', labels: { os: 'linux' } };
+  const first = await connectObedient(fixture.engine, { ...specs, instance: 'a', specSchema: picky });
+  const selector = { required: [{ key: 'os', operator: 'EQUALS', values: ['linux'] } as const], preferred: [] };
+  await connectObedient(fixture.engine, { ...specs, instance: 'b', labels: { os: 'mac' } });
+  const runId = await createRun(jobNamed('one', { driver: 'picky', selector }));
+  expect((await explain({ runId, job: 0 })).blockers).toMatchObject([
+    {
+      cause: 'NONE_FITS',
+      requirements: [
+        { needed: { key: 'os' }, instances: 1 },
+        { needed: 'SPEC', instances: 1 },
+      ],
+    },
+  ]);
+  expect(first.holds({ runId, job: 0 })).toBe(false);
+});
+
+test('those that are queued before a job are counted while no slot is free', async () => {
+  const busy = await connectObedient(fixture.engine, { driver: 'busy', instance: 'i-1' });
+  const held = await createRun(jobNamed('one', { driver: 'busy' }));
+  await expect.poll(() => busy.holds({ runId: held, job: 0 })).toBe(true);
+  const urgent = { driver: 'busy', priority: 10 };
+  const last = await createRun(jobNamed('a', { driver: 'busy' }), jobNamed('b', urgent), jobNamed('c', urgent));
+  const full = { kind: 'INSTANCES', cause: 'FULL', slots: 1, freeSlots: 0 };
+  expect((await explain({ runId: last, job: 0 })).blockers).toMatchObject([{ ...full, ahead: 2 }]);
+  expect((await explain({ runId: last, job: 1 })).blockers).toMatchObject([{ ...full, ahead: 0 }]);
 });
 
 /** A situation with two things in the way. */

@@ -1,4 +1,4 @@
-// Owns driver instances at a running engine that take or decline every offer, and hold what they took until a test says otherwise.
+// Owns driver instances at a running engine that take, decline or ignore every offer, and hold what they took until a test says otherwise.
 import { randomBytes } from 'node:crypto';
 import type { Hello, ServerFrame } from '../src/core/frames.ts';
 import { type AttemptKey, formatJobId, type JobKey } from '../src/core/ids.ts';
@@ -20,7 +20,7 @@ type Identity = Pick<Hello, 'driver' | 'instance'> & Partial<Hello>;
 export async function connectObedient(
   { drivers }: Engine,
   hello: Identity,
-  answer: 'Accept' | 'Reject' = 'Accept',
+  answer: 'Accept' | 'Reject' | 'Nothing' = 'Accept',
 ): Promise<ObedientDriver> {
   const held = new Map<string, AttemptKey>();
   const opened = Promise.withResolvers<DriverSession>();
@@ -29,7 +29,7 @@ export async function connectObedient(
   }
   function hear(frame: ServerFrame): void {
     if (frame.type === 'Start') held.set(formatJobId(frame.key), frame.key);
-    if (frame.type !== 'Offer') return;
+    if (frame.type !== 'Offer' || answer === 'Nothing') return;
     void say(
       answer === 'Accept'
         ? { type: 'Accept', key: frame.key }

@@ -252,28 +252,32 @@ function queueOf({ queuePaused }: Situation, driver: string) {
   return { driver, project: queuePaused === 'PROJECT' ? project : '', pipeline: '' };
 }
 
+const ANY_TIME = ['NOTHING', 'DELAY', 'NEED', 'GATE'] as const;
+
+/** What can be staged before a start with such a fleet. */
+const STAGED: Readonly<Record<Situation['fleet'], readonly Situation['before'][]>> = {
+  FREE: [...ANY_TIME, 'BACKOFF'],
+  NONE: [...ANY_TIME, 'BACKOFF'],
+  UNFIT: ANY_TIME,
+  DRAINING: [...ANY_TIME, 'BACKOFF', 'CELL', 'CELL'],
+  FULL: [...ANY_TIME, 'BACKOFF', 'CELL', 'CELL'],
+  POOL_FULL: ANY_TIME,
+  PASSED_OVER: ['NOTHING'],
+};
+
 /** A situation that can be staged, drawn at random. */
 export function drawSituation(random: () => number): Situation {
   const one = <T>(of: readonly T[]): T => of[Math.floor(random() * of.length)] as T;
   const sometimes = (): boolean => random() < 0.4;
-  const before = one(['NOTHING', 'DELAY', 'NEED', 'GATE', 'BACKOFF', 'CELL'] as const);
-  const isCell = before === 'CELL';
-  const fleets = {
-    NOTHING: ['FREE', 'NONE', 'UNFIT', 'DRAINING', 'FULL', 'POOL_FULL', 'PASSED_OVER'],
-    BACKOFF: ['FREE', 'NONE', 'DRAINING', 'FULL'],
-    CELL: ['DRAINING', 'FULL'],
-  } as const;
-  const fleet = one<Situation['fleet']>(
-    before === 'BACKOFF' || isCell
-      ? fleets[before]
-      : fleets.NOTHING.filter((some) => before === 'NOTHING' || some !== 'PASSED_OVER'),
-  );
+  const fleet = one(Object.keys(STAGED) as Situation['fleet'][]);
+  const before = one(STAGED[fleet]);
+  // Each time that it is sent back it would take a place, and tokens, again.
   const isPassedOver = fleet === 'PASSED_OVER';
   return {
     before,
     paused: sometimes(),
     held: sometimes(),
-    matrixHeld: isCell && sometimes(),
+    matrixHeld: before === 'CELL' && sometimes(),
     queuePaused: sometimes() ? one(['DRIVER', 'PROJECT'] as const) : 'NO',
     group: !isPassedOver && sometimes(),
     rate: !isPassedOver && sometimes(),
