@@ -23,7 +23,7 @@ import { age, bytes, elapsed, enumName, labels, runState, stateCell, table } fro
 
 export function runTable(runs: readonly Run[], colors: Colors): string {
   return table(
-    ['RUN', 'PIPELINE', 'STATE', 'JOBS', 'AGE', 'TIME', 'LABELS'],
+    ['RUN', 'PIPELINE', 'STATE', 'JOBS', 'AGE', 'TIME', 'TRIGGER', 'LABELS'],
     runs.map((run) => [
       run.runId,
       run.pipeline === '' ? '-' : `${run.pipeline}@${run.revision}`,
@@ -31,9 +31,17 @@ export function runTable(runs: readonly Run[], colors: Colors): string {
       `${(run.jobCounts?.total ?? 0) - (run.jobCounts?.open ?? 0)}/${run.jobCounts?.total ?? 0}`,
       age(run.createTime),
       elapsed(run.startTime, run.finishTime),
+      triggerText(run),
       labels(run.labels),
     ]),
   );
+}
+
+/** What made the run: the job that called its pipeline, the occurrence of a schedule, or else of what kind it was. */
+function triggerText({ trigger }: Run): string {
+  const { kind = '', reference = '' } = trigger ?? {};
+  if (kind === 'pipeline') return `job ${reference}`;
+  return kind === 'schedule' ? reference : kind;
 }
 
 /**

@@ -78,6 +78,7 @@ const BAD_INPUT: readonly BadInput[] = [
   ['a malformed label', runs.createRun, { run: { source: byName, labels: { 'a b': '' } } }, 'run.labels'],
   ['a long label', runs.createRun, { run: { source: byName, labels: { a: 'x'.repeat(257) } } }, 'run.labels["a"]'],
   ['a long request id', runs.createRun, { run: { source: byName }, requestId: 'x'.repeat(129) }, 'request_id'],
+  ['the request id of a call', runs.createRun, { run: { source: byName }, requestId: 'call 1.0' }, 'request_id'],
   ['NUL in a request id', runs.createRun, { run: { source: byName }, requestId: 'a\0' }, 'request_id'],
   [
     'a long trigger',

@@ -68,9 +68,20 @@ export function decodeTrigger(found: Found, field: string, trigger: TriggerMessa
   return { kind: kind === '' ? 'api' : kind, actor, reference };
 }
 
+/** How the request ids of runs begin that the control plane makes by itself: those of calls, and of occurrences of schedules. */
+const OWN_REQUESTS = ['call ', 'schedule '];
+
 export function decodeRequestId(found: Found, requestId: string): { requestId?: string } {
   if (requestId === '') return {};
   checkText(found, 'request_id', requestId, 128);
+  const own = OWN_REQUESTS.find((prefix) => requestId.startsWith(prefix));
+  if (own !== undefined) {
+    addViolation(
+      found,
+      'request_id',
+      `must not begin with "${own}": so begin those of runs that the control plane makes`,
+    );
+  }
   return { requestId };
 }
 

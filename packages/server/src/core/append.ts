@@ -12,7 +12,7 @@ import { type Plan, plannedJob } from './plan.ts';
 import { DONE, refuse } from './replies.ts';
 import { invalidFields } from './refusal.ts';
 import { jobOf } from './run-state.ts';
-import { assertReady, settleBlocked, settleDependants } from './settle.ts';
+import { assertReady, settleNew } from './settle.ts';
 
 export function appendJobs(draft: Draft, command: Extract<Command, { type: 'AppendJobs' }>): Reply {
   const { job, attempt, content } = command;
@@ -44,9 +44,7 @@ export function appendJobs(draft: Draft, command: Extract<Command, { type: 'Appe
     draft,
     draft.plan.jobs.slice(first).map(({ index }) => index),
   );
-  for (const { index } of draft.plan.jobs.slice(first)) {
-    if (settleBlocked(draft, index) === 'finished') settleDependants(draft, index);
-  }
+  settleNew(draft, first);
   return DONE;
 }
 

@@ -6,7 +6,7 @@ import { overrule } from './hold-back.ts';
 import { outlivesCancel, plannedJob } from './plan.ts';
 import { DONE, refuse } from './replies.ts';
 import { assertLoaded, isStopping, jobOf } from './run-state.ts';
-import { type Draft, emit, hasFailed } from './draft.ts';
+import { type Draft, eachInSlices, emit, hasFailed } from './draft.ts';
 import { concludeJob } from './settle.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
@@ -23,8 +23,9 @@ export function cancelRun(draft: Draft, command: Extract<Command, { type: 'Cance
   );
   emit(draft, { type: 'RunCancelRequested', reason: command.reason, force });
   const goesOn = (index: number): boolean => !force && outlivesCancel(plannedJob(draft.plan, index).definition);
-  for (const { index } of jobs) if (goesOn(index)) overrule(draft, index, command.reason);
-  for (const { index } of jobs) if (!goesOn(index)) stopJob(draft, index, command.reason);
+  const [goingOn, stopping] = [jobs.filter(({ index }) => goesOn(index)), jobs.filter(({ index }) => !goesOn(index))];
+  eachInSlices(draft, goingOn, ({ index }) => overrule(draft, index, command.reason));
+  eachInSlices(draft, stopping, ({ index }) => stopJob(draft, index, command.reason));
   return DONE;
 }
 
@@ -63,7 +64,7 @@ export function stopSiblings(draft: Draft): void {
 
 function stopAll(draft: Draft, indexes: readonly number[], reason: string): void {
   assertLoaded(draft, indexes);
-  for (const index of indexes) stopJob(draft, index, reason);
+  eachInSlices(draft, indexes, (index) => stopJob(draft, index, reason));
 }
 
 function cellsOf(draft: Draft, group: number): readonly number[] {

@@ -9,9 +9,10 @@ import { accept, adopt, annotate, declare, finish, lose, offer, reject, withdraw
 import type { RunEvent } from './events.ts';
 import { answerGate } from './gate.ts';
 import { holdJob, pauseRun, releaseBackoff, releaseJob, resumeRun } from './hold-back.ts';
+import { LIMITS } from './limits.ts';
 import { type RunSlice } from './run-state.ts';
-import { beginDraft, type Draft, emit, type EventMark } from './draft.ts';
-import { settleBlocked, settleDependants, settleRun, startCells } from './settle.ts';
+import { beginDraft, type Draft, emit, type EventMark, goOn } from './draft.ts';
+import { settleNew, settleRun } from './settle.ts';
 import { fireTimers } from './timer.ts';
 
 export interface Decision {
@@ -28,17 +29,33 @@ export interface Decision {
   readonly unknown: ReadonlyMap<number, string>;
 }
 
-/**
- * @param nowMs The database's clock, read after the run was locked. A time before the run's last event is moved up to it.
- * @throws JobsNotLoaded when the slice lacks a job that the decision depends on.
- */
-export function decide(slice: RunSlice, command: Command, nowMs: number): Decision {
-  const draft = beginDraft(slice, Math.max(nowMs, slice.run.lastMs));
-  const reply = apply(draft, command);
-  if (draft.events.length > 0) {
-    stopSiblings(draft);
-    settleRun(draft);
+/** Makes a decision whole, with the parameters of decideInSlices. */
+export function decide(...given: Parameters<typeof decideInSlices>): Decision {
+  const slices = decideInSlices(...given);
+  for (;;) {
+    const { done, value } = slices.next();
+    if (done === true) return value;
   }
+}
+
+/**
+ * Makes a decision, a slice of some milliseconds at a time, so that whoever asks for it may do other things in between.
+ * @param nowMs The database's clock, read after the run was locked. A time before the run's last event is moved up to it.
+ * @throws JobsNotLoaded when the slice lacks a job that the decision depends on. @throws FactsNotLoaded
+ */
+export function* decideInSlices(
+  slice: RunSlice,
+  command: Command,
+  nowMs: number,
+  sliceSteps: number = LIMITS.sliceSteps,
+): Generator<undefined, Decision> {
+  const draft = beginDraft(slice, Math.max(nowMs, slice.run.lastMs), sliceSteps);
+  const reply = apply(draft, command);
+  while (!isSettled(draft)) {
+    yield;
+    goOn(draft);
+  }
+  if (draft.events.length > 0) settleRun(draft);
   return {
     reply,
     events: draft.events,
@@ -47,6 +64,12 @@ export function decide(slice: RunSlice, command: Command, nowMs: number): Decisi
     touched: draft.touched,
     unknown: draft.unknown,
   };
+}
+
+/** Whether all is settled that follows; failures stop others only then, and what is stopped may have to be settled in turn. */
+function isSettled(draft: Draft): boolean {
+  if (draft.putOff.length === 0) stopSiblings(draft);
+  return draft.putOff.length === 0;
 }
 
 function apply(draft: Draft, command: Command): Reply {
@@ -108,11 +131,6 @@ function create(draft: Draft, command: Extract<Command, { type: 'Create' }>): Re
   const delay = startMs > draft.nowMs ? { startMs } : {};
   emit(draft, { type: 'RunCreated', jobs: draft.plan.jobs.length, ...created, ...delay });
   if (startMs > draft.nowMs) draft.startMs = startMs;
-  // What it adds on the way is settled there.
-  for (const { index, cell, cells } of draft.plan.jobs) {
-    draft.touched.add(index);
-    if (cells !== undefined) for (const finished of startCells(draft, index)) settleDependants(draft, finished);
-    if (cell === undefined && settleBlocked(draft, index) === 'finished') settleDependants(draft, index);
-  }
+  settleNew(draft, 0);
   return { type: 'Done' };
 }

@@ -25,12 +25,20 @@ export interface Draft extends Evolving {
   /** Jobs of a planned run that cannot be decided on, with why: they stay as they are. Empty in a run. */
   readonly unknown: Map<number, string>;
   readonly working: Working;
+  /** Of the work that is done in one go, in steps of expressions, and at how much of it the present slice ends. */
+  readonly sliceSteps: number;
+  sliceEnd: number;
+  /** What the present slice has not got to, in order. */
+  readonly putOff: (() => void)[];
   /** With the outputs of jobs that this decision concluded. */
   readonly facts?: RunFacts & { readonly outputs: Map<number, JsonObject> };
 }
 
+/** What an event costs beside the expressions that led to it, in their steps. */
+const EVENT_STEPS = 100;
+
 /** Begins a decision. The slice itself is never changed. */
-export function beginDraft(slice: RunSlice, nowMs: number): Draft {
+export function beginDraft(slice: RunSlice, nowMs: number, sliceSteps: number): Draft {
   return {
     plan: slice.plan,
     run: slice.run,
@@ -41,8 +49,37 @@ export function beginDraft(slice: RunSlice, nowMs: number): Draft {
     touched: new Set(),
     unknown: new Map(),
     working: { steps: 0, bytes: 0 },
+    sliceSteps,
+    sliceEnd: sliceSteps,
+    putOff: [],
     ...(slice.facts !== undefined && { facts: { ...slice.facts, outputs: new Map(slice.facts.outputs) } }),
   };
+}
+
+/** Whether the present slice has done its share: what is left to be settled is put off. */
+export function isSpent(draft: Draft): boolean {
+  return workOf(draft) >= draft.sliceEnd;
+}
+
+/** Works through items in order; what the present slice does not get to is put off, behind what came of those before. */
+export function eachInSlices<T>(draft: Draft, items: readonly T[], work: (item: T) => void, from = 0): void {
+  for (const [offset, item] of items.slice(from).entries()) {
+    if (isSpent(draft)) {
+      draft.putOff.push(() => eachInSlices(draft, items, work, from + offset));
+      return;
+    }
+    work(item);
+  }
+}
+
+/** Goes on with what was put off, for a slice. */
+export function goOn(draft: Draft): void {
+  draft.sliceEnd = workOf(draft) + draft.sliceSteps;
+  for (const work of draft.putOff.splice(0)) work();
+}
+
+function workOf({ working, events }: Draft): number {
+  return working.steps + EVENT_STEPS * events.length;
 }
 
 /** Adds an event and applies it. */

@@ -4,8 +4,8 @@ import { emitUnstarted } from './attempt.ts';
 import type { Command, Reply } from './commands.ts';
 import { DONE, refuse } from './replies.ts';
 import { assertLoaded, isStopping, jobOf, type JobWait, type TimedWait } from './run-state.ts';
-import { type Draft, emit } from './draft.ts';
-import { heldBackBy, makeReady, settleDependants, startCells } from './settle.ts';
+import { type Draft, eachInSlices, emit } from './draft.ts';
+import { heldBackBy, makeReady, settleCells } from './settle.ts';
 import { isJobFinished, isRunFinished } from './states.ts';
 
 type CommandOf<T extends Command['type']> = Extract<Command, { type: T }>;
@@ -18,7 +18,7 @@ export function pauseRun(draft: Draft, { reason, actor }: CommandOf<'PauseRun'>)
   if (run.pause !== undefined) return DONE;
   const indexes = loadAll(draft);
   emit(draft, { type: 'RunPaused', reason, actor });
-  for (const index of indexes) holdBack(draft, index);
+  eachInSlices(draft, indexes, (index) => holdBack(draft, index));
   return DONE;
 }
 
@@ -28,7 +28,7 @@ export function resumeRun(draft: Draft, { reason, actor }: CommandOf<'ResumeRun'
   if (run.pause === undefined) return DONE;
   const indexes = loadAll(draft);
   emit(draft, { type: 'RunResumed', reason, actor });
-  for (const index of indexes) letGo(draft, index);
+  eachInSlices(draft, indexes, (index) => letGo(draft, index));
   return DONE;
 }
 
@@ -110,7 +110,7 @@ function letGo(draft: Draft, index: number): void {
   const job = jobOf(draft, index);
   if (job.state !== 'WAITING') return;
   if (job.wait.reason === 'MATRIX') {
-    for (const finished of startCells(draft, index)) settleDependants(draft, finished);
+    settleCells(draft, index);
     return;
   }
   if (job.wait.reason !== 'PAUSED' && job.wait.reason !== 'HELD') return;

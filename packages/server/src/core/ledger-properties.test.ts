@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Command } from './commands.ts';
-import { decide } from './decide.ts';
+import { decide, decideInSlices, type Decision } from './decide.ts';
 import type { Definition } from './definition.ts';
 import { EVENT_VERSION } from './event-versions.ts';
 import { type JobRecord, JobsNotLoaded, liveOf, type RunHeader } from './run-state.ts';
@@ -144,6 +144,28 @@ test('a run keeps every promise, whatever is asked of it and in whatever order',
     { numRuns: 1_000 },
   );
 });
+
+test('a decision is the same however it is cut into slices', () => {
+  let cut = 0;
+  fc.assert(
+    fc.property(lives, inheritances, fc.integer({ min: 1, max: 500 }), ([definition, steps], inherited, sliceSteps) => {
+      live(definition, inherited, steps, (slice, command, nowMs) => {
+        const whole = decide(slice, command, nowMs, Number.POSITIVE_INFINITY);
+        const slices = decideInSlices(slice, command, nowMs, sliceSteps);
+        let made = slices.next();
+        for (; made.done !== true; made = slices.next()) cut++;
+        expect(outcomeOf(made.value)).toEqual(outcomeOf(whole));
+        return made.value;
+      });
+    }),
+    { numRuns: 300 },
+  );
+  expect(cut).toBeGreaterThan(1_000);
+});
+
+function outcomeOf({ after: { run, jobs, plan }, ...decision }: Decision) {
+  return { ...decision, run, jobs, definition: plan.definition };
+}
 
 test('a run ends once its drivers do what they are asked, and what is held back is let go', () => {
   fc.assert(

@@ -92,7 +92,9 @@ export const LIMITS = {
   expressionPattern: 2_000,
   /** What the evaluation of one expression, and of all expressions of one template, may cost: 100 ms at most. */
   expressionSteps: 300_000,
-  /** What the evaluations of one decision may cost together, give or take one: up to 3 s, in which its run is locked. */
+  /** What a decision may cost before it lets others have the thread, give or take one evaluation: about 2.5 ms. */
+  sliceSteps: 10_000,
+  /** What the evaluations of one decision may cost together, give or take one: up to 3 s, in which its run is locked, and others go on. */
   decisionSteps: 10_000_000,
   /** What one decision may work out, specs and traces, as JSON and give or take one job: it is written in a few statements. */
   decisionBytes: 16_777_216,

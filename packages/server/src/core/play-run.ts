@@ -2,7 +2,7 @@
 // is assumed to. Jobs finish in the order in which they start, no driver is ever short of slots, and no time passes.
 import { type AssumedOutcome, type Assumptions, assumedOf } from './assumptions.ts';
 import type { AttemptContent, Command } from './commands.ts';
-import { decide as decideRun, type Decision } from './decide.ts';
+import { decideInSlices, type Decision } from './decide.ts';
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type Gate } from './definition.ts';
 import { EVENT_VERSION } from './event-versions.ts';
 import { beforeFirstEvent } from './evolve.ts';
@@ -36,21 +36,21 @@ export function* playRun(
   definition: Definition,
   facts: FactsOfRun,
   assumed: Assumptions,
-  decide: typeof decideRun = decideRun,
+  decide = decideInSlices,
 ): Generator<undefined, PlayedRun> {
   const table = openTable(compilePlan(asAssumed(definition)), facts, assumed, decide);
   const { played, toStart, toFinish } = table;
-  table.submit(createCommand(facts));
+  yield* table.submit(createCommand(facts));
   for (let started = 0, finished = 0; !isRunFinished(played.run.state); ) {
     const starting = toStart[started];
     const finishing = toFinish[finished];
     if (starting !== undefined) {
       started++;
-      if (!played.unknown.has(starting)) start(table, starting);
+      if (!played.unknown.has(starting)) yield* start(table, starting);
     } else if (finishing !== undefined) {
       finished++;
       const isOpen = !isJobFinished(recordOf(table, finishing).state);
-      if (isOpen && !played.unknown.has(finishing)) finish(table, finishing, assumed);
+      if (isOpen && !played.unknown.has(finishing)) yield* finish(table, finishing, assumed);
     } else break;
     yield;
   }
@@ -87,17 +87,17 @@ interface Table {
   readonly toStart: number[];
   readonly toFinish: number[];
   nowMs: number;
-  submit(command: Command): void;
+  submit(command: Command): Generator<undefined, void>;
 }
 
-function openTable(plan: Plan, facts: FactsOfRun, assumed: Assumptions, decide: typeof decideRun): Table {
+function openTable(plan: Plan, facts: FactsOfRun, assumed: Assumptions, decide: typeof decideInSlices): Table {
   const { run } = beforeFirstEvent(plan);
   const played: Table['played'] = { plan, run, jobs: new Map(), unknown: new Map() };
   const outputs = new Map<number, JsonObject>();
   const isAssumed = (job: PlannedJob): boolean => assumedOf(assumed, job).outputs !== undefined;
 
   /** Decides on as little of the run as it needs: mostly on a job and those that need it. */
-  function decideOnSlice(command: Command): Decision {
+  function* decideOnSlice(command: Command): Generator<undefined, Decision> {
     const wanted = new Set<number>();
     const wantedOutputs = new Set<number>();
     if ('job' in command) addWithDependants(played.plan, wanted, command.job);
@@ -105,7 +105,7 @@ function openTable(plan: Plan, facts: FactsOfRun, assumed: Assumptions, decide: 
       const jobs = pick(played.jobs, wanted);
       const slice = { ...played, jobs, facts: { ...facts, isAssumed, outputs: pick(outputs, wantedOutputs) } };
       try {
-        return decide(slice, command, table.nowMs);
+        return yield* decide(slice, command, table.nowMs);
       } catch (error) {
         if (error instanceof FactsNotLoaded) for (const job of error.outputsOf) wantedOutputs.add(job);
         else if (error instanceof JobsNotLoaded) grow(played.plan, wanted, error.jobs);
@@ -119,8 +119,8 @@ function openTable(plan: Plan, facts: FactsOfRun, assumed: Assumptions, decide: 
     toStart: [],
     toFinish: [],
     nowMs: 0,
-    submit(command) {
-      const { events, after, unknown } = decideOnSlice(command);
+    *submit(command) {
+      const { events, after, unknown } = yield* decideOnSlice(command);
       const ready: number[] = [];
       for (const event of events) {
         if (event.type === 'AttemptEnded') outputs.set(event.job, event.outputs ?? {});
@@ -188,32 +188,38 @@ function recordOf({ played }: Table, index: number): JobRecord {
   return jobOf(played, index);
 }
 
-function start(table: Table, job: number): void {
+function* start(table: Table, job: number): Generator<undefined, void> {
   const record = recordOf(table, job);
   if (record.state === 'QUEUED') {
-    table.submit({ type: 'Offer', job, instance: INSTANCE, instanceId: CHILD_RUN });
-    table.submit({ type: 'Accept', job, attempt: record.attempt + 1, instance: INSTANCE });
+    yield* table.submit({ type: 'Offer', job, instance: INSTANCE, instanceId: CHILD_RUN });
+    yield* table.submit({ type: 'Accept', job, attempt: record.attempt + 1, instance: INSTANCE });
   } else if (record.state === 'WAITING' && record.wait.reason === 'CHILD_RUN') {
-    table.submit({ type: 'StartChild', job, childRun: CHILD_RUN });
+    yield* table.submit({ type: 'StartChild', job, childRun: CHILD_RUN });
   }
   table.toFinish.push(job);
 }
 
-function finish(table: Table, job: number, assumed: Assumptions): void {
+function* finish(table: Table, job: number, assumed: Assumptions): Generator<undefined, void> {
   const planned = plannedJob(table.played.plan, job);
   const end = assumedOf(assumed, planned);
-  if (end.outcome === 'CANCELLED') table.submit({ type: 'CancelJob', job, reason: 'it is assumed to be cancelled' });
+  if (end.outcome === 'CANCELLED')
+    yield* table.submit({ type: 'CancelJob', job, reason: 'it is assumed to be cancelled' });
   const record = recordOf(table, job);
   if (isJobFinished(record.state)) return;
-  if (planned.definition.gate !== undefined) answerGate(table, job, planned.definition.gate, end);
-  else if (record.state === 'WAITING') table.submit(childEnd(job, record, end));
-  else table.submit(attemptEnd(job, record, end));
+  if (planned.definition.gate !== undefined) yield* answerGate(table, job, planned.definition.gate, end);
+  else if (record.state === 'WAITING') yield* table.submit(childEnd(job, record, end));
+  else yield* table.submit(attemptEnd(job, record, end));
 }
 
-function answerGate(table: Table, job: number, gate: Gate, { outcome, outputs = {} }: AssumedOutcome): void {
+function* answerGate(
+  table: Table,
+  job: number,
+  gate: Gate,
+  { outcome, outputs = {} }: AssumedOutcome,
+): Generator<undefined, void> {
   if (outcome === 'SKIPPED') {
     table.nowMs += gate.timeoutMs ?? 0;
-    table.submit({ type: 'Timer', job, eventVersion: EVENT_VERSION, random: 0, content: undefined });
+    yield* table.submit({ type: 'Timer', job, eventVersion: EVENT_VERSION, random: 0, content: undefined });
     return;
   }
   const verdict = outcome === 'SUCCEEDED' ? 'APPROVE' : 'REJECT';
@@ -221,7 +227,7 @@ function answerGate(table: Table, job: number, gate: Gate, { outcome, outputs = 
   for (let nth = 1; nth <= people; nth++) {
     const answers = nth === 1 && outcome === 'SUCCEEDED' ? outputs : {};
     const given = { actor: `person ${nth}`, groups: gate.approvers, comment: '', answers };
-    table.submit({ type: 'AnswerGate', job, verdict, ...given });
+    yield* table.submit({ type: 'AnswerGate', job, verdict, ...given });
   }
 }
 

@@ -21,8 +21,11 @@ import { withJobs } from './testing/wrong-decisions.ts';
 const trigger = { kind: 'api', actor: '', reference: '' };
 const FACTS: FactsOfRun = { runId: 'run', project: 'default', params: PARAMS, labels: { branch: 'main' }, trigger };
 
-function predict(definition: Definition, assumed: Assumptions = new Map(), decideWith?: Decide): RunPrediction {
-  const playing = playRun(definition, FACTS, assumed, decideWith);
+function predict(definition: Definition, assumed: Assumptions = new Map(), decideWith: Decide = decide): RunPrediction {
+  const playing = playRun(definition, FACTS, assumed, function* (slice, command, nowMs) {
+    yield;
+    return decideWith(slice, command, nowMs);
+  });
   for (;;) {
     const { done, value } = playing.next();
     if (done === true) return predictionOf(value, assumed);

@@ -1,6 +1,6 @@
 // What follows from an event: jobs whose needs have finished become ready, are skipped or cancelled; a run without open jobs
 // finishes. A decision emits its own events and then lets them settle.
-import { type Conclusion, type Draft, emit, finishJob, hasFailed, invalid } from './draft.ts';
+import { type Conclusion, type Draft, eachInSlices, emit, finishJob, hasFailed, invalid, isSpent } from './draft.ts';
 import { lacksPlace } from './group.ts';
 import { assertFacts, evaluateJob } from './job-expressions.ts';
 import { concludeGroup, makeCells } from './matrix-job.ts';
@@ -15,17 +15,49 @@ export function concludeJob(draft: Draft, job: number, conclusion: Conclusion): 
   settleDependants(draft, job);
 }
 
+/** Decides on new jobs, all from one on; what those add on the way is settled there. */
+export function settleNew(draft: Draft, from: number): void {
+  eachInSlices(draft, draft.plan.jobs.slice(from), ({ index, cell, cells }) => {
+    draft.touched.add(index);
+    if (cells !== undefined) settleCells(draft, index);
+    if (cell === undefined && settleBlocked(draft, index) === 'finished') settleDependants(draft, index);
+  });
+}
+
+/** Starts cells while there is room, and decides on what waited for those that have finished at once. */
+export function settleCells(draft: Draft, group: number): void {
+  for (const finished of startCells(draft, group)) settleDependants(draft, finished);
+}
+
 /** Decides on every job that waited for this finished one only, and on those that wait for them. */
 export function settleDependants(draft: Draft, finished: number): void {
-  const queue = [finished];
-  for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
-    const { dependants, cell, definition } = plannedJob(draft.plan, next);
+  settleBehind(draft, [{ job: finished, from: 0 }]);
+}
+
+/** A job that has finished, and the first of its dependants that is not settled. */
+interface Finished {
+  readonly job: number;
+  readonly from: number;
+}
+
+/** Settles what follows from finished jobs, the last one first. */
+function settleBehind(draft: Draft, open: Finished[]): void {
+  const add = (job: number): number => open.push({ job, from: 0 });
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const { job, from } = next;
+    const { dependants, cell, definition } = plannedJob(draft.plan, job);
     // Its end makes room for the next.
-    if (cell !== undefined && definition.matrix?.maxParallel !== undefined) queue.push(...startCells(draft, cell.of));
-    assertReady(draft, dependants);
-    for (const dependant of dependants) {
+    if (from === 0 && cell !== undefined && definition.matrix?.maxParallel !== undefined)
+      startCells(draft, cell.of).forEach(add);
+    if (from === 0) assertReady(draft, dependants);
+    for (const [offset, dependant] of dependants.slice(from).entries()) {
+      if (isSpent(draft)) {
+        open.push({ job, from: from + offset });
+        draft.putOff.push(() => settleBehind(draft, open));
+        return;
+      }
       draft.touched.add(dependant);
-      if (settleBlocked(draft, dependant) === 'finished') queue.push(dependant);
+      if (settleBlocked(draft, dependant) === 'finished') add(dependant);
     }
   }
 }
@@ -140,11 +172,11 @@ function expand(draft: Draft, group: PlannedJob): void {
   const first = draft.plan.jobs.length;
   emit(draft, { type: 'JobsAdded', job: group.index, cells });
   for (let cell = first; cell < draft.plan.jobs.length; cell++) draft.touched.add(cell);
-  for (const finished of startCells(draft, group.index)) settleDependants(draft, finished);
+  settleCells(draft, group.index);
 }
 
 /** Starts cells that have not been, in order, while there is room. Returns those that have finished at once. */
-export function startCells(draft: Draft, group: number): readonly number[] {
+function startCells(draft: Draft, group: number): readonly number[] {
   const { cells = [], definition } = plannedJob(draft.plan, group);
   assertLoaded(draft, cells);
   // What is held begins no more of them until it is released.
@@ -164,6 +196,10 @@ export function startCells(draft: Draft, group: number): readonly number[] {
   for (const cell of cells) {
     if (room <= 0) break;
     if (jobOf(draft, cell).state !== 'BLOCKED') continue;
+    if (isSpent(draft)) {
+      draft.putOff.push(() => settleCells(draft, group));
+      break;
+    }
     draft.touched.add(cell);
     const settled = settleBlocked(draft, cell);
     if (settled === 'finished') finished.push(cell);

@@ -1,6 +1,6 @@
 // The creation of a run as it is decided, and the rows that the run begins with.
 import type { Command } from '../core/commands.ts';
-import { decide } from '../core/decide.ts';
+import { decideInSlices } from '../core/decide.ts';
 import type { Definition } from '../core/definition.ts';
 import { beforeFirstEvent } from '../core/evolve.ts';
 import type { RunEvent } from '../core/events.ts';
@@ -62,18 +62,18 @@ export interface BegunRun {
   readonly view: RunView;
 }
 
-/** Decides on the creation of a run. */
-export function beginRun(
+/** Decides on the creation of a run, a slice at a time. */
+export function* beginRun(
   { run, runId, plan }: RunToBegin,
   nowMs: number,
   specProblem: RunFacts['specProblem'],
-): BegunRun {
+): Generator<undefined, BegunRun> {
   const { project, params, traceparent, labels } = run;
   const { pipeline, revision, trigger } = run.command;
   const origin = { ...(pipeline !== undefined && { pipeline }), ...(revision !== undefined && { revision }) };
   const given = { runId, project, ...origin, params, labels, trigger, outputs: new Map<number, JsonObject>() };
   const facts: RunFacts = { ...given, ...(specProblem !== undefined && { specProblem }) };
-  const { events, marks, after } = decide({ ...beforeFirstEvent(plan), facts }, run.command, nowMs);
+  const { events, marks, after } = yield* decideInSlices({ ...beforeFirstEvent(plan), facts }, run.command, nowMs);
   const jobs: JobWrite[] = [];
   const queue: QueueInsert[] = [];
   const context = { runId, project, pipeline, params, traceparent, plan: after.plan };

@@ -1,5 +1,6 @@
-// What many runs work out in one flush: whoever waits for none of them gets turns in between.
+// What runs work out that takes long: whoever waits for none of it gets turns in between, and answers meanwhile.
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { JobDefinition } from '../core/definition.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { finishWell, type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
@@ -58,4 +59,49 @@ test('so do those of runs that go on at the same time', async () => {
   );
   expect(tookMs).toBeGreaterThan(RUNS * 10);
   expect(waitedMs).toBeLessThan(tookMs / 4);
+});
+
+const JOBS = 60;
+const many = (change: Partial<JobDefinition>) =>
+  Array.from({ length: JOBS }, (_, n) => jobNamed(`job-${n}`, { if: COSTLY, ...change }));
+
+/** Does something of others again and again while costly work is under way. Returns how long that took at worst. */
+async function longestAnswer(work: Promise<unknown>, other: () => Promise<unknown>): Promise<number> {
+  let isDone = false;
+  const done = work.then(() => (isDone = true));
+  let longestMs = 0;
+  while (!isDone) {
+    const askedMs = performance.now();
+    await other();
+    longestMs = Math.max(longestMs, performance.now() - askedMs);
+  }
+  await done;
+  return longestMs;
+}
+
+test('one costly decision leaves turns to others, and what is asked of other runs is answered meanwhile', async () => {
+  const runId = await ledger.create(definitionOf(jobNamed('first'), ...many({ needs: ['first'] })), { params });
+  await ledger.submit(runId, { type: 'Offer', job: 0, instance: 1, instanceId: 'i-1' });
+  await ledger.submit(runId, { type: 'Accept', job: 0, attempt: 1, instance: 1 });
+  const other = await ledger.create(definitionOf(jobNamed('other')));
+  let longestMs = Number.POSITIVE_INFINITY;
+  const { tookMs, waitedMs } = await longestWait(async () => {
+    longestMs = await longestAnswer(ledger.submit(runId, finishWell(0, 1)), () =>
+      ledger.submit(other, { type: 'HoldJob', job: 0, actor: 'test', reason: '' }),
+    );
+  });
+  expect(tookMs).toBeGreaterThan(JOBS * 10);
+  expect(waitedMs).toBeLessThan(tookMs / 6);
+  expect(longestMs).toBeLessThan(tookMs / 2);
+});
+
+test('so does one costly creation, meanwhile others are made', async () => {
+  const other = definitionOf(jobNamed('other'));
+  let longestMs = Number.POSITIVE_INFINITY;
+  const { tookMs, waitedMs } = await longestWait(async () => {
+    longestMs = await longestAnswer(ledger.create(definitionOf(...many({})), { params }), () => ledger.create(other));
+  });
+  expect(tookMs).toBeGreaterThan(JOBS * 10);
+  expect(waitedMs).toBeLessThan(tookMs / 6);
+  expect(longestMs).toBeLessThan(tookMs / 2);
 });

@@ -1,5 +1,5 @@
-// The lane on which runs begin: everything of many new runs in one transaction of a few statements. A run is decided on before it
-// is stored, by the same decide() as everything later.
+// The lanes on which runs begin: everything of many new runs in one transaction of a few statements. A run is decided on before it
+// is stored, by the same decide() as everything later. What is large, or takes long, goes by a lane of its own.
 import { randomBytes } from 'node:crypto';
 import type { Definition } from '../core/definition.ts';
 import { makeRunId } from '../core/ids.ts';
@@ -22,7 +22,7 @@ import type { DriverSchemas } from './driver-schemas.ts';
 import type { FlushOptions } from './flush.ts';
 import type { CreatedRun } from './created-run.ts';
 import { createGroupCommit } from './group-commit.ts';
-import { createTurns } from './pace.ts';
+import { CostlyDecision, createDecisionBudget, createTurns, inTurns } from './pace.ts';
 import { answerAgain } from './request-ids.ts';
 import { driversToAsk, specProblems } from './spec-check.ts';
 import { type BegunRun, beginRun, type CheckedRun, type NewRunNotice, type RunToBegin } from './begin-run.ts';
@@ -72,7 +72,7 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
     const untilMs = performance.now() + DEFINITION_TRUST_MS;
     const { answers, begun, defined } = await inTransaction(
       on,
-      (tx, begun) => insertAll(tx, begun, now, stored, flushing.schemas),
+      (tx, begun) => insertAll(tx, begun, now, { stored, schemas: flushing.schemas, alone: on === largeLane }),
       signal,
     );
     if (stored.size > 10_000) stored.clear();
@@ -83,14 +83,19 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
     return later;
   }
 
-  const groupOn = (on: Lane) =>
-    createGroupCommit<Item>({
-      maxItems: MAX_FLUSH,
-      flush: (items, signal) => flush(on, items, signal),
-      fail: (item, error) => item.fail(error),
-    });
-  const group = groupOn(lane);
-  const largeGroup = groupOn(largeLane);
+  const groupOn = (flushOn: (items: readonly Item[], signal: AbortSignal) => Promise<readonly Item[]>) =>
+    createGroupCommit<Item>({ maxItems: MAX_FLUSH, flush: flushOn, fail: (item, error) => item.fail(error) });
+  const largeGroup = groupOn((items, signal) => flush(largeLane, items, signal));
+  const group = groupOn(async (items, signal) => {
+    try {
+      return await flush(lane, items, signal);
+    } catch (error) {
+      const costly = items.filter(({ plan }) => !isPlain(plan));
+      if (!(error instanceof CostlyDecision) || costly.length === 0) throw error;
+      for (const item of costly) largeGroup.add(item);
+      return items.filter(({ plan }) => isPlain(plan));
+    }
+  });
 
   return {
     create(run) {
@@ -121,6 +126,11 @@ function isLarge({ jobs }: Plan): boolean {
   return jobs.length > LARGE_JOBS || jobs.some(isGroup);
 }
 
+/** Whether there is nothing to work out in it. */
+function isPlain({ jobs }: Plan): boolean {
+  return jobs.every((job) => job.isPlain);
+}
+
 /** What a run that waits keeps in memory, roughly. */
 function bytesOf({ definition, params, labels }: CheckedRun): number {
   return JSON.stringify([definition, params, labels]).length;
@@ -135,12 +145,19 @@ function withinJobs(items: readonly Item[]): { now: readonly Item[]; later: read
   return end === -1 ? { now: items, later: [] } : { now: items.slice(0, end), later: items.slice(end) };
 }
 
+interface InsertOptions {
+  readonly stored: ReadonlyMap<DefinitionDigest, number>;
+  readonly schemas: DriverSchemas;
+  /** Whether nobody else waits for what is decided. */
+  readonly alone: boolean;
+}
+
+/** @throws CostlyDecision unless alone */
 async function insertAll(
   tx: Tx,
   begun: Promise<unknown>,
   items: readonly Item[],
-  stored: ReadonlyMap<DefinitionDigest, number>,
-  schemas: DriverSchemas,
+  { stored, schemas, alone }: InsertOptions,
 ): Promise<Outcome> {
   const [answers, nowMs] = await Promise.all([
     settleRequestIds(tx, items),
@@ -156,9 +173,10 @@ async function insertAll(
   const drivers = new Set(fresh.flatMap(({ plan }) => [...driversToAsk(plan)]));
   const specProblem = drivers.size === 0 ? undefined : await specProblems(schemas, drivers);
   const turns = createTurns();
+  const budget = alone ? undefined : createDecisionBudget();
   const runs: BegunRun[] = [];
   for (const item of fresh) {
-    runs.push(beginRun(item, nowMs, specProblem));
+    runs.push(await inTurns(beginRun(item, nowMs, specProblem), turns, budget));
     await turns();
   }
   for (const { run, context } of runs) {

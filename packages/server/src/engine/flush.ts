@@ -12,18 +12,20 @@ import { type SharedInstance, shareInstances } from '../store/instance-rows.ts';
 import { insertJobs, type JobWrite, updateJobs } from '../store/job-rows.ts';
 import { existingRuns, insertEvents, lockRuns, readClock, updateRuns } from '../store/ledger-rows.ts';
 import type { Tx } from '../store/sql.ts';
+import { advance } from './advance.ts';
 import { callChanges } from './call-changes.ts';
+import { jobsNeeded } from './command-needs.ts';
 import { growDefinitions, jobsAdded } from './growth.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
 import { type StartChange, startChange } from './member-changes.ts';
-import { createTurns } from './pace.ts';
+import { CostlyDecision, createDecisionBudget, createTurns, inTurns, type DecisionBudget } from './pace.ts';
 import type { Plans } from './plans.ts';
 import { loadPlaces } from './load-places.ts';
 import { queueEntry } from './queue-entry.ts';
 import { load, loadContents, loadLocked, loadWantedFacts } from './load-work.ts';
 import { noSuchRun } from './refusals.ts';
 import type { RunCache } from './run-cache.ts';
-import { advance, type Answer, beginWork, jobsNeeded, type RunWork, type Submission, type Wanted } from './run-work.ts';
+import { type Answer, beginWork, type RunWork, type Submission, type Wanted } from './run-work.ts';
 
 /** How often a decision is given just the jobs that it asks for. */
 const ROUNDS_BY_JOB = 3;
@@ -41,25 +43,28 @@ export interface FlushOutcome {
   readonly refused: ReadonlyMap<Submission, Answer>;
   /** Submissions about runs that somebody else holds. */
   readonly missed: readonly Submission[];
+  /** Submissions that take long: nothing of their runs was decided. */
+  readonly costly: readonly Submission[];
   readonly nowMs: number;
 }
 
 /**
  * What does not depend on an answer is sent without waiting for it, so a flush takes few round trips.
- * @param wait Whether to wait for runs that somebody else holds.
+ * @param patient Whether to wait for runs that somebody else holds, and to make decisions that take long.
  * @param alongside Writes more, in the same round trip, once all is decided.
+ * @throws CostlyDecision when something takes long of what shares groups with others; never when patient
  */
 export async function flushSubmissions(
   tx: Tx,
   begun: Promise<unknown>,
   submissions: readonly Submission[],
   { plans, cache, schemas }: FlushOptions,
-  wait: boolean,
+  patient: boolean,
   alongside?: (outcome: FlushOutcome) => Promise<void>,
 ): Promise<FlushOutcome> {
   const byRun = Map.groupBy(submissions, (submission) => submission.runId);
   const [seqs, instances, lockedMs] = await Promise.all([
-    lockRuns(tx, [...byRun.keys()], wait),
+    lockRuns(tx, [...byRun.keys()], patient),
     shareWriters(tx, submissions),
     // Statements run in the order in which they are sent, so this is the time after the locks were granted.
     readClock(tx),
@@ -79,10 +84,12 @@ export async function flushSubmissions(
   await loadContents(tx, works);
   const starts = await loadPlaces(tx, works);
   const nowMs = starts?.nowMs ?? lockedMs;
-  await decideAll(tx, works, nowMs, { cache, schemas });
-  const outcome = { works, refused, missed, nowMs };
+  const budget = patient ? undefined : createDecisionBudget();
+  const decided = await decideAll(tx, works, nowMs, { cache, schemas, budget });
+  const costly = works.flatMap((work) => (decided.includes(work) ? [] : work.submissions));
+  const outcome = { works: decided, refused, missed, costly, nowMs };
   const taken = [...(starts?.rates.values() ?? [])].filter((rate) => rate.taken);
-  await Promise.all([write(tx, works, nowMs), taken.length > 0 && putBuckets(tx, taken), alongside?.(outcome)]);
+  await Promise.all([write(tx, decided, nowMs), taken.length > 0 && putBuckets(tx, taken), alongside?.(outcome)]);
   return outcome;
 }
 
@@ -136,19 +143,32 @@ function answerOutsiders(works: readonly RunWork[], instances: ReadonlyMap<numbe
   }
 }
 
+interface DecideOptions extends Pick<FlushOptions, 'cache' | 'schemas'> {
+  /** Undefined: decisions may take long. */
+  readonly budget: DecisionBudget | undefined;
+}
+
+/** Decides on all submissions of the runs. Returns the runs without those that take longer than they may. */
 async function decideAll(
   tx: Tx,
   works: readonly RunWork[],
   nowMs: number,
-  { cache, schemas }: Pick<FlushOptions, 'cache' | 'schemas'>,
-): Promise<void> {
+  { cache, schemas, budget }: DecideOptions,
+): Promise<readonly RunWork[]> {
   const turns = createTurns();
+  const costly = new Set<RunWork>();
   let open = works;
   for (let round = 0; open.length > 0; round++) {
     const wanted = new Map<RunWork, Wanted>();
     for (const work of open) {
-      const lacks = advance(work, nowMs);
-      if (lacks !== undefined) wanted.set(work, lacks);
+      try {
+        const lacks = await inTurns(advance(work, nowMs), turns, budget);
+        if (lacks !== undefined) wanted.set(work, lacks);
+      } catch (error) {
+        // What others of this flush have seen of its places cannot be taken back.
+        if (!(error instanceof CostlyDecision) || work.starts !== undefined) throw error;
+        costly.add(work);
+      }
       await turns();
     }
     open = [...wanted.keys()];
@@ -159,6 +179,7 @@ async function decideAll(
       loadWantedFacts(tx, wanted, schemas),
     ]);
   }
+  return costly.size === 0 ? works : works.filter((work) => !costly.has(work));
 }
 
 function everyJob(work: RunWork): readonly number[] {

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import type { RunId } from '../core/ids.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
-import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { finishWell, type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
 
 let database: TestDatabase;
 let ledger: LedgerFixture;
@@ -19,9 +20,7 @@ const cancel = { type: 'CancelRun', reason: 'enough', force: false } as const;
 
 test('a run that somebody holds for long holds up nobody else, and who asks for it is told', async () => {
   const held = await ledger.create(definitionOf(jobNamed('held')));
-  const holder = await ledger.pool.connect();
-  await holder.query('begin');
-  await holder.query('select from runs where run_id = $1 for update', [held]);
+  const holder = await hold(held);
 
   const beganMs = performance.now();
   const refused = expect(ledger.submit(held, cancel)).rejects.toMatchObject({
@@ -42,7 +41,58 @@ test('a run that somebody holds for long holds up nobody else, and who asks for 
   expect(performance.now() - beganMs).toBeGreaterThanOrEqual(1_000);
   expect(others).toBeGreaterThan(5);
 
-  await holder.query('rollback');
-  holder.release();
+  await holder.release();
   expect(await ledger.submit(held, cancel)).toMatchObject({ type: 'Done' });
 });
+
+test('what is asked of a run later does not overtake what waits for it', async () => {
+  const [busy, run, third] = await Promise.all(
+    ['a', 'b', 'c'].map((name) => ledger.create(definitionOf(jobNamed(name)))),
+  );
+  if (busy === undefined || run === undefined || third === undefined) throw new Error('there is no run');
+  const attempt = { job: 0, attempt: 1, instance: 1 } as const;
+  await ledger.submit(run, { type: 'Offer', job: 0, instance: 1, instanceId: 'i-1' });
+  await ledger.submit(run, { type: 'Accept', ...attempt });
+  /** So many flushes go by that what misses a run is handed to those who wait. */
+  const letFlushesGoBy = async (): Promise<void> => {
+    for (let i = 0; i < 4; i++) await ledger.submit(third, { type: 'HoldJob', job: 0, actor: 'test', reason: `${i}` });
+  };
+
+  const [holderOfBusy, holderOfRun] = await Promise.all([hold(busy), hold(run)]);
+  const first = ledger.submit(busy, cancel);
+  await letFlushesGoBy();
+  const declared = ledger.submit(run, {
+    type: 'Declare',
+    ...attempt,
+    number: 1,
+    artifact: ARTIFACT,
+    content: undefined,
+  });
+  await letFlushesGoBy();
+  await holderOfRun.release();
+  const finished = ledger.submit(run, finishWell(0, 1));
+  await letFlushesGoBy();
+  await holderOfBusy.release();
+
+  expect(await Promise.all([first, declared, finished])).toMatchObject([
+    { type: 'Done' },
+    { type: 'Done' },
+    { type: 'Finished' },
+  ]);
+  const { rows } = await ledger.pool.query('select artifact from artifacts where run_id = $1', [run]);
+  expect(rows).toEqual([{ artifact: ARTIFACT }]);
+});
+
+const ARTIFACT = { name: 'a.txt', digest: 'sha256:00', sizeBytes: 1, uri: '', mediaType: '' };
+
+async function hold(runId: RunId): Promise<{ release(): Promise<void> }> {
+  const client = await ledger.pool.connect();
+  await client.query('begin');
+  await client.query('select from runs where run_id = $1 for update', [runId]);
+  return {
+    async release() {
+      await client.query('rollback');
+      client.release();
+    },
+  };
+}

@@ -1,6 +1,7 @@
 // The one way to change state: commands of whoever go into the next flush, are decided on under the locks of their runs, and are
 // answered after the commit. A run that somebody else holds is tried again, and after three misses waited for alone, on a lane of
-// its own, so that whoever holds it for long holds up nobody else.
+// its own, so that whoever holds it for long holds up nobody else; decisions that take long are made there, too. Commands for one run
+// are decided on in the order in which they were submitted, wherever they wait.
 import type { Command } from '../core/commands.ts';
 import type { RunId } from '../core/ids.ts';
 import { databaseUnavailable, overloaded, TOO_SLOW } from '../core/refusal.ts';
@@ -10,6 +11,7 @@ import { isTooSlow } from '../store/outage.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { type FlushOptions, type FlushOutcome, flushSubmissions, keepCommitted } from './flush.ts';
 import { createGroupCommit } from './group-commit.ts';
+import { CostlyDecision } from './pace.ts';
 import type { Answer, RunWork, Submission, Writer } from './run-work.ts';
 
 const MAX_FLUSH = 1_000;
@@ -38,28 +40,52 @@ export interface LedgerOptions {
 }
 
 export function createLedger({ lane, patientLane, flushing, onCommitted }: LedgerOptions): Ledger {
+  /** Runs that are waited for, with how many commands. */
+  const waitedFor = new Map<RunId, number>();
+
   async function commit(
     on: Lane,
     items: readonly Submission[],
-    wait: boolean,
+    isPatient: boolean,
     signal: AbortSignal,
   ): Promise<readonly Submission[]> {
-    const outcome = await inTransaction(on, (tx, begun) => flushSubmissions(tx, begun, items, flushing, wait), signal);
+    const outcome = await inTransaction(
+      on,
+      (tx, begun) => flushSubmissions(tx, begun, items, flushing, isPatient),
+      signal,
+    );
     keepCommitted(outcome, flushing.cache);
     onCommitted(outcome.works.filter((work) => work.events.length > 0));
     answerAll(outcome);
     for (const item of outcome.missed) item.misses++;
-    return outcome.missed;
+    outcome.costly.forEach(hasToWait);
+    return [...outcome.missed, ...outcome.costly];
+  }
+
+  /** Commits what does not take long. Returns what is to be tried again or waited for. */
+  async function commitQuickly(items: readonly Submission[], signal: AbortSignal): Promise<readonly Submission[]> {
+    try {
+      return await commit(lane, items, false, signal);
+    } catch (error) {
+      if (!(error instanceof CostlyDecision)) throw error;
+      const claiming = new Set(items.filter(({ command }) => command.type === 'ClaimPlace').map(({ runId }) => runId));
+      for (const item of items) if (claiming.has(item.runId)) hasToWait(item);
+      return items;
+    }
   }
 
   const group = createGroupCommit<Submission>({
     maxItems: MAX_FLUSH,
     async flush(items, signal) {
-      const missed = await commit(lane, items, false, signal);
+      const { behind = [], open = [] } = Object.groupBy(items, ({ runId }) =>
+        waitedFor.has(runId) ? 'behind' : 'open',
+      );
+      const missed = open.length === 0 ? [] : await commitQuickly(open, signal);
+      behind.forEach(waitFor);
       const again: Submission[] = [];
       for (const item of missed) {
-        if (item.misses < MISSES_BEFORE_WAITING) again.push(item);
-        else patient.add(item);
+        if (waitedFor.has(item.runId) || item.misses >= MISSES_BEFORE_WAITING) waitFor(item);
+        else again.push(item);
       }
       return again;
     },
@@ -84,6 +110,28 @@ export function createLedger({ lane, patientLane, flushing, onCommitted }: Ledge
     fail: (item, error) => item.fail(error),
   });
 
+  /** Has a command wait for its run, and with it whatever is asked of the run until it has its answer: that would overtake it. */
+  function waitFor(item: Submission): void {
+    const { runId } = item;
+    waitedFor.set(runId, (waitedFor.get(runId) ?? 0) + 1);
+    const leave = (): void => {
+      const others = (waitedFor.get(runId) ?? 0) - 1;
+      if (others > 0) waitedFor.set(runId, others);
+      else waitedFor.delete(runId);
+    };
+    patient.add({
+      ...item,
+      answer(answer) {
+        leave();
+        item.answer(answer);
+      },
+      fail(error) {
+        leave();
+        item.fail(error);
+      },
+    });
+  }
+
   return {
     submit(runId, command, { writer, project } = {}) {
       if (group.waiting() + patient.waiting() >= LIMITS.pendingCommands) {
@@ -98,6 +146,10 @@ export function createLedger({ lane, patientLane, flushing, onCommitted }: Ledge
       await patient[Symbol.asyncDispose]();
     },
   };
+}
+
+function hasToWait(item: Submission): void {
+  item.misses = MISSES_BEFORE_WAITING;
 }
 
 /** Answers the submissions of a committed flush. */

@@ -132,6 +132,7 @@ export declare type CreateRunRequest = Message<"conveyor.v1.CreateRunRequest"> &
   /**
    * Optional, recommended. At most 128 characters, unique in the project: for 24 h, the same id with the same body answers
    * with the same run, and with another body fails. That holds whatever became of the pipeline, and no repetition makes a second run.
+   * Not one that begins with `call ` or `schedule `: those are of runs that the control plane makes.
    *
    * @generated from field: string request_id = 3;
    */
