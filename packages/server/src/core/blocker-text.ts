@@ -77,9 +77,8 @@ export function caveatText(caveat: Caveat): string {
 
 /** What is to be said at large, in one line. */
 export function summaryText({ standing, blockers }: Explanation, state: JobState): string {
-  return standing === 'BLOCKED'
-    ? `${countText(blockers.length, 'thing')} to end before it starts`
-    : told(standing, state);
+  if (standing !== 'BLOCKED') return told(standing, state);
+  return blockers.length === 1 ? '1 thing keeps it from starting' : `${blockers.length} things keep it from starting`;
 }
 
 function told(standing: Exclude<Standing, 'BLOCKED'>, state: JobState): string {
