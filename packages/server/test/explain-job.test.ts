@@ -1,13 +1,15 @@
-// Whatever is in the way of a job: as long as one thing of what is told of it is left it does not start, and once nothing is left it does.
+// Whatever is in the way of a job: as long as one thing of what is told of it is left it does not start, and once nothing is left it does. It
+// is told by a replica that the drivers are not connected to.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Blocker, JobExplanation } from '../src/core/blockers.ts';
 import type { JobDefinition } from '../src/core/definition.ts';
 import type { JobKey, RunId } from '../src/core/ids.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
-import { type EngineFixture, openEngineFixture } from '../src/engine/testing/engine-fixture.ts';
+import type { RunningEngine } from '../src/engine/start-engine.ts';
 import { connectObedient, type ObedientDriver } from './obedient-driver.ts';
 import { drawSituation, type Situation, type Stage, stage } from './situations.ts';
+import { startTwoEngines, type TwoEngines } from './two-engines.ts';
 
 /** Situations that are tried, so many at a time. CONVEYOR_SITUATIONS asks for more. */
 const SITUATIONS = Number(process.env['CONVEYOR_SITUATIONS'] ?? 30);
@@ -15,19 +17,23 @@ const AT_A_TIME = 12;
 const project = 'default';
 const trigger = { kind: 'api', actor: '', reference: '' };
 
-let fixture: EngineFixture;
+let both: TwoEngines;
+/** Where the drivers are; the other one is asked. */
+let engine: RunningEngine;
+let other: RunningEngine;
 let canary: ObedientDriver;
 beforeAll(async () => {
-  fixture = await openEngineFixture();
-  canary = await connectObedient(fixture.engine, { driver: 'canary', instance: 'i-1', slots: 1_000 });
+  both = await startTwoEngines();
+  [engine, other] = both.engines;
+  canary = await connectObedient(engine, { driver: 'canary', instance: 'i-1', slots: 1_000 });
 });
 afterAll(async () => {
   canary.leave();
-  await fixture[Symbol.asyncDispose]();
+  await both[Symbol.asyncDispose]();
 });
 
 type Explain = (job: JobKey) => Promise<JobExplanation>;
-const explain: Explain = (job) => fixture.engine.jobs.explain(project, job);
+const explain: Explain = (job) => other.jobs.explain(project, job);
 
 let canaries = 0;
 
@@ -37,13 +43,13 @@ async function settle(): Promise<void> {
   const definition = definitionOf(
     jobNamed('canary', { driver: 'canary', concurrency: { key, limit: 1, policy: 'QUEUE' } }),
   );
-  const { runId } = await fixture.engine.runs.create(project, { definition, params: {}, labels: {}, trigger });
+  const { runId } = await engine.runs.create(project, { definition, params: {}, labels: {}, trigger });
   await expect.poll(() => canary.holds({ runId, job: 0 }), { interval: 5 }).toBe(true);
   canary.finish({ runId, job: 0 }, 'SUCCEEDED');
 }
 
 async function hasStarted(job: JobKey): Promise<boolean> {
-  return (await fixture.engine.jobs.get(project, job)).state === 'RUNNING';
+  return (await engine.jobs.get(project, job)).state === 'RUNNING';
 }
 
 /** Waits for a start, for so long. */
@@ -93,7 +99,7 @@ async function tryOut(
   withinMs: number,
   seen?: Set<string>,
 ): Promise<string | undefined> {
-  const staged = await stage({ engine: fixture.engine, pool: fixture.pools.pool }, `${seed}`, situation);
+  const staged = await stage({ engine, pool: both.pools[0].pool }, `${seed}`, situation);
   try {
     const problem = await problemOf(staged, tell, randomFrom(seed), withinMs, seen);
     return problem && `${problem} (seed ${seed}: ${JSON.stringify(situation)})`;
@@ -138,8 +144,7 @@ test('without exactly what is told a job starts, and with any of it it does not'
 /** Creates a run of these jobs. */
 async function createRun(...jobs: readonly JobDefinition[]): Promise<RunId> {
   const definition = definitionOf(...jobs);
-  return (await fixture.engine.runs.create(project, { definition, params: { env: 'prod' }, labels: {}, trigger }))
-    .runId;
+  return (await engine.runs.create(project, { definition, params: { env: 'prod' }, labels: {}, trigger })).runId;
 }
 
 async function kindsOf(runId: RunId, job = 0): Promise<string> {
@@ -149,12 +154,12 @@ async function kindsOf(runId: RunId, job = 0): Promise<string> {
 test('a job that is not there, or another project asks for, is not found', async () => {
   const runId = await createRun(jobNamed('one', { driver: 'nobody' }));
   await expect(explain({ runId, job: 1 })).rejects.toMatchObject({ refusal: { refused: 'JOB_NOT_FOUND' } });
-  const elsewhere = fixture.engine.jobs.explain('other', { runId, job: 0 });
+  const elsewhere = engine.jobs.explain('other', { runId, job: 0 });
   await expect(elsewhere).rejects.toMatchObject({ refusal: { refused: 'JOB_NOT_FOUND' } });
 });
 
 test('an offer is told with whom it went to, and that it starts when that is accepted', async () => {
-  const slow = await connectObedient(fixture.engine, { driver: 'slow', instance: 'host-1' }, 'Nothing');
+  const slow = await connectObedient(engine, { driver: 'slow', instance: 'host-1' }, 'Nothing');
   const runId = await createRun(jobNamed('one', { driver: 'slow' }));
   const offered = async () => (await explain({ runId, job: 0 })).blockers;
   await expect.poll(offered, { interval: 5 }).toMatchObject([{ kind: 'OFFER', instance: 'host-1' }]);
@@ -167,12 +172,12 @@ test('what no driver runs waits for people, for its run, and for its cells', asy
   const gate = { message: '', approvers: ['ada'], quorum: 2, onTimeout: 'FAIL' as const };
   const gated = await createRun(jobNamed('ask', { driver: '', gate }));
   const answer = { actor: 'ada', verdict: 'APPROVE' as const, answers: {}, comment: '', groups: [] };
-  await fixture.engine.jobs.answerGate(project, { runId: gated, job: 0 }, answer);
+  await engine.jobs.answerGate(project, { runId: gated, job: 0 }, answer);
   expect(await explain({ runId: gated, job: 0 })).toMatchObject({
     standing: 'BEGUN',
     blockers: [{ kind: 'GATE', approved: 1, quorum: 2, approvers: ['ada'] }],
   });
-  await fixture.engine.pipelines.apply(project, 'called', definitionOf(jobNamed('one', { driver: 'nobody' })));
+  await engine.pipelines.apply(project, 'called', definitionOf(jobNamed('one', { driver: 'nobody' })));
   const calling = await createRun(jobNamed('call', { driver: '', call: { pipeline: 'called', params: {} } }));
   const child = { kind: 'CHILD_RUN', pipeline: 'called', run: { state: 'PENDING' } };
   await expect.poll(async () => (await explain({ runId: calling, job: 0 })).blockers).toMatchObject([child]);
@@ -201,9 +206,9 @@ test('a group is looked at before a job is ready if its key is known by then', a
 test('instances whose schema refuses the spec do not fit, where schemas differ', async () => {
   const picky = { type: 'object', required: ['image'] };
   const specs = { driver: 'picky', labels: { os: 'linux' } };
-  const first = await connectObedient(fixture.engine, { ...specs, instance: 'a', specSchema: picky });
+  const first = await connectObedient(engine, { ...specs, instance: 'a', specSchema: picky });
   const selector = { required: [{ key: 'os', operator: 'EQUALS', values: ['linux'] } as const], preferred: [] };
-  await connectObedient(fixture.engine, { ...specs, instance: 'b', labels: { os: 'mac' } });
+  await connectObedient(engine, { ...specs, instance: 'b', labels: { os: 'mac' } });
   const runId = await createRun(jobNamed('one', { driver: 'picky', selector }));
   expect((await explain({ runId, job: 0 })).blockers).toMatchObject([
     {
@@ -218,7 +223,7 @@ test('instances whose schema refuses the spec do not fit, where schemas differ',
 });
 
 test('those that are queued before a job are counted while no slot is free', async () => {
-  const busy = await connectObedient(fixture.engine, { driver: 'busy', instance: 'i-1' });
+  const busy = await connectObedient(engine, { driver: 'busy', instance: 'i-1' });
   const held = await createRun(jobNamed('one', { driver: 'busy' }));
   await expect.poll(() => busy.holds({ runId: held, job: 0 })).toBe(true);
   const urgent = { driver: 'busy', priority: 10 };
