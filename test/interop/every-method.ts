@@ -154,6 +154,9 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   assert.equal(text(queuePause, 'pause', 'reason'), 'walking');
   const queues = list(await ok('DriverService/ListQueues', {}), 'queues');
   assert.ok(queues.some(({ driver }) => driver === hello.driver));
+  const demand = await call('DriverService/WatchDemand', { drivers: [hello.driver] }, { deadlineS: 2 });
+  assert.equal(demand.code, codes.DEADLINE_EXCEEDED);
+  assert.ok(demand.messages.some((message) => message['snapshotComplete'] === true));
   assert.equal(read(await ok('DriverService/ResumeQueue', queue), 'resumed'), true);
 
   const spec = { run: { pipeline: { name } }, cron: ['@yearly'] };

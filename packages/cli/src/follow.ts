@@ -38,10 +38,10 @@ export async function followToExit(cli: Cli, runId: string, show: FollowOptions 
   });
 }
 
-/** Runs `action` until Ctrl-C, and then says how to go on. */
+/** Runs `action` until Ctrl-C, and then says how to go on with the run, if it is about one. */
 export async function untilInterrupted(
   { terminal, exitWith }: Cli,
-  runId: string,
+  runId: string | undefined,
   action: (signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const interrupted = new AbortController();
@@ -51,8 +51,10 @@ export async function untilInterrupted(
     await action(interrupted.signal);
   } catch (thrown) {
     if (!interrupted.signal.aborted) throw thrown;
-    terminal.note(`run ${runId} goes on`);
-    terminal.note(`next: conveyor watch ${runId}, or conveyor cancel ${runId}`);
+    if (runId !== undefined) {
+      terminal.note(`run ${runId} goes on`);
+      terminal.note(`next: conveyor watch ${runId}, or conveyor cancel ${runId}`);
+    }
     exitWith(exitCodes.interrupted);
   } finally {
     process.off('SIGINT', interrupt);

@@ -5,7 +5,9 @@ import { DrainDeadline, type DriverService } from '@conveyor/protocol/conveyor/v
 import type { Queue, QueuePause } from '@conveyor/protocol/conveyor/v1/queue_pb.js';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { type CallOptions, required } from './call.ts';
+import { type DemandUpdate, demandUpdates } from './demand.ts';
 import { type ListOptions, paged } from './paging.ts';
+import { resume, type WatchOptions } from './resume.ts';
 
 /** Which driver instances. Default: all that are not gone. */
 export interface DriverFilterInput {
@@ -45,6 +47,12 @@ export interface QueueInput {
   readonly pipeline?: string | undefined;
 }
 
+/** Which demand. Default: all. */
+export interface DemandInput {
+  /** Only these driver names, at most 100. */
+  readonly drivers?: readonly string[] | undefined;
+}
+
 /** Which queue to pause, and why. */
 export interface PauseQueueInput extends QueueInput {
   /** Why, for people to read. */
@@ -70,6 +78,11 @@ export interface Drivers {
   resumeQueue(driver: string, input?: QueueInput, options?: CallOptions): Promise<boolean>;
   /** The driver names that have queued jobs or are paused, by name. */
   queues(options?: ListOptions): AsyncIterable<Queue>;
+  /**
+   * Follows what is queued by driver name and by what the jobs ask of an instance, beside the instances that may take them: to start
+   * drivers, also the first. The first update says how things stand, and each further one what has changed since, over reconnects.
+   */
+  watchDemand(filter?: DemandInput, options?: WatchOptions): AsyncIterable<DemandUpdate>;
 }
 
 export function createDrivers(rpc: ServiceClient<typeof DriverService>): Drivers {
@@ -96,5 +109,6 @@ export function createDrivers(rpc: ServiceClient<typeof DriverService>): Drivers
         const { queues, nextPageToken } = await rpc.listQueues(page, options);
         return { items: queues, nextPageToken };
       }, options),
+    watchDemand: ({ drivers = [] } = {}, options = {}) => resume(demandUpdates(rpc, drivers), options),
   };
 }

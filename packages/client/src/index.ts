@@ -2,7 +2,9 @@
 export type { Backoff } from './backoff.ts';
 export type { CallOptions, PointOptions } from './call.ts';
 export { type Client, type ClientOptions, type ClientPolicy, createClient } from './client.ts';
+export type { DemandUpdate } from './demand.ts';
 export type {
+  DemandInput,
   DrainInput,
   DrainResult,
   DriverFilterInput,
@@ -66,6 +68,7 @@ export {
   type ConcurrencyGroupMember,
   ConcurrencyGroupMemberState,
 } from '@conveyor/protocol/conveyor/v1/concurrency_group_pb.js';
+export type { Demand } from '@conveyor/protocol/conveyor/v1/demand_pb.js';
 export type { Queue, QueuePause } from '@conveyor/protocol/conveyor/v1/queue_pb.js';
 export { type Driver, DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 export type { Event } from '@conveyor/protocol/conveyor/v1/event_pb.js';
@@ -96,6 +99,8 @@ export {
   type Gate,
   GateExpiry,
   type JobDefinition,
+  LabelOperator,
+  type LabelRule,
   type Matrix,
   type Pipeline,
   type PipelineCall,

@@ -34,11 +34,12 @@ import {
   pipelineTable,
   runTable,
 } from '../tables.ts';
+import { addGetDemand } from './get-demand.ts';
 
 export function addGet(program: Command, cli: Cli): void {
   const get = program
     .command('get')
-    .summary('list runs, jobs, attempts, artifacts, pipelines, groups or drivers')
+    .summary('list runs, jobs, attempts, artifacts, pipelines, groups, drivers or demand')
     .description('Lists resources. As JSON, the list is an array of the messages of the API.');
   addGetRuns(get, cli);
   addGetJobs(get, cli);
@@ -105,6 +106,7 @@ export function addGet(program: Command, cli: Cli): void {
       const drivers = await Array.fromAsync(cli.client().drivers.list({ name, includeGone: all }));
       await show(cli, output, DriverSchema, drivers, () => driverTable(drivers, cli.terminal.colors));
     });
+  addGetDemand(get, cli);
 }
 
 interface GetRunsOptions extends OutputOptions {

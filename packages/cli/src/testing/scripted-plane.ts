@@ -297,6 +297,15 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
           { driver: 'shell', queued: 7, pauses: [{ driver: 'shell', actor: 'ana', reason: 'upgrade' }] },
         ],
       }),
+      async *watchDemand({ drivers }, { signal }) {
+        const shell = { driver: 'shell', queued: 2, paused: 1, instances: 1, slots: 4, freeSlots: 1, held: 3 };
+        const required = [{ key: 'arch', values: ['arm64'] }];
+        const demands = [{ driver: 'build', required, pool: 'gpu', queued: 10_000, moreQueued: true }, shell];
+        const asked = demands.filter(({ driver }) => drivers.length === 0 || drivers.includes(driver));
+        yield { changes: asked.map((demand) => ({ demand })), snapshotComplete: true };
+        yield { changes: [{ demand: { ...shell, queued: 0, paused: 0, freeSlots: 4, held: 0 }, ended: true }] };
+        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+      },
     });
   });
   return Object.assign(server, { created, changes, env: { CONVEYOR_ADDRESS: server.grpcAddress } });

@@ -818,6 +818,32 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    method: DriverService.method.watchDemand,
+    request: { drivers: ['shell', 'other'] },
+    asked: [['shell', 'other'], expect.any(AbortSignal)],
+    answered: {
+      changes: [
+        {
+          demand: {
+            driver: 'shell',
+            required: [{ key: 'os', operator: 'LABEL_OPERATOR_IN', values: ['linux', 'mac'] }],
+            pool: 'gpu',
+            queued: 7,
+            paused: 2,
+            moreQueued: true,
+            oldestQueueTime: '2023-11-14T22:13:20Z',
+            instances: 3,
+            slots: 12,
+            freeSlots: 5,
+            held: 6,
+          },
+          ended: true,
+        },
+      ],
+      snapshotComplete: true,
+    },
+  },
+  {
     method: ServerService.method.getServerInfo,
     request: {},
     asked: [],

@@ -11,6 +11,7 @@ import {
 import type { QueuePauseSchema, QueueSchema } from '@conveyor/protocol/conveyor/v1/queue_pb.js';
 import {
   addViolation,
+  checkCount,
   checkName,
   DRIVER_NAME,
   DRIVER_PATTERN,
@@ -22,11 +23,14 @@ import {
 import type { QueuePause, QueueView } from '../core/views.ts';
 import type { DrainRequest, Engine } from '../engine/engine.ts';
 import { unimplementedError } from './call-error.ts';
+import { encodeDemand } from './encode-demand.ts';
 import { encodeDriver } from './encode-run.ts';
 import { encodePageToken } from './page-token.ts';
 import { decodeAsker, decodeDuration, decodePage, decodeProject, decodeRequest } from './request-fields.ts';
 
 const MAX_WAIT_MS = 3_600_000;
+/** Names of drivers that one may ask for. */
+const MAX_DRIVERS = 100;
 
 export function createDriverService({ drivers }: Engine): ServiceImpl<typeof DriverService> {
   return {
@@ -74,7 +78,25 @@ export function createDriverService({ drivers }: Engine): ServiceImpl<typeof Dri
       const { items, next } = await drivers.listQueues(page);
       return { queues: items.map(encodeQueue), nextPageToken: encodePageToken(next, list) };
     },
+
+    async *watchDemand(request, { signal }) {
+      const names = decodeRequest((found) => decodeDrivers(found, request.drivers));
+      for await (const { changes, snapshotComplete } of drivers.watchDemand(names, signal)) {
+        yield {
+          changes: changes.map(({ demand, ended }) => ({ demand: encodeDemand(demand), ended })),
+          snapshotComplete,
+        };
+      }
+    },
   };
+}
+
+function decodeDrivers(found: Found, drivers: readonly string[]): readonly string[] {
+  checkCount(found, 'drivers', drivers.length, MAX_DRIVERS);
+  for (const [index, driver] of drivers.slice(0, MAX_DRIVERS).entries()) {
+    checkName(found, `drivers[${index}]`, driver, DRIVER_NAME);
+  }
+  return drivers;
 }
 
 function decodeQueue(

@@ -268,6 +268,8 @@ const BAD_INPUT: readonly BadInput[] = [
   ['a pause of a malformed pipeline', drivers.pauseQueue, { driver: 'shell', pipeline: 'A b' }, 'pipeline'],
   ['a long actor of a pause', drivers.pauseQueue, { driver: 'shell', actor: 'x'.repeat(257) }, 'actor'],
   ['a malformed driver to resume', drivers.resumeQueue, { driver: 'A b' }, 'driver'],
+  ['demand for a malformed driver', drivers.watchDemand, { drivers: ['shell', 'A b'] }, 'drivers[1]'],
+  ['demand for too many drivers', drivers.watchDemand, { drivers: Array.from({ length: 101 }, () => 'd') }, 'drivers'],
   ['a long wait', drivers.drainDrivers, { name: 'shell', waitTimeout: { seconds: 3_601n } }, 'wait_timeout'],
 ];
 
@@ -303,6 +305,7 @@ describe.each(PROTOCOLS)('over %s', (protocol) => {
     for (const [method, request] of [
       [runs.createRun, { run: { source: byName } }],
       [runs.watchRuns, {}],
+      [drivers.watchDemand, {}],
       [drivers.listDrivers, {}],
     ] as const) {
       expect(await refusalOf(call(transport, method, request))).toMatchObject({

@@ -46,6 +46,7 @@ export function createAnnouncer({
 
   function queued(driver: string): void {
     dispatcher.wake(driver);
+    wakeUps.ring('queues');
     hints.tell(`queue:${driver}`);
   }
 

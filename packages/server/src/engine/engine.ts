@@ -4,6 +4,7 @@ import type { Assumptions } from '../core/assumptions.ts';
 import type { JobExplanation } from '../core/blockers.ts';
 import type { Asker } from '../core/commands.ts';
 import type { Definition } from '../core/definition.ts';
+import type { DemandChange } from '../core/demand.ts';
 import type { Trigger } from '../core/events.ts';
 import type { DriverFrame, Hello, ServerFrame } from '../core/frames.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
@@ -265,10 +266,20 @@ export interface DriverOperations {
   /** By driver name. */
   listQueues(page: PageRequest): Promise<Page<QueueView>>;
   /**
+   * Yields all demand for these drivers, or for any if none is given, then what changes of it, at least every 20 s. Never ends by itself.
+   */
+  watchDemand(drivers: readonly string[], signal: AbortSignal): AsyncIterable<DemandChanges>;
+  /**
    * Opens a session. Frames for the driver are handed to `link.send` (first the Welcome); api coalesces them into messages.
    * Rejects with RefusedError when the hello is refused.
    */
   openSession(principal: Principal, hello: Hello, link: SessionLink): Promise<DriverSession>;
+}
+
+export interface DemandChanges {
+  readonly changes: readonly DemandChange[];
+  /** True once: on the last part of what there is at first. */
+  readonly snapshotComplete: boolean;
 }
 
 /** Which instances to drain: in both patterns `*` stands for any characters. */

@@ -1,12 +1,12 @@
 // One flush of the ledger inside its transaction: lock the runs, load what the commands touch, decide, write. Nothing is answered
 // here: the caller commits first.
-import type { RunId } from '../core/ids.ts';
+import type { JobKey, RunId } from '../core/ids.ts';
 import { plannedJob } from '../core/plan.ts';
 import { dueOf } from '../core/alarms.ts';
 import { changeAttempts, insertAttempts } from '../store/attempt-rows.ts';
 import { changeCalls } from '../store/call-rows.ts';
 import { changeMembers } from '../store/group-rows.ts';
-import { enqueue, type QueueInsert } from '../store/queue-rows.ts';
+import { enqueue, leaveQueue, type QueueInsert } from '../store/queue-rows.ts';
 import { changeRateWaiters, putBuckets } from '../store/rate-rows.ts';
 import { type SharedInstance, shareInstances } from '../store/instance-rows.ts';
 import { insertJobs, type JobWrite, updateJobs } from '../store/job-rows.ts';
@@ -194,6 +194,7 @@ async function write(tx: Tx, works: readonly RunWork[], nowMs: number): Promise<
   const calls = changed.flatMap((work) => callChanges(work.context, work.events));
   const grown = await growDefinitions(tx, changed, nowMs);
   const queued = changed.flatMap((work) => newlyQueued(work, nowMs));
+  const left = changed.flatMap(leftQueue);
   const offered = changed.flatMap((work) => work.offered);
   const attempts = changed.flatMap((work) => [...work.attempts.values()]);
   const starts = changed.flatMap(startChanges);
@@ -213,6 +214,7 @@ async function write(tx: Tx, works: readonly RunWork[], nowMs: number): Promise<
     offered.length > 0 && insertAttempts(tx, offered),
     attempts.length > 0 && changeAttempts(tx, attempts),
     insertEvents(tx, changed.flatMap(feedEvents)),
+    left.length > 0 && leaveQueue(tx, left),
     queued.length > 0 && enqueue(tx, queued),
   ]);
 }
@@ -244,9 +246,26 @@ function newlyQueued(work: RunWork, nowMs: number): QueueInsert[] {
   for (const job of [...work.loaded.keys(), ...added]) {
     const wasQueued = work.loaded.get(job)?.state === 'QUEUED';
     if (wasQueued || work.jobs.get(job)?.state !== 'QUEUED') continue;
-    queued.push(queueEntry(work.context, job, plannedJob(plan, job).definition, nowMs));
+    queued.push(queueEntry(work.context, job, plannedJob(plan, job).definition, placeTimeOf(work, job) ?? nowMs));
   }
   return queued;
+}
+
+/** A job that was paused or held gets the place of one that was queued for as long. */
+function placeTimeOf(work: RunWork, job: number): number | undefined {
+  const before = work.loaded.get(job);
+  const isLetGo = before?.state === 'WAITING' && (before.wait.reason === 'PAUSED' || before.wait.reason === 'HELD');
+  return isLetGo ? work.jobs.get(job)?.queuedMs : undefined;
+}
+
+/** Jobs that are not queued any more and were not offered: what was, is taken out of the queue by whoever claimed it. */
+function leftQueue({ context: { runId }, loaded, jobs }: RunWork): JobKey[] {
+  const left: JobKey[] = [];
+  for (const [job, { state }] of loaded) {
+    const now = jobs.get(job)?.state;
+    if (state === 'QUEUED' && now !== 'QUEUED' && now !== 'OFFERED') left.push({ runId, job });
+  }
+  return left;
 }
 
 /** The events of a run; the last one tells the feed when what a list of runs shows has changed. */

@@ -6,6 +6,7 @@ import { listQueues, pauseQueue, resumeQueue } from '../store/queue-pauses.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { DriverOperations } from './engine.ts';
 import type { Hints } from './hints.ts';
+import type { WakeUps } from './wake-ups.ts';
 
 /** Jobs of one queue that are counted; more are as many as that. */
 const MAX_COUNTED = 100_000;
@@ -14,23 +15,31 @@ export interface QueuePausesOptions {
   readonly pool: Pool;
   readonly dispatcher: Pick<Dispatcher, 'wake'>;
   readonly hints: Pick<Hints, 'tell'>;
+  readonly wakeUps: Pick<WakeUps, 'ring'>;
 }
 
 export function createQueuePauses({
   pool,
   dispatcher,
   hints,
+  wakeUps,
 }: QueuePausesOptions): Pick<DriverOperations, 'pauseQueue' | 'resumeQueue' | 'listQueues'> {
+  function changed(driver: string): void {
+    dispatcher.wake(driver);
+    wakeUps.ring('queues');
+    hints.tell(`queue:${driver}`);
+  }
+
   return {
     async pauseQueue(pause) {
       const paused = await withConnection(pool, (tx) => pauseQueue(tx, pause, LIMITS.queuePauses));
       if (paused === undefined) throw tooMany();
+      changed(pause.driver);
       return paused;
     },
     async resumeQueue(name) {
       const resumed = await withConnection(pool, (tx) => resumeQueue(tx, name));
-      dispatcher.wake(name.driver);
-      hints.tell(`queue:${name.driver}`);
+      changed(name.driver);
       return resumed;
     },
     async listQueues({ size, after = '' }) {

@@ -65,7 +65,7 @@ export async function claimFlows(
  * What the jobs of flows ask of an instance. A flow whose first row is of a run that is gone is left out, and found again once that row has
  * been swept.
  */
-async function placementsOf(
+export async function placementsOf(
   tx: Tx,
   plans: Plans,
   found: readonly FoundFlow[],

@@ -77,12 +77,12 @@ function createReadiness(drivers: readonly string[], connected: ReadonlyMap<stri
       const spec = specOf(job);
       const accepted = new Map([...new Set(all.map(({ schema }) => schema))].map((one) => [one, accepts(one, spec)]));
       const accepting = all.filter((some) => accepted.get(some.schema) === true && mayTake(some, placement));
-      if (all.length > 0 && accepting.every(({ taking }) => taking === 0)) {
+      if (all.length > 0 && accepting.every(({ draining }) => draining)) {
         const names = untaken.get(driver);
         if (names === undefined) untaken.set(driver, [job.job.name]);
         else names.push(job.job.name);
       }
-      return { ...job, readyInstances: sum(accepting, 'ready') };
+      return { ...job, readyInstances: sum(accepting, readyOf) };
     },
     drivers: () =>
       drivers.map((name) => {
@@ -90,9 +90,9 @@ function createReadiness(drivers: readonly string[], connected: ReadonlyMap<stri
         const jobs = asking.get(name) ?? 0;
         return {
           name,
-          connected: sum(all, 'connected'),
-          ready: sum(all, 'ready'),
-          freeSlots: sum(all, 'freeSlots'),
+          connected: sum(all, ({ count }) => count),
+          ready: sum(all, readyOf),
+          freeSlots: sum(all, (some) => readyOf(some) * (some.slots - some.held)),
           jobs,
         };
       }),
@@ -105,8 +105,13 @@ function createReadiness(drivers: readonly string[], connected: ReadonlyMap<stri
   };
 }
 
-function sum(instances: readonly Instances[], of: 'connected' | 'ready' | 'freeSlots'): number {
-  return instances.reduce((total, some) => total + some[of], 0);
+function sum(instances: readonly Instances[], of: (some: Instances) => number): number {
+  return instances.reduce((total, some) => total + of(some), 0);
+}
+
+/** Those that have a free slot and do not drain. */
+function readyOf({ draining, slots, held, count }: Instances): number {
+  return !draining && slots > held ? count : 0;
 }
 
 /** Undefined: it cannot be known before the job is ready. */

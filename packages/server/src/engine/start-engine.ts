@@ -14,6 +14,8 @@ import { type Announcer, createAnnouncer } from './announce.ts';
 import { createBackground } from './background.ts';
 import { createCalls } from './calls.ts';
 import { createCreates } from './creates.ts';
+import { createDemandReader } from './demand-reader.ts';
+import { createDemandWatch } from './demand-watch.ts';
 import { createDispatcher } from './dispatcher.ts';
 import { createDrain } from './drain.ts';
 import { createDriverQueries } from './driver-queries.ts';
@@ -165,7 +167,11 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
       replica: replica.id,
       wakeUps,
       hasPeers: () => replica.hasPeers(),
-      onQueue: (driver) => (driver === undefined ? dispatcher.wakeAll() : dispatcher.wake(driver)),
+      onQueue(driver) {
+        if (driver === undefined) dispatcher.wakeAll();
+        else dispatcher.wake(driver);
+        wakeUps.ring('queues');
+      },
       onInstances: (instances) => background.run(() => sessions.compare(instances)),
       log,
     }),
@@ -203,6 +209,7 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
   const scheduler = createScheduler({ pool, ledger, creation, log });
   const history = createRunHistory({ pool, plans });
   const tokens = createTokenReader({ pool });
+  const demand = createDemandWatch({ read: createDemandReader({ pool, plans }), wakeUps });
   const deletion = createRunDeletion({ pool, onDeleted: (runIds) => late.announcer?.deleted(runIds) });
 
   const { signal } = stopping;
@@ -215,6 +222,7 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
     sessions.run(signal),
     hints.run(signal),
     replica.run(signal),
+    demand.run(signal),
     runRescue({ pool, ledger, leaseMs, log }, signal),
     runUpkeep({ pool, retention, deletion, log }, signal),
   );
@@ -257,7 +265,8 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
       ...createDriverQueries({ pool }),
       ...driverSessions,
       ...createDrain({ pool, ledger, sessions, hints }),
-      ...createQueuePauses({ pool, dispatcher, hints }),
+      ...createQueuePauses({ pool, dispatcher, hints, wakeUps }),
+      watchDemand: demand.watchDemand,
     },
     values,
     schedules: createSchedules({ pool, creation, scheduler }),

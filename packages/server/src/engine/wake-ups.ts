@@ -1,8 +1,11 @@
 // Wake-ups inside one process: whoever changed something rings its topic, whoever reads from a cursor waits for the ring. A ring
 // carries nothing and may come too often; a ring between two waits is remembered, so subscribe before the first read.
 
-/** `run:<id>`: its ledger grew. `log:<run>.<job>`: a log of that job grew or ended. `feed`: what lists of runs show changed. */
-export type Topic = `run:${string}` | `log:${string}` | 'feed';
+/**
+ * `run:<id>`: its ledger grew. `log:<run>.<job>`: a log of that job grew or ended. `feed`: what lists of runs show changed. `queues`: jobs
+ * were queued, or queues paused or resumed. `demand`: what is queued was read.
+ */
+export type Topic = `run:${string}` | `log:${string}` | 'feed' | 'queues' | 'demand';
 
 export interface Subscription extends Disposable {
   /** Resolves at the next ring, after `timeoutMs`, or at the abort, whichever comes first; at once if it rang since the last wait. */

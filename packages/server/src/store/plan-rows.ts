@@ -1,47 +1,45 @@
 // What a plan of a run reads of the present and the past: which instances of drivers could take jobs now, and how long jobs took before.
+import type { InstanceGroup } from '../core/demand.ts';
 import type { RunId } from '../core/ids.ts';
-import type { InstanceOffer } from '../core/placement.ts';
 import { plain, rowsOf, statement, texts, type Tx } from './sql.ts';
 
-/** The connected instances of a driver that publish the same: schema, labels and pools. */
-export interface ConnectedInstances extends InstanceOffer {
-  readonly driver: string;
+/** The connected instances of a driver that are alike and publish the same schema. */
+export interface ConnectedInstances extends InstanceGroup {
   /** Hexadecimal digits; undefined: they publish no schema. */
   readonly digest: string | undefined;
-  readonly connected: number;
-  /** Those that do not drain. */
-  readonly taking: number;
-  /** Those of them that have a free slot, and how many they have. */
-  readonly ready: number;
-  readonly freeSlots: number;
 }
+
+/** @param pairs The instances `i` to look at, each with its lease `l`. */
+const selectConnected = (pairs: string): string =>
+  `select driver, encode(schema_digest, 'hex') as digest, labels::json as labels, pools::json as pools, draining, slots, held,
+     count(*)::int as count
+   from (
+     select i.driver, i.schema_digest, i.labels::text as labels, i.pools::text as pools, i.draining, i.slots,
+       (select count(*) from attempts a where a.instance_no = i.no and a.finished_ms is null)::int as held
+     from ${pairs}
+     where l.expires_ms > extract(epoch from clock_timestamp()) * 1000
+   ) i group by driver, schema_digest, labels, pools, draining, slots, held order by driver, count(*) desc`;
 
 const CONNECTED_INSTANCES = statement(
   'connected_instances',
-  `select driver, encode(schema_digest, 'hex') as digest, labels::json as labels, pools::json as pools, count(*)::int as connected,
-     (count(*) filter (where not draining))::int as taking,
-     (count(*) filter (where not draining and free > 0))::int as ready,
-     coalesce(sum(free) filter (where not draining and free > 0), 0)::int as free_slots
-   from (
-     select i.driver, i.schema_digest, i.labels::text as labels, i.pools::text as pools, i.draining,
-       i.slots - (select count(*) from attempts a where a.instance_no = i.no and a.finished_ms is null) as free
-     from instances i join leases l on l.instance_no = i.no
-     where i.driver = any($1::text[]) and l.expires_ms > extract(epoch from clock_timestamp()) * 1000
-   ) i group by driver, schema_digest, labels, pools order by driver, count(*) desc`,
+  selectConnected('(select * from instances where driver = any($1::text[])) i join leases l on l.instance_no = i.no'),
+);
+// From the leases: instances that are gone are many more.
+const ALL_CONNECTED_INSTANCES = statement(
+  'all_connected_instances',
+  selectConnected('leases l cross join lateral (select * from instances where no = l.instance_no limit 1) i'),
 );
 
-export async function connectedInstances(tx: Tx, drivers: readonly string[]): Promise<ConnectedInstances[]> {
-  const rows = await rowsOf<{
-    driver: string;
-    digest: string | null;
-    labels: ConnectedInstances['labels'];
-    pools: ConnectedInstances['pools'];
-    connected: number;
-    taking: number;
-    ready: number;
-    free_slots: number;
-  }>(tx, CONNECTED_INSTANCES, [texts(drivers, (driver) => driver)]);
-  return rows.map(({ digest, free_slots: freeSlots, ...row }) => ({ ...row, freeSlots, digest: digest ?? undefined }));
+/** @param drivers Undefined: all. */
+export async function connectedInstances(tx: Tx, drivers?: readonly string[]): Promise<ConnectedInstances[]> {
+  const rows = await (drivers === undefined
+    ? rowsOf<ConnectedColumns>(tx, ALL_CONNECTED_INSTANCES, [])
+    : rowsOf<ConnectedColumns>(tx, CONNECTED_INSTANCES, [texts(drivers, (driver) => driver)]));
+  return rows.map(({ digest, ...row }) => ({ ...row, digest: digest ?? undefined }));
+}
+
+interface ConnectedColumns extends InstanceGroup {
+  readonly digest: string | null;
 }
 
 const NEWEST_RUNS = statement(

@@ -151,3 +151,16 @@ const DEQUEUE = statement(
 export async function dequeue(tx: Tx, keys: readonly JobKey[]): Promise<void> {
   await execute(tx, DEQUEUE, [plain(keys, (key) => key.runId), plain(keys, (key) => key.job)]);
 }
+
+// A row that a claim holds is left to it: its holder finds the run locked, and whoever claims it next that the job is not queued.
+const LEAVE_QUEUE = statement(
+  'leave_queue',
+  `delete from queue where ctid = any(array(
+     select q.place from unnest($1::uuid[], $2::int[]) u (run_id, job)
+     cross join lateral (select ctid as place from queue where run_id = u.run_id and job = u.job for update skip locked) q))`,
+);
+
+/** Takes jobs out of the queue that wait or end without an offer, under the locks of their runs. Waits for nobody. */
+export async function leaveQueue(tx: Tx, keys: readonly JobKey[]): Promise<void> {
+  await execute(tx, LEAVE_QUEUE, [plain(keys, (key) => key.runId), plain(keys, (key) => key.job)]);
+}

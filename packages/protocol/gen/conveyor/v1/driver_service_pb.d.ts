@@ -7,6 +7,7 @@ import type { Message } from "@bufbuild/protobuf";
 import type { Driver } from "./driver_pb.js";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { Queue, QueuePause } from "./queue_pb.js";
+import type { Demand } from "./demand_pb.js";
 import type { SessionRequestSchema, SessionResponseSchema } from "./driver_session_pb.js";
 
 /**
@@ -389,6 +390,80 @@ export declare type ListQueuesResponse = Message<"conveyor.v1.ListQueuesResponse
 export declare const ListQueuesResponseSchema: GenMessage<ListQueuesResponse>;
 
 /**
+ * Request of WatchDemand.
+ *
+ * @generated from message conveyor.v1.WatchDemandRequest
+ */
+export declare type WatchDemandRequest = Message<"conveyor.v1.WatchDemandRequest"> & {
+  /**
+   * Optional. Only these driver names, at most 100. Default: all.
+   *
+   * @generated from field: repeated string drivers = 1;
+   */
+  drivers: string[];
+};
+
+/**
+ * Describes the message conveyor.v1.WatchDemandRequest.
+ * Use `create(WatchDemandRequestSchema)` to create a new message.
+ */
+export declare const WatchDemandRequestSchema: GenMessage<WatchDemandRequest>;
+
+/**
+ * Response of WatchDemand.
+ *
+ * @generated from message conveyor.v1.WatchDemandResponse
+ */
+export declare type WatchDemandResponse = Message<"conveyor.v1.WatchDemandResponse"> & {
+  /**
+   * What is new; may be empty (a sign of life at least every 20 s).
+   *
+   * @generated from field: repeated conveyor.v1.DemandChange changes = 1;
+   */
+  changes: DemandChange[];
+
+  /**
+   * True on the snapshot's last message only.
+   *
+   * @generated from field: bool snapshot_complete = 2;
+   */
+  snapshotComplete: boolean;
+};
+
+/**
+ * Describes the message conveyor.v1.WatchDemandResponse.
+ * Use `create(WatchDemandResponseSchema)` to create a new message.
+ */
+export declare const WatchDemandResponseSchema: GenMessage<WatchDemandResponse>;
+
+/**
+ * A demand as it is now.
+ *
+ * @generated from message conveyor.v1.DemandChange
+ */
+export declare type DemandChange = Message<"conveyor.v1.DemandChange"> & {
+  /**
+   * The demand.
+   *
+   * @generated from field: conveyor.v1.Demand demand = 1;
+   */
+  demand?: Demand | undefined;
+
+  /**
+   * True when none of its jobs is queued any more: nothing more is said of it until some are again. Its `queued` and `paused` are 0.
+   *
+   * @generated from field: bool ended = 2;
+   */
+  ended: boolean;
+};
+
+/**
+ * Describes the message conveyor.v1.DemandChange.
+ * Use `create(DemandChangeSchema)` to create a new message.
+ */
+export declare const DemandChangeSchema: GenMessage<DemandChange>;
+
+/**
  * What becomes of attempts that drained instances still hold at the deadline.
  *
  * @generated from enum conveyor.v1.DrainDeadline
@@ -514,6 +589,22 @@ export declare const DriverService: GenService<{
     methodKind: "unary";
     input: typeof ListQueuesRequestSchema;
     output: typeof ListQueuesResponseSchema;
+  },
+  /**
+   * Watches what is queued, by driver name and by what the jobs ask of an instance, whether or not such an instance has ever connected. It
+   * begins with a snapshot of all demand, which may come in several messages, and goes on with each demand that changes. What is read once
+   * counts as of one moment, whichever replica reads; it is read for all watchers of a replica together, at most ten times a second, and no
+   * more than a tenth of the time. New jobs are told as soon as that allows, what else changes within about a second. Messages of a
+   * watcher that reads slowly are left out: it is then told how things stand. There is no cursor: who watches again begins with a snapshot.
+   * At most 10,000 combinations of driver name, project, pipeline, selector and pool are looked at, by driver name.
+   * Errors: RESOURCE_EXHAUSTED (LIMIT_REACHED: too many streams at this replica).
+   *
+   * @generated from rpc conveyor.v1.DriverService.WatchDemand
+   */
+  watchDemand: {
+    methodKind: "server_streaming";
+    input: typeof WatchDemandRequestSchema;
+    output: typeof WatchDemandResponseSchema;
   },
 }>;
 

@@ -1,6 +1,7 @@
 // An engine in memory for tests of api: it answers every operation with a sample and remembers what it was asked. Tests replace
 // single operations.
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type JobDefinition } from '../../core/definition.ts';
+import type { DemandView } from '../../core/demand.ts';
 import type { Artifact } from '../../core/events.ts';
 import { makeRunId } from '../../core/ids.ts';
 import { DEFAULT_TIMING, LIMITS } from '../../core/limits.ts';
@@ -166,6 +167,20 @@ const QUEUE: QueueView = {
   driver: 'shell',
   queued: 7,
   pauses: [{ driver: 'shell', project: '', pipeline: '', actor: 'ana', reason: 'upgrade', sinceMs: 1_700_000_000_000 }],
+};
+
+const DEMAND: DemandView = {
+  driver: 'shell',
+  required: [{ key: 'os', operator: 'IN', values: ['linux', 'mac'] }],
+  pool: 'gpu',
+  queued: 7,
+  paused: 2,
+  more: true,
+  oldestMs: 1_700_000_000_000,
+  instances: 3,
+  slots: 12,
+  freeSlots: 5,
+  held: 6,
 };
 
 export const SCHEDULE: ScheduleView = {
@@ -537,6 +552,9 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         pauseQueue: async (pause) => ({ ...pause, sinceMs: 1_700_000_000_000 }),
         resumeQueue: async () => true,
         listQueues: async () => ({ items: [QUEUE], next: 'shell' }),
+        async *watchDemand() {
+          yield { changes: [{ demand: DEMAND, ended: true }], snapshotComplete: true };
+        },
         openSession: async () => {
           throw new Error('a test of sessions brings its own');
         },
