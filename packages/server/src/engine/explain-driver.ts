@@ -52,11 +52,9 @@ export async function readDriverFacts(
   }));
   const fitting = rows.filter((row) => row.accepts && !row.draining && mayTake(row, placement));
   const numbers = fitting.map(({ no }) => no);
-  const [counts, returns, ahead] = await Promise.all([
-    numbers.length === 0 ? new Map<number, number>() : heldCounts(tx, numbers),
-    returnedOffers(tx, key),
-    queuedAhead(tx, key, MOST_AHEAD),
-  ]);
+  const counts = numbers.length === 0 ? new Map<number, number>() : await heldCounts(tx, numbers);
+  const returns = await returnedOffers(tx, key);
+  const ahead = await queuedAhead(tx, key, MOST_AHEAD);
   const full = fitting.filter(({ no, slots }) => (counts.get(no) ?? 0) >= slots).map(({ no }) => no);
   const looked = pool === undefined ? full : numbers;
   const held =

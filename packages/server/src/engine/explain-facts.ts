@@ -32,7 +32,9 @@ export async function readExplainFacts(tx: Tx, plans: Plans, stored: StoredRun, 
   const { runId, project, plan } = stored;
   const planned = plannedJob(plan, index);
   const key = { runId, job: index };
-  const [nowMs, [run], [loaded]] = await Promise.all([readClock(tx), loadRuns(tx, [runId]), loadJobs(tx, [key])]);
+  const nowMs = await readClock(tx);
+  const [run] = await loadRuns(tx, [runId]);
+  const [loaded] = await loadJobs(tx, [key]);
   if (run === undefined || loaded === undefined) throw new Error(`job ${index} of run ${runId} was not loaded`);
   const job = loaded.record;
   const common = { nowMs, runId, plan, run: run.header, index, job, ...(await readOwn(tx, stored, planned, job)) };
@@ -75,14 +77,13 @@ async function readOwn(
   const siblings = cell === undefined ? cells : plannedJob(plan, cell.of).cells;
   const isWaiting = job.state === 'BLOCKED' || job.state === 'WAITING';
   const childId = job.details?.childRun as RunId | undefined;
-  const [openNeeds, openCells, matrixJob, child, offer] = await Promise.all([
-    job.state === 'BLOCKED' && job.unmet > 0 ? named(needs, MOST_NAMED) : [],
-    isWaiting && siblings !== undefined ? named(siblings, MOST_CELLS) : [],
-    cell === undefined ? undefined : loadJobs(tx, [{ runId, job: cell.of }]),
-    childId === undefined ? undefined : findRun(tx, project, childId),
-    job.state === 'OFFERED' ? offeredAttempt(tx, { runId, job: index }, job.attempt) : undefined,
-  ]);
-  const matrixHold = matrixJob?.[0]?.record.hold;
+  const openNeeds = job.state === 'BLOCKED' && job.unmet > 0 ? await named(needs, MOST_NAMED) : [];
+  const openCells = isWaiting && siblings !== undefined ? await named(siblings, MOST_CELLS) : [];
+  const matrixJob = cell === undefined ? [] : await loadJobs(tx, [{ runId, job: cell.of }]);
+  const child = childId === undefined ? undefined : await findRun(tx, project, childId);
+  const isOffered = job.state === 'OFFERED';
+  const offer = isOffered ? await offeredAttempt(tx, { runId, job: index }, job.attempt) : undefined;
+  const matrixHold = matrixJob[0]?.record.hold;
   return {
     openNeeds,
     openCells,
@@ -109,12 +110,9 @@ async function keysOf(
 
 async function readGroup(tx: Tx, project: string, key: string): Promise<GroupFacts> {
   const group = { project, key };
-  const [[state], holders] = await Promise.all([
-    loadGroups(tx, [group]),
-    groupMembers(tx, group, 'HOLDERS', FIRST, MOST_HOLDERS),
-  ]);
+  const [state] = await loadGroups(tx, [group]);
   if (state === undefined) throw new Error('a group was not loaded');
-  return { key, state, holders };
+  return { key, state, holders: await groupMembers(tx, group, 'HOLDERS', FIRST, MOST_HOLDERS) };
 }
 
 async function readRates(
