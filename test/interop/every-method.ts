@@ -68,6 +68,10 @@ export async function callEveryMethod(caller: Caller, options: CallOptions): Pro
   assert.equal(text(await ok('JobService/GetJob', { jobId }), 'job', 'state'), 'JOB_STATE_QUEUED');
   assert.equal(list(await ok('JobService/ListAttempts', { jobId }), 'attempts').length, 0);
   await missing('JobService/ReadLog', { jobId }, 'ATTEMPT_NOT_FOUND');
+  const explained = await ok('JobService/ExplainJob', { jobId });
+  const [blocker] = list(explained, 'blockers');
+  assert.equal(text(blocker, 'instances', 'cause'), 'INSTANCES_CAUSE_NONE_CONNECTED');
+  assert.equal(text(blocker, 'message'), 'no instance of nobody-serves-this is connected');
   const held = await ok('JobService/HoldJob', { jobId, reason: 'not yet', actor: 'walker' });
   assert.equal(text(held, 'job', 'wait', 'reason'), 'WAIT_REASON_HELD');
   const released = await ok('JobService/ReleaseJob', { jobId });

@@ -85,3 +85,10 @@ export async function findJob(client: Client, runId: string, jobName: string): P
   for await (const job of client.jobs.list(runId, { names: [jobName] })) return job;
   throw new UsageError(`run ${runId} has no job '${jobName}'`, `list its jobs with \`conveyor get jobs ${runId}\``);
 }
+
+/** The id of a job, by that or by `RUN/JOB`. */
+export async function findJobId(client: Client, target: string): Promise<string> {
+  if (!target.includes('/')) return target;
+  const { runId, jobName } = parseJobTarget(target);
+  return (await findJob(client, runId, jobName)).jobId;
+}

@@ -86,11 +86,18 @@ describe('why a job was cancelled', () => {
       'm failed, and its run stops at its first failure',
     ],
     [{ jobs: ended(CANCELLED, {}, { m: failedAt(6) }), stops: failFast, state }, 'its run was cancelled'],
-    [{ jobs: ended(CANCELLED, {}, { m: failedAt(3, '', true) }), stops: failFast }, undefined],
-    [{ jobs: ended(CANCELLED, always, { m: failedAt(3) }), stops: failFast }, undefined],
+    [{ jobs: ended(CANCELLED, {}, { m: failedAt(3, '', true) }), stops: failFast }, 'it was cancelled by itself'],
+    [{ jobs: ended(CANCELLED, always, { m: failedAt(3) }), stops: failFast }, 'it was cancelled by itself'],
     [{ jobs: cell(true) }, 'test[2] failed, and its matrix stops at its first failure'],
-    [{ jobs: cell(false) }, undefined],
-    [{ jobs: ended(CANCELLED, {}, { m: failedAt(3) }) }, undefined],
+    [{ jobs: cell(false) }, 'it was cancelled by itself'],
+    [{ jobs: ended(CANCELLED, {}, { m: failedAt(3) }) }, 'it was cancelled by itself'],
+    [
+      { jobs: { job: { state: CANCELLED, shown: { definition: {}, concurrencyGroup: 'prod' } } } },
+      'it was cancelled by itself, or for a newer job of group prod',
+    ],
+    // Its cells tell.
+    [{ jobs: ended(CANCELLED, { matrix: {} }) }, undefined],
+    [{ jobs: ended(CANCELLED, { call: { pipeline: 'other' } }) }, undefined],
   ])('%#', async (script, why) => {
     expect(await told('Why', 'job', script)).toBe(why);
   });

@@ -9,6 +9,7 @@ import { addDelete } from './commands/delete.ts';
 import { addDescribe } from './commands/describe.ts';
 import { addDiff } from './commands/diff.ts';
 import { addDrain } from './commands/drain.ts';
+import { addExplain } from './commands/explain.ts';
 import { addGate } from './commands/gate.ts';
 import { addGet } from './commands/get.ts';
 import { addGraph } from './commands/graph.ts';
@@ -82,6 +83,7 @@ export async function runCommand(args: readonly string[], surroundings: Surround
     addGet,
     addGraph,
     addDescribe,
+    addExplain,
     addDrain,
     addQueue,
     addDelete,

@@ -56,6 +56,15 @@ export type { RunsUpdate } from './watch.ts';
 
 export type { Artifact, RunArtifact } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
 export {
+  type Blocker,
+  type BlockerCaveat,
+  BlockerCaveatKind,
+  type BlockingJob,
+  InstancesCause,
+  type InstanceRequirement,
+  JobStanding,
+} from '@conveyor/protocol/conveyor/v1/blocker_pb.js';
+export {
   type ConcurrencyGroup,
   type ConcurrencyGroupMember,
   ConcurrencyGroupMemberState,
@@ -85,6 +94,7 @@ export {
   StopPhase,
   WaitReason,
 } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+export type { ExplainJobResponse } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 export { type LogChunk, LogChannel, type LogSection, type LogSpan } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 export {
   ConcurrencyPolicy,

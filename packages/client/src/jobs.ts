@@ -3,7 +3,7 @@ import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import type { Client as ServiceClient } from '@connectrpc/connect';
 import type { ConcurrencyGroup, ConcurrencyGroupMember } from '@conveyor/protocol/conveyor/v1/concurrency_group_pb.js';
 import { type Attempt, GateVerdict, type Job, type JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
-import type { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
+import type { ExplainJobResponse, JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import type { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { type CallOptions, type PointOptions, required } from './call.ts';
 import { type LogPart, type LogPosition, logTail, storedLog } from './log-tail.ts';
@@ -53,6 +53,11 @@ export interface Jobs {
   create(input: JobInput, options?: CallOptions): Promise<Job>;
   /** Reads a job with its definition. Reason: JOB_NOT_FOUND; with `atSeq` also INVALID_FIELD, LIMIT_REACHED. */
   get(jobId: string, options?: CallOptions & PointOptions): Promise<Job>;
+  /**
+   * Why a job does not start: everything that keeps it from that now, and nothing of one that has started. Each blocker is of a `kind`
+   * for programs and has a `message` for people; once all have ended the job starts. Reason: JOB_NOT_FOUND.
+   */
+  explain(jobId: string, options?: CallOptions): Promise<ExplainJobResponse>;
   /** The jobs of a run in the definition's order. Reason: RUN_NOT_FOUND; with `atSeq` also INVALID_FIELD, LIMIT_REACHED. */
   list(runId: string, filter?: JobFilterInput, options?: ListOptions & PointOptions): AsyncIterable<Job>;
   /** Concurrency groups in which jobs hold places or wait for them, by key. */
@@ -104,6 +109,7 @@ export function createJobs(rpc: ServiceClient<typeof JobService>): Jobs {
       return required((await rpc.createJob(request, options)).job);
     },
     get: async (jobId, { atSeq = 0n, ...options } = {}) => required((await rpc.getJob({ jobId, atSeq }, options)).job),
+    explain: (jobId, options) => rpc.explainJob({ jobId }, options),
     list: (runId, { states = [], names = [] } = {}, { atSeq = 0n, ...options } = {}) =>
       paged(async (page) => {
         const request = { runId, states: [...states], names: [...names], atSeq, ...page };

@@ -11,6 +11,7 @@ import {
 import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
 import { type Cli, type OutputOptions, findJob, jsonOf, outputOption, parseJobTarget, prettyJson } from '../cli.ts';
+import { blockerSection, explainOpen, waitingSection } from '../blocker-text.ts';
 import { cellCounts, foldCells } from '../cells.ts';
 import { askedBy, because, stopText, waitText } from '../event-text.ts';
 import { UsageError } from '../failure.ts';
@@ -94,6 +95,7 @@ async function describeRun(cli: Cli, runId: string, { at, output }: DescribeOpti
     runFields(cli, run, event),
     yamlSection('Params', run.params),
     jobTable(foldCells(listed, mostCells), cli.terminal.colors, momentOf(event), cellCounts(listed)),
+    at === undefined ? await waitingSection(cli, listed) : '',
   ]);
 }
 
@@ -125,6 +127,7 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
   if (output === 'json') return printJson(cli, JobSchema, job);
   const attempts = await Array.fromAsync(jobs.attempts(job.jobId, { atSeq: at }));
   const surroundings = await readSurroundings(cli, job, at);
+  const explanation = at === undefined ? await explainOpen(cli, job) : undefined;
   const event = await eventAt(cli, runId, at);
   const notes = attempts.flatMap(({ number, annotations }) =>
     annotations.map(
@@ -138,6 +141,7 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
   if (job.artifactCount > made.length) made.push(`  and ${job.artifactCount - made.length} more`);
   await printSections(cli, [
     jobFields(cli, job, surroundings, event, at === undefined ? await groupText(cli, job) : job.concurrencyGroup),
+    explanation === undefined ? '' : blockerSection(explanation),
     conditionSection(job),
     answerTable(job),
     job.definition === undefined ? '' : yamlSection('Definition', messageJson(JobDefinitionSchema, job.definition)),

@@ -3,16 +3,7 @@
 import { type GateAnswerInput, JobState } from '@conveyor/client';
 import { JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import type { Command } from 'commander';
-import {
-  type Cli,
-  findJob,
-  jsonOf,
-  type OutputOptions,
-  outputOption,
-  parseJobTarget,
-  prettyJson,
-  repeatable,
-} from '../cli.ts';
+import { type Cli, findJobId, jsonOf, type OutputOptions, outputOption, prettyJson, repeatable } from '../cli.ts';
 import { approvals } from '../gate-text.ts';
 import { parseParams } from '../params.ts';
 import { enumName } from '../text.ts';
@@ -61,17 +52,11 @@ async function answer(
 ): Promise<void> {
   const { actor, group, answer: filledIn = [], comment, output } = options;
   const { jobs } = cli.client();
-  const { jobId, definition } = await jobs.get(await jobIdOf(cli, target));
+  const { jobId, definition } = await jobs.get(await findJobId(cli.client(), target));
   const answers = parseParams(filledIn, definition?.gate?.formSchema, 'answer');
   const job = await jobs.answerGate(jobId, { verdict, actor, groups: group, answers, comment });
   if (output === 'json') return cli.terminal.print(prettyJson(jsonOf(JobSchema, job)));
   return cli.terminal.print(
     `gate ${target} is ${enumName(JobState, job.state)}, ${approvals(job, definition?.gate)} approved`,
   );
-}
-
-async function jobIdOf({ client }: Cli, target: string): Promise<string> {
-  if (!target.includes('/')) return target;
-  const { runId, jobName } = parseJobTarget(target);
-  return (await findJob(client(), runId, jobName)).jobId;
 }

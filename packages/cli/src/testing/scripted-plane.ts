@@ -1,7 +1,7 @@
 // Owns a control plane for tests of the command: one pipeline, one driver, and one run whose ledger and logs a test writes.
 import { type MessageInitShape, create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { GateVerdict, JobState, LogState, RunState } from '@conveyor/client';
+import { GateVerdict, JobStanding, JobState, LogState, RunState } from '@conveyor/client';
 import { type ScriptedServer, refusal, startScriptedServer } from '@conveyor/client/testing';
 import type { ArtifactSchema } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
 import { DriverState } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
@@ -34,6 +34,8 @@ export interface Script {
         readonly state?: JobState;
         /** Its run added it: it is no job of the definition. Default: false. */
         readonly isAppended?: boolean;
+        /** What keeps it from starting. Default: nothing. */
+        readonly blockers?: readonly string[];
         /** What else GetJob and ListJobs say of it; a cell is no job of the run's definition. */
         readonly shown?: Omit<MessageInitShape<typeof JobSchema>, '$typeName' | 'name' | 'jobId'>;
       }
@@ -224,6 +226,22 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
         const name = jobId.slice('id-of-'.length);
         return { job: jobOf(name, { artifacts: [artifactOf(name)], artifactCount: 3 }) };
       },
+      explainJob({ jobId }) {
+        const { state = JobState.SUCCEEDED, blockers = [] } = jobs[jobId.slice('id-of-'.length)] ?? {};
+        const kind = { case: 'backoff' as const, value: { untilTime: timestampFromMs(startMs) } };
+        const isBlocked = blockers.length > 0;
+        return {
+          jobId,
+          state,
+          standing: isBlocked ? JobStanding.BLOCKED : JobStanding.STARTING,
+          message: isBlocked ? `${blockers.length} keep it` : 'nothing blocks it',
+          blockers: blockers.map((message) => ({ message, kind })),
+          caveats: isBlocked ? [{ message: 'it may be skipped' }] : [],
+          time: timestampFromMs(startMs),
+          seq: 7n,
+        };
+      },
+      getConcurrencyGroup: ({ key }) => ({ group: { key } }),
       listAttempts: () => ({
         attempts: [{ number: 1, driverInstance: 'host-1', logSize: 1536n, logState: LogState.SEALED }],
       }),

@@ -472,6 +472,19 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    method: JobService.method.explainJob,
+    request: { jobId: JOB_ID },
+    asked: ['default', key],
+    answered: {
+      jobId: JOB_ID,
+      state: 'JOB_STATE_BLOCKED',
+      standing: 'JOB_STANDING_BLOCKED',
+      message: '14 things keep it from starting',
+      time: '2023-11-14T22:13:28Z',
+      seq: '12',
+    },
+  },
+  {
     method: JobService.method.cancelJob,
     request: { jobId: JOB_ID, reason: 'no' },
     asked: ['default', key, 'no'],

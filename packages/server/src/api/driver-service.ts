@@ -113,7 +113,7 @@ function encodeQueue({ driver, queued, pauses }: QueueView): MessageInitShape<ty
   return { driver, queued, pauses: pauses.map(encodeQueuePause) };
 }
 
-function encodeQueuePause({ sinceMs, ...pause }: QueuePause): MessageInitShape<typeof QueuePauseSchema> {
+export function encodeQueuePause({ sinceMs, ...pause }: QueuePause): MessageInitShape<typeof QueuePauseSchema> {
   return { ...pause, pauseTime: timestampFromMs(sinceMs) };
 }
 

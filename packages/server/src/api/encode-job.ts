@@ -129,7 +129,7 @@ export function encodeAnswer({
   return { actor, verdict: GateVerdict[verdict], answers, comment, time: timestampFromMs(timeMs) };
 }
 
-function encodeHold({ reason, actor, sinceMs }: HoldBack): MessageInitShape<typeof JobHoldSchema> {
+export function encodeHold({ reason, actor, sinceMs }: HoldBack): MessageInitShape<typeof JobHoldSchema> {
   return { reason, actor, time: timestampFromMs(sinceMs) };
 }
 

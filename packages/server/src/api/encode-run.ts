@@ -109,7 +109,7 @@ export function encodeDriver(driver: DriverView): MessageInitShape<typeof Driver
   };
 }
 
-function encodePause({ reason, actor, sinceMs }: HoldBack): MessageInitShape<typeof RunPauseSchema> {
+export function encodePause({ reason, actor, sinceMs }: HoldBack): MessageInitShape<typeof RunPauseSchema> {
   return { reason, actor, time: timestampFromMs(sinceMs) };
 }
 

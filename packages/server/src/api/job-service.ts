@@ -22,6 +22,7 @@ import type { JobState as JobStateName } from '../core/states.ts';
 import type { Engine, GateReply } from '../engine/engine.ts';
 import { decodeStates } from './decode-run.ts';
 import { decodeJobDefinition, encodeJobDefinition } from './definition-codec.ts';
+import { encodeExplanation } from './encode-explanation.ts';
 import { encodeGroup, encodeMember } from './encode-group.ts';
 import { encodeAttempt, encodeJob, encodeLogChunk, encodeLogSection } from './encode-job.ts';
 import { encodePageToken } from './page-token.ts';
@@ -73,6 +74,12 @@ export function createJobService({ runs, jobs, groups }: Engine): ServiceImpl<ty
       const atSeq = decodeRequest((found) => decodeSeq(found, 'at_seq', request.atSeq));
       const job = await (atSeq === undefined ? jobs.get(project, key) : jobs.getAt(project, key, atSeq, signal));
       return { job: { ...encodeJob(job), definition: job.definition && encodeJobDefinition(job.definition) } };
+    },
+
+    async explainJob({ project, jobId }) {
+      const owner = decodeProject(project);
+      const key = decodeJobId('job_id', jobId);
+      return encodeExplanation(key, await jobs.explain(owner, key));
     },
 
     async listJobs(request, { signal }) {

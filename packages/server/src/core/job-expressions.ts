@@ -92,6 +92,18 @@ function evaluateShares(
   return readShares(definition, resolved?.value ?? sharesIn(definition));
 }
 
+/**
+ * What a job whose needs have not finished shares, as it would be now; undefined when that reads what is still to come.
+ * @throws FactsNotLoaded
+ */
+export function sharesBefore(slice: RunSlice, job: PlannedJob): Shares | undefined {
+  const { shares: template } = expressionsOf(slice.plan, job);
+  const isLater = template?.roots.some((root) => root === 'needs' || (root === 'matrix' && job.cell === undefined));
+  if (isLater === true) return undefined;
+  const found = evaluateShares(slice, job);
+  return 'error' in found || 'unknown' in found ? undefined : found;
+}
+
 /** The cells of a matrix, and how many of them may be open at the same time when that is worked out, too. */
 export interface MadeCells {
   readonly cells: readonly Cell[];

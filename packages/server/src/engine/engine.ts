@@ -1,6 +1,7 @@
 // The engine as api sees it: every operation of the control plane on plain values. Operations reject with RefusedError for
 // expected refusals; anything else that they throw is a defect or an outage.
 import type { Assumptions } from '../core/assumptions.ts';
+import type { JobExplanation } from '../core/blockers.ts';
 import type { Asker } from '../core/commands.ts';
 import type { Definition } from '../core/definition.ts';
 import type { DemandChange } from '../core/demand.ts';
@@ -193,6 +194,8 @@ export interface JobOperations {
   get(project: string, job: JobKey): Promise<JobView>;
   /** As it was right after an event of its run. */
   getAt(project: string, job: JobKey, seq: number, signal: AbortSignal): Promise<JobView>;
+  /** Why it does not start, as of one moment. */
+  explain(project: string, job: JobKey): Promise<JobExplanation>;
   list(
     project: string,
     runId: RunId,

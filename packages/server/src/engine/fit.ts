@@ -12,8 +12,8 @@ import type { Session } from './session.ts';
 import { createStickyPlaces } from './sticky-places.ts';
 
 /** Offers of a job in a row that one instance may send back before it is passed over. */
-const RETURNS_ALLOWED = 3;
-const PASS_OVER_MS = 30_000;
+export const RETURNS_ALLOWED = 3;
+export const PASS_OVER_MS = 30_000;
 /** Jobs remembered; the oldest are forgotten. */
 const MAX_REMEMBERED = 10_000;
 

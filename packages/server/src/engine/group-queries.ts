@@ -14,7 +14,7 @@ interface Place extends Position {
   readonly which: 'HOLDERS' | 'WAITERS';
 }
 
-const FIRST: Position = { readyMs: -1, runId: '00000000-0000-0000-0000-000000000000', job: -1 };
+export const FIRST: Position = { readyMs: -1, runId: '00000000-0000-0000-0000-000000000000', job: -1 };
 const CURSOR = /^(HOLDERS|WAITERS) (\d{1,15}) ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (\d{1,9})$/;
 
 export function createGroupQueries({ pool }: { readonly pool: Pool }): GroupOperations {

@@ -1,10 +1,12 @@
 // Reading the jobs of a run and their attempts.
+import { explainJob } from '../core/explain-job.ts';
 import type { JobKey } from '../core/ids.ts';
 import { isNamed, type Plan } from '../core/plan.ts';
 import { listAttempts, listJobs, readJob } from '../store/job-views.ts';
-import { type Pool, withConnection } from '../store/pool.ts';
+import { type Pool, withConnection, withSnapshot } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
 import type { JobOperations } from './engine.ts';
+import { readExplainFacts } from './explain-facts.ts';
 import type { Plans } from './plans.ts';
 import { noSuchJob, noSuchRun, numberCursor } from './refusals.ts';
 import { loadRun, type StoredRun } from './stored-run.ts';
@@ -17,13 +19,19 @@ export interface JobQueriesOptions {
 export function createJobQueries({
   pool,
   plans,
-}: JobQueriesOptions): Pick<JobOperations, 'get' | 'list' | 'listAttempts'> {
+}: JobQueriesOptions): Pick<JobOperations, 'get' | 'explain' | 'list' | 'listAttempts'> {
   return {
     get: (project, key) =>
       withConnection(pool, async (tx) => {
         const run = await loadRunOf(tx, plans, project, key);
         const definition = run.plan.jobs[key.job]?.definition;
         return { ...(await readJob(tx, run, key.job)), ...(definition !== undefined && { definition }) };
+      }),
+    explain: (project, key) =>
+      withSnapshot(pool, async (tx) => {
+        const run = await loadRunOf(tx, plans, project, key);
+        const facts = await readExplainFacts(tx, plans, run, key.job);
+        return { ...explainJob(facts), state: facts.job.state, atMs: facts.nowMs, seq: facts.run.seq };
       }),
     async list(project, runId, states, names, page) {
       const after = numberCursor(page.after);

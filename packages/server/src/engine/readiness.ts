@@ -8,7 +8,7 @@ import type { JsonObject } from '../core/json.ts';
 import type { JobPrediction } from '../core/prediction.ts';
 import type { DriverReadiness, PlannedJobView } from '../core/run-plan.ts';
 import { type ConnectedInstances, connectedInstances } from '../store/plan-rows.ts';
-import { loadSchemas } from '../store/spec-schemas.ts';
+import { loadSchemas, type SchemaRef } from '../store/spec-schemas.ts';
 import type { Tx } from '../store/sql.ts';
 import { checkBounded } from './bounded-check.ts';
 
@@ -34,12 +34,7 @@ export async function readReadiness(tx: Tx, jobs: readonly JobPrediction[]): Pro
   const refs = [...byDriver].flatMap(([driver, all]) =>
     [...new Set(all.flatMap(({ digest }) => digest ?? []))].slice(0, MAX_SCHEMAS).map((digest) => ({ driver, digest })),
   );
-  const schemas = new Map(
-    (await loadSchemas(tx, refs)).map(({ driver, digest, body }) => [
-      `${driver}/${digest}`,
-      compileSchema([], 'spec_schema', body),
-    ]),
-  );
+  const schemas = await readSchemas(tx, refs);
   const connected = new Map(
     [...byDriver].map(([driver, all]) => [
       driver,
@@ -47,6 +42,25 @@ export async function readReadiness(tx: Tx, jobs: readonly JobPrediction[]): Pro
     ]),
   );
   return createReadiness([...drivers].sort(), connected);
+}
+
+/** Which of the schemas of a driver, by their digests, take a spec; what nobody can know is taken. */
+export async function readAccepting(
+  tx: Tx,
+  driver: string,
+  digests: readonly string[],
+  spec: JsonObject | undefined,
+): Promise<(digest: string) => boolean> {
+  const refs = digests.slice(0, MAX_SCHEMAS).map((digest) => ({ driver, digest }));
+  const accepting = new Map([...(await readSchemas(tx, refs))].map(([id, schema]) => [id, accepts(schema, spec)]));
+  return (digest) => accepting.get(`${driver}/${digest}`) ?? true;
+}
+
+async function readSchemas(tx: Tx, refs: readonly SchemaRef[]): Promise<ReadonlyMap<string, Schema | undefined>> {
+  const loaded = await loadSchemas(tx, refs);
+  return new Map(
+    loaded.map(({ driver, digest, body }) => [`${driver}/${digest}`, compileSchema([], 'spec_schema', body)]),
+  );
 }
 
 function createReadiness(drivers: readonly string[], connected: ReadonlyMap<string, readonly Instances[]>): Readiness {

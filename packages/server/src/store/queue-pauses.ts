@@ -70,6 +70,16 @@ export async function listQueues(tx: Tx, after: string, limit: number, maxCounte
   return queues.map(({ driver, queued }) => ({ driver, queued, pauses: byDriver.get(driver) ?? [] }));
 }
 
+const PAUSES_OF = statement(
+  'pauses_of_queue',
+  `select * from queue_pauses where driver = $1 and project in ('', $2) and pipeline in ('', $3) order by project, pipeline`,
+);
+
+/** The pauses that concern the jobs of a driver, project and pipeline. */
+export async function pausesOf(tx: Tx, { driver, project, pipeline }: QueueName): Promise<readonly QueuePause[]> {
+  return (await rowsOf<PauseColumns>(tx, PAUSES_OF, [driver, project, pipeline])).map(toPause);
+}
+
 function toPause({ paused_ms: sinceMs, ...row }: PauseColumns): QueuePause {
   return { ...row, sinceMs };
 }

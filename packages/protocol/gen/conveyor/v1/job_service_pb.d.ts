@@ -7,6 +7,8 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { JobDefinition } from "./pipeline_pb.js";
 import type { Trigger } from "./run_pb.js";
 import type { Attempt, GateVerdict, Job, JobState, LogState } from "./job_pb.js";
+import type { Blocker, BlockerCaveat, JobStanding } from "./blocker_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { LogChunk, LogSection } from "./log_pb.js";
 import type { ConcurrencyGroup, ConcurrencyGroupMember } from "./concurrency_group_pb.js";
 
@@ -144,6 +146,102 @@ export declare type GetJobResponse = Message<"conveyor.v1.GetJobResponse"> & {
  * Use `create(GetJobResponseSchema)` to create a new message.
  */
 export declare const GetJobResponseSchema: GenMessage<GetJobResponse>;
+
+/**
+ * Request of ExplainJob.
+ *
+ * @generated from message conveyor.v1.ExplainJobRequest
+ */
+export declare type ExplainJobRequest = Message<"conveyor.v1.ExplainJobRequest"> & {
+  /**
+   * Optional. Default: `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Required. The job's id.
+   *
+   * @generated from field: string job_id = 2;
+   */
+  jobId: string;
+};
+
+/**
+ * Describes the message conveyor.v1.ExplainJobRequest.
+ * Use `create(ExplainJobRequestSchema)` to create a new message.
+ */
+export declare const ExplainJobRequestSchema: GenMessage<ExplainJobRequest>;
+
+/**
+ * Response of ExplainJob.
+ *
+ * @generated from message conveyor.v1.ExplainJobResponse
+ */
+export declare type ExplainJobResponse = Message<"conveyor.v1.ExplainJobResponse"> & {
+  /**
+   * The job.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * Where it stands.
+   *
+   * @generated from field: conveyor.v1.JobState state = 2;
+   */
+  state: JobState;
+
+  /**
+   * What is to be said of its start at large: also why there are no blockers.
+   *
+   * @generated from field: conveyor.v1.JobStanding standing = 3;
+   */
+  standing: JobStanding;
+
+  /**
+   * The same, for people to read.
+   *
+   * @generated from field: string message = 4;
+   */
+  message: string;
+
+  /**
+   * What keeps it from starting. Each is unfulfilled by itself, and once all of them have ended the job starts.
+   *
+   * @generated from field: repeated conveyor.v1.Blocker blockers = 5;
+   */
+  blockers: Blocker[];
+
+  /**
+   * What nobody can take away, and may still keep it from starting then.
+   *
+   * @generated from field: repeated conveyor.v1.BlockerCaveat caveats = 6;
+   */
+  caveats: BlockerCaveat[];
+
+  /**
+   * As of when all this was so.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 7;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * The newest event of its run then.
+   *
+   * @generated from field: int64 seq = 8;
+   */
+  seq: bigint;
+};
+
+/**
+ * Describes the message conveyor.v1.ExplainJobResponse.
+ * Use `create(ExplainJobResponseSchema)` to create a new message.
+ */
+export declare const ExplainJobResponseSchema: GenMessage<ExplainJobResponse>;
 
 /**
  * Request of ListJobs.
@@ -981,6 +1079,18 @@ export declare const JobService: GenService<{
     methodKind: "unary";
     input: typeof GetJobRequestSchema;
     output: typeof GetJobResponseSchema;
+  },
+  /**
+   * Explains why a job does not start: everything that keeps it from that at one moment, and nothing else. Of a job that runs, is being
+   * stopped or has finished that is nothing. Whatever replica answers, it goes by what is stored.
+   * Errors: NOT_FOUND (JOB_NOT_FOUND).
+   *
+   * @generated from rpc conveyor.v1.JobService.ExplainJob
+   */
+  explainJob: {
+    methodKind: "unary";
+    input: typeof ExplainJobRequestSchema;
+    output: typeof ExplainJobResponseSchema;
   },
   /**
    * Lists the jobs of a run in the definition's order, as they are now or as they were right after an event.

@@ -3,18 +3,19 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_conveyor_v1_blocker } from "./blocker_pb.js";
 import { file_conveyor_v1_concurrency_group } from "./concurrency_group_pb.js";
 import { file_conveyor_v1_job } from "./job_pb.js";
 import { file_conveyor_v1_log } from "./log_pb.js";
 import { file_conveyor_v1_pipeline } from "./pipeline_pb.js";
 import { file_conveyor_v1_run } from "./run_pb.js";
-import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file conveyor/v1/job_service.proto.
  */
 export const file_conveyor_v1_job_service = /*@__PURE__*/
-  fileDesc("Ch1jb252ZXlvci92MS9qb2Jfc2VydmljZS5wcm90bxILY29udmV5b3IudjEimgIKEENyZWF0ZUpvYlJlcXVlc3QSDwoHcHJvamVjdBgBIAEoCRInCgNqb2IYAiABKAsyGi5jb252ZXlvci52MS5Kb2JEZWZpbml0aW9uEicKBnBhcmFtcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSOQoGbGFiZWxzGAQgAygLMikuY29udmV5b3IudjEuQ3JlYXRlSm9iUmVxdWVzdC5MYWJlbHNFbnRyeRIlCgd0cmlnZ2VyGAUgASgLMhQuY29udmV5b3IudjEuVHJpZ2dlchISCgpyZXF1ZXN0X2lkGAYgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMgoRQ3JlYXRlSm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuY29udmV5b3IudjEuSm9iIkAKDUdldEpvYlJlcXVlc3QSDwoHcHJvamVjdBgBIAEoCRIOCgZqb2JfaWQYAiABKAkSDgoGYXRfc2VxGAMgASgDIi8KDkdldEpvYlJlc3BvbnNlEh0KA2pvYhgBIAEoCzIQLmNvbnZleW9yLnYxLkpvYiKfAQoPTGlzdEpvYnNSZXF1ZXN0Eg8KB3Byb2plY3QYASABKAkSDgoGcnVuX2lkGAIgASgJEiUKBnN0YXRlcxgDIAMoDjIVLmNvbnZleW9yLnYxLkpvYlN0YXRlEg0KBW5hbWVzGAQgAygJEhEKCXBhZ2Vfc2l6ZRgFIAEoBRISCgpwYWdlX3Rva2VuGAYgASgJEg4KBmF0X3NlcRgHIAEoAyJLChBMaXN0Sm9ic1Jlc3BvbnNlEh4KBGpvYnMYASADKAsyEC5jb252ZXlvci52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkMKEENhbmNlbEpvYlJlcXVlc3QSDwoHcHJvamVjdBgBIAEoCRIOCgZqb2JfaWQYAiABKAkSDgoGcmVhc29uGAMgASgJIjIKEUNhbmNlbEpvYlJlc3BvbnNlEh0KA2pvYhgBIAEoCzIQLmNvbnZleW9yLnYxLkpvYiJQCg5Ib2xkSm9iUmVxdWVzdBIPCgdwcm9qZWN0GAEgASgJEg4KBmpvYl9pZBgCIAEoCRIOCgZyZWFzb24YAyABKAkSDQoFYWN0b3IYBCABKAkiMAoPSG9sZEpvYlJlc3BvbnNlEh0KA2pvYhgBIAEoCzIQLmNvbnZleW9yLnYxLkpvYiJTChFSZWxlYXNlSm9iUmVxdWVzdBIPCgdwcm9qZWN0GAEgASgJEg4KBmpvYl9pZBgCIAEoCRIOCgZyZWFzb24YAyABKAkSDQoFYWN0b3IYBCABKAkiMwoSUmVsZWFzZUpvYlJlc3BvbnNlEh0KA2pvYhgBIAEoCzIQLmNvbnZleW9yLnYxLkpvYiJtCg9SZXRyeUpvYlJlcXVlc3QSDwoHcHJvamVjdBgBIAEoCRIOCgZqb2JfaWQYAiABKAkSEgoKcmVxdWVzdF9pZBgDIAEoCRIlCgd0cmlnZ2VyGAQgASgLMhQuY29udmV5b3IudjEuVHJpZ2dlciIxChBSZXRyeUpvYlJlc3BvbnNlEh0KA2pvYhgBIAEoCzIQLmNvbnZleW9yLnYxLkpvYiK5AQoRQW5zd2VyR2F0ZVJlcXVlc3QSDwoHcHJvamVjdBgBIAEoCRIOCgZqb2JfaWQYAiABKAkSKQoHdmVyZGljdBgDIAEoDjIYLmNvbnZleW9yLnYxLkdhdGVWZXJkaWN0Eg0KBWFjdG9yGAQgASgJEg4KBmdyb3VwcxgFIAMoCRIoCgdhbnN3ZXJzGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIPCgdjb21tZW50GAcgASgJIjMKEkFuc3dlckdhdGVSZXNwb25zZRIdCgNqb2IYASABKAsyEC5jb252ZXlvci52MS5Kb2IibQoTTGlzdEF0dGVtcHRzUmVxdWVzdBIPCgdwcm9qZWN0GAEgASgJEg4KBmpvYl9pZBgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCRIOCgZhdF9zZXEYBSABKAMiVwoUTGlzdEF0dGVtcHRzUmVzcG9uc2USJgoIYXR0ZW1wdHMYASADKAsyFC5jb252ZXlvci52MS5BdHRlbXB0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJlCg5SZWFkTG9nUmVxdWVzdBIPCgdwcm9qZWN0GAEgASgJEg4KBmpvYl9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgFEg4KBm9mZnNldBgEIAEoAxIRCgltYXhfYnl0ZXMYBSABKAUixQEKD1JlYWRMb2dSZXNwb25zZRIPCgdhdHRlbXB0GAEgASgFEiUKBmNodW5rcxgCIAMoCzIVLmNvbnZleW9yLnYxLkxvZ0NodW5rEhMKC25leHRfb2Zmc2V0GAMgASgDEhAKCGxvZ19zaXplGAQgASgDEigKCWxvZ19zdGF0ZRgFIAEoDjIVLmNvbnZleW9yLnYxLkxvZ1N0YXRlEikKCHNlY3Rpb25zGAYgAygLMhcuY29udmV5b3IudjEuTG9nU2VjdGlvbiJSCg5UYWlsTG9nUmVxdWVzdBIPCgdwcm9qZWN0GAEgASgJEg4KBmpvYl9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgFEg4KBm9mZnNldBgEIAEoAyKeAQoPVGFpbExvZ1Jlc3BvbnNlEg8KB2F0dGVtcHQYASABKAUSJQoGY2h1bmtzGAIgAygLMhUuY29udmV5b3IudjEuTG9nQ2h1bmsSKAoJbG9nX3N0YXRlGAMgASgOMhUuY29udmV5b3IudjEuTG9nU3RhdGUSKQoIc2VjdGlvbnMYBCADKAsyFy5jb252ZXlvci52MS5Mb2dTZWN0aW9uIlYKHExpc3RDb25jdXJyZW5jeUdyb3Vwc1JlcXVlc3QSDwoHcHJvamVjdBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJnCh1MaXN0Q29uY3VycmVuY3lHcm91cHNSZXNwb25zZRItCgZncm91cHMYASADKAsyHS5jb252ZXlvci52MS5Db25jdXJyZW5jeUdyb3VwEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJhChpHZXRDb25jdXJyZW5jeUdyb3VwUmVxdWVzdBIPCgdwcm9qZWN0GAEgASgJEgsKA2tleRgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSKaAQobR2V0Q29uY3VycmVuY3lHcm91cFJlc3BvbnNlEiwKBWdyb3VwGAEgASgLMh0uY29udmV5b3IudjEuQ29uY3VycmVuY3lHcm91cBI0CgdtZW1iZXJzGAIgAygLMiMuY29udmV5b3IudjEuQ29uY3VycmVuY3lHcm91cE1lbWJlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAyABKAkyvQgKCkpvYlNlcnZpY2USSgoJQ3JlYXRlSm9iEh0uY29udmV5b3IudjEuQ3JlYXRlSm9iUmVxdWVzdBoeLmNvbnZleW9yLnYxLkNyZWF0ZUpvYlJlc3BvbnNlEkYKBkdldEpvYhIaLmNvbnZleW9yLnYxLkdldEpvYlJlcXVlc3QaGy5jb252ZXlvci52MS5HZXRKb2JSZXNwb25zZSIDkAIBEkwKCExpc3RKb2JzEhwuY29udmV5b3IudjEuTGlzdEpvYnNSZXF1ZXN0Gh0uY29udmV5b3IudjEuTGlzdEpvYnNSZXNwb25zZSIDkAIBEkoKCUNhbmNlbEpvYhIdLmNvbnZleW9yLnYxLkNhbmNlbEpvYlJlcXVlc3QaHi5jb252ZXlvci52MS5DYW5jZWxKb2JSZXNwb25zZRJECgdIb2xkSm9iEhsuY29udmV5b3IudjEuSG9sZEpvYlJlcXVlc3QaHC5jb252ZXlvci52MS5Ib2xkSm9iUmVzcG9uc2USTQoKUmVsZWFzZUpvYhIeLmNvbnZleW9yLnYxLlJlbGVhc2VKb2JSZXF1ZXN0Gh8uY29udmV5b3IudjEuUmVsZWFzZUpvYlJlc3BvbnNlEkcKCFJldHJ5Sm9iEhwuY29udmV5b3IudjEuUmV0cnlKb2JSZXF1ZXN0Gh0uY29udmV5b3IudjEuUmV0cnlKb2JSZXNwb25zZRJNCgpBbnN3ZXJHYXRlEh4uY29udmV5b3IudjEuQW5zd2VyR2F0ZVJlcXVlc3QaHy5jb252ZXlvci52MS5BbnN3ZXJHYXRlUmVzcG9uc2UScwoVTGlzdENvbmN1cnJlbmN5R3JvdXBzEikuY29udmV5b3IudjEuTGlzdENvbmN1cnJlbmN5R3JvdXBzUmVxdWVzdBoqLmNvbnZleW9yLnYxLkxpc3RDb25jdXJyZW5jeUdyb3Vwc1Jlc3BvbnNlIgOQAgESbQoTR2V0Q29uY3VycmVuY3lHcm91cBInLmNvbnZleW9yLnYxLkdldENvbmN1cnJlbmN5R3JvdXBSZXF1ZXN0GiguY29udmV5b3IudjEuR2V0Q29uY3VycmVuY3lHcm91cFJlc3BvbnNlIgOQAgESWAoMTGlzdEF0dGVtcHRzEiAuY29udmV5b3IudjEuTGlzdEF0dGVtcHRzUmVxdWVzdBohLmNvbnZleW9yLnYxLkxpc3RBdHRlbXB0c1Jlc3BvbnNlIgOQAgESSQoHUmVhZExvZxIbLmNvbnZleW9yLnYxLlJlYWRMb2dSZXF1ZXN0GhwuY29udmV5b3IudjEuUmVhZExvZ1Jlc3BvbnNlIgOQAgESSwoHVGFpbExvZxIbLmNvbnZleW9yLnYxLlRhaWxMb2dSZXF1ZXN0GhwuY29udmV5b3IudjEuVGFpbExvZ1Jlc3BvbnNlIgOQAgEwAWIGcHJvdG8z", [file_conveyor_v1_concurrency_group, file_conveyor_v1_job, file_conveyor_v1_log, file_conveyor_v1_pipeline, file_conveyor_v1_run, file_google_protobuf_struct]);
+  fileDesc("Ch1jb252ZXlvci92MS9qb2Jfc2VydmljZS5wcm90bxILY29udmV5b3IudjEimgIKEENyZWF0ZUpvYlJlcXVlc3QSDwoHcHJvamVjdBgBIAEoCRInCgNqb2IYAiABKAsyGi5jb252ZXlvci52MS5Kb2JEZWZpbml0aW9uEicKBnBhcmFtcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSOQoGbGFiZWxzGAQgAygLMikuY29udmV5b3IudjEuQ3JlYXRlSm9iUmVxdWVzdC5MYWJlbHNFbnRyeRIlCgd0cmlnZ2VyGAUgASgLMhQuY29udmV5b3IudjEuVHJpZ2dlchISCgpyZXF1ZXN0X2lkGAYgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMgoRQ3JlYXRlSm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuY29udmV5b3IudjEuSm9iIkAKDUdldEpvYlJlcXVlc3QSDwoHcHJvamVjdBgBIAEoCRIOCgZqb2JfaWQYAiABKAkSDgoGYXRfc2VxGAMgASgDIi8KDkdldEpvYlJlc3BvbnNlEh0KA2pvYhgBIAEoCzIQLmNvbnZleW9yLnYxLkpvYiI0ChFFeHBsYWluSm9iUmVxdWVzdBIPCgdwcm9qZWN0GAEgASgJEg4KBmpvYl9pZBgCIAEoCSKTAgoSRXhwbGFpbkpvYlJlc3BvbnNlEg4KBmpvYl9pZBgBIAEoCRIkCgVzdGF0ZRgCIAEoDjIVLmNvbnZleW9yLnYxLkpvYlN0YXRlEioKCHN0YW5kaW5nGAMgASgOMhguY29udmV5b3IudjEuSm9iU3RhbmRpbmcSDwoHbWVzc2FnZRgEIAEoCRImCghibG9ja2VycxgFIAMoCzIULmNvbnZleW9yLnYxLkJsb2NrZXISKwoHY2F2ZWF0cxgGIAMoCzIaLmNvbnZleW9yLnYxLkJsb2NrZXJDYXZlYXQSKAoEdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCwoDc2VxGAggASgDIp8BCg9MaXN0Sm9ic1JlcXVlc3QSDwoHcHJvamVjdBgBIAEoCRIOCgZydW5faWQYAiABKAkSJQoGc3RhdGVzGAMgAygOMhUuY29udmV5b3IudjEuSm9iU3RhdGUSDQoFbmFtZXMYBCADKAkSEQoJcGFnZV9zaXplGAUgASgFEhIKCnBhZ2VfdG9rZW4YBiABKAkSDgoGYXRfc2VxGAcgASgDIksKEExpc3RKb2JzUmVzcG9uc2USHgoEam9icxgBIAMoCzIQLmNvbnZleW9yLnYxLkpvYhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQwoQQ2FuY2VsSm9iUmVxdWVzdBIPCgdwcm9qZWN0GAEgASgJEg4KBmpvYl9pZBgCIAEoCRIOCgZyZWFzb24YAyABKAkiMgoRQ2FuY2VsSm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuY29udmV5b3IudjEuSm9iIlAKDkhvbGRKb2JSZXF1ZXN0Eg8KB3Byb2plY3QYASABKAkSDgoGam9iX2lkGAIgASgJEg4KBnJlYXNvbhgDIAEoCRINCgVhY3RvchgEIAEoCSIwCg9Ib2xkSm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuY29udmV5b3IudjEuSm9iIlMKEVJlbGVhc2VKb2JSZXF1ZXN0Eg8KB3Byb2plY3QYASABKAkSDgoGam9iX2lkGAIgASgJEg4KBnJlYXNvbhgDIAEoCRINCgVhY3RvchgEIAEoCSIzChJSZWxlYXNlSm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuY29udmV5b3IudjEuSm9iIm0KD1JldHJ5Sm9iUmVxdWVzdBIPCgdwcm9qZWN0GAEgASgJEg4KBmpvYl9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEiUKB3RyaWdnZXIYBCABKAsyFC5jb252ZXlvci52MS5UcmlnZ2VyIjEKEFJldHJ5Sm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuY29udmV5b3IudjEuSm9iIrkBChFBbnN3ZXJHYXRlUmVxdWVzdBIPCgdwcm9qZWN0GAEgASgJEg4KBmpvYl9pZBgCIAEoCRIpCgd2ZXJkaWN0GAMgASgOMhguY29udmV5b3IudjEuR2F0ZVZlcmRpY3QSDQoFYWN0b3IYBCABKAkSDgoGZ3JvdXBzGAUgAygJEigKB2Fuc3dlcnMYBiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eg8KB2NvbW1lbnQYByABKAkiMwoSQW5zd2VyR2F0ZVJlc3BvbnNlEh0KA2pvYhgBIAEoCzIQLmNvbnZleW9yLnYxLkpvYiJtChNMaXN0QXR0ZW1wdHNSZXF1ZXN0Eg8KB3Byb2plY3QYASABKAkSDgoGam9iX2lkGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJEg4KBmF0X3NlcRgFIAEoAyJXChRMaXN0QXR0ZW1wdHNSZXNwb25zZRImCghhdHRlbXB0cxgBIAMoCzIULmNvbnZleW9yLnYxLkF0dGVtcHQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImUKDlJlYWRMb2dSZXF1ZXN0Eg8KB3Byb2plY3QYASABKAkSDgoGam9iX2lkGAIgASgJEg8KB2F0dGVtcHQYAyABKAUSDgoGb2Zmc2V0GAQgASgDEhEKCW1heF9ieXRlcxgFIAEoBSLFAQoPUmVhZExvZ1Jlc3BvbnNlEg8KB2F0dGVtcHQYASABKAUSJQoGY2h1bmtzGAIgAygLMhUuY29udmV5b3IudjEuTG9nQ2h1bmsSEwoLbmV4dF9vZmZzZXQYAyABKAMSEAoIbG9nX3NpemUYBCABKAMSKAoJbG9nX3N0YXRlGAUgASgOMhUuY29udmV5b3IudjEuTG9nU3RhdGUSKQoIc2VjdGlvbnMYBiADKAsyFy5jb252ZXlvci52MS5Mb2dTZWN0aW9uIlIKDlRhaWxMb2dSZXF1ZXN0Eg8KB3Byb2plY3QYASABKAkSDgoGam9iX2lkGAIgASgJEg8KB2F0dGVtcHQYAyABKAUSDgoGb2Zmc2V0GAQgASgDIp4BCg9UYWlsTG9nUmVzcG9uc2USDwoHYXR0ZW1wdBgBIAEoBRIlCgZjaHVua3MYAiADKAsyFS5jb252ZXlvci52MS5Mb2dDaHVuaxIoCglsb2dfc3RhdGUYAyABKA4yFS5jb252ZXlvci52MS5Mb2dTdGF0ZRIpCghzZWN0aW9ucxgEIAMoCzIXLmNvbnZleW9yLnYxLkxvZ1NlY3Rpb24iVgocTGlzdENvbmN1cnJlbmN5R3JvdXBzUmVxdWVzdBIPCgdwcm9qZWN0GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImcKHUxpc3RDb25jdXJyZW5jeUdyb3Vwc1Jlc3BvbnNlEi0KBmdyb3VwcxgBIAMoCzIdLmNvbnZleW9yLnYxLkNvbmN1cnJlbmN5R3JvdXASFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImEKGkdldENvbmN1cnJlbmN5R3JvdXBSZXF1ZXN0Eg8KB3Byb2plY3QYASABKAkSCwoDa2V5GAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJIpoBChtHZXRDb25jdXJyZW5jeUdyb3VwUmVzcG9uc2USLAoFZ3JvdXAYASABKAsyHS5jb252ZXlvci52MS5Db25jdXJyZW5jeUdyb3VwEjQKB21lbWJlcnMYAiADKAsyIy5jb252ZXlvci52MS5Db25jdXJyZW5jeUdyb3VwTWVtYmVyEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCTKRCQoKSm9iU2VydmljZRJKCglDcmVhdGVKb2ISHS5jb252ZXlvci52MS5DcmVhdGVKb2JSZXF1ZXN0Gh4uY29udmV5b3IudjEuQ3JlYXRlSm9iUmVzcG9uc2USRgoGR2V0Sm9iEhouY29udmV5b3IudjEuR2V0Sm9iUmVxdWVzdBobLmNvbnZleW9yLnYxLkdldEpvYlJlc3BvbnNlIgOQAgESUgoKRXhwbGFpbkpvYhIeLmNvbnZleW9yLnYxLkV4cGxhaW5Kb2JSZXF1ZXN0Gh8uY29udmV5b3IudjEuRXhwbGFpbkpvYlJlc3BvbnNlIgOQAgESTAoITGlzdEpvYnMSHC5jb252ZXlvci52MS5MaXN0Sm9ic1JlcXVlc3QaHS5jb252ZXlvci52MS5MaXN0Sm9ic1Jlc3BvbnNlIgOQAgESSgoJQ2FuY2VsSm9iEh0uY29udmV5b3IudjEuQ2FuY2VsSm9iUmVxdWVzdBoeLmNvbnZleW9yLnYxLkNhbmNlbEpvYlJlc3BvbnNlEkQKB0hvbGRKb2ISGy5jb252ZXlvci52MS5Ib2xkSm9iUmVxdWVzdBocLmNvbnZleW9yLnYxLkhvbGRKb2JSZXNwb25zZRJNCgpSZWxlYXNlSm9iEh4uY29udmV5b3IudjEuUmVsZWFzZUpvYlJlcXVlc3QaHy5jb252ZXlvci52MS5SZWxlYXNlSm9iUmVzcG9uc2USRwoIUmV0cnlKb2ISHC5jb252ZXlvci52MS5SZXRyeUpvYlJlcXVlc3QaHS5jb252ZXlvci52MS5SZXRyeUpvYlJlc3BvbnNlEk0KCkFuc3dlckdhdGUSHi5jb252ZXlvci52MS5BbnN3ZXJHYXRlUmVxdWVzdBofLmNvbnZleW9yLnYxLkFuc3dlckdhdGVSZXNwb25zZRJzChVMaXN0Q29uY3VycmVuY3lHcm91cHMSKS5jb252ZXlvci52MS5MaXN0Q29uY3VycmVuY3lHcm91cHNSZXF1ZXN0GiouY29udmV5b3IudjEuTGlzdENvbmN1cnJlbmN5R3JvdXBzUmVzcG9uc2UiA5ACARJtChNHZXRDb25jdXJyZW5jeUdyb3VwEicuY29udmV5b3IudjEuR2V0Q29uY3VycmVuY3lHcm91cFJlcXVlc3QaKC5jb252ZXlvci52MS5HZXRDb25jdXJyZW5jeUdyb3VwUmVzcG9uc2UiA5ACARJYCgxMaXN0QXR0ZW1wdHMSIC5jb252ZXlvci52MS5MaXN0QXR0ZW1wdHNSZXF1ZXN0GiEuY29udmV5b3IudjEuTGlzdEF0dGVtcHRzUmVzcG9uc2UiA5ACARJJCgdSZWFkTG9nEhsuY29udmV5b3IudjEuUmVhZExvZ1JlcXVlc3QaHC5jb252ZXlvci52MS5SZWFkTG9nUmVzcG9uc2UiA5ACARJLCgdUYWlsTG9nEhsuY29udmV5b3IudjEuVGFpbExvZ1JlcXVlc3QaHC5jb252ZXlvci52MS5UYWlsTG9nUmVzcG9uc2UiA5ACATABYgZwcm90bzM", [file_conveyor_v1_blocker, file_conveyor_v1_concurrency_group, file_conveyor_v1_job, file_conveyor_v1_log, file_conveyor_v1_pipeline, file_conveyor_v1_run, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message conveyor.v1.CreateJobRequest.
@@ -45,158 +46,172 @@ export const GetJobResponseSchema = /*@__PURE__*/
   messageDesc(file_conveyor_v1_job_service, 3);
 
 /**
+ * Describes the message conveyor.v1.ExplainJobRequest.
+ * Use `create(ExplainJobRequestSchema)` to create a new message.
+ */
+export const ExplainJobRequestSchema = /*@__PURE__*/
+  messageDesc(file_conveyor_v1_job_service, 4);
+
+/**
+ * Describes the message conveyor.v1.ExplainJobResponse.
+ * Use `create(ExplainJobResponseSchema)` to create a new message.
+ */
+export const ExplainJobResponseSchema = /*@__PURE__*/
+  messageDesc(file_conveyor_v1_job_service, 5);
+
+/**
  * Describes the message conveyor.v1.ListJobsRequest.
  * Use `create(ListJobsRequestSchema)` to create a new message.
  */
 export const ListJobsRequestSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 4);
+  messageDesc(file_conveyor_v1_job_service, 6);
 
 /**
  * Describes the message conveyor.v1.ListJobsResponse.
  * Use `create(ListJobsResponseSchema)` to create a new message.
  */
 export const ListJobsResponseSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 5);
+  messageDesc(file_conveyor_v1_job_service, 7);
 
 /**
  * Describes the message conveyor.v1.CancelJobRequest.
  * Use `create(CancelJobRequestSchema)` to create a new message.
  */
 export const CancelJobRequestSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 6);
+  messageDesc(file_conveyor_v1_job_service, 8);
 
 /**
  * Describes the message conveyor.v1.CancelJobResponse.
  * Use `create(CancelJobResponseSchema)` to create a new message.
  */
 export const CancelJobResponseSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 7);
+  messageDesc(file_conveyor_v1_job_service, 9);
 
 /**
  * Describes the message conveyor.v1.HoldJobRequest.
  * Use `create(HoldJobRequestSchema)` to create a new message.
  */
 export const HoldJobRequestSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 8);
+  messageDesc(file_conveyor_v1_job_service, 10);
 
 /**
  * Describes the message conveyor.v1.HoldJobResponse.
  * Use `create(HoldJobResponseSchema)` to create a new message.
  */
 export const HoldJobResponseSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 9);
+  messageDesc(file_conveyor_v1_job_service, 11);
 
 /**
  * Describes the message conveyor.v1.ReleaseJobRequest.
  * Use `create(ReleaseJobRequestSchema)` to create a new message.
  */
 export const ReleaseJobRequestSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 10);
+  messageDesc(file_conveyor_v1_job_service, 12);
 
 /**
  * Describes the message conveyor.v1.ReleaseJobResponse.
  * Use `create(ReleaseJobResponseSchema)` to create a new message.
  */
 export const ReleaseJobResponseSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 11);
+  messageDesc(file_conveyor_v1_job_service, 13);
 
 /**
  * Describes the message conveyor.v1.RetryJobRequest.
  * Use `create(RetryJobRequestSchema)` to create a new message.
  */
 export const RetryJobRequestSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 12);
+  messageDesc(file_conveyor_v1_job_service, 14);
 
 /**
  * Describes the message conveyor.v1.RetryJobResponse.
  * Use `create(RetryJobResponseSchema)` to create a new message.
  */
 export const RetryJobResponseSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 13);
+  messageDesc(file_conveyor_v1_job_service, 15);
 
 /**
  * Describes the message conveyor.v1.AnswerGateRequest.
  * Use `create(AnswerGateRequestSchema)` to create a new message.
  */
 export const AnswerGateRequestSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 14);
+  messageDesc(file_conveyor_v1_job_service, 16);
 
 /**
  * Describes the message conveyor.v1.AnswerGateResponse.
  * Use `create(AnswerGateResponseSchema)` to create a new message.
  */
 export const AnswerGateResponseSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 15);
+  messageDesc(file_conveyor_v1_job_service, 17);
 
 /**
  * Describes the message conveyor.v1.ListAttemptsRequest.
  * Use `create(ListAttemptsRequestSchema)` to create a new message.
  */
 export const ListAttemptsRequestSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 16);
+  messageDesc(file_conveyor_v1_job_service, 18);
 
 /**
  * Describes the message conveyor.v1.ListAttemptsResponse.
  * Use `create(ListAttemptsResponseSchema)` to create a new message.
  */
 export const ListAttemptsResponseSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 17);
+  messageDesc(file_conveyor_v1_job_service, 19);
 
 /**
  * Describes the message conveyor.v1.ReadLogRequest.
  * Use `create(ReadLogRequestSchema)` to create a new message.
  */
 export const ReadLogRequestSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 18);
+  messageDesc(file_conveyor_v1_job_service, 20);
 
 /**
  * Describes the message conveyor.v1.ReadLogResponse.
  * Use `create(ReadLogResponseSchema)` to create a new message.
  */
 export const ReadLogResponseSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 19);
+  messageDesc(file_conveyor_v1_job_service, 21);
 
 /**
  * Describes the message conveyor.v1.TailLogRequest.
  * Use `create(TailLogRequestSchema)` to create a new message.
  */
 export const TailLogRequestSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 20);
+  messageDesc(file_conveyor_v1_job_service, 22);
 
 /**
  * Describes the message conveyor.v1.TailLogResponse.
  * Use `create(TailLogResponseSchema)` to create a new message.
  */
 export const TailLogResponseSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 21);
+  messageDesc(file_conveyor_v1_job_service, 23);
 
 /**
  * Describes the message conveyor.v1.ListConcurrencyGroupsRequest.
  * Use `create(ListConcurrencyGroupsRequestSchema)` to create a new message.
  */
 export const ListConcurrencyGroupsRequestSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 22);
+  messageDesc(file_conveyor_v1_job_service, 24);
 
 /**
  * Describes the message conveyor.v1.ListConcurrencyGroupsResponse.
  * Use `create(ListConcurrencyGroupsResponseSchema)` to create a new message.
  */
 export const ListConcurrencyGroupsResponseSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 23);
+  messageDesc(file_conveyor_v1_job_service, 25);
 
 /**
  * Describes the message conveyor.v1.GetConcurrencyGroupRequest.
  * Use `create(GetConcurrencyGroupRequestSchema)` to create a new message.
  */
 export const GetConcurrencyGroupRequestSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 24);
+  messageDesc(file_conveyor_v1_job_service, 26);
 
 /**
  * Describes the message conveyor.v1.GetConcurrencyGroupResponse.
  * Use `create(GetConcurrencyGroupResponseSchema)` to create a new message.
  */
 export const GetConcurrencyGroupResponseSchema = /*@__PURE__*/
-  messageDesc(file_conveyor_v1_job_service, 25);
+  messageDesc(file_conveyor_v1_job_service, 27);
 
 /**
  * Jobs, their attempts and logs. Every method needs an operator token. Besides the errors that it lists, each may answer

@@ -21,6 +21,7 @@ import type {
   RunValueView,
 } from '../../core/views.ts';
 import type { Engine, Principal } from '../../engine/engine.ts';
+import { explanationOf } from './test-explanation.ts';
 
 export const RUN_ID = makeRunId(1_700_000_000_000, new Uint8Array(10));
 export const JOB_ID = `${RUN_ID}.0`;
@@ -485,6 +486,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
       {
         get: async () => ({ ...JOB, definition: JOB_DEFINITION, artifacts: [ARTIFACT], artifactCount: 101 }),
         getAt: async () => JOB,
+        explain: async (_project, key) => explanationOf(key),
         list: async () => ({ items: [STOPPING_JOB], next: '0' }),
         listAt: async () => ({ items: [JOB], next: '0' }),
         cancel: async () => ({ ...JOB, state: 'CANCELLED' as const, finishedMs: 1_700_000_009_000 }),
