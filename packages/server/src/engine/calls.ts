@@ -1,37 +1,56 @@
-// Sees to the calls that wait: makes their runs, tells their jobs how these ended, and cancels them when their jobs are to stop. It looks
-// at what is stored, so any replica takes up what another one left; doing a thing twice has no second effect.
-import { formatJobId, parseJobId, type JobKey, type RunId } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
+// Sees to the calls that wait, each kind of work in a loop of its own so that none waits for another: makes their runs, has these stop,
+// and tells their jobs how these ended. What is to be done is stored, so any replica takes up what another one left; doing a thing twice
+// has no second effect.
+import { CALL_TRIGGER } from '../core/events.ts';
+import { formatJobId, type JobKey, type RunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import { plannedJob } from '../core/plan.ts';
 import { type RefusalReason, RefusedError } from '../core/refusal.ts';
-import { type DueCall, dueCalls, hasCalls, readTrigger } from '../store/call-rows.ts';
-import { jobOutcomes, outputsBytes } from '../store/outcome-rows.ts';
+import {
+  CALLS_TO_START,
+  CALLS_TO_STOP,
+  type DueCall,
+  refuseCall,
+  refuseTree,
+  seeCalls,
+  settlingCalls,
+  stirCalls,
+} from '../store/due-calls.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
+import { createCallTurns } from './call-turns.ts';
+import { endOfChild } from './child-end.ts';
+import { CALL_TREE_FULL } from './creates.ts';
 import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
 import type { Plans } from './plans.ts';
+import { repeat } from './repeat.ts';
 import { createRing } from './ring.ts';
 import { loadContexts } from './run-context.ts';
 import type { RunCreation } from './run-creation.ts';
 
-const MAX_BATCH = 100;
-/** How late it is noticed what another replica did. */
+/** Runs that are made at a time: others' new runs wait behind so many. */
+const STARTS = 24;
+/** Runs that are told to stop at a time: each takes a decision on all its jobs. */
+const STOPS = 10;
+const SETTLED = 100;
+/** Calls of one tree that is full, in one statement. */
+const REFUSED = 500;
+/** Pages of one look, after which it begins again with the first. */
+const PAGES = 10;
+/** How late it is noticed what another replica left. */
 const POLL_MS = 1_000;
-/** Between two looks, however often it is woken. */
-const SHORTEST_MS = 20;
+/** Before it is tried again what somebody else held. */
+const AGAIN_MS = 20;
+/** Between looks at calls of which nothing was noted, and how many of them. */
+const SWEEP_MS = 10_000;
+const SWEPT = 1_000;
 
 /** What keeps a run from being made now, and may not in a moment. */
 const PASSING: ReadonlySet<RefusalReason> = new Set(['DATABASE_UNAVAILABLE', 'REPLICA_TOO_OLD', 'SERVER_STOPPING']);
 
-/** What the trigger of a run is that a call made; its reference is the id of the job. */
-export const CALL_TRIGGER = 'pipeline';
-
 export interface Calls {
-  /** A call waits for its run to be made. */
-  opened(): void;
-  /** A run has finished, for which a call may wait. */
-  runFinished(): void;
+  /** Something happened that a call may have waited for. */
+  changed(): void;
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -44,147 +63,173 @@ export interface CallsOptions {
 }
 
 export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions): Calls {
-  const bell = createRing();
-  let anyOpen = true;
+  const toStart = createCallTurns(pool, CALLS_TO_START, STARTS);
+  const toStop = createCallTurns(pool, CALLS_TO_STOP, STOPS);
+  const bells = { start: createRing(), stop: createRing(), settle: createRing() };
+  let swept: JobKey | undefined;
 
-  /** Sees to all that is due. Returns how long it may wait for the next look. @throws what the first failed with, after the others. */
-  async function look(): Promise<number> {
-    const failed: unknown[] = [];
-    let isMore = false;
-    anyOpen = await withConnection(pool, hasCalls);
-    for (let after: JobKey | undefined, due: DueCall[] = []; ; after = due.at(-1)?.key) {
-      due = await withConnection(pool, (tx) => dueCalls(tx, MAX_BATCH, after));
-      // One that fails, or fails each time, keeps nobody else waiting.
-      for (const done of await Promise.allSettled(due.map(seeTo))) {
-        if (done.status === 'rejected') failed.push(done.reason);
-        else isMore ||= done.value;
-      }
-      if (due.length < MAX_BATCH) break;
-    }
-    if (failed.length > 0) throw failed[0];
-    return isMore ? SHORTEST_MS : POLL_MS;
+  /**
+   * Sees to calls, and notes that it did. Returns whether it did to any.
+   * @throws what the first failed with, after the others: one that fails, or fails each time, keeps nobody else waiting
+   */
+  async function seeToAll(due: readonly DueCall[], seeTo: (call: DueCall) => Promise<boolean>): Promise<boolean> {
+    const done = await Promise.allSettled(due.map(seeTo));
+    const seen = due.filter((_, i) => {
+      const result = done[i];
+      return result?.status === 'fulfilled' && result.value;
+    });
+    if (seen.length > 0) await withConnection(pool, (tx) => seeCalls(tx, seen));
+    for (const result of done) if (result.status === 'rejected') throw result.reason;
+    return seen.length > 0;
   }
 
-  /** Returns whether there is more to do for it right now. */
-  async function seeTo(call: DueCall): Promise<boolean> {
-    const { key, child, stopping, force, project } = call;
-    if (child === undefined) return await start(call);
-    const { runId, state } = child;
-    if (state !== 'OPEN') {
-      const found = state === 'SUCCEEDED' ? await outputsOf(runId) : {};
-      const end =
-        state === 'DELETED'
-          ? ({ state: 'FAILED', outputs: {}, message: `its run ${runId} was deleted` } as const)
-          : typeof found === 'string'
-            ? ({ state: 'FAILED', outputs: {}, message: found } as const)
-            : { state, outputs: found };
-      await ledger.submit(key.runId, { type: 'FinishChild', job: key.job, childRun: runId, ...end });
+  async function startSome(): Promise<number> {
+    const due = await toStart.next();
+    const full = new Map(due.filter(({ isFull }) => isFull).map((call) => [call.root, call]));
+    for (const call of full.values()) {
+      await withConnection(pool, (tx) => refuseTree(tx, call, CALL_TREE_FULL.message, REFUSED));
+      bells.settle.ring();
+    }
+    const made = await seeToAll(
+      due.filter(({ isFull }) => !isFull),
+      start,
+    );
+    return waitAfter(due, made || full.size > 0);
+  }
+
+  async function stopSome(): Promise<number> {
+    const due = await toStop.next();
+    return waitAfter(due, await seeToAll(due, stop));
+  }
+
+  async function settleAll(): Promise<number> {
+    let failure: { readonly of: unknown } | undefined;
+    let any = false;
+    for (let page = 0, due: DueCall[] = []; page < PAGES; page++) {
+      const after = due.at(-1)?.key;
+      due = await withConnection(pool, (tx) => settlingCalls(tx, SETTLED, after));
+      try {
+        any = (await seeToAll(due, settle)) || any;
+      } catch (error) {
+        failure ??= { of: error };
+      }
+      if (due.length < SETTLED) break;
+    }
+    if (failure !== undefined) throw failure.of;
+    return any ? 0 : POLL_MS;
+  }
+
+  async function start({ key, project, depth, stopping, details, labels }: DueCall): Promise<boolean> {
+    const context = await withConnection(pool, async (tx) =>
+      (await loadContexts(tx, plans, [key.runId])).get(key.runId),
+    );
+    const call = context && plannedJob(context.plan, key.job).definition.call;
+    // Its run was deleted, and the row goes with it.
+    if (call === undefined) return false;
+    if (stopping !== undefined) return await refuse(key, stopping);
+    if (depth > LIMITS.callDepth) {
+      return await refuse(key, `it is the call of a call, ${LIMITS.callDepth} times over: no deeper one is made`);
+    }
+    const { pipeline: name, revision, params } = call;
+    const run = {
+      pipeline: { name, ...(revision !== undefined && { revision }) },
+      params: details?.spec ?? params,
+      labels,
+      trigger: { kind: CALL_TRIGGER, actor: '', reference: formatJobId(key) },
+      requestId: requestIdOf(key),
+    };
+    try {
+      const { runId: child } = await creation.create(project, run, key);
+      await link(key, project, child);
       return true;
+    } catch (error) {
+      if (!(error instanceof RefusedError) || PASSING.has(error.refusal.refused)) throw error;
+      if (error.refusal.refused === 'NOT_WAITING') return false;
+      return await refuse(key, error.message);
     }
-    if (stopping !== undefined) {
-      await ledger.submit(runId, { type: 'CancelRun', reason: stopping, force }, { project });
-    }
+  }
+
+  async function refuse(key: JobKey, message: string): Promise<boolean> {
+    await withConnection(pool, (tx) => refuseCall(tx, key, message));
+    bells.settle.ring();
     return false;
   }
 
-  /** Also of a call that is to stop: then it is known that nobody else makes its run later. */
-  async function start({ key, project, details, labels }: DueCall): Promise<boolean> {
-    const { runId, job } = key;
-    const refuse = async (message: string): Promise<boolean> => {
-      await ledger.submit(runId, { type: 'RefuseChild', job, message });
-      return true;
-    };
-    const context = await withConnection(pool, async (tx) => (await loadContexts(tx, plans, [runId])).get(runId));
-    const call = context && plannedJob(context.plan, job).definition.call;
-    // Its run was deleted, and the row goes with it.
-    if (call === undefined) return false;
-    if ((await depthOf(key)) > LIMITS.callDepth) {
-      return await refuse(`it is the call of a call, ${LIMITS.callDepth} times over: no deeper one is made`);
-    }
-    const { pipeline: name, revision, params } = call;
-    try {
-      const created = await creation.create(project, {
-        pipeline: { name, ...(revision !== undefined && { revision }) },
-        params: details?.spec ?? params,
-        labels,
-        trigger: { kind: CALL_TRIGGER, actor: '', reference: formatJobId(key) },
-        requestId: requestIdOf(key),
-      });
-      const { reply } = await ledger.submit(runId, { type: 'StartChild', job, childRun: created.runId });
-      // Another replica found that it could not be made, and the job has ended: nobody would ever stop it.
-      if (reply.type === 'Refused') await cancelUnwanted(project, created.runId);
-      return false;
-    } catch (error) {
-      if (!(error instanceof RefusedError) || PASSING.has(error.refusal.refused)) throw error;
-      return await refuse(error.message);
-    }
-  }
-
-  async function cancelUnwanted(project: string, runId: RunId): Promise<void> {
+  /** Tells the job which run was made for it. */
+  async function link({ runId, job }: JobKey, project: string, child: RunId): Promise<void> {
+    const { reply } = await ledger.submit(runId, { type: 'StartChild', job, childRun: child });
+    if (reply.type !== 'Refused') return;
+    // A replica of the version before ended the job when it could not make the run itself: nobody would ever stop this one.
     await ledger.submit(
-      runId,
+      child,
       { type: 'CancelRun', reason: 'the call that made it has ended', force: true },
       { project },
     );
   }
 
-  /** How many calls lead to a run that a job would make. */
-  async function depthOf(job: JobKey): Promise<number> {
-    return await withConnection(pool, async (tx) => {
-      let depth = 1;
-      for (let at: JobKey | undefined = job; at !== undefined && depth <= LIMITS.callDepth; ) {
-        const trigger: { kind: string; reference: string } | undefined = await readTrigger(tx, at.runId);
-        at = trigger?.kind === CALL_TRIGGER ? parseJobId(trigger.reference) : undefined;
-        if (at !== undefined) depth++;
-      }
-      return depth;
-    });
+  async function stop({ project, child, stopping, force }: DueCall): Promise<boolean> {
+    if (child !== undefined && stopping !== undefined) {
+      await ledger.submit(child.runId, { type: 'CancelRun', reason: stopping, force }, { project });
+    }
+    return true;
   }
 
-  /** A text says that they are too large to be looked at. */
-  async function outputsOf(runId: RunId): Promise<JsonObject | string> {
-    return await withConnection(pool, async (tx) => {
-      const context = (await loadContexts(tx, plans, [runId])).get(runId);
-      if (context === undefined) return {};
-      const jobs = context.plan.jobs.filter(({ cell }) => cell === undefined).map(({ index }) => index);
-      const bytes = await outputsBytes(tx, runId, jobs);
-      if (bytes > 2 * LIMITS.gatheredOutputBytes) {
-        return `the outputs of its run are ${bytes} bytes as JSON, at most ${LIMITS.gatheredOutputBytes} are allowed`;
+  async function settle({ key, project, child, details, refused }: DueCall): Promise<boolean> {
+    const { runId, job } = key;
+    if (child === undefined) {
+      await ledger.submit(runId, { type: 'RefuseChild', job, message: refused ?? 'it was stopped before its run was made' });
+      return true;
+    }
+    // Who made its run came no further.
+    if (details?.childRun !== child.runId) await link(key, project, child.runId);
+    if (child.state === 'OPEN') return true;
+    const end = await endOfChild({ pool, plans }, child.runId, child.state);
+    await ledger.submit(runId, { type: 'FinishChild', job, childRun: child.runId, ...end });
+    return true;
+  }
+
+  async function sweep(): Promise<void> {
+    const { stirred, last } = await withConnection(pool, (tx) => stirCalls(tx, SWEPT, swept));
+    swept = last;
+    if (stirred > 0) changed();
+  }
+
+  function changed(): void {
+    for (const bell of Object.values(bells)) bell.ring();
+  }
+
+  async function loop(kind: keyof typeof bells, look: () => Promise<number>, signal: AbortSignal): Promise<void> {
+    let failing = false;
+    for (let waitMs = 0; ; ) {
+      await bells[kind].wait(waitMs, signal);
+      if (signal.aborted) return;
+      try {
+        waitMs = await look();
+        failing = false;
+      } catch (error) {
+        if (!failing && !signal.aborted) log.warn({ err: error, kind }, 'calls could not be seen to, trying again');
+        failing = true;
+        waitMs = POLL_MS;
       }
-      const outcomes = await jobOutcomes(tx, runId, jobs);
-      return Object.fromEntries(
-        outcomes.flatMap(({ job, outputs }) =>
-          Object.keys(outputs).length === 0 ? [] : [[plannedJob(context.plan, job).name, outputs]],
-        ),
-      );
-    });
+    }
   }
 
   return {
-    opened() {
-      anyOpen = true;
-      bell.ring();
-    },
-    runFinished() {
-      if (anyOpen) bell.ring();
-    },
+    changed,
     async run(signal) {
-      let failing = false;
-      let waitMs = 0;
-      while (!signal.aborted) {
-        await bell.wait(waitMs, signal);
-        if (signal.aborted) return;
-        try {
-          waitMs = await look();
-          failing = false;
-        } catch (error) {
-          if (!failing && !signal.aborted) log.warn({ err: error }, 'calls could not be seen to, trying again');
-          failing = true;
-          waitMs = POLL_MS;
-        }
-      }
+      await Promise.all([
+        loop('start', startSome, signal),
+        loop('stop', stopSome, signal),
+        loop('settle', settleAll, signal),
+        repeat(signal, SWEEP_MS, sweep, log),
+      ]);
     },
   };
+}
+
+function waitAfter(due: readonly DueCall[], wasSeen: boolean): number {
+  if (due.length === 0) return POLL_MS;
+  return wasSeen ? 0 : AGAIN_MS;
 }
 
 function requestIdOf(job: JobKey): string {

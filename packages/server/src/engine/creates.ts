@@ -2,19 +2,20 @@
 // is stored, by the same decide() as everything later. What is large, or takes long, goes by a lane of its own.
 import { randomBytes } from 'node:crypto';
 import type { Definition } from '../core/definition.ts';
-import { makeRunId } from '../core/ids.ts';
+import { formatJobId, makeRunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import { isGroup, type Plan } from '../core/plan.ts';
 import { overloaded, type Refusal } from '../core/refusal.ts';
 import { enqueue } from '../store/queue-rows.ts';
 import { changeCalls } from '../store/call-rows.ts';
+import { takeCalls } from '../store/call-trees.ts';
 import { changeMembers } from '../store/group-rows.ts';
 import { changeRateWaiters } from '../store/rate-rows.ts';
 import { DEFINITION_TRUST_MS, type DefinitionDigest, insertDefinitions } from '../store/definition-rows.ts';
 import type { Lane } from '../store/lane.ts';
 import { insertJobs } from '../store/job-rows.ts';
 import { insertEvents, readClock } from '../store/ledger-rows.ts';
-import { claimRequestIds, findRequestIds, insertRuns } from '../store/run-rows.ts';
+import { claimRequestIds, findRequestIds, insertRuns, releaseRequestIds } from '../store/run-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { callChanges } from './call-changes.ts';
@@ -165,6 +166,11 @@ async function insertAll(
     readClock(tx),
     begun,
   ]);
+  await refuseUnwanted(
+    tx,
+    items.filter((item) => !answers.has(item)),
+    answers,
+  );
   const fresh = items.filter((item) => !answers.has(item));
   const definitions = new Map<DefinitionDigest, Definition>();
   for (const { run } of fresh) {
@@ -239,3 +245,40 @@ async function settleRequestIds(tx: Tx, items: readonly Item[]): Promise<Map<Ite
   }
   return answers;
 }
+
+/** Answers the items whose calls want no run any more, or may have none. */
+async function refuseUnwanted(
+  tx: Tx,
+  items: readonly Item[],
+  answers: Map<Item, CreatedRun | Refusal>,
+): Promise<void> {
+  const wanted = items.flatMap((item) => {
+    const { call } = item.run;
+    return call === undefined ? [] : [{ item, key: call, child: item.runId }];
+  });
+  if (wanted.length === 0) return;
+  const taken = await takeCalls(tx, wanted);
+  const refused = wanted.filter(({ key }) => taken.get(formatJobId(key)) !== 'TAKEN');
+  if (refused.length === 0) return;
+  for (const { item, key } of refused) {
+    answers.set(item, taken.get(formatJobId(key)) === 'FULL' ? CALL_TREE_FULL : NO_RUN_WANTED);
+  }
+  await releaseRequestIds(
+    tx,
+    refused.flatMap(({ item: { run } }) =>
+      run.request === undefined ? [] : [{ project: run.project, requestId: run.request.id }],
+    ),
+  );
+}
+
+/** That the tree of a call may have no more runs. */
+export const CALL_TREE_FULL: Refusal = {
+  refused: 'LIMIT_REACHED',
+  message:
+    `the calls that its first run led to have made ${LIMITS.callTreeRuns} runs, and no more are made: ` +
+    'look for a pipeline that calls itself, or start a part of them by runs of their own',
+  metadata: { limit: 'call_tree_runs', max: `${LIMITS.callTreeRuns}` },
+};
+
+/** Somebody else makes it, or the call is to end. */
+const NO_RUN_WANTED: Refusal = { refused: 'NOT_WAITING', message: 'the call waits for no run now' };

@@ -39,7 +39,7 @@ const CLAIM = statement(
 );
 
 // Rows are found by their run and removed by their place: nobody but the holder of the tombstone touches them.
-const SWEEPS = ['events', 'jobs', 'attempts', 'log_sections', 'queue', 'run_values', 'artifacts'].map((table) =>
+const SWEEPS = ['events', 'jobs', 'attempts', 'log_sections', 'queue', 'run_values', 'artifacts', 'call_trees'].map((table) =>
   statement(
     `sweep_${table}`,
     `delete from ${table} where ctid = any(array(

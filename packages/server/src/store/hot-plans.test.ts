@@ -21,9 +21,7 @@ const exempt: Readonly<Record<string, string>> = {
   forget_commit_marks: 'every minute; a lane is one narrow row',
   claim_deleted_runs: 'a partial index of the deleted runs that still have rows; empty at rest',
   forget_schedule_requests: 'every minute, bounded',
-  due_calls: 'a row is a call that waits; each is looked at once a second while there are any',
   pause_queue: 'when somebody pauses a queue; a pause is one row, and there are 1,000 at most',
-  any_calls: 'reads the first row of those, if there is one',
 };
 
 const statements = vi.hoisted((): sql.Statement[] => []);
