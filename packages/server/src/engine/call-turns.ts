@@ -19,7 +19,8 @@ export function createCallTurns(pool: Pool, turns: DueTurns, limit: number): Cal
     async next() {
       return await withConnection(pool, async (tx) => {
         let projects = await dueProjects(tx, turns, afterProject, limit);
-        if (projects.length === 0 && afterProject !== undefined) projects = await dueProjects(tx, turns, undefined, limit);
+        if (projects.length === 0 && afterProject !== undefined)
+          projects = await dueProjects(tx, turns, undefined, limit);
         afterProject = projects.length < limit ? undefined : projects.at(-1);
         const each = Math.ceil(limit / Math.max(1, projects.length));
         const found: DueCall[] = [];

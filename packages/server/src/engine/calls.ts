@@ -23,15 +23,15 @@ import { CALL_TREE_FULL } from './creates.ts';
 import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
 import type { Plans } from './plans.ts';
-import { repeat } from './repeat.ts';
 import { createRing } from './ring.ts';
 import { loadContexts } from './run-context.ts';
 import type { RunCreation } from './run-creation.ts';
 
 /** Runs that are made at a time: others' new runs wait behind so many. */
 const STARTS = 24;
-/** Runs that are told to stop at a time: each takes a decision on all its jobs. */
-const STOPS = 10;
+/** Runs that are told to stop in one look, and their jobs at a time, each of which is decided on: others' decisions wait behind so many. */
+const STOPS = 50;
+const STOPPED_JOBS = 2_000;
 const SETTLED = 100;
 /** Calls of one tree that is full, in one statement. */
 const REFUSED = 500;
@@ -65,25 +65,29 @@ export interface CallsOptions {
 export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions): Calls {
   const toStart = createCallTurns(pool, CALLS_TO_START, STARTS);
   const toStop = createCallTurns(pool, CALLS_TO_STOP, STOPS);
-  const bells = { start: createRing(), stop: createRing(), settle: createRing() };
+  const bells = { start: createRing(), stop: createRing(), settle: createRing(), sweep: createRing() };
   let swept: JobKey | undefined;
 
   /**
    * Sees to calls, and notes that it did. Returns whether it did to any.
-   * @throws what the first failed with, after the others: one that fails, or fails each time, keeps nobody else waiting
+   * @param failed Is told of failures: one that fails, or fails each time, keeps nobody else waiting.
    */
-  async function seeToAll(due: readonly DueCall[], seeTo: (call: DueCall) => Promise<boolean>): Promise<boolean> {
+  async function seeToAll(
+    due: readonly DueCall[],
+    seeTo: (call: DueCall) => Promise<boolean>,
+    failed: unknown[],
+  ): Promise<boolean> {
     const done = await Promise.allSettled(due.map(seeTo));
     const seen = due.filter((_, i) => {
       const result = done[i];
       return result?.status === 'fulfilled' && result.value;
     });
     if (seen.length > 0) await withConnection(pool, (tx) => seeCalls(tx, seen));
-    for (const result of done) if (result.status === 'rejected') throw result.reason;
+    for (const result of done) if (result.status === 'rejected') failed.push(result.reason);
     return seen.length > 0;
   }
 
-  async function startSome(): Promise<number> {
+  async function startSome(failed: unknown[]): Promise<number> {
     const due = await toStart.next();
     const full = new Map(due.filter(({ isFull }) => isFull).map((call) => [call.root, call]));
     for (const call of full.values()) {
@@ -93,29 +97,26 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
     const made = await seeToAll(
       due.filter(({ isFull }) => !isFull),
       start,
+      failed,
     );
     return waitAfter(due, made || full.size > 0);
   }
 
-  async function stopSome(): Promise<number> {
+  async function stopSome(failed: unknown[]): Promise<number> {
     const due = await toStop.next();
-    return waitAfter(due, await seeToAll(due, stop));
+    let any = false;
+    for (const some of withinJobs(due)) any = (await seeToAll(some, stop, failed)) || any;
+    return waitAfter(due, any);
   }
 
-  async function settleAll(): Promise<number> {
-    let failure: { readonly of: unknown } | undefined;
+  async function settleAll(failed: unknown[]): Promise<number> {
     let any = false;
     for (let page = 0, due: DueCall[] = []; page < PAGES; page++) {
       const after = due.at(-1)?.key;
       due = await withConnection(pool, (tx) => settlingCalls(tx, SETTLED, after));
-      try {
-        any = (await seeToAll(due, settle)) || any;
-      } catch (error) {
-        failure ??= { of: error };
-      }
+      any = (await seeToAll(due, settle, failed)) || any;
       if (due.length < SETTLED) break;
     }
-    if (failure !== undefined) throw failure.of;
     return any ? 0 : POLL_MS;
   }
 
@@ -177,7 +178,11 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
   async function settle({ key, project, child, details, refused }: DueCall): Promise<boolean> {
     const { runId, job } = key;
     if (child === undefined) {
-      await ledger.submit(runId, { type: 'RefuseChild', job, message: refused ?? 'it was stopped before its run was made' });
+      await ledger.submit(runId, {
+        type: 'RefuseChild',
+        job,
+        message: refused ?? 'it was stopped before its run was made',
+      });
       return true;
     }
     // Who made its run came no further.
@@ -188,29 +193,40 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
     return true;
   }
 
-  async function sweep(): Promise<void> {
+  async function sweep(): Promise<number> {
     const { stirred, last } = await withConnection(pool, (tx) => stirCalls(tx, SWEPT, swept));
     swept = last;
     if (stirred > 0) changed();
+    return SWEEP_MS;
   }
 
   function changed(): void {
-    for (const bell of Object.values(bells)) bell.ring();
+    for (const kind of ['start', 'stop', 'settle'] as const) bells[kind].ring();
   }
 
-  async function loop(kind: keyof typeof bells, look: () => Promise<number>, signal: AbortSignal): Promise<void> {
+  async function loop(
+    kind: keyof typeof bells,
+    look: (failed: unknown[]) => Promise<number>,
+    signal: AbortSignal,
+  ): Promise<void> {
     let failing = false;
     for (let waitMs = 0; ; ) {
-      await bells[kind].wait(waitMs, signal);
+      // Replicas do not march in step.
+      await bells[kind].wait(waitMs * (0.8 + 0.4 * Math.random()), signal);
       if (signal.aborted) return;
+      const failed: unknown[] = [];
       try {
-        waitMs = await look();
-        failing = false;
+        waitMs = await look(failed);
       } catch (error) {
-        if (!failing && !signal.aborted) log.warn({ err: error, kind }, 'calls could not be seen to, trying again');
-        failing = true;
+        failed.push(error);
         waitMs = POLL_MS;
       }
+      const fails = failed.length > 0;
+      if (fails && waitMs > 0) waitMs = POLL_MS;
+      if (fails && !failing && !signal.aborted) {
+        log.warn({ err: failed[0], kind }, 'calls could not be seen to, trying again');
+      }
+      failing = fails;
     }
   }
 
@@ -221,10 +237,25 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
         loop('start', startSome, signal),
         loop('stop', stopSome, signal),
         loop('settle', settleAll, signal),
-        repeat(signal, SWEEP_MS, sweep, log),
+        loop('sweep', sweep, signal),
       ]);
     },
   };
+}
+
+/** Those before a call whose run has too many jobs to go with them, then from it on. */
+function withinJobs(due: readonly DueCall[]): DueCall[][] {
+  const parts: DueCall[][] = [];
+  let jobs = Infinity;
+  for (const call of due) {
+    jobs += call.child?.jobs ?? 0;
+    if (jobs > STOPPED_JOBS) {
+      parts.push([]);
+      jobs = call.child?.jobs ?? 0;
+    }
+    parts.at(-1)?.push(call);
+  }
+  return parts;
 }
 
 function waitAfter(due: readonly DueCall[], wasSeen: boolean): number {

@@ -247,11 +247,7 @@ async function settleRequestIds(tx: Tx, items: readonly Item[]): Promise<Map<Ite
 }
 
 /** Answers the items whose calls want no run any more, or may have none. */
-async function refuseUnwanted(
-  tx: Tx,
-  items: readonly Item[],
-  answers: Map<Item, CreatedRun | Refusal>,
-): Promise<void> {
+async function refuseUnwanted(tx: Tx, items: readonly Item[], answers: Map<Item, CreatedRun | Refusal>): Promise<void> {
   const wanted = items.flatMap((item) => {
     const { call } = item.run;
     return call === undefined ? [] : [{ item, key: call, child: item.runId }];

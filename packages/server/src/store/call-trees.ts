@@ -47,7 +47,5 @@ export async function takeCalls(
     plain(wanted, ({ child }) => child),
     LIMITS.callTreeRuns,
   ]);
-  return new Map(
-    rows.map(({ run_id: runId, job, taken }) => [formatJobId({ runId, job }), taken ? 'TAKEN' : 'FULL']),
-  );
+  return new Map(rows.map(({ run_id: runId, job, taken }) => [formatJobId({ runId, job }), taken ? 'TAKEN' : 'FULL']));
 }

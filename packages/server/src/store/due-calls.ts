@@ -26,7 +26,9 @@ export interface DueCall {
   readonly refused: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
   /** Undefined: it has no run yet. */
-  readonly child: { readonly runId: RunId; readonly state: FinishedRunState | 'OPEN' | 'DELETED' } | undefined;
+  readonly child:
+    | { readonly runId: RunId; readonly state: FinishedRunState | 'OPEN' | 'DELETED'; readonly jobs: number }
+    | undefined;
 }
 
 const TO_START = 'stirs <> seen and child_run is null and not stopping';
@@ -36,11 +38,11 @@ const ROOT = 'coalesce(root_run, run_id)';
 
 /** With what is to be known of them. The limits leave the planner no way but to look for each by its key. */
 function withFacts(keys: string): string {
-  return `select c.*, r.state, r.run_id is null as gone, j.details, j.wait, p.cancel, p.labels, coalesce(t.runs, 0) >= ${LIMITS.callTreeRuns} as full
+  return `select c.*, r.state, coalesce(r.total, 0) as jobs, r.run_id is null as gone, j.details, j.wait, p.cancel, p.labels, coalesce(t.runs, 0) >= ${LIMITS.callTreeRuns} as full
    from (${keys}) c
    cross join lateral (select cancel, labels from runs where run_id = c.run_id limit 1) p
    cross join lateral (select details, wait from jobs where run_id = c.run_id and job = c.job limit 1) j
-   left join lateral (select run_id, state from runs where run_id = c.child_run limit 1) r on true
+   left join lateral (select run_id, state, total from runs where run_id = c.child_run limit 1) r on true
    left join lateral (select runs from call_trees where run_id = c.root limit 1) t on true`;
 }
 
@@ -140,6 +142,7 @@ interface DueColumns {
   refused: string | null;
   child_run: RunId | null;
   state: string | null;
+  jobs: number;
   gone: boolean;
   details: JobDetails | null;
   wait: JobWait | null;
@@ -161,7 +164,10 @@ function toDueCall(row: DueColumns): DueCall {
     force: row.cancel?.force === true,
     refused: row.refused ?? undefined,
     labels: row.labels,
-    child: row.child_run === null ? undefined : { runId: row.child_run, state: childState(row.gone, row.state) },
+    child:
+      row.child_run === null
+        ? undefined
+        : { runId: row.child_run, state: childState(row.gone, row.state), jobs: row.jobs },
   };
 }
 
@@ -209,12 +215,7 @@ export async function refuseCall(tx: Tx, key: JobKey, message: string): Promise<
 }
 
 /** The same for the next calls of a tree that wait for their runs. */
-export async function refuseTree(
-  tx: Tx,
-  { project, root }: DueCall,
-  message: string,
-  limit: number,
-): Promise<void> {
+export async function refuseTree(tx: Tx, { project, root }: DueCall, message: string, limit: number): Promise<void> {
   await execute(tx, REFUSE_TREE, [project, root, message, limit]);
 }
 

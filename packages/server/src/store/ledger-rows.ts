@@ -123,11 +123,9 @@ const RUN_ORIGINS = statement(
 export type RunOrigin = Omit<RunRow, 'header'>;
 
 export async function runOrigins(tx: Tx, runIds: readonly RunId[]): Promise<RunOrigin[]> {
-  const rows = await rowsOf<Pick<RunColumns, 'run_id' | 'project' | 'digest' | 'pipeline' | 'params' | 'traceparent' | 'caller'>>(
-    tx,
-    RUN_ORIGINS,
-    [plain(runIds, (id) => id)],
-  );
+  const rows = await rowsOf<
+    Pick<RunColumns, 'run_id' | 'project' | 'digest' | 'pipeline' | 'params' | 'traceparent' | 'caller'>
+  >(tx, RUN_ORIGINS, [plain(runIds, (id) => id)]);
   return rows.map((row) => ({
     runId: row.run_id,
     project: row.project,

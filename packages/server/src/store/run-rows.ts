@@ -100,10 +100,7 @@ export async function releaseRequestIds(
   tx: Tx,
   keys: readonly { readonly project: string; readonly requestId: string }[],
 ): Promise<void> {
-  await execute(tx, RELEASE_REQUEST_IDS, [
-    texts(keys, (key) => key.project),
-    texts(keys, (key) => key.requestId),
-  ]);
+  await execute(tx, RELEASE_REQUEST_IDS, [texts(keys, (key) => key.project), texts(keys, (key) => key.requestId)]);
 }
 
 const FIND_REQUEST_IDS = statement(

@@ -1,28 +1,44 @@
 // An engine over a test's database, started as a replica starts it.
 import pino from 'pino';
 import { DEFAULT_TIMING } from '../../core/limits.ts';
+import type { DatabaseConfig } from '../../store/connection-options.ts';
 import { createPools, type Pools } from '../../store/connect.ts';
 import { createTestDatabase } from '../../store/testing/database.ts';
 import { type RunningEngine, startEngine } from '../start-engine.ts';
 
-export interface EngineFixture extends AsyncDisposable {
+export interface EngineReplica extends AsyncDisposable {
   readonly engine: RunningEngine;
   readonly pools: Pools;
 }
 
+export interface EngineFixture extends EngineReplica {
+  /** Another replica over the same database; to be disposed of before the fixture. */
+  startAnother(): Promise<EngineReplica>;
+}
+
 export async function openEngineFixture(): Promise<EngineFixture> {
   const database = await createTestDatabase();
-  const pools = await createPools(database.config);
-  const { schema } = database.config;
+  const first = await startReplica(database.config);
+  return {
+    ...first,
+    startAnother: () => startReplica(database.config),
+    async [Symbol.asyncDispose]() {
+      await first[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function startReplica(config: DatabaseConfig): Promise<EngineReplica> {
+  const pools = await createPools(config);
   const log = pino({ level: 'silent' });
-  const engine = await startEngine({ pools, schema, version: 'test', timing: DEFAULT_TIMING, log });
+  const engine = await startEngine({ pools, schema: config.schema, version: 'test', timing: DEFAULT_TIMING, log });
   return {
     engine,
     pools,
     async [Symbol.asyncDispose]() {
       await engine[Symbol.asyncDispose]();
       await pools[Symbol.asyncDispose]();
-      await database[Symbol.asyncDispose]();
     },
   };
 }
