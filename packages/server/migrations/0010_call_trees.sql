@@ -20,7 +20,7 @@ create index calls_to_start on calls (project, coalesce(root_run, run_id), run_i
   where stirs <> seen and child_run is null and not stopping;
 create index calls_to_stop on calls (project, coalesce(root_run, run_id), run_id, job)
   where stirs <> seen and child_run is not null and stopping and not ended;
-create index calls_to_settle on calls (run_id, job)
+create index calls_to_settle on calls (project, coalesce(root_run, run_id), run_id, job)
   where stirs <> seen and (ended or (child_run is null) = stopping);
 alter table calls set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 

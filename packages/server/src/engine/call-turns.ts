@@ -9,8 +9,16 @@ export interface CallTurns {
   next(): Promise<readonly DueCall[]>;
 }
 
-/** @param limit How many at a time, give or take. */
-export function createCallTurns(pool: Pool, turns: DueTurns, limit: number): CallTurns {
+export interface CallTurnsOptions {
+  readonly pool: Pool;
+  readonly turns: DueTurns;
+  /** How many at a time, give or take. */
+  readonly limit: number;
+  /** How many of one tree. */
+  readonly ofTree: number;
+}
+
+export function createCallTurns({ pool, turns, limit, ofTree }: CallTurnsOptions): CallTurns {
   let afterProject: string | undefined;
   /** The last tree of each project that has more trees than had a turn. */
   const afterTree = new Map<string, RunId>();
@@ -26,8 +34,9 @@ export function createCallTurns(pool: Pool, turns: DueTurns, limit: number): Cal
         const found: DueCall[] = [];
         for (const project of projects) {
           const after = afterTree.get(project);
-          let due = await dueCalls(tx, turns, project, after, each);
-          if (due.length === 0 && after !== undefined) due = await dueCalls(tx, turns, project, undefined, each);
+          let due = await dueCalls(tx, turns, project, after, each, ofTree);
+          if (due.length === 0 && after !== undefined)
+            due = await dueCalls(tx, turns, project, undefined, each, ofTree);
           const trees = new Set(due.map(({ root }) => root));
           const last = [...trees].toSorted().at(-1);
           afterTree.delete(project);

@@ -7,13 +7,13 @@ import { LIMITS } from '../core/limits.ts';
 import { plannedJob } from '../core/plan.ts';
 import { type RefusalReason, RefusedError } from '../core/refusal.ts';
 import {
+  CALLS_TO_SETTLE,
   CALLS_TO_START,
   CALLS_TO_STOP,
   type DueCall,
   refuseCall,
   refuseTree,
   seeCalls,
-  settlingCalls,
   stirCalls,
 } from '../store/due-calls.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
@@ -27,16 +27,16 @@ import { createRing } from './ring.ts';
 import { loadContexts } from './run-context.ts';
 import type { RunCreation } from './run-creation.ts';
 
-/** Runs that are made at a time: others' new runs wait behind so many. */
-const STARTS = 24;
-/** Runs that are told to stop in one look, and their jobs at a time, each of which is decided on: others' decisions wait behind so many. */
-const STOPS = 50;
+/** Runs that are made in one look: others' calls and new runs wait behind so many. */
+const STARTS = { limit: 24, ofTree: 8 };
+/** Runs that are told to stop in one look, and their jobs at a time: others' decisions wait behind one on each of these. */
+const STOPS = { limit: 50, ofTree: 20 };
 const STOPPED_JOBS = 2_000;
-const SETTLED = 100;
+/** Calls that end in one look, and those at a time whose outputs are read. */
+const ENDS = { limit: 300, ofTree: 150 };
+const READ_ENDS = 100;
 /** Calls of one tree that is full, in one statement. */
 const REFUSED = 500;
-/** Pages of one look, after which it begins again with the first. */
-const PAGES = 10;
 /** How late it is noticed what another replica left. */
 const POLL_MS = 1_000;
 /** Before it is tried again what somebody else held. */
@@ -63,8 +63,9 @@ export interface CallsOptions {
 }
 
 export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions): Calls {
-  const toStart = createCallTurns(pool, CALLS_TO_START, STARTS);
-  const toStop = createCallTurns(pool, CALLS_TO_STOP, STOPS);
+  const toStart = createCallTurns({ pool, turns: CALLS_TO_START, ...STARTS });
+  const toStop = createCallTurns({ pool, turns: CALLS_TO_STOP, ...STOPS });
+  const toSettle = createCallTurns({ pool, turns: CALLS_TO_SETTLE, ...ENDS });
   const bells = { start: createRing(), stop: createRing(), settle: createRing(), sweep: createRing() };
   let swept: JobKey | undefined;
 
@@ -105,19 +106,18 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
   async function stopSome(failed: unknown[]): Promise<number> {
     const due = await toStop.next();
     let any = false;
-    for (const some of withinJobs(due)) any = (await seeToAll(some, stop, failed)) || any;
+    for (const some of inParts(due, ({ child }) => child?.jobs ?? 0, STOPPED_JOBS))
+      any = (await seeToAll(some, stop, failed)) || any;
     return waitAfter(due, any);
   }
 
-  async function settleAll(failed: unknown[]): Promise<number> {
+  async function settleSome(failed: unknown[]): Promise<number> {
+    const due = await toSettle.next();
     let any = false;
-    for (let page = 0, due: DueCall[] = []; page < PAGES; page++) {
-      const after = due.at(-1)?.key;
-      due = await withConnection(pool, (tx) => settlingCalls(tx, SETTLED, after));
-      any = (await seeToAll(due, settle, failed)) || any;
-      if (due.length < SETTLED) break;
+    for (const some of inParts(due, ({ child }) => (child === undefined ? 0 : 1), READ_ENDS)) {
+      any = (await seeToAll(some, settle, failed)) || any;
     }
-    return any ? 0 : POLL_MS;
+    return waitAfter(due, any);
   }
 
   async function start({ key, project, depth, stopping, details, labels }: DueCall): Promise<boolean> {
@@ -236,22 +236,22 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
       await Promise.all([
         loop('start', startSome, signal),
         loop('stop', stopSome, signal),
-        loop('settle', settleAll, signal),
+        loop('settle', settleSome, signal),
         loop('sweep', sweep, signal),
       ]);
     },
   };
 }
 
-/** Those before a call whose run has too many jobs to go with them, then from it on. */
-function withinJobs(due: readonly DueCall[]): DueCall[][] {
+/** Parts that weigh as much at most; what weighs more is alone. */
+function inParts(due: readonly DueCall[], weightOf: (call: DueCall) => number, most: number): DueCall[][] {
   const parts: DueCall[][] = [];
-  let jobs = Infinity;
+  let weight = Infinity;
   for (const call of due) {
-    jobs += call.child?.jobs ?? 0;
-    if (jobs > STOPPED_JOBS) {
+    weight += weightOf(call);
+    if (weight > most) {
       parts.push([]);
-      jobs = call.child?.jobs ?? 0;
+      weight = weightOf(call);
     }
     parts.at(-1)?.push(call);
   }

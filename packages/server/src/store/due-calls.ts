@@ -48,12 +48,6 @@ function withFacts(keys: string): string {
 
 const COLUMNS = `run_id, job, project, ${ROOT} as root, depth, stirs, refused, child_run`;
 
-const SETTLING_CALLS = statement(
-  'settling_calls',
-  `${withFacts(`select ${COLUMNS} from calls where ${TO_SETTLE} and (run_id, job) > ($1::uuid, $2::int) order by run_id, job limit $3`)}
-   order by c.run_id, c.job`,
-);
-
 /** Of each of some trees its first calls; as many as fit, those of different trees in turns. */
 function inTurns(name: string, due: string): Statement {
   const next = (after: string) =>
@@ -67,7 +61,7 @@ function inTurns(name: string, due: string): Statement {
      ), chosen as (select root from trees limit $3)
      ${withFacts(`select d.* from chosen cross join lateral (
          select ${COLUMNS}, row_number() over (order by run_id, job) as turn from calls
-         where ${due} and project = $1 and ${ROOT} = chosen.root order by run_id, job limit $3
+         where ${due} and project = $1 and ${ROOT} = chosen.root order by run_id, job limit $4
        ) d order by d.turn, d.root limit $3`)}`,
   );
 }
@@ -101,6 +95,11 @@ export const CALLS_TO_STOP: DueTurns = {
   projects: projectsOf('projects_to_stop', TO_STOP),
   calls: inTurns('calls_to_stop', TO_STOP),
 };
+/** That end, or whose job has to be told of its run. */
+export const CALLS_TO_SETTLE: DueTurns = {
+  projects: projectsOf('projects_to_settle', TO_SETTLE),
+  calls: inTurns('calls_to_settle', TO_SETTLE),
+};
 
 /** @param after Undefined: from the first. */
 export async function dueProjects(
@@ -115,21 +114,20 @@ export async function dueProjects(
 
 const FIRST = '00000000-0000-0000-0000-000000000000';
 
-/** So many calls of one project, of as many trees. @param after The tree after which to begin; undefined: from the first. */
+/**
+ * So many calls of one project, of as many trees.
+ * @param after The tree after which to begin; undefined: from the first.
+ * @param ofTree How many of one tree at most.
+ */
 export async function dueCalls(
   tx: Tx,
   { calls }: DueTurns,
   project: string,
   after: RunId | undefined,
   limit: number,
+  ofTree: number,
 ): Promise<DueCall[]> {
-  return (await rowsOf<DueColumns>(tx, calls, [project, after ?? FIRST, limit])).map(toDueCall);
-}
-
-/** The calls that end, or whose run their job has to be told of, in the order of their keys. @param after Undefined: from the first. */
-export async function settlingCalls(tx: Tx, limit: number, after: JobKey | undefined): Promise<DueCall[]> {
-  const rows = await rowsOf<DueColumns>(tx, SETTLING_CALLS, [after?.runId ?? FIRST, after?.job ?? -1, limit]);
-  return rows.map(toDueCall);
+  return (await rowsOf<DueColumns>(tx, calls, [project, after ?? FIRST, limit, ofTree])).map(toDueCall);
 }
 
 interface DueColumns {

@@ -115,9 +115,10 @@ test('calls that only wait are not read', async () => {
   const asked = {
     projects_to_start: `'', 10`,
     projects_to_stop: `'', 10`,
-    calls_to_start: `'default', ${first}, 10`,
-    calls_to_stop: `'default', ${first}, 10`,
-    settling_calls: `${first}, -1, 100`,
+    projects_to_settle: `'', 10`,
+    calls_to_start: `'default', ${first}, 10, 10`,
+    calls_to_stop: `'default', ${first}, 10, 10`,
+    calls_to_settle: `'default', ${first}, 10, 10`,
   };
   for (const [name, values] of Object.entries(asked)) {
     const text = statements.find((statement) => statement.name === name)!.text;
