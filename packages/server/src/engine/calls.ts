@@ -19,13 +19,13 @@ import {
 import { type Pool, withConnection } from '../store/pool.ts';
 import { createCallTurns } from './call-turns.ts';
 import { endOfChild } from './child-end.ts';
-import { CALL_TREE_FULL } from './creates.ts';
 import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
 import type { Plans } from './plans.ts';
 import { createRing } from './ring.ts';
 import { loadContexts } from './run-context.ts';
 import type { RunCreation } from './run-creation.ts';
+import { CALL_TREE_FULL } from './wanted-children.ts';
 
 /** Runs that are made in one look: others' calls and new runs wait behind so many. */
 const STARTS = { limit: 24, ofTree: 8 };

@@ -95,7 +95,7 @@ const RELEASE_REQUEST_IDS = statement(
    where r.project = u.project and r.request_id = u.request_id`,
 );
 
-/** Gives back request ids that the same transaction has taken. */
+/** Gives back what the transaction has claimed. */
 export async function releaseRequestIds(
   tx: Tx,
   keys: readonly { readonly project: string; readonly requestId: string }[],
