@@ -25,22 +25,19 @@ import type { Plans } from './plans.ts';
 import { createRing } from './ring.ts';
 import { loadContexts } from './run-context.ts';
 import type { RunCreation } from './run-creation.ts';
+import { createUnderWay } from './under-way.ts';
 import { CALL_TREE_FULL } from './wanted-children.ts';
 
-/** Runs that are made in one look: others' calls and new runs wait behind so many. */
+/** In one look, and of one tree at a time: others' calls and new runs wait behind so many. */
 const STARTS = { limit: 24, ofTree: 8 };
-/** Runs that are told to stop in one look, and their jobs at a time: others' decisions wait behind one on each of these. */
 const STOPS = { limit: 50, ofTree: 20 };
-const STOPPED_JOBS = 2_000;
-/** Calls that end in one look, and those at a time whose outputs are read. */
 const ENDS = { limit: 300, ofTree: 150 };
-const READ_ENDS = 100;
+/** Whose calls are seen to at once, and how many of one run. */
+const AT_ONCE = { maxKeys: 50, maxParts: 50 };
 /** Calls of one tree that is full, in one statement. */
 const REFUSED = 500;
 /** How late it is noticed what another replica left. */
 const POLL_MS = 1_000;
-/** Before it is tried again what somebody else held. */
-const AGAIN_MS = 20;
 /** Between looks at calls of which nothing was noted, and how many of them. */
 const SWEEP_MS = 10_000;
 const SWEPT = 1_000;
@@ -62,62 +59,55 @@ export interface CallsOptions {
   readonly log: Log;
 }
 
+/** Returns whether what happened to the call was seen to, and the call goes on. */
+type SeeTo = (call: DueCall) => Promise<boolean>;
+
 export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions): Calls {
   const toStart = createCallTurns({ pool, turns: CALLS_TO_START, ...STARTS });
   const toStop = createCallTurns({ pool, turns: CALLS_TO_STOP, ...STOPS });
   const toSettle = createCallTurns({ pool, turns: CALLS_TO_SETTLE, ...ENDS });
   const bells = { start: createRing(), stop: createRing(), settle: createRing(), sweep: createRing() };
+  const begun = () => createUnderWay({ ...AT_ONCE, failed: 'calls could not be seen to, trying again', log });
+  const underWay = { start: begun(), stop: begun(), settle: begun() };
   let swept: JobKey | undefined;
 
-  /**
-   * Sees to calls, and notes that it did. Returns whether it did to any.
-   * @param failed Is told of failures: one that fails, or fails each time, keeps nobody else waiting.
-   */
-  async function seeToAll(
-    due: readonly DueCall[],
-    seeTo: (call: DueCall) => Promise<boolean>,
-    failed: unknown[],
-  ): Promise<boolean> {
-    const done = await Promise.allSettled(due.map(seeTo));
-    const seen = due.filter((_, i) => {
-      const result = done[i];
-      return result?.status === 'fulfilled' && result.value;
-    });
-    if (seen.length > 0) await withConnection(pool, (tx) => seeCalls(tx, seen));
-    for (const result of done) if (result.status === 'rejected') failed.push(result.reason);
-    return seen.length > 0;
+  /** Begins to see to calls, of each once at a time. A look follows when it was seen to, unless that failed. */
+  async function seeToSome(kind: keyof typeof underWay, due: readonly DueCall[], seeTo: SeeTo): Promise<void> {
+    const tasks = due.map((call) => ({
+      // Who may be held by somebody else.
+      key: kind === 'stop' && call.child !== undefined ? call.child.runId : call.key.runId,
+      part: formatJobId(call.key),
+      async work() {
+        if (await seeTo(call)) await withConnection(pool, (tx) => seeCalls(tx, [call]));
+        bells[kind].ring();
+      },
+    }));
+    await underWay[kind].begin(tasks.filter(({ key, part }) => !underWay[kind].has(key, part)));
   }
 
-  async function startSome(failed: unknown[]): Promise<number> {
+  async function startSome(): Promise<number> {
     const due = await toStart.next();
     const full = new Map(due.filter(({ isFull }) => isFull).map((call) => [call.root, call]));
     for (const call of full.values()) {
       await withConnection(pool, (tx) => refuseTree(tx, call, CALL_TREE_FULL.message, REFUSED));
       bells.settle.ring();
     }
-    const made = await seeToAll(
+    await seeToSome(
+      'start',
       due.filter(({ isFull }) => !isFull),
       start,
-      failed,
     );
-    return waitAfter(due, made || full.size > 0);
+    return full.size > 0 ? 0 : POLL_MS;
   }
 
-  async function stopSome(failed: unknown[]): Promise<number> {
-    const due = await toStop.next();
-    let any = false;
-    for (const some of inParts(due, ({ child }) => child?.jobs ?? 0, STOPPED_JOBS))
-      any = (await seeToAll(some, stop, failed)) || any;
-    return waitAfter(due, any);
+  async function stopSome(): Promise<number> {
+    await seeToSome('stop', await toStop.next(), stop);
+    return POLL_MS;
   }
 
-  async function settleSome(failed: unknown[]): Promise<number> {
-    const due = await toSettle.next();
-    let any = false;
-    for (const some of inParts(due, ({ child }) => (child === undefined ? 0 : 1), READ_ENDS)) {
-      any = (await seeToAll(some, settle, failed)) || any;
-    }
-    return waitAfter(due, any);
+  async function settleSome(): Promise<number> {
+    await seeToSome('settle', await toSettle.next(), settle);
+    return POLL_MS;
   }
 
   async function start({ key, project, depth, stopping, details, labels }: DueCall): Promise<boolean> {
@@ -204,29 +194,20 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
     for (const kind of ['start', 'stop', 'settle'] as const) bells[kind].ring();
   }
 
-  async function loop(
-    kind: keyof typeof bells,
-    look: (failed: unknown[]) => Promise<number>,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async function loop(kind: keyof typeof bells, look: () => Promise<number>, signal: AbortSignal): Promise<void> {
     let failing = false;
     for (let waitMs = 0; ; ) {
       // Replicas do not march in step.
       await bells[kind].wait(waitMs * (0.8 + 0.4 * Math.random()), signal);
       if (signal.aborted) return;
-      const failed: unknown[] = [];
       try {
-        waitMs = await look(failed);
+        waitMs = await look();
+        failing = false;
       } catch (error) {
-        failed.push(error);
+        if (!failing && !signal.aborted) log.warn({ err: error, kind }, 'calls could not be read, trying again');
+        failing = true;
         waitMs = POLL_MS;
       }
-      const fails = failed.length > 0;
-      if (fails && waitMs > 0) waitMs = POLL_MS;
-      if (fails && !failing && !signal.aborted) {
-        log.warn({ err: failed[0], kind }, 'calls could not be seen to, trying again');
-      }
-      failing = fails;
     }
   }
 
@@ -239,28 +220,9 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
         loop('settle', settleSome, signal),
         loop('sweep', sweep, signal),
       ]);
+      await Promise.all(Object.values(underWay).map((some) => some.settled()));
     },
   };
-}
-
-/** Parts that weigh as much at most; what weighs more is alone. */
-function inParts(due: readonly DueCall[], weightOf: (call: DueCall) => number, most: number): DueCall[][] {
-  const parts: DueCall[][] = [];
-  let weight = Infinity;
-  for (const call of due) {
-    weight += weightOf(call);
-    if (weight > most) {
-      parts.push([]);
-      weight = weightOf(call);
-    }
-    parts.at(-1)?.push(call);
-  }
-  return parts;
-}
-
-function waitAfter(due: readonly DueCall[], wasSeen: boolean): number {
-  if (due.length === 0) return POLL_MS;
-  return wasSeen ? 0 : AGAIN_MS;
 }
 
 function requestIdOf(job: JobKey): string {

@@ -1,10 +1,12 @@
 // An engine over a test's database, started as a replica starts it.
 import pino from 'pino';
 import { DEFAULT_TIMING } from '../../core/limits.ts';
-import type { DatabaseConfig } from '../../store/connection-options.ts';
 import { createPools, type Pools } from '../../store/connect.ts';
-import { createTestDatabase } from '../../store/testing/database.ts';
+import type { DatabaseConfig } from '../../store/connection-options.ts';
+import { createTestDatabase, type TestDatabase } from '../../store/testing/database.ts';
 import { type RunningEngine, startEngine } from '../start-engine.ts';
+
+type DatabaseLimits = Pick<DatabaseConfig, 'lockTimeoutMs' | 'statementTimeoutMs'>;
 
 export interface EngineReplica extends AsyncDisposable {
   readonly engine: RunningEngine;
@@ -12,16 +14,19 @@ export interface EngineReplica extends AsyncDisposable {
 }
 
 export interface EngineFixture extends EngineReplica {
+  readonly database: TestDatabase;
   /** Another replica over the same database; to be disposed of before the fixture. */
   startAnother(): Promise<EngineReplica>;
 }
 
-export async function openEngineFixture(): Promise<EngineFixture> {
+export async function openEngineFixture(limits: DatabaseLimits = {}): Promise<EngineFixture> {
   const database = await createTestDatabase();
-  const first = await startReplica(database.config);
+  const config = { ...database.config, ...limits };
+  const first = await startReplica(config);
   return {
     ...first,
-    startAnother: () => startReplica(database.config),
+    database,
+    startAnother: () => startReplica(config),
     async [Symbol.asyncDispose]() {
       await first[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();
