@@ -42,20 +42,23 @@ async function busyDriver(driver: string) {
   };
 }
 
-/** Rows as they stay behind when a claim holds them while their jobs are cancelled. */
-async function queueStale(driver: string, project: string, count: number): Promise<void> {
-  const { createOne } = { createOne: () => create(project, jobNamed('one', { driver })) };
-  const runIds = await Promise.all(Array.from({ length: count }, createOne));
-  await fixture.pools.pool.query('create table if not exists kept as select * from queue with no data');
-  await fixture.pools.pool.query('insert into kept select * from queue where run_id = any($1)', [runIds]);
-  for (const runId of runIds) await fixture.engine.runs.cancel(project, runId, '', false);
-  await fixture.pools.pool.query('insert into queue overriding system value select * from kept');
-  await fixture.pools.pool.query('drop table kept');
+async function rowsOf(driver: string, project: string): Promise<readonly object[]> {
+  const text = 'select * from queue where driver = $1 and project = $2';
+  return (await fixture.pools.pool.query<object>(text, [driver, project])).rows;
+}
+
+async function putBack(rows: readonly object[]): Promise<void> {
+  const text = 'insert into queue overriding system value select * from json_populate_recordset(null::queue, $1)';
+  await fixture.pools.pool.query(text, [JSON.stringify(rows)]);
 }
 
 test('stale rows cost their line no turn, and the slot no time', async () => {
   const { createOne, next } = await busyDriver('stale');
-  await queueStale('stale', 'b', 12);
+  // Rows as they stay behind when a claim holds them while their jobs are cancelled.
+  const cancelled = await Promise.all(Array.from({ length: 12 }, () => createOne('b')));
+  const stale = await rowsOf('stale', 'b');
+  for (const runId of cancelled) await fixture.engine.runs.cancel('b', runId, '', false);
+  await putBack(stale);
   const project = new Map<RunId, string>();
   for (let n = 0; n < 6; n++) for (const name of ['a', 'b']) project.set(await createOne(name), name);
   const taken: string[] = [];
@@ -89,13 +92,56 @@ test('a line whose rows another replica took leaves its turn to the next at once
   }
   for (let n = 0; n < 3; n++) {
     const other = last === 'a' ? 'b' : 'a';
-    const text = 'delete from queue where driver = $1 and project = $2 returning *';
-    await fixture.pools.pool.query(`create table kept as with gone as (${text}) select * from gone`, ['taken', other]);
+    const rows = await rowsOf('taken', other);
+    await fixture.pools.pool.query('delete from queue where driver = $1 and project = $2', ['taken', other]);
     empty.push((await next()).tookMs);
-    await fixture.pools.pool.query('insert into queue overriding system value select * from kept');
-    await fixture.pools.pool.query('drop table kept');
+    await putBack(rows);
     last = project.get((await next()).job.runId)!;
   }
   // A poll takes longer than 250 ms each time; two rounds little more than one.
   expect(Math.min(...empty)).toBeLessThan(Math.max(SHORTEST_POLL_MS - 50, 3 * Math.max(...plain)));
+});
+
+test('a run that somebody holds keeps no slot from the jobs behind it, and is offered once it is free', async () => {
+  const { createOne, next } = await busyDriver('locked');
+  const locked = await createOne('p');
+  const behind = await createOne('p');
+  const client = await fixture.pools.pool.connect();
+  try {
+    await client.query('begin');
+    await client.query('select from runs where run_id = $1 for no key update', [locked]);
+    expect((await next()).job.runId).toBe(behind);
+    const freed = next();
+    // It is tried, and looked past for longer and longer, before it is let go.
+    await delay(300);
+    await client.query('rollback');
+    expect((await freed).job.runId).toBe(locked);
+  } finally {
+    client.release();
+  }
+});
+
+test('however many jobs nobody connected takes, those behind them are offered, and they are once somebody does', async () => {
+  const driver = 'refused';
+  const schemaOf = (name: string) => ({ specSchema: { type: 'object', required: [name] } });
+  const connect = (instance: string, name: string, slots: number) =>
+    connectObedient(fixture.engine, { driver, instance, slots, ...schemaOf(name) });
+  // An instance of the next version, that is full.
+  const next = await connect('next', 'x', 0);
+  const jobs = Array.from({ length: 2_500 }, (_, n) => jobNamed(`j${n}`, { driver, spec: { x: 1 } }));
+  const refused = await create('p', ...jobs);
+  const present = await connect('present', 'y', 1);
+  const createWanted = (priority?: number) =>
+    create('p', jobNamed('one', { driver, spec: { y: 1 }, ...(priority && { priority }) }));
+  const wanted = await createWanted();
+  await expect.poll(() => present.started.map(({ runId }) => runId)).toEqual([wanted]);
+  // One of a higher priority comes before those that are refused, and is found there, too.
+  const first = await createWanted(5);
+  present.finish(present.started[0]!, 'SUCCEEDED');
+  await expect.poll(() => present.started.map(({ runId }) => runId)).toEqual([wanted, first]);
+  present.finish(present.started[1]!, 'SUCCEEDED');
+  const able = await connect('able', 'x', 3);
+  await expect.poll(() => able.started.length).toBe(3);
+  expect(able.started.map(formatJobId)).toEqual([0, 1, 2].map((job) => formatJobId({ runId: refused, job })));
+  for (const one of [next, present, able]) one.leave();
 });

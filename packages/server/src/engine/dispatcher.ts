@@ -152,12 +152,17 @@ async function claimRound(
     }
     const queue = queues.of(driver);
     const { flows, order } = queue;
-    flows.servedBy(schemasOf(here));
+    flows.servedBy(schemasOf(here.filter((session) => session.room() > 0)));
     const claimed = await claimFlows(tx, driver, queue, { limit, room: roomFor(here), passed }, plans);
-    const { assignments, looksFurther } = await fit.assign(tx, here, claimed, limit, order);
+    const { assignments, trials } = await fit.assign(tx, here, claimed, limit, order);
     for (const assignment of assignments) taken.set(offerOf(assignment), { ...assignment, order });
     const isCut = assignments.length > 0 && claimed.some((flow) => flow.isCut);
     const isShort = claimed.some((flow) => flow.isShort);
+    let looksFurther = false;
+    for (const flow of claimed) {
+      const trial = trials.get(flow.flow);
+      if (trial !== undefined && flows.noteLeft(flow, trial)) looksFurther = true;
+    }
     const hasMore = room > assignments.length && (isCut || isShort || looksFurther);
     if (hasMore || flows.isSearching()) again.push(driver);
   }

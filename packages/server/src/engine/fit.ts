@@ -6,7 +6,7 @@ import { mayTake, type Placement, preference } from '../core/placement.ts';
 import type { QueueRow } from '../store/queue-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Plans } from './plans.ts';
-import { type ClaimedFlow, type Flow, linesOf, noteLeft } from './queue-flows.ts';
+import { type ClaimedFlow, type Flow, linesOf, type Trial } from './queue-flows.ts';
 import { detailsOf, loadContexts } from './run-context.ts';
 import type { Session } from './session.ts';
 import { createStickyPlaces } from './sticky-places.ts';
@@ -36,8 +36,8 @@ export interface Assignment {
 
 export interface Assigned {
   readonly assignments: readonly Assignment[];
-  /** Whether the next claim looks further past rows that nobody here takes. */
-  readonly looksFurther: boolean;
+  /** What became of the rows of each flow. */
+  readonly trials: ReadonlyMap<Flow, Trial>;
 }
 
 export interface Fit {
@@ -114,15 +114,11 @@ export function createFit(plans: Plans): Fit {
         trial.tried++;
         if (isPlaced) return true;
         trial.left++;
-        if (!seats.of(flow.placement).some(({ session }) => suits(session, row))) trial.refused++;
+        const hadRoom = (session: Session): boolean => roomOf(session, flow.placement?.pool) > 0;
+        if (!seats.of(flow.placement).some(({ session }) => hadRoom(session) && suits(session, row))) trial.refused++;
         return false;
       });
-      let looksFurther = false;
-      for (const of of claimed) {
-        const trial = trials.get(of.flow);
-        if (trial !== undefined && noteLeft(of, trial)) looksFurther = true;
-      }
-      return { assignments: assigned, looksFurther };
+      return { assignments: assigned, trials };
     },
     returned(session, key) {
       const id = returnKey(session, key);

@@ -21,8 +21,10 @@ const SWEEP_MS = 1_000;
 const REST_MS_A_PAGE = 20;
 /** Rows at the head of a flow that find nobody are claimed and looked past, up to so many. */
 const MAX_LEFT = 1_000;
-/** Where so many are refused by all who are connected, claims begin behind them. For each so many, so long until they are tried again. */
+/** Where so many are refused by all who have room, claims begin behind them. For each so many, so long until they are tried again. */
 const REFUSED_REST_MS = 1_000;
+/** Sets of schemas for which it is remembered what of a flow they refuse; the oldest are forgotten. */
+const MAX_REFUSALS = 8;
 
 const START: QueuePlace = { rank: Number.MIN_SAFE_INTEGER, no: 0 };
 
@@ -44,8 +46,13 @@ export interface Flow extends Line {
   /** Until when it counts as one whose jobs differ in priority. */
   mixedUntilMs: number;
   left: number;
-  /** Up to where everything was refused, and until when that is taken to hold. */
-  refused: { readonly to: QueuePlace; readonly untilMs: number } | undefined;
+  /** By the schemas of those who have room: up to where they refuse everything, and until when that is taken to hold. */
+  readonly refusals: Map<string, Refusals>;
+}
+
+interface Refusals {
+  readonly to: QueuePlace;
+  readonly untilMs: number;
 }
 
 export interface QueueFlows {
@@ -62,8 +69,13 @@ export interface QueueFlows {
    * @param looksPast Whether the claim left out some that may be taken later.
    */
   saw(planned: Planned, rows: readonly QueueRow[], looksPast: boolean): readonly ClaimedFlow[];
-  /** Begins every flow anew when others are connected now: what was refused may be taken. */
+  /** Tells the schemas of those who have room now: what others refused they may take. */
   servedBy(schemas: string): void;
+  /**
+   * Notes what became of the rows of a flow that was claimed: the next claim looks past those that found nobody, and much further when none
+   * found anybody. Returns whether it does.
+   */
+  noteLeft(claimed: ClaimedFlow, trial: Trial): boolean;
 }
 
 export interface Planned {
@@ -90,11 +102,27 @@ export function createQueueFlows(): QueueFlows {
   let served = '';
 
   function begin(flow: Flow, nowMs: number): void {
-    const isPastRefused = flow.refused !== undefined && nowMs < flow.refused.untilMs;
+    const isPastRefused = nowMs < (flow.refusals.get(served)?.untilMs ?? 0);
     if (nowMs - flow.sweptMs < SWEEP_MS && (isPastRefused || nowMs >= flow.mixedUntilMs)) return;
     flow.sweptMs = nowMs;
     flow.from = START;
     if (isPastRefused) flow.left = MAX_LEFT;
+  }
+
+  /** Lets claims begin behind rows that are refused, and behind those that were not long ago. */
+  function goPast(flow: Flow, to: QueuePlace): void {
+    const nowMs = performance.now();
+    const before = flow.refusals.get(served);
+    flow.from = to;
+    if (before !== undefined && nowMs < before.untilMs && later(before.to, to) === before.to) {
+      flow.from = before.to;
+      flow.left = 0;
+      return;
+    }
+    flow.refusals.delete(served);
+    flow.refusals.set(served, { to, untilMs: Math.max(nowMs, before?.untilMs ?? 0) + REFUSED_REST_MS });
+    const [oldest] = flow.refusals.keys();
+    if (flow.refusals.size > MAX_REFUSALS && oldest !== undefined) flow.refusals.delete(oldest);
   }
 
   function forget(nowMs: number): void {
@@ -187,7 +215,7 @@ export function createQueueFlows(): QueueFlows {
           sweptMs: nowMs,
           mixedUntilMs: 0,
           left: 0,
-          refused: undefined,
+          refusals: new Map(),
         };
         known.set(flow.id, flow);
         return [flow];
@@ -216,9 +244,21 @@ export function createQueueFlows(): QueueFlows {
       if (schemas === served) return;
       served = schemas;
       for (const flow of known.values()) {
-        flow.refused = undefined;
-        flow.from = START;
+        flow.from = flow.refusals.get(served)?.to ?? START;
+        flow.left = 0;
       }
+    },
+    noteLeft({ flow, rows, isCut }, { tried, left, refused }) {
+      if (tried === 0 && rows.length > 0) return false;
+      const before = flow.left;
+      const isStuck = isCut && left > 0 && left === rows.length;
+      flow.left = Math.min(isStuck ? 4 * left : left, MAX_LEFT);
+      const last = rows.at(-1);
+      if (isStuck && refused === left && left >= MAX_LEFT && last !== undefined) {
+        goPast(flow, { rank: last.rank, no: last.no + 1 });
+        return true;
+      }
+      return isStuck && flow.left > before;
     },
   };
 }
@@ -228,38 +268,12 @@ export interface Trial {
   readonly tried: number;
   /** Those that found nobody. */
   readonly left: number;
-  /** Those of them that nobody would take who had a free slot. */
+  /** Those of them that nobody would have taken who had room. */
   readonly refused: number;
 }
 
-/**
- * Notes how many rows of a claimed flow found nobody: the next claim looks past them, and much further when none found anybody. Returns
- * whether it does.
- */
-export function noteLeft({ flow, rows, isCut }: ClaimedFlow, { tried, left, refused }: Trial): boolean {
-  if (tried === 0 && rows.length > 0) return false;
-  const before = flow.left;
-  const isStuck = isCut && left > 0 && left === rows.length;
-  flow.left = Math.min(isStuck ? 4 * left : left, MAX_LEFT);
-  const last = rows.at(-1);
-  if (isStuck && refused === left && left >= MAX_LEFT && last !== undefined) {
-    goPast(flow, { rank: last.rank, no: last.no + 1 });
-    return true;
-  }
-  return isStuck && flow.left > before;
-}
-
-/** Lets claims begin behind rows that are refused, and behind those that were not long ago. */
-function goPast(flow: Flow, to: QueuePlace): void {
-  const nowMs = performance.now();
-  const { refused } = flow;
-  if (refused !== undefined && nowMs < refused.untilMs && later(to, refused.to) === refused.to) flow.left = 0;
-  else flow.refused = { to, untilMs: Math.max(nowMs, refused?.untilMs ?? 0) + REFUSED_REST_MS };
-  flow.from = flow.refused?.to ?? to;
-}
-
 function later(one: QueuePlace, other: QueuePlace): QueuePlace {
-  return one.rank > other.rank || (one.rank === other.rank && one.no > other.no) ? one : other;
+  return one.rank > other.rank || (one.rank === other.rank && one.no >= other.no) ? one : other;
 }
 
 /** Flows by the line that they belong to, whose turns they share. */
