@@ -99,7 +99,7 @@ test('a line whose rows another replica took leaves its turn to the next at once
   }
   const sum = (times: readonly number[]): number => times.reduce((all, one) => all + one, 0);
   // The poll would come after some 200 ms each time.
-  expect(sum(emptyMs)).toBeLessThan(Math.max(8 * 100, 4 * sum(plainMs)));
+  expect(sum(emptyMs)).toBeLessThan(Math.max(8 * 100, 2 * sum(plainMs)));
 });
 
 test('a run that somebody holds keeps no slot from the jobs behind it, and is offered once it is free', async () => {
@@ -133,7 +133,9 @@ test('however many jobs nobody connected takes, those behind them are offered, a
   const present = await connect('present', 'y', 1);
   const createWanted = (priority?: number) =>
     create('p', jobNamed('one', { driver, spec: { y: 1 }, ...(priority && { priority }) }));
-  const wanted = await createWanted();
+  let wanted: RunId | undefined;
+  // Once it is known here that somebody takes it.
+  await expect.poll(async () => (wanted = await createWanted().catch(() => undefined))).toBeDefined();
   await expect.poll(() => present.started.map(({ runId }) => runId)).toEqual([wanted]);
   // One of a higher priority comes before those that are refused, and is found there, too.
   const first = await createWanted(5);
