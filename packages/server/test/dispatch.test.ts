@@ -32,7 +32,7 @@ async function busyDriver(driver: string) {
   return {
     createOne,
     /** Lets the slot become free, and tells which job got it, and how long that took. */
-    async next(): Promise<{ readonly job: JobKey; readonly tookMs: number }> {
+    next: async (): Promise<{ readonly job: JobKey; readonly tookMs: number }> => {
       const before = one.started.length;
       const freedMs = performance.now();
       one.finish(one.started.at(-1)!, 'SUCCEEDED');
