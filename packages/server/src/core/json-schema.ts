@@ -4,6 +4,7 @@ import { Ajv2020, type ErrorObject, type Options } from 'ajv/dist/2020.js';
 import { RE2JS } from 're2js';
 import { addViolation, checkJson, type Found, quote } from './check-fields.ts';
 import type { JsonObject } from './json.ts';
+import { loosen, markMembers } from './known-values.ts';
 import { LIMITS } from './limits.ts';
 import { nearestName } from './nearest-name.ts';
 
@@ -15,6 +16,8 @@ export interface Schema {
    * @returns A copy of the value with the schema's defaults filled in.
    */
   check(found: Found, field: string, value: JsonObject): JsonObject;
+  /** Checks what is known of values with expressions in them, before these are worked out. What it returns is of no use. */
+  readonly ofKnown: Schema;
 }
 
 const DIALECT = 'https://json-schema.org/draft/2020-12/schema';
@@ -48,6 +51,15 @@ const OPTIONS: Options = {
 
 const metaSchema = new Ajv2020(OPTIONS);
 
+/** Takes anything. */
+const ANY: Schema = {
+  isCostly: () => false,
+  check: (_found, _field, value) => value,
+  get ofKnown() {
+    return ANY;
+  },
+};
+
 /** Compiles a schema; undefined when something is wrong with it, which is then added to `found` with paths under `field`. */
 export function compileSchema(found: Found, field: string, schema: JsonObject): Schema | undefined {
   const before = found.length;
@@ -59,23 +71,48 @@ export function compileSchema(found: Found, field: string, schema: JsonObject): 
     return undefined;
   }
   try {
-    // An instance keeps every schema that it compiled, by its $id: one of its own for each.
-    const validate = new Ajv2020({ ...OPTIONS, meta: false, validateSchema: false }).compile(schema);
-    const text = JSON.stringify(schema);
-    const hasCostly = COSTLY_KEYWORDS.test(text);
-    return {
-      isCostly: (valueBytes) => hasCostly || text.length * valueBytes > COSTLY_BYTES,
-      check(into, valueField, value) {
-        const filled = structuredClone(value);
-        if (validate(filled)) return filled;
-        for (const error of deepest(validate.errors)) addViolation(into, pathOf(valueField, error), describe(error));
-        return filled;
-      },
-    };
+    return build(schema);
   } catch (error) {
     // Ajv throws for a reference that it cannot resolve and for a pattern that is no regular expression.
     addViolation(found, field, error instanceof Error ? error.message : String(error));
     return undefined;
+  }
+}
+
+function build(schema: JsonObject): Schema {
+  // An instance keeps every schema that it compiled, by its $id: one of its own for each.
+  const validate = new Ajv2020({ ...OPTIONS, meta: false, validateSchema: false }).compile(schema);
+  const text = JSON.stringify(schema);
+  const hasCostly = COSTLY_KEYWORDS.test(text);
+  let ofKnown: Schema | undefined;
+  return {
+    get ofKnown() {
+      ofKnown ??= buildLoosened(schema);
+      return ofKnown;
+    },
+    isCostly: (valueBytes) => hasCostly || text.length * valueBytes > COSTLY_BYTES,
+    check(into, valueField, value) {
+      const filled = structuredClone(value);
+      if (validate(filled)) return filled;
+      for (const error of deepest(validate.errors)) addViolation(into, pathOf(valueField, error), describe(error));
+      return filled;
+    },
+  };
+}
+
+function buildLoosened(schema: JsonObject): Schema {
+  try {
+    const { isCostly, check } = build(loosen(schema));
+    return {
+      isCostly,
+      check: (found, field, value) => check(found, field, markMembers(value)),
+      get ofKnown() {
+        return this;
+      },
+    };
+  } catch {
+    // What some part of it refers to was left out.
+    return ANY;
   }
 }
 

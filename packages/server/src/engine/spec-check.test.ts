@@ -81,6 +81,21 @@ test('what only instances of the past accepted is refused while others live', as
   expect((await check(jobFor('upgraded', { script: 'make' }))).violations).not.toEqual([]);
 });
 
+test('a spec with expressions is held against what is known of it', async () => {
+  const items = { type: 'string' };
+  const specSchema = { required: ['commands'], properties: { commands: { items } }, additionalProperties: false };
+  await ledger.connect('expressed', 'i-1', { specSchema });
+  const spec = { comands: ['${{ params.a }}'], commands: ['echo ${{ params.a }}', '${{ params.b }}', 5] };
+  const { violations } = await check(jobNamed('build', { driver: 'expressed', spec }));
+  expect(violations).toEqual([
+    {
+      field: 'definition.jobs[0].spec.comands',
+      description: 'is not known to the schema; did you mean "commands"?',
+    },
+    { field: 'definition.jobs[0].spec.commands[2]', description: 'must be string' },
+  ]);
+});
+
 test('an instance without a schema takes any spec', async () => {
   await ledger.connect('open', 'strict', { specSchema: requires('script') });
   await ledger.connect('open', 'lax');

@@ -29,9 +29,10 @@ export function createSpecCheck(schemas: DriverSchemas): SpecCheck {
     const path = field === '' ? 'jobs' : `${field}.jobs`;
     definition.jobs.forEach(({ driver, spec }, index) => {
       const takes = accepted.get(driver);
+      if (typeof takes !== 'object') return;
       // What its expressions come to is checked when the job runs.
-      if (typeof takes !== 'object' || mentionsTemplate(spec)) return;
-      const found = whyUnfit(takes, `${path}[${index}].spec`, spec);
+      const known = mentionsTemplate(spec) ? takes.map(({ ofKnown }) => ofKnown) : takes;
+      const found = whyUnfit(known, `${path}[${index}].spec`, spec);
       for (const { field: wrong, description } of found) addViolation(violations, wrong, description);
     });
     const unchecked = definition.jobs.filter((job) => accepted.get(job.driver) === 'UNKNOWN');
