@@ -16,8 +16,8 @@ import {
 } from './check-fields.ts';
 import { checkBound } from './bounds.ts';
 import { checkObjectSchema } from './check-schemas.ts';
-import { compileEnv, compileJob } from './compile-job.ts';
-import type { Definition, Gate, GateExpiry, JobDefinition, Matrix, PipelineCall } from './definition.ts';
+import { compileEnv, compileJob, type Known } from './compile-job.ts';
+import type { Gate, GateExpiry, JobDefinition, Matrix, PipelineCall } from './definition.ts';
 import { mentionsTemplate } from './expressions/template.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
@@ -156,14 +156,14 @@ export function checkCall(found: Found, field: string, input: CallInput | undefi
   return { call };
 }
 
-export function checkEnv(found: Found, field: string, env: Readonly<Record<string, string>>): void {
+export function checkEnv(found: Found, field: string, env: Readonly<Record<string, string>>, known: Known): void {
   const names = Object.keys(env);
   checkCount(found, field, names.length, LIMITS.envValues);
   for (const [name, value] of Object.entries(env)) {
     checkName(found, `${field}.${name}`, name, VALUE_NAME);
     checkTextBytes(found, `${field}.${name}`, value, LIMITS.envBytes);
   }
-  compileEnv(found, field, env, 'checked');
+  compileEnv(found, field, env, known);
 }
 
 /** How long the condition of a job and its texts with expressions are. */
@@ -180,14 +180,14 @@ function addTexts(length: number, value: JsonValue | Readonly<Record<string, Jso
 }
 
 /**
- * @param env The values of the definition; undefined when only its run knows them.
+ * @param known Nothing when only the run knows.
  * @param fields The path of each job, unless it is its index under `field`.
  */
 export function checkExpressions(
   found: Found,
   field: string,
   jobs: readonly JobDefinition[],
-  env: Definition['env'] | undefined,
+  known: Known,
   fields?: readonly string[],
 ): void {
   let matrices = 0;
@@ -201,7 +201,7 @@ export function checkExpressions(
       addViolation(found, path, description);
       return;
     }
-    compileJob(found, path, job, { env });
+    compileJob(found, path, job, known);
   }
   if (matrices <= LIMITS.matrices) return;
   addViolation(found, field, `${matrices} jobs have a matrix; at most ${LIMITS.matrices} may`);

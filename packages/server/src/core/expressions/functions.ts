@@ -3,6 +3,7 @@
 import {
   type CelFunc,
   CelScalar,
+  type CelType,
   type CelValue,
   celEnv,
   celList,
@@ -68,6 +69,8 @@ export interface CelFunction {
   /** Whether it may be called as `x.f()`, and as `f(x)`. */
   readonly isMethod: boolean;
   readonly isFunction: boolean;
+  /** The types that its result may have, by those of its operands, which may be `dyn`; empty: it cannot be called so. */
+  resultsOf(isMethod: boolean, types: readonly string[]): readonly string[];
   call(scales: Scales, isMethod: boolean, operands: CelValue[]): Outcome;
 }
 
@@ -112,6 +115,8 @@ function createFunction(id: string, overloads: Overloads): CelFunction {
     isTest: TESTS.has(id),
     isMethod: all.some(({ target }) => target !== undefined),
     isFunction: all.some(({ target }) => target === undefined),
+    resultsOf: (isMethod, types) =>
+      all.filter((overload) => mayTake(overload, isMethod, types)).map(({ result }) => result.name),
     call(scales, isMethod, operands) {
       chargeCall(scales, id, operands);
       const own = callWithoutLibrary(id, operands);
@@ -124,6 +129,14 @@ function createFunction(id: string, overloads: Overloads): CelFunction {
       return new Failure(`${name}: ${result.message.slice(0, MAX_MESSAGE)}`);
     },
   };
+}
+
+function mayTake({ target, arguments: args }: CelFunc, isMethod: boolean, types: readonly string[]): boolean {
+  if ((target !== undefined) !== isMethod) return false;
+  const wanted = target === undefined ? args : [target, ...args];
+  const isTaken = ({ name }: CelType, type: string | undefined): boolean =>
+    name === 'dyn' || type === 'dyn' || name === type;
+  return wanted.length === types.length && wanted.every((type, place) => isTaken(type, types[place]));
 }
 
 function callOverload(
