@@ -32,6 +32,7 @@ import { checkConcurrency, checkRateLimits, type ConcurrencyInput, type RateLimi
 import { checkGraph, checkNeedsCount } from './check-graph.ts';
 import {
   type CallInput,
+  checkAllCells,
   checkCall,
   checkCondition,
   checkEnv,
@@ -114,6 +115,7 @@ export function checkDefinition(found: Found, field: string, input: DefinitionIn
   checkNeedsCount(found, `${field}.jobs`, checked);
   checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs);
   checkGraph(found, `${field}.jobs`, checked);
+  checkAllCells(found, `${field}.jobs`, checked);
   const known = { env, params: closedNames(paramsSchema), outputs: outputNames(checked) };
   checkEnv(found, `${field}.env`, env, known);
   checkExpressions(found, `${field}.jobs`, checked, known);

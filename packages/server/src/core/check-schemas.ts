@@ -1,5 +1,6 @@
 // What is wrong with the schemas of a definition. Each different one is compiled once: jobs of a matrix often share theirs.
 import { addViolation, type Found } from './check-fields.ts';
+import { checkSchemaWords } from './check-schema-words.ts';
 import type { JobDefinition } from './definition.ts';
 import { canonicalJson, type JsonObject } from './json.ts';
 import { compileSchema } from './json-schema.ts';
@@ -62,5 +63,5 @@ export function checkObjectSchema(
   if (type !== undefined && type !== 'object') {
     addViolation(found, `${field}.type`, `must be "object": ${what} are an object`);
   }
-  compileSchema(found, field, schema);
+  if (compileSchema(found, field, schema) !== undefined) checkSchemaWords(found, field, schema);
 }

@@ -67,14 +67,17 @@ export function compileSchema(found: Found, field: string, schema: JsonObject): 
   checkDialect(found, field, schema);
   if (found.length > before) return undefined;
   if (metaSchema.validateSchema(schema) !== true) {
-    for (const error of deepest(metaSchema.errors)) addViolation(found, pathOf(field, error), describe(error));
+    for (const error of withoutTypes(deepest(metaSchema.errors))) addViolation(found, pathOf(field, error), describe(error));
     return undefined;
   }
   try {
     return build(schema);
   } catch (error) {
-    // Ajv throws for a reference that it cannot resolve and for a pattern that is no regular expression.
-    addViolation(found, field, error instanceof Error ? error.message : String(error));
+    // Ajv throws for a reference that it cannot resolve and for a pattern that is no regular expression; its stack ends at a reference
+    // that comes to itself with nothing in between.
+    if (error instanceof RangeError)
+      addViolation(found, field, 'refers to itself without an end: let each reference be of a part');
+    else addViolation(found, field, error instanceof Error ? error.message : String(error));
     return undefined;
   }
 }
@@ -129,6 +132,12 @@ function deepest(errors: readonly ErrorObject[] | null | undefined): readonly Er
   return (telling.length > 0 ? telling : all).slice(0, MAX_ERRORS);
 }
 
+/** A type that is none could also have been a list of types: what is told is the names that there are. */
+function withoutTypes(errors: readonly ErrorObject[]): readonly ErrorObject[] {
+  const listed = new Set(errors.flatMap(({ keyword, instancePath }) => (keyword === 'enum' ? [instancePath] : [])));
+  return errors.filter(({ keyword, instancePath }) => keyword !== 'type' || !listed.has(instancePath));
+}
+
 /** The path of the value that an error is about: its JSON pointer, in the notation of field paths. */
 function pathOf(field: string, { instancePath, params }: ErrorObject): string {
   const names: string[] = instancePath.split('/').slice(1).map(unescapePointer);
@@ -141,7 +150,7 @@ function unescapePointer(token: string): string {
   return token.replaceAll('~1', '/').replaceAll('~0', '~');
 }
 
-function describe({ keyword, params, message, parentSchema }: ErrorObject): string {
+function describe({ keyword, params, message, parentSchema, data }: ErrorObject): string {
   switch (keyword) {
     case 'required':
       return 'is required';
@@ -152,7 +161,7 @@ function describe({ keyword, params, message, parentSchema }: ErrorObject): stri
       return `is not known to the schema${hint(wrong, typeof known === 'object' && known !== null ? Object.keys(known) : [])}`;
     }
     case 'enum':
-      return `must be one of ${shown(params['allowedValues'])}`;
+      return `must be one of ${shown(params['allowedValues'])}${hint(data, textsOf(params['allowedValues']))}`;
     case 'const':
       return `must be ${quoteJson(params['allowedValue'])}`;
     default:
@@ -163,6 +172,10 @@ function describe({ keyword, params, message, parentSchema }: ErrorObject): stri
 function hint(wrong: unknown, names: readonly string[]): string {
   const near = typeof wrong === 'string' ? nearestName(wrong, names) : undefined;
   return near === undefined ? '' : `; did you mean ${quote(near)}?`;
+}
+
+function textsOf(values: unknown): readonly string[] {
+  return Array.isArray(values) ? values.filter((value) => typeof value === 'string') : [];
 }
 
 function shown(values: unknown): string {

@@ -63,7 +63,7 @@ function loosenAny(schema: JsonValue): JsonValue {
 /** What depends on the value itself holds unless that is not known; its type also where it is only known to be a text. */
 function ofValue(schema: JsonObject): JsonObject[] {
   const { enum: listed, const: only } = schema;
-  const type = pick(schema, ['type']);
+  const type = pick(schema, ['type', 'nullable']);
   // A list or an object among the values may be what one with expressions comes to.
   const isOpen = [...listOf(listed), only].some((value) => typeof value === 'object' && value !== null);
   const scalar = pick(schema, isOpen ? SCALAR.filter((keyword) => keyword !== 'enum' && keyword !== 'const') : SCALAR);

@@ -13,6 +13,7 @@ import {
   isCelMap,
 } from '@bufbuild/cel';
 import { strings } from '@bufbuild/cel/ext';
+import { quote } from '../check-fields.ts';
 import { chargeCall, chargeFailedCall } from './call-costs.ts';
 import { isMapKey } from './map-keys.ts';
 import { Failure, type Outcome } from './outcome.ts';
@@ -79,6 +80,12 @@ export function findFunction(name: string): CelFunction | undefined {
   return FUNCTIONS.get(name);
 }
 
+/** Of texts of which the library says how it failed to read them, and not how they are written. */
+const EXAMPLES: ReadonlyMap<string, string> = new Map([
+  ['timestamp', '2026-01-31T12:00:00Z'],
+  ['duration', '1h30m'],
+]);
+
 /** The library puts what it was given into its messages. */
 const MAX_MESSAGE = 200;
 
@@ -126,7 +133,11 @@ function createFunction(id: string, overloads: Overloads): CelFunction {
       if (result === undefined) return new Failure(`cannot apply ${name} to ${types.join(' and ')}`);
       if (!isCelError(result)) return result;
       chargeFailedCall(scales);
-      return new Failure(`${name}: ${result.message.slice(0, MAX_MESSAGE)}`);
+      const [text] = operands;
+      const example = EXAMPLES.get(name);
+      return typeof text === 'string' && example !== undefined
+        ? new Failure(`${name}: ${quote(text)} is none; one is written as ${quote(example)}`)
+        : new Failure(`${name}: ${result.message.slice(0, MAX_MESSAGE)}`);
     },
   };
 }
