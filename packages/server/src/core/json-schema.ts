@@ -67,7 +67,8 @@ export function compileSchema(found: Found, field: string, schema: JsonObject): 
   checkDialect(found, field, schema);
   if (found.length > before) return undefined;
   if (metaSchema.validateSchema(schema) !== true) {
-    for (const error of withoutTypes(deepest(metaSchema.errors))) addViolation(found, pathOf(field, error), describe(error));
+    for (const error of withoutTypes(deepest(metaSchema.errors)))
+      addViolation(found, pathOf(field, error), describe(error));
     return undefined;
   }
   try {

@@ -18,7 +18,7 @@ import { createTurns } from './pace.ts';
 /** Different pipelines that are looked for, and those that a chain of calls is followed through. */
 const MAX_CALLED = 100;
 /** Names among which the one that was meant is looked for. */
-const MAX_NAMES = 1_000;
+export const MAX_NAMES = 1_000;
 /** Looking for it costs time for each name. */
 const MAX_SUGGESTIONS = 10;
 
