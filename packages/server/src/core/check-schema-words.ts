@@ -59,9 +59,10 @@ function visit(walk: Walk, field: string, schema: JsonValue): void {
     }
   }
   const { format } = schema;
-  const near = typeof format !== 'string' || FORMATS.includes(format) ? undefined : nearestName(format, FORMATS);
+  if (typeof format !== 'string' || FORMATS.includes(format)) return;
+  const near = nearestName(format, FORMATS);
   if (near !== undefined)
-    addViolation(found, `${field}.format`, `there is no format ${quote(String(format))}; did you mean ${quote(near)}?`);
+    addViolation(found, `${field}.format`, `there is no format ${quote(format)}; did you mean ${quote(near)}?`);
 }
 
 /** One whose check may take long, such as by references, is left to the run. */
