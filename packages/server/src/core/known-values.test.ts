@@ -77,7 +77,7 @@ it.each<[string, JsonObject, JsonObject, string[]]>([
   ],
   [
     'what a default of a condition fills in',
-    { required: ['a'], if: { required: ['b'] }, then: { properties: { a: { default: 1 } } } },
+    { required: ['a'], if: { required: ['c'] }, else: { properties: { a: { default: 1 } } } },
     { b: open },
     [],
   ],
