@@ -1,4 +1,5 @@
 // A decision in the making: it emits events, each of which changes the state at once.
+import { ByIndex, type MutableByIndex } from './by-index.ts';
 import type { RunEvent } from './events.ts';
 import { evolve } from './evolve.ts';
 import type { Evolving } from './evolving.ts';
@@ -31,7 +32,7 @@ export interface Draft extends Evolving {
   /** What the present slice has not got to, in order. */
   readonly putOff: (() => void)[];
   /** With the outputs of jobs that this decision concluded. */
-  readonly facts?: RunFacts & { readonly outputs: Map<number, JsonObject> };
+  readonly facts?: RunFacts & { readonly outputs: MutableByIndex<JsonObject> };
 }
 
 /** What an event costs beside the expressions that led to it, in their steps. */
@@ -42,7 +43,7 @@ export function beginDraft(slice: RunSlice, nowMs: number, sliceSteps: number): 
   return {
     plan: slice.plan,
     run: slice.run,
-    jobs: new Map(slice.jobs),
+    jobs: ByIndex.from(slice.jobs),
     nowMs,
     events: [],
     marks: [],
@@ -52,7 +53,7 @@ export function beginDraft(slice: RunSlice, nowMs: number, sliceSteps: number): 
     sliceSteps,
     sliceEnd: sliceSteps,
     putOff: [],
-    ...(slice.facts !== undefined && { facts: { ...slice.facts, outputs: new Map(slice.facts.outputs) } }),
+    ...(slice.facts !== undefined && { facts: { ...slice.facts, outputs: ByIndex.from(slice.facts.outputs) } }),
   };
 }
 

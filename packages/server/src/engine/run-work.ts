@@ -1,4 +1,5 @@
 // One locked run inside a flush: what is loaded of it, the commands for it in order, and what they have decided so far.
+import { ByIndex } from '../core/by-index.ts';
 import type { AttemptContent, Command, Reply } from '../core/commands.ts';
 import type { RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
@@ -95,7 +96,7 @@ export function beginWork(context: RunContext, header: RunHeader, submissions: r
 
 /** Adds jobs that were just loaded. */
 export function addLoaded(work: RunWork, jobs: Iterable<readonly [number, JobRecord]>): void {
-  const all = new Map(work.jobs);
+  const all = ByIndex.from(work.jobs);
   for (const [index, record] of jobs) {
     work.loaded.set(index, record);
     all.set(index, record);
@@ -112,5 +113,7 @@ export interface Wanted {
 
 /** Adds what expressions may read, and outputs of jobs that were just loaded. */
 export function addFacts(work: RunWork, facts: RunFacts, outputs: Iterable<readonly [number, JsonObject]>): void {
-  work.facts = { ...facts, outputs: new Map([...facts.outputs, ...outputs]) };
+  const all = ByIndex.from(facts.outputs);
+  for (const [job, found] of outputs) all.set(job, found);
+  work.facts = { ...facts, outputs: all };
 }
