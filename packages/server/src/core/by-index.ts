@@ -14,7 +14,7 @@ export interface MutableByIndex<V> extends ReadonlyMap<number, V> {
 export class ByIndex<V> implements MutableByIndex<V> {
   readonly #pages: (V | undefined)[][];
   /** Pages that no other has. */
-  readonly #own = new Set<number>();
+  #own: boolean[] = [];
   #size: number;
 
   private constructor(pages: (V | undefined)[][], size: number) {
@@ -31,7 +31,7 @@ export class ByIndex<V> implements MutableByIndex<V> {
   }
 
   #copy(): ByIndex<V> {
-    this.#own.clear();
+    this.#own = [];
     return new ByIndex(this.#pages.slice(), this.#size);
   }
 
@@ -55,17 +55,19 @@ export class ByIndex<V> implements MutableByIndex<V> {
 
   #ownPage(number: number): (V | undefined)[] {
     const page = this.#pages[number];
-    if (page !== undefined && this.#own.has(number)) return page;
+    if (page !== undefined && this.#own[number] === true) return page;
     const own = page?.slice() ?? [];
     this.#pages[number] = own;
-    this.#own.add(number);
+    this.#own[number] = true;
     return own;
   }
 
   *entries(): MapIterator<[number, V]> {
-    for (const [number, page] of this.#pages.entries()) {
-      // Neither pages nor what is in them need be there.
-      for (const [offset, value] of (page ?? []).entries()) {
+    for (let number = 0; number < this.#pages.length; number++) {
+      // Neither a page nor what is in it need be there.
+      const page = this.#pages[number] ?? [];
+      for (let offset = 0; offset < page.length; offset++) {
+        const value = page[offset];
         if (value !== undefined) yield [(number << PAGE_BITS) | offset, value];
       }
     }
