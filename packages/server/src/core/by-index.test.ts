@@ -29,7 +29,8 @@ it('is what a map in the order of its keys is, and a copy of it is another one',
         real.forEach((value, key, of) => each.push([key, of.get(key) ?? value]));
         expect(each).toEqual(sorted);
         expect(real.size).toBe(model.size);
-        for (let at = 0; at <= 600; at += 25) expect([real.get(at), real.has(at)]).toEqual([model.get(at), model.has(at)]);
+        for (let at = 0; at <= 600; at += 25)
+          expect([real.get(at), real.has(at)]).toEqual([model.get(at), model.has(at)]);
       }
     }),
   );

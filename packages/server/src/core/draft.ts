@@ -5,8 +5,9 @@ import { evolve } from './evolve.ts';
 import type { Evolving } from './evolving.ts';
 import type { JsonObject } from './json.ts';
 import { plannedJob } from './plan.ts';
-import { type JobRecord, jobOf, type RunFacts, type RunSlice, type Working } from './run-state.ts';
+import { type JobRecord, jobOf, type RunFacts, type RunSlice } from './run-state.ts';
 import type { Failure, JobState, RunState } from './states.ts';
+import { nothingKnown, type Working } from './working.ts';
 
 /** The states of the run, and of the job that the event is about, right after an event. */
 export interface EventMark {
@@ -49,7 +50,7 @@ export function beginDraft(slice: RunSlice, nowMs: number, sliceSteps: number): 
     marks: [],
     touched: new Set(),
     unknown: new Map(),
-    working: { steps: 0, bytes: 0 },
+    working: { steps: 0, bytes: 0, known: slice.known ?? nothingKnown() },
     sliceSteps,
     sliceEnd: sliceSteps,
     putOff: [],

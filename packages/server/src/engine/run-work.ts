@@ -4,6 +4,7 @@ import type { AttemptContent, Command, Reply } from '../core/commands.ts';
 import type { RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { JobRecord, RunFacts, RunHeader } from '../core/run-state.ts';
+import { type KnownWork, nothingKnown } from '../core/working.ts';
 import type { AttemptChange, AttemptInsert } from '../store/attempt-rows.ts';
 import type { EventWrite } from '../store/ledger-rows.ts';
 import type { LockedStarts } from './load-places.ts';
@@ -57,6 +58,8 @@ export interface RunWork {
   facts: RunFacts | undefined;
   /** What is known of the groups and rate limits of jobs that are to start. */
   starts: LockedStarts | undefined;
+  /** What has been worked out for the next submission, in decisions that lacked something. */
+  known: KnownWork;
   /** How many submissions have been decided on. */
   decided: number;
   readonly answers: Map<Submission, Answer>;
@@ -84,6 +87,7 @@ export function beginWork(context: RunContext, header: RunHeader, submissions: r
     addedFrom: undefined,
     facts: undefined,
     starts: undefined,
+    known: nothingKnown(),
     decided: 0,
     answers: new Map(),
     failures: new Map(),

@@ -126,7 +126,9 @@ function checkFence(attempts: SimulatedLedger['attempts'], { before, command, de
 }
 
 function checkTouched({ before, given, decision }: Step): void {
-  expect({ run: before.run, jobs: new Map(before.jobs) }, 'a decision leaves what it was given as it is').toEqual(given);
+  expect({ run: before.run, jobs: new Map(before.jobs) }, 'a decision leaves what it was given as it is').toEqual(
+    given,
+  );
   for (const [index, job] of decision.after.jobs) {
     claim(before.jobs.get(index) === job || decision.touched.has(index), 'a changed job is told as touched');
   }
