@@ -23,7 +23,7 @@ const RUNNING: AttemptContent = {
 /** Of a work whose jobs are all loaded: how often it is given the outputs that it asks for before all is decided. */
 function roundsOf(work: RunWork, give: (outputsOf: readonly number[]) => void): number {
   for (let round = 0; ; round++) {
-    const slices = advance(work, 2_000);
+    const slices = advance(work, 2_000, () => false);
     let made = slices.next();
     while (made.done !== true) made = slices.next();
     if (made.value === undefined) return round;

@@ -28,6 +28,8 @@ export interface Answer {
 
 /** A command on its way through the ledger. */
 export interface Submission {
+  /** Counts up in the order in which commands are submitted. */
+  readonly number: number;
   readonly runId: RunId;
   /** Undefined: whatever project the run belongs to. */
   readonly project: string | undefined;
@@ -60,8 +62,9 @@ export interface RunWork {
   starts: LockedStarts | undefined;
   /** What has been worked out for the next submission, in decisions that lacked something. */
   known: KnownWork;
-  /** How many submissions have been decided on. */
+  /** How many submissions have been decided on, and whether the next one has been begun. */
   decided: number;
+  isDeciding: boolean;
   readonly answers: Map<Submission, Answer>;
   readonly failures: Map<Submission, unknown>;
   readonly events: EventWrite[];
@@ -89,6 +92,7 @@ export function beginWork(context: RunContext, header: RunHeader, submissions: r
     starts: undefined,
     known: nothingKnown(),
     decided: 0,
+    isDeciding: false,
     answers: new Map(),
     failures: new Map(),
     events: [],
