@@ -58,7 +58,16 @@ function playChain(links: number) {
   const { run, jobs } = slice;
   const runId = makeRunId(0, new Uint8Array(16));
   const command = finishWell(0, 1);
-  const submission = { runId, project: undefined, command, writer: undefined, misses: 0, answer() {}, fail() {} };
+  const submission = {
+    runId,
+    number: 1,
+    project: undefined,
+    command,
+    writer: undefined,
+    misses: 0,
+    answer() {},
+    fail() {},
+  };
   const context = { runId, project: 'default', pipeline: undefined, params: {}, traceparent: '', plan };
   const work = beginWork(context, run, [submission]);
   addLoaded(work, jobs);
