@@ -210,12 +210,12 @@ export const mutations: readonly Mutation[] = [
   },
   {
     invariant: 13,
-    says: 'a job of a group starts whether there is a place or not',
+    says: 'who holds a place of a group is not counted',
     fault: groupRush,
     source: {
-      file: server('core/concurrency.ts'),
-      find: 'const hasPlace = place?.hasRoom !== false;',
-      replace: 'const hasPlace = true;',
+      file: server('store/group-rows.ts'),
+      find: "where project = u.project and key = u.key and state <> 'WAITING') h",
+      replace: "where project = u.project and key = u.key and state = 'STOPPING') h",
     },
   },
   {

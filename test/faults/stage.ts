@@ -182,7 +182,7 @@ export async function openStage(given: Partial<StageOptions> & Omit<StageOptions
     },
     async flow(more = 8) {
       const before = await countEnded(system);
-      await untilTrue('the flow of runs', async () => (await countEnded(system)) >= before + more, 30_000);
+      await untilTrue('the flow of runs', async () => (await countEnded(system)) >= before + more, 60_000);
     },
     async close() {
       loading.abort();
