@@ -63,11 +63,11 @@ function siteOf(random: Random) {
   };
   return {
     paramsSchema: { type: 'object', properties },
-    group(): MessageInitShape<typeof ConcurrencySchema> {
+    group: (): MessageInitShape<typeof ConcurrencySchema> => {
       const places = random.chance(0.5) ? { limit } : { limitExpression: '${{ params.places }}' };
       return { key: 'site-${{ params.site }}', policy: random.pick(policies), ...places };
     },
-    rate(): MessageInitShape<typeof RateLimitSchema> {
+    rate: (): MessageInitShape<typeof RateLimitSchema> => {
       const calls = random.chance(0.5) ? { limit: CALLS } : { limitExpression: '${{ params.calls }}' };
       return { key: 'calls-${{ params.site }}', period: durationFromMs(1_000), cost: 1 + random.below(3), ...calls };
     },
