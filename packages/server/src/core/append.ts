@@ -116,7 +116,11 @@ function checkNoCells(
       const matrix = cells.get(need);
       if (matrix === undefined) continue;
       const field = `jobs[${index}].needs[${position}]`;
-      addViolation(found, field, `${quote(need)} is a cell, which a rerun may not have: need ${quote(matrix)}, its matrix`);
+      addViolation(
+        found,
+        field,
+        `${quote(need)} is a cell, which a rerun may not have: need ${quote(matrix)}, its matrix`,
+      );
     }
   }
 }

@@ -236,6 +236,14 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
    * @generated from field: int32 max_parallel = 33;
    */
   maxParallel: number;
+
+  /**
+   * Output only. Its spec, or the params of its call, with the values of their expressions, once these are known; not set when it has none:
+   * then they are those of its definition. Only GetJob fills it.
+   *
+   * @generated from field: google.protobuf.Struct spec = 34;
+   */
+  spec?: JsonObject | undefined;
 };
 
 /**
