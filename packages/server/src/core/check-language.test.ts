@@ -148,6 +148,17 @@ describe('what a run works out', () => {
       /timeout/,
     ],
     [
+      'a gate that opens without what its form requires',
+      [
+        undriven('a', {
+          gate: { ...gate, timeoutMs: 1_000, onTimeout: 'APPROVE', formSchema: { required: ['ticket'] } },
+        }),
+      ],
+      {},
+      'jobs[0].gate.on_timeout',
+      /nobody fills in "ticket"/,
+    ],
+    [
       'a quorum of too many',
       [undriven('a', { gate: { ...gate, quorum: 101 } })],
       {},

@@ -612,7 +612,7 @@ export declare type Gate = Message<"conveyor.v1.Gate"> & {
 
   /**
    * Optional. JSON Schema (2020-12) of what an approval has to fill in, an object schema. The answers become the job's outputs; of several
-   * the last one counts, key by key.
+   * the last one counts, key by key, and defaults fill in what nobody wrote.
    *
    * @generated from field: google.protobuf.Struct form_schema = 4;
    */
@@ -626,7 +626,7 @@ export declare type Gate = Message<"conveyor.v1.Gate"> & {
   timeout?: Duration | undefined;
 
   /**
-   * Optional. What becomes of it then. Default: FAIL.
+   * Optional. What becomes of it then. Default: FAIL. Not APPROVE when the form requires a key that has no default in its `properties`.
    *
    * @generated from field: conveyor.v1.GateExpiry on_timeout = 6;
    */
