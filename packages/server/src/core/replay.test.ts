@@ -113,7 +113,10 @@ test('artifacts and annotations are found where the newest attempt told them, th
     tell({ type: 'AttemptArtifact', job: 0, attempt: 1, number: number + 1, artifact }),
   );
   const annotation = tell({
-    ...{ type: 'AttemptAnnotated', job: 0, attempt: 1, number: 1 },
+    type: 'AttemptAnnotated',
+    job: 0,
+    attempt: 1,
+    number: 1,
     annotation: { level: 'INFO', text: 'a note', link: '' },
   });
   const artifacts = seqs.slice(0, LIMITS.shownArtifacts);

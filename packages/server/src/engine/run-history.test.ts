@@ -192,7 +192,12 @@ test('what changes no state of a job is shown at its event too, and told by the 
   });
   const answer = { type: 'AnswerGate', job: 1, groups: [], comment: '' } as const;
   const declare = (number: number): Command => ({
-    ...{ type: 'Declare', job: 0, attempt: 1, instance, number, content: undefined },
+    type: 'Declare',
+    job: 0,
+    attempt: 1,
+    instance,
+    number,
+    content: undefined,
     artifact: { name: `a-${number}`, digest: 'sha256:00', sizeBytes: number, uri: '', mediaType: '' },
   });
   await ledger.submit(runId, asks.offer(0, 0));
