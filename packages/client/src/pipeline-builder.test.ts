@@ -355,7 +355,7 @@ describe('the pipeline builder', () => {
       expect.stringMatching(/^timeouts.silence is no field here; these are: .*silenceTimeout/),
       "timeouts.runTimeout must be a duration such as 250ms, 1.5s, 10m, 2h or 7d; got '10 minutes'",
       'secrets must be a list',
-      'matrix.axes must be an object; got [1]',
+      'matrix.axes must be an object; got a list',
       'rateLimits[0].period must be a duration such as 250ms, 1.5s, 10m, 2h or 7d; got 60',
     ]);
     const shared: object = { label: {}, failFast: 'yes' };

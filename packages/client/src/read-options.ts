@@ -133,8 +133,9 @@ function isOptions(value: unknown): value is Options {
 }
 
 function shown(value: unknown): string {
-  const text = typeof value === 'string' ? `'${value}'` : String(JSON.stringify(value) ?? value);
-  return text.length > 100 ? `${text.slice(0, 100)}…` : text;
+  if (typeof value === 'string') return value.length > 100 ? `'${value.slice(0, 100)}…'` : `'${value}'`;
+  if (typeof value !== 'object' || value === null) return String(value);
+  return Array.isArray(value) ? 'a list' : 'an object';
 }
 
 function refused(problems: string[], problem: string): null {
