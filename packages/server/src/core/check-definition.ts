@@ -115,7 +115,7 @@ export function checkDefinition(found: Found, field: string, input: DefinitionIn
   checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs);
   checkGraph(found, `${field}.jobs`, checked);
   checkEnv(found, `${field}.env`, env);
-  checkExpressions(found, `${field}.jobs`, checked, env);
+  checkExpressions(found, `${field}.jobs`, checked.map(withRealNeeds(checked)), env);
   // As it is shown: with the needs that its stages stand for.
   const bytes = jsonBytes({
     ...input,
@@ -286,4 +286,11 @@ function checkTimeouts(found: Found, field: string, input: TimeoutsInput): JobTi
     ...(totalMs !== undefined && { totalMs }),
     cancelGraceMs: cancelGraceMs ?? DEFAULT_TIMEOUTS.cancelGraceMs,
   };
+}
+
+/** A job without needs that there are none of, which were told and are no help to who has misspelt a name. */
+function withRealNeeds(jobs: readonly JobDefinition[]): (job: JobDefinition) => JobDefinition {
+  const names = new Set(jobs.map(({ name }) => name));
+  return (job) =>
+    job.needs.every((need) => names.has(need)) ? job : { ...job, needs: job.needs.filter((need) => names.has(need)) };
 }

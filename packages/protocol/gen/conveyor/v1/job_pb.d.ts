@@ -732,7 +732,8 @@ export declare type AttemptAnnotation = Message<"conveyor.v1.AttemptAnnotation">
   text: string;
 
   /**
-   * Where to read more; at most 2,048 characters, may be empty.
+   * Where to read more; at most 2,048 characters, may be empty. It is what a driver wrote, of any scheme, such as `javascript:`: whoever shows
+   * it as a link checks that first.
    *
    * @generated from field: string link = 3;
    */

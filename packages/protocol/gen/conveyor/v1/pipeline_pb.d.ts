@@ -597,7 +597,8 @@ export declare type Gate = Message<"conveyor.v1.Gate"> & {
   message: string;
 
   /**
-   * Optional. Who may answer: names of people and groups in the platform's own words, at most 100 of 1 to 256 characters. Default: anybody.
+   * Optional. Who may answer: names of people and groups in the platform's own words, at most 100 of 1 to 256 characters. Each is compared
+   * with who answers and with their groups alike, so a person and a group must not have the same name. Default: anybody.
    *
    * @generated from field: repeated string approvers = 2;
    */
