@@ -25,13 +25,14 @@ import {
   type RetryPolicy,
   type RunCondition,
 } from './definition.ts';
-import { checkOutputsSchemas, checkParamsSchema } from './check-schemas.ts';
+import { checkOutputsSchemas, checkParamsSchema, closedNames, outputNames } from './check-schemas.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { checkConcurrency, checkRateLimits, type ConcurrencyInput, type RateLimitInput } from './check-concurrency.ts';
 import { checkGraph, checkNeedsCount } from './check-graph.ts';
 import {
   type CallInput,
+  checkAllCells,
   checkCall,
   checkCondition,
   checkEnv,
@@ -114,8 +115,10 @@ export function checkDefinition(found: Found, field: string, input: DefinitionIn
   checkNeedsCount(found, `${field}.jobs`, checked);
   checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs);
   checkGraph(found, `${field}.jobs`, checked);
-  checkEnv(found, `${field}.env`, env);
-  checkExpressions(found, `${field}.jobs`, checked.map(withRealNeeds(checked)), env);
+  checkAllCells(found, `${field}.jobs`, checked);
+  const known = { env, params: closedNames(paramsSchema), outputs: outputNames(checked) };
+  checkEnv(found, `${field}.env`, env, known);
+  checkExpressions(found, `${field}.jobs`, checked.map(withRealNeeds(checked)), known);
   // As it is shown: with the needs that its stages stand for.
   const bytes = jsonBytes({
     ...input,
@@ -140,7 +143,7 @@ export function checkLoneJob(found: Found, field: string, input: JobInput): Defi
   if (input.needs.length > 0) addViolation(found, `${field}.needs`, 'must be empty: the job is a run by itself');
   checkOutputsSchemas(found, () => field, [input]);
   const job = checkJob(found, field, { ...input, needs: [] });
-  checkExpressions(found, '', [job], {}, [field]);
+  checkExpressions(found, '', [job], { env: {} }, [field]);
   return { jobs: [job], labels: {} };
 }
 
@@ -153,7 +156,7 @@ export function checkAppendedJobs(found: Found, field: string, jobs: readonly Jo
     addViolation(found, `${field}[${index}].stage`, 'must not be set: an appended job comes after what it needs');
   }
   checkOutputsSchemas(found, (index) => `${field}[${index}]`, jobs);
-  checkExpressions(found, field, checked, undefined);
+  checkExpressions(found, field, checked, {});
   const bytes = jsonBytes(checked);
   if (bytes <= LIMITS.definitionBytes) return checked;
   addViolation(

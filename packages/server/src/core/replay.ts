@@ -1,5 +1,6 @@
 // Rebuilds a run from its ledger, one event after the other, as it was right after any of them. What it keeps besides the run is small,
 // however much the events hold: of outputs only where they are.
+import { ByIndex } from './by-index.ts';
 import { jsonBytes } from './check-fields.ts';
 import type { RunEvent } from './events.ts';
 import { beforeFirstEvent, evolve } from './evolve.ts';
@@ -54,7 +55,7 @@ export function startPoint(plan: Plan): RunPoint {
 
 /** @param from Where to go on. */
 export function createReplay(from: RunPoint): Replay {
-  const slice: Evolving = { plan: from.plan, run: from.run, jobs: new Map(from.jobs) };
+  const slice: Evolving = { plan: from.plan, run: from.run, jobs: ByIndex.from(from.jobs) };
   const outputs = new Map(from.outputs);
   const told = new Map(from.told);
   return {
@@ -75,7 +76,7 @@ export function createReplay(from: RunPoint): Replay {
     point: () => ({
       plan: slice.plan,
       run: slice.run,
-      jobs: new Map(slice.jobs),
+      jobs: ByIndex.from(slice.jobs),
       outputs: new Map(outputs),
       told: new Map(told),
     }),
