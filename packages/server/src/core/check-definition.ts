@@ -118,7 +118,7 @@ export function checkDefinition(found: Found, field: string, input: DefinitionIn
   checkAllCells(found, `${field}.jobs`, checked);
   const known = { env, params: closedNames(paramsSchema), outputs: outputNames(checked) };
   checkEnv(found, `${field}.env`, env, known);
-  checkExpressions(found, `${field}.jobs`, checked, known);
+  checkExpressions(found, `${field}.jobs`, checked.map(withRealNeeds(checked)), known);
   // As it is shown: with the needs that its stages stand for.
   const bytes = jsonBytes({
     ...input,
@@ -289,4 +289,11 @@ function checkTimeouts(found: Found, field: string, input: TimeoutsInput): JobTi
     ...(totalMs !== undefined && { totalMs }),
     cancelGraceMs: cancelGraceMs ?? DEFAULT_TIMEOUTS.cancelGraceMs,
   };
+}
+
+/** A job without needs that there are none of, which were told and are no help to who has misspelt a name. */
+function withRealNeeds(jobs: readonly JobDefinition[]): (job: JobDefinition) => JobDefinition {
+  const names = new Set(jobs.map(({ name }) => name));
+  return (job) =>
+    job.needs.every((need) => names.has(need)) ? job : { ...job, needs: job.needs.filter((need) => names.has(need)) };
 }
