@@ -172,7 +172,7 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
               allowed: views.every(({ allowed }) => allowed),
               expectedMs: Math.max(...views.map((one) => one.expectedMs)),
             };
-      const before = structuredClone({ group, record, jobs: ledger.slice.jobs });
+      const before = structuredClone({ group, record, jobs: new Map(ledger.slice.jobs) });
       decideOn(runId, { type: 'ClaimPlace', job, place, rate }, atMs);
       const after = jobOf(ledger.slice, job);
       if (before.group !== undefined && concurrency !== undefined && limit !== undefined) {
