@@ -86,7 +86,11 @@ export function checkMatrix(
     ...(maxParallel !== undefined && { maxParallel }),
     ...(failFast && { failFast }),
   };
-  checkCells(found, field, matrix);
+  const before = found.length;
+  for (const [part, value] of Object.entries({ axes, include, exclude })) {
+    if (value !== undefined) checkJson(found, `${field}.${part}`, value, LIMITS.definitionBytes);
+  }
+  if (found.length === before) checkCells(found, field, matrix);
   return { matrix };
 }
 

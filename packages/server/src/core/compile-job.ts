@@ -5,6 +5,7 @@ import { compileExpression, type Expression } from './expressions/expression.ts'
 import type { Root, Scope } from './expressions/nodes.ts';
 import { compileTemplate, type Template } from './expressions/template.ts';
 import type { JsonObject } from './json.ts';
+import { LIMITS } from './limits.ts';
 import type { MatrixValues } from './matrix.ts';
 import { sharesIn } from './shares.ts';
 
@@ -18,6 +19,9 @@ const RUN_FIELDS: Fields = {
   run: ['id', 'project', 'pipeline', 'revision', 'status'],
 };
 const NEED_FIELDS: readonly string[] = ['outcome', 'conclusion', 'failure', 'outputs'];
+
+/** Of several values that are put together: each may have as many levels as any. */
+const PUT_TOGETHER = LIMITS.jsonLevels + 1;
 
 /**
  * How an expression is compiled: 'stored' takes fields that there are none of, for what was created before these were refused
@@ -43,7 +47,9 @@ export function compileJob(found: Found, field: string, job: JobDefinition, know
   const spec = call === undefined ? job.spec : call.params;
   const specField = call === undefined ? `${field}.spec` : `${field}.call.params`;
   const specTemplate = compileTemplate(found, specField, spec, scope);
-  const matrix = job.matrix && compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), matrixScope(job, known));
+  const matrix =
+    job.matrix &&
+    compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), matrixScope(job, known), PUT_TOGETHER);
   // Together, so that they have one budget.
   const shares = compileTemplate(found, field, sharesIn(job), scope);
   return {
@@ -61,7 +67,7 @@ export function compileEnv(
   env: Definition['env'],
   known: 'stored' | 'checked',
 ): Template | undefined {
-  return env === undefined ? undefined : compileTemplate(found, field, { ...env }, envScope(known));
+  return env === undefined ? undefined : compileTemplate(found, field, { ...env }, envScope(known), PUT_TOGETHER);
 }
 
 /** Of the values that a definition names. */

@@ -9,6 +9,13 @@ export const LIMITS = {
   responseBytes: 3_145_728,
   /** Largest page of a list, in bytes as JSON, roughly. A number takes 11 bytes of a message where it takes 2 of JSON. */
   pageBytes: 524_288,
+  /**
+   * Lists and objects inside of each other, in JSON that comes in or is worked out. Decoders of many languages stop at 100 messages
+   * inside of each other, and an object takes three: so every message that carries a value has 15 to spare.
+   */
+  jsonLevels: 25,
+  /** Messages inside of each other in one that comes in: more than jsonLevels needs, so that what is too deep is refused by its field. */
+  messageLevels: 300,
   jobsPerRun: 10_000,
   needsPerJob: 1_000,
   /** Needs of all jobs of a run, with those that stages and FINALLY stand for: each end of a job changes all that need it. */

@@ -1,6 +1,6 @@
 // JSON with expressions in its texts: `${{ params.image }}`. It is compiled once, and resolved for each set of inputs with one
 // budget for all of its expressions.
-import { addViolation, type Found, jsonBytes, quote } from '../check-fields.ts';
+import { addViolation, type Found, jsonBytes, jsonLevels, quote } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 import { evaluateJson, inLibrary, type OnSpent } from './evaluate.ts';
@@ -18,6 +18,8 @@ export interface Template {
   readonly needs: readonly string[] | 'all';
   /** Where the value is. */
   readonly field: string;
+  /** Of lists and objects inside of each other in what it comes to, at most. */
+  readonly levels: number;
   readonly shape: Shape;
 }
 
@@ -41,8 +43,15 @@ interface Compiler {
  * Finds and compiles the expressions in the texts of a value, at any depth, but not in keys: `${{ expression }}`, while `$${{`
  * stands for the characters `${{`. Undefined when there is nothing to resolve, which is cheap to see, and when something is wrong,
  * which is then added to `found` with paths under `field`.
+ * @param levels Of lists and objects inside of each other in what it comes to, at most.
  */
-export function compileTemplate(found: Found, field: string, value: JsonValue, scope: Scope): Template | undefined {
+export function compileTemplate(
+  found: Found,
+  field: string,
+  value: JsonValue,
+  scope: Scope,
+  levels: number = LIMITS.jsonLevels,
+): Template | undefined {
   if (!mentionsTemplate(value)) return undefined;
   // A list of its own: that of the caller takes only so many.
   const own: Found = [];
@@ -56,6 +65,7 @@ export function compileTemplate(found: Found, field: string, value: JsonValue, s
     roots: Array.from(new Set(expressions.flatMap(({ roots }) => roots))),
     needs: isAll ? 'all' : Array.from(new Set(expressions.flatMap(({ needs }) => needs))),
     field,
+    levels,
     shape,
   };
 }
@@ -137,7 +147,7 @@ export type Resolution =
 export function resolveTemplate(template: Template, inputs: Inputs, maxBytes: number, onSpent?: OnSpent): Resolution {
   return inLibrary(() => {
     const run = createRun(inputs, createMeter(LIMITS.expressionSteps));
-    const value = resolveShape({ run, maxBytes, bytes: 0 }, template.shape);
+    const value = resolveShape({ run, maxBytes, bytes: 0 }, template.shape, template.levels);
     onSpent?.(Math.ceil(run.meter.spent));
     if (value instanceof Unresolved) {
       const { error, field, unknown } = value;
@@ -167,18 +177,19 @@ class Unresolved {
   }
 }
 
-function resolveShape(resolver: Resolver, shape: Shape): JsonValue | Unresolved {
+/** @param levels Left for what is inside of it, itself counted. */
+function resolveShape(resolver: Resolver, shape: Shape, levels: number): JsonValue | Unresolved {
   switch (shape.kind) {
     case 'constant':
       return shape.value;
     case 'value':
-      return resolveExpression(resolver, shape.field, shape.expression);
+      return resolveValue(resolver, shape.field, shape.expression, levels);
     case 'text':
       return resolveText(resolver, shape.field, shape.segments);
     case 'list':
-      return resolveEach(shape.items, (item) => resolveShape(resolver, item));
+      return resolveEach(shape.items, (item) => resolveShape(resolver, item, levels - 1));
     case 'object': {
-      const members = resolveEach(shape.members, ([, member]) => resolveShape(resolver, member));
+      const members = resolveEach(shape.members, ([, member]) => resolveShape(resolver, member, levels - 1));
       if (members instanceof Unresolved) return members;
       return Object.fromEntries(shape.members.map(([key], index) => [key, members[index] ?? null]));
     }
@@ -193,6 +204,18 @@ function resolveEach<T>(items: readonly T[], resolve: (item: T) => JsonValue | U
     values.push(value);
   }
   return values;
+}
+
+function resolveValue(
+  resolver: Resolver,
+  field: string,
+  expression: Expression,
+  levels: number,
+): JsonValue | Unresolved {
+  const value = resolveExpression(resolver, field, expression);
+  if (value instanceof Unresolved || jsonLevels(value) <= levels) return value;
+  const problem = `is too deep: with what is around it, more than ${LIMITS.jsonLevels} lists and objects are inside of each other`;
+  return new Unresolved(`${quote(expression.source)}: ${problem}`, field);
 }
 
 function resolveText(
