@@ -73,7 +73,7 @@ test('the deepest values reach drivers and people, and one that is deeper fails 
     class: FailureClass.INVALID,
     message: expect.stringMatching(/steps\[0\]\.value: .*too deep.* more than 25 lists and objects/),
   });
-  expect(outputsOf(jobs.get('deepest'))).toMatchObject({ deep: lists(22) });
+  expect(outputsOf(jobs.get('deepest')!)).toMatchObject({ deep: lists(22) });
   // By both doors: as a whole, job by job, and as it came about.
   for (const client of system.replicas.flatMap((replica) => [replica.client, replica.httpClient])) {
     expect((await client.runs.get(runId)).definition?.jobs).toHaveLength(5);

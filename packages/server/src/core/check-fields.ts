@@ -7,7 +7,7 @@ import type { FieldViolation } from './refusal.ts';
 /** What was found wrong so far. */
 export type Found = FieldViolation[];
 
-/** More than anybody reads; checks go on but add nothing. */
+/** More than anybody reads; what is found beyond is not added. */
 const MAX_FOUND = 100;
 
 export interface NameRule {
@@ -56,6 +56,11 @@ const encoder = new TextEncoder();
 
 export function addViolation(found: Found, field: string, description: string): void {
   if (found.length < MAX_FOUND) found.push({ field, description });
+}
+
+/** Whether nothing is added any more: what takes long need not be checked then. @param more Found elsewhere, and still to be added. */
+export function isFull(found: Found, more = 0): boolean {
+  return found.length + more >= MAX_FOUND;
 }
 
 export function checkName(found: Found, field: string, name: string, { pattern, rule }: NameRule): void {

@@ -10,10 +10,12 @@ import {
   checkText,
   checkTextBytes,
   type Found,
+  isFull,
   type NameRule,
   PIPELINE_NAME,
   quote,
 } from './check-fields.ts';
+import { type CheckWork, takeCharacters } from './check-work.ts';
 import { checkBound } from './bounds.ts';
 import { checkObjectSchema } from './check-schemas.ts';
 import { compileEnv, compileJob } from './compile-job.ts';
@@ -112,7 +114,12 @@ function checkCells(found: Found, field: string, { axes, include, exclude }: Mat
 
 const EXPIRIES: readonly GateExpiry[] = ['FAIL', 'APPROVE', 'SKIP'];
 
-export function checkGate(found: Found, field: string, input: GateInput | undefined): Pick<JobDefinition, 'gate'> {
+export function checkGate(
+  found: Found,
+  field: string,
+  input: GateInput | undefined,
+  work: CheckWork,
+): Pick<JobDefinition, 'gate'> {
   if (input === undefined) return {};
   const { message, approvers, quorum, formSchema, onTimeout = 'FAIL' } = input;
   checkTextBytes(found, `${field}.message`, message, LIMITS.messageBytes);
@@ -129,7 +136,7 @@ export function checkGate(found: Found, field: string, input: GateInput | undefi
     checkText(found, `${field}.approvers[${index}]`, approver, 256);
   }
   if (quorum !== 0) checkNumber(found, `${field}.quorum`, quorum, { min: 1, max: LIMITS.gateQuorum, integer: true });
-  if (formSchema !== undefined) checkObjectSchema(found, `${field}.form_schema`, formSchema, 'answers');
+  if (formSchema !== undefined) checkObjectSchema(found, `${field}.form_schema`, formSchema, 'answers', work);
   const bounds = { min: 1_000, max: 365 * 86_400_000, bounds: '1 s to 365 days' };
   const timeoutMs = checkDuration(found, `${field}.timeout`, input.timeoutMs, bounds);
   const expiry = EXPIRIES.find((known) => known === onTimeout);
@@ -160,14 +167,14 @@ export function checkCall(found: Found, field: string, input: CallInput | undefi
   return { call };
 }
 
-export function checkEnv(found: Found, field: string, env: Readonly<Record<string, string>>): void {
+export function checkEnv(found: Found, field: string, env: Readonly<Record<string, string>>, work: CheckWork): void {
   const names = Object.keys(env);
   checkCount(found, field, names.length, LIMITS.envValues);
   for (const [name, value] of Object.entries(env)) {
     checkName(found, `${field}.${name}`, name, VALUE_NAME);
     checkTextBytes(found, `${field}.${name}`, value, LIMITS.envBytes);
   }
-  compileEnv(found, field, env, 'checked');
+  compileEnv(found, field, env, work);
 }
 
 /** How long the condition of a job and its texts with expressions are. */
@@ -184,28 +191,32 @@ function addTexts(length: number, value: JsonValue | Readonly<Record<string, Jso
 }
 
 /**
+ * Lets others go on before each job.
  * @param env The values of the definition; undefined when only its run knows them.
  * @param fields The path of each job, unless it is its index under `field`.
  */
-export function checkExpressions(
+export function* checkExpressions(
   found: Found,
   field: string,
   jobs: readonly JobDefinition[],
-  env: Definition['env'] | undefined,
+  { env, work }: { readonly env: Definition['env'] | undefined; readonly work: CheckWork },
   fields?: readonly string[],
-): void {
+): Generator<undefined, void> {
   let matrices = 0;
   let length = 0;
   for (const [index, job] of jobs.entries()) {
     const path = fields?.[index] ?? `${field}[${index}]`;
     if (job.matrix !== undefined) matrices++;
-    length += expressionsIn(job);
+    const own = expressionsIn(job);
+    length += own;
     if (length > LIMITS.expressionCharacters) {
       const description = `the conditions and the texts with expressions have more than ${LIMITS.expressionCharacters} characters up to here`;
       addViolation(found, path, description);
       return;
     }
-    compileJob(found, path, job, { env });
+    if (isFull(found) || !takeCharacters(found, path, work, own)) return;
+    yield;
+    compileJob(found, path, job, { env, work });
   }
   if (matrices <= LIMITS.matrices) return;
   addViolation(found, field, `${matrices} jobs have a matrix; at most ${LIMITS.matrices} may`);

@@ -1,5 +1,6 @@
 // Compiles the expressions of a definition. What they may refer to is known here, and so are the fields that some of that has.
 import type { Found } from './check-fields.ts';
+import type { CheckWork } from './check-work.ts';
 import type { Definition, JobDefinition, Matrix } from './definition.ts';
 import { compileExpression, type Expression } from './expressions/expression.ts';
 import type { Root, Scope } from './expressions/nodes.ts';
@@ -27,7 +28,7 @@ const PUT_TOGETHER = LIMITS.jsonLevels + 1;
  * How an expression is compiled: 'stored' takes fields that there are none of, for what was created before these were refused
  * still runs; `env` has the values of the definition, where they are known.
  */
-export type Known = 'stored' | { readonly env: Definition['env'] | undefined };
+export type Known = 'stored' | { readonly env: Definition['env'] | undefined; readonly work: CheckWork };
 
 /** What is compiled of a job; what has no expression is left out. */
 export interface JobExpressions {
@@ -65,22 +66,22 @@ export function compileEnv(
   found: Found,
   field: string,
   env: Definition['env'],
-  known: 'stored' | 'checked',
+  known: 'stored' | CheckWork,
 ): Template | undefined {
   return env === undefined ? undefined : compileTemplate(found, field, { ...env }, envScope(known), PUT_TOGETHER);
 }
 
 /** Of the values that a definition names. */
-function envScope(known: 'stored' | 'checked'): Scope {
-  return { roots: RUN_ROOTS, needs: [], ...(known === 'checked' && { fields: RUN_FIELDS }) };
+function envScope(known: 'stored' | CheckWork): Scope {
+  return { roots: RUN_ROOTS, needs: [], ...(known !== 'stored' && { fields: RUN_FIELDS, work: known }) };
 }
 
 /** Of the matrix of a job. */
 function matrixScope({ needs }: JobDefinition, known: Known): Scope {
   if (known === 'stored') return { roots: JOB_ROOTS, needs };
-  const { env } = known;
+  const { env, work } = known;
   const fields: Fields = { ...RUN_FIELDS, needs: NEED_FIELDS, ...(env !== undefined && { env: Object.keys(env) }) };
-  return { roots: JOB_ROOTS, needs, fields };
+  return { roots: JOB_ROOTS, needs, fields, work };
 }
 
 /** Of the condition, the spec and the params of a job. */

@@ -23,6 +23,13 @@ export const LIMITS = {
   secretsPerJob: 64,
   /** Characters of the conditions, and of the texts with expressions, of one definition: a thousand take up to 7 ms to check. */
   expressionCharacters: 131_072,
+  /** As expressionCharacters, of all definitions of one request. */
+  requestExpressionCharacters: 262_144,
+  /** States of the different patterns in the expressions of one request: a thousand take some milliseconds, up to 20. */
+  requestPatternStates: 50_000,
+  /** What a schema that is compiled may count, as schemaWork has it, and all schemas of a request: 2,500 take about 100 ms. */
+  schemaWork: 2_500,
+  requestSchemaWork: 25_000,
   stages: 100,
   envValues: 64,
   envBytes: 4_096,

@@ -1,5 +1,6 @@
 // An expression as it is evaluated: macros are loops, chains of && and || are one node, functions are found. A tree of at most
 // LIMITS.expressionNodes nodes, in which no loop is part of the body of another.
+import type { CheckWork } from '../check-work.ts';
 import type { CelValue } from '@bufbuild/cel';
 import type { JsonValue } from '../json.ts';
 import type { CelFunction } from './functions.ts';
@@ -23,6 +24,8 @@ export interface Scope {
   readonly needs: readonly string[];
   /** All fields that a variable can have, where these are known; of `needs`, those of each job. */
   readonly fields?: Readonly<Partial<Record<Root, readonly string[]>>>;
+  /** What checks may take; left out where nothing is checked any more. */
+  readonly work?: CheckWork;
 }
 
 /** A part of an expression whose value says why the whole has the one it has. */

@@ -1,6 +1,6 @@
 // JSON with expressions in its texts: `${{ params.image }}`. It is compiled once, and resolved for each set of inputs with one
 // budget for all of its expressions.
-import { addViolation, type Found, jsonBytes, jsonLevels, quote } from '../check-fields.ts';
+import { addViolation, type Found, isFull, jsonBytes, jsonLevels, quote } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 import { evaluateJson, inLibrary, type OnSpent } from './evaluate.ts';
@@ -34,6 +34,8 @@ type Shape =
 
 interface Compiler {
   readonly found: Found;
+  /** How many violations there are beside them. */
+  readonly foundBefore: number;
   readonly scope: Scope;
   readonly expressions: Expression[];
   count: number;
@@ -55,10 +57,10 @@ export function compileTemplate(
   if (!mentionsTemplate(value)) return undefined;
   // A list of its own: that of the caller takes only so many.
   const own: Found = [];
-  const compiler: Compiler = { found: own, scope, expressions: [], count: 0 };
+  const compiler: Compiler = { found: own, foundBefore: found.length, scope, expressions: [], count: 0 };
   const shape = compileValue(compiler, field, value);
   for (const violation of own) addViolation(found, violation.field, violation.description);
-  if (own.length > 0) return undefined;
+  if (own.length > 0 || isFull(found)) return undefined;
   const { expressions } = compiler;
   const isAll = expressions.some(({ needs }) => needs === 'all');
   return {
@@ -128,6 +130,7 @@ function compileSource(compiler: Compiler, field: string, source: string): Expre
     }
     return [];
   }
+  if (isFull(compiler.found, compiler.foundBefore)) return [];
   const expression = compileExpression(compiler.found, field, source.trim(), compiler.scope);
   if (expression === undefined) return [];
   compiler.expressions.push(expression);
