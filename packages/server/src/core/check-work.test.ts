@@ -40,7 +40,7 @@ describe('what is costly to check', () => {
     const [params] = findings(definition([job('a')], { paramsSchema: patterns }));
     expect(params).toMatchObject({
       field: 'd.params_schema',
-      description: expect.stringMatching(/2707, of at most 2500/),
+      description: expect.stringMatching(/2703, of at most 2500/),
     });
     expect(findings(definition([job('a', { outputsSchema: patterns })]))[0]?.field).toBe('d.jobs[0].outputs_schema');
     const gate = { message: '', approvers: [], quorum: 0, formSchema: patterns };
