@@ -198,8 +198,10 @@ function startCells(draft: Draft, group: number): readonly number[] {
     }
     draft.touched.add(cell);
     const settled = settleBlocked(draft, cell);
-    if (settled === 'finished') finished.push(cell);
-    else if (settled === 'ready') room--;
+    if (settled === 'ready') room--;
+    if (settled !== 'finished') continue;
+    finished.push(cell);
+    if (definition.matrix?.failFast === true && hasFailed(jobOf(draft, cell))) break;
   }
   return finished;
 }

@@ -10,12 +10,17 @@ import { noteStart, startViewsOf } from './load-places.ts';
 import { type Answer, contentKey, type RunWork, type Submission, type Wanted } from './run-work.ts';
 
 /**
- * Decides on the submissions in order, a slice at a time. Returns what has to be loaded before it can go on; undefined when it is through.
+ * Decides on the submissions in order, a slice at a time. Whoever does not go on leaves those that are not decided on as if they had not
+ * come. Returns what has to be loaded before it can go on; undefined when it is through, or `isLong` says that the rest can wait.
  */
-export function* advance(work: RunWork, nowMs: number): Generator<undefined, Wanted | undefined> {
-  while (work.decided < work.submissions.length) {
-    const submission = work.submissions[work.decided];
-    if (submission === undefined) break;
+export function* advance(
+  work: RunWork,
+  nowMs: number,
+  isLong: () => boolean,
+): Generator<undefined, Wanted | undefined> {
+  for (const submission of work.submissions.slice(work.decided)) {
+    if (work.decided > 0 && isLong()) return undefined;
+    work.isDeciding = true;
     try {
       if (!work.answers.has(submission)) work.answers.set(submission, yield* decideOne(work, submission, nowMs));
     } catch (error) {
@@ -25,6 +30,8 @@ export function* advance(work: RunWork, nowMs: number): Generator<undefined, Wan
       work.failures.set(submission, error);
     }
     work.decided++;
+    work.isDeciding = false;
+    yield;
   }
   return undefined;
 }

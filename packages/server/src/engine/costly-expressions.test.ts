@@ -61,7 +61,7 @@ test('so do those of runs that go on at the same time', async () => {
   expect(waitedMs).toBeLessThan(tookMs / 4);
 });
 
-const JOBS = 60;
+const JOBS = 40;
 const many = (change: Partial<JobDefinition>) =>
   Array.from({ length: JOBS }, (_, n) => jobNamed(`job-${n}`, { if: COSTLY, ...change }));
 
@@ -104,4 +104,35 @@ test('so does one costly creation, meanwhile others are made', async () => {
   expect(tookMs).toBeGreaterThan(JOBS * 10);
   expect(waitedMs).toBeLessThan(tookMs / 6);
   expect(longestMs).toBeLessThan(tookMs / 2);
+});
+
+test('neither several costly creations nor the repetition of one keep others waiting', async () => {
+  const other = definitionOf(jobNamed('other', { if: 'params.list.size() > 1' }));
+  const request = { id: 'again', bodyDigest: Buffer.alloc(32, 1) };
+  const costly = () => ledger.create(definitionOf(...many({})), { params, request });
+  const beganMs = performance.now();
+  const { tookMs } = await longestWait(async () => {
+    const first = costly();
+    const longestMs = await longestAnswer(
+      Promise.all([first, ledger.create(definitionOf(...many({})), { params }), costly()]).then(([made, , again]) => {
+        expect(again).toBe(made);
+      }),
+      () => ledger.create(other, { params }),
+    );
+    expect(longestMs).toBeLessThan((performance.now() - beganMs) / 2);
+  });
+  expect(tookMs).toBeGreaterThan(JOBS * 10);
+});
+
+test('many commands for a large run leave turns to others', async () => {
+  const runId = await ledger.create(definitionOf(...Array.from({ length: 5_000 }, (_, n) => jobNamed(`job-${n}`))));
+  const { tookMs, waitedMs } = await longestWait(() =>
+    Promise.all([
+      ledger.submit(runId, { type: 'PauseRun', reason: '', actor: 'test' }),
+      ...Array.from({ length: 500 }, (_, job) =>
+        ledger.submit(runId, { type: 'ReleaseJob', job, reason: '', actor: 'test' }),
+      ),
+    ]),
+  );
+  expect(waitedMs).toBeLessThan(tookMs / 2);
 });

@@ -168,6 +168,7 @@ function offerOf({ facts }: Session, { runId, job }: JobKey): Submission {
     command: { type: 'Offer', job, instance, instanceId: facts.instance },
     writer: facts.writer,
     misses: 0,
+    number: 0,
     answer: () => undefined,
     fail: () => undefined,
   };

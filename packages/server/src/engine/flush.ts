@@ -18,7 +18,7 @@ import { jobsNeeded } from './command-needs.ts';
 import { growDefinitions, jobsAdded } from './growth.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
 import { type StartChange, startChange } from './member-changes.ts';
-import { CostlyDecision, createDecisionBudget, createTurns, inTurns, type DecisionBudget } from './pace.ts';
+import { createDecisionPace, type DecisionPace } from './decision-pace.ts';
 import type { Plans } from './plans.ts';
 import { loadPlaces } from './load-places.ts';
 import { queueEntry } from './queue-entry.ts';
@@ -37,13 +37,15 @@ export interface FlushOptions {
 }
 
 export interface FlushOutcome {
-  /** The runs that were locked and decided on, with an answer or a failure for each of their submissions. */
+  /** The runs that were locked, with an answer or a failure for each of their submissions that was decided on. */
   readonly works: readonly RunWork[];
   /** Submissions about runs that do not exist. */
   readonly refused: ReadonlyMap<Submission, Answer>;
   /** Submissions about runs that somebody else holds. */
   readonly missed: readonly Submission[];
-  /** Submissions that take long: nothing of their runs was decided. */
+  /** Submissions that were left because the flush takes long already. */
+  readonly left: readonly Submission[];
+  /** Submissions of runs that take long to decide on by themselves. */
   readonly costly: readonly Submission[];
   readonly nowMs: number;
 }
@@ -52,7 +54,6 @@ export interface FlushOutcome {
  * What does not depend on an answer is sent without waiting for it, so a flush takes few round trips.
  * @param patient Whether to wait for runs that somebody else holds, and to make decisions that take long.
  * @param alongside Writes more, in the same round trip, once all is decided.
- * @throws CostlyDecision when something takes long of what shares groups with others; never when patient
  */
 export async function flushSubmissions(
   tx: Tx,
@@ -84,12 +85,14 @@ export async function flushSubmissions(
   await loadContents(tx, works);
   const starts = await loadPlaces(tx, works);
   const nowMs = starts?.nowMs ?? lockedMs;
-  const budget = patient ? undefined : createDecisionBudget();
-  const decided = await decideAll(tx, works, nowMs, { cache, schemas, budget });
-  const costly = works.flatMap((work) => (decided.includes(work) ? [] : work.submissions));
-  const outcome = { works: decided, refused, missed, costly, nowMs };
+  await decideAll(tx, works, nowMs, { cache, schemas, pace: createDecisionPace(tx, patient) });
+  const leftOf = (isCostly: boolean): readonly Submission[] =>
+    works.flatMap(({ submissions, decided, isDeciding }) =>
+      isDeciding === isCostly ? submissions.slice(decided) : [],
+    );
+  const outcome = { works, refused, missed, left: leftOf(false), costly: leftOf(true), nowMs };
   const taken = [...(starts?.rates.values() ?? [])].filter((rate) => rate.taken);
-  await Promise.all([write(tx, decided, nowMs), taken.length > 0 && putBuckets(tx, taken), alongside?.(outcome)]);
+  await Promise.all([write(tx, works, nowMs), taken.length > 0 && putBuckets(tx, taken), alongside?.(outcome)]);
   return outcome;
 }
 
@@ -144,32 +147,22 @@ function answerOutsiders(works: readonly RunWork[], instances: ReadonlyMap<numbe
 }
 
 interface DecideOptions extends Pick<FlushOptions, 'cache' | 'schemas'> {
-  /** Undefined: decisions may take long. */
-  readonly budget: DecisionBudget | undefined;
+  readonly pace: DecisionPace;
 }
 
-/** Decides on all submissions of the runs. Returns the runs without those that take longer than they may. */
+/** Decides on the submissions of the runs, but for those that take longer than they may here. */
 async function decideAll(
   tx: Tx,
   works: readonly RunWork[],
   nowMs: number,
-  { cache, schemas, budget }: DecideOptions,
-): Promise<readonly RunWork[]> {
-  const turns = createTurns();
-  const costly = new Set<RunWork>();
+  { cache, schemas, pace }: DecideOptions,
+): Promise<void> {
   let open = works;
   for (let round = 0; open.length > 0; round++) {
     const wanted = new Map<RunWork, Wanted>();
     for (const work of open) {
-      try {
-        const lacks = await inTurns(advance(work, nowMs), turns, budget);
-        if (lacks !== undefined) wanted.set(work, lacks);
-      } catch (error) {
-        // What others of this flush have seen of its places cannot be taken back.
-        if (!(error instanceof CostlyDecision) || work.starts !== undefined) throw error;
-        costly.add(work);
-      }
-      await turns();
+      const step = await pace.make(advance(work, nowMs, pace.isLong));
+      if (step?.made !== undefined) wanted.set(work, step.made);
     }
     open = [...wanted.keys()];
     // A decision that goes on and on, down a chain of jobs that are skipped, gets the whole run.
@@ -179,7 +172,6 @@ async function decideAll(
       loadWantedFacts(tx, wanted, schemas),
     ]);
   }
-  return costly.size === 0 ? works : works.filter((work) => !costly.has(work));
 }
 
 function everyJob(work: RunWork): readonly number[] {

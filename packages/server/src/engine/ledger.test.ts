@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import type { RunId } from '../core/ids.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
+import type { Writer } from './run-work.ts';
 import { finishWell, type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
 
 let database: TestDatabase;
@@ -46,21 +47,17 @@ test('a run that somebody holds for long holds up nobody else, and who asks for 
 });
 
 test('what is asked of a run later does not overtake what waits for it', async () => {
-  const [busy, run, third] = await Promise.all(
-    ['a', 'b', 'c'].map((name) => ledger.create(definitionOf(jobNamed(name)))),
-  );
-  if (busy === undefined || run === undefined || third === undefined) throw new Error('there is no run');
+  const [busy, run] = [
+    await ledger.create(definitionOf(jobNamed('a'))),
+    await ledger.create(definitionOf(jobNamed('b'))),
+  ];
   const attempt = { job: 0, attempt: 1, instance: 1 } as const;
   await ledger.submit(run, { type: 'Offer', job: 0, instance: 1, instanceId: 'i-1' });
   await ledger.submit(run, { type: 'Accept', ...attempt });
-  /** So many flushes go by that what misses a run is handed to those who wait. */
-  const letFlushesGoBy = async (): Promise<void> => {
-    for (let i = 0; i < 4; i++) await ledger.submit(third, { type: 'HoldJob', job: 0, actor: 'test', reason: `${i}` });
-  };
 
   const [holderOfBusy, holderOfRun] = await Promise.all([hold(busy), hold(run)]);
   const first = ledger.submit(busy, cancel);
-  await letFlushesGoBy();
+  await letTimePass();
   const declared = ledger.submit(run, {
     type: 'Declare',
     ...attempt,
@@ -68,10 +65,10 @@ test('what is asked of a run later does not overtake what waits for it', async (
     artifact: ARTIFACT,
     content: undefined,
   });
-  await letFlushesGoBy();
+  await letTimePass();
   await holderOfRun.release();
   const finished = ledger.submit(run, finishWell(0, 1));
-  await letFlushesGoBy();
+  await letTimePass();
   await holderOfBusy.release();
 
   expect(await Promise.all([first, declared, finished])).toMatchObject([
@@ -82,6 +79,46 @@ test('what is asked of a run later does not overtake what waits for it', async (
   const { rows } = await ledger.pool.query('select artifact from artifacts where run_id = $1', [run]);
   expect(rows).toEqual([{ artifact: ARTIFACT }]);
 });
+
+test('a result does not go on when what its driver said before it had to fail', async () => {
+  const run = await ledger.create(definitionOf(jobNamed('a')));
+  const session: Writer = { instance: await ledger.connect('shell', 'i-1'), epoch: 1 };
+  const attempt = { job: 0, attempt: 1, instance: session.instance } as const;
+  await ledger.submit(run, { type: 'Offer', job: 0, instance: session.instance, instanceId: 'i-1' });
+  await ledger.submit(run, { type: 'Accept', ...attempt });
+  const holder = await hold(run);
+  const refused = { refusal: { refused: 'DATABASE_UNAVAILABLE' } };
+  const declared = ledger.submit(
+    run,
+    { type: 'Declare', ...attempt, number: 1, artifact: ARTIFACT, content: undefined },
+    session,
+  );
+  const declares = expect(declared).rejects.toMatchObject(refused);
+  // By then it is waited for, so that what comes now waits behind it.
+  await letTimePass();
+  const finishes = expect(
+    ledger.submit(run, { ...finishWell(0, 1), instance: session.instance }, session),
+  ).rejects.toMatchObject(refused);
+  const cancelled = ledger.submit(run, cancel);
+  await declares;
+  await holder.release();
+  await finishes;
+  // What others ask goes on.
+  expect(await cancelled).toMatchObject({ type: 'Done' });
+  // Said again, both are taken in order.
+  await ledger.submit(run, { type: 'Declare', ...attempt, number: 1, artifact: ARTIFACT, content: undefined }, session);
+  await ledger.submit(run, { ...finishWell(0, 1), instance: session.instance }, session);
+  const { rows } = await ledger.pool.query('select artifact from artifacts where run_id = $1', [run]);
+  expect(rows).toEqual([{ artifact: ARTIFACT }]);
+});
+
+/** So many flushes of others go by that what misses a run is waited for. */
+async function letTimePass(): Promise<void> {
+  const other = await ledger.create(definitionOf(jobNamed('other')));
+  for (let i = 0; i < 4; i++) {
+    await ledger.submit(other, { type: 'HoldJob', job: 0, actor: 'test', reason: `${i}` });
+  }
+}
 
 const ARTIFACT = { name: 'a.txt', digest: 'sha256:00', sizeBytes: 1, uri: '', mediaType: '' };
 

@@ -1,17 +1,17 @@
 // The one way to change state: commands of whoever go into the next flush, are decided on under the locks of their runs, and are
 // answered after the commit. A run that somebody else holds is tried again, and after three misses waited for alone, on a lane of
 // its own, so that whoever holds it for long holds up nobody else; decisions that take long are made there, too. Commands for one run
-// are decided on in the order in which they were submitted, wherever they wait.
+// are decided on in the order in which they were submitted, wherever they wait; those of a session also fail in order.
 import type { Command } from '../core/commands.ts';
 import type { RunId } from '../core/ids.ts';
-import { databaseUnavailable, overloaded, TOO_SLOW } from '../core/refusal.ts';
+import { databaseUnavailable, overloaded, RefusedError, TOO_SLOW } from '../core/refusal.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Lane } from '../store/lane.ts';
 import { isTooSlow } from '../store/outage.ts';
 import { inTransaction } from '../store/transaction.ts';
+import { createBrokenOrders } from './broken-orders.ts';
 import { type FlushOptions, type FlushOutcome, flushSubmissions, keepCommitted } from './flush.ts';
 import { createGroupCommit } from './group-commit.ts';
-import { CostlyDecision } from './pace.ts';
 import type { Answer, RunWork, Submission, Writer } from './run-work.ts';
 
 const MAX_FLUSH = 1_000;
@@ -40,8 +40,24 @@ export interface LedgerOptions {
 }
 
 export function createLedger({ lane, patientLane, flushing, onCommitted }: LedgerOptions): Ledger {
-  /** Runs that are waited for, with how many commands. */
-  const waitedFor = new Map<RunId, number>();
+  /** The commands that wait for their runs. */
+  const waitedFor = new Map<RunId, Set<Submission>>();
+  const orders = createBrokenOrders();
+
+  /** Fails what is not decided on. */
+  function fail(item: Submission, error: unknown): void {
+    if (error instanceof RefusedError) orders.breakBy(item, error);
+    item.fail(error);
+  }
+
+  /** Fails what came after something of the same session that failed. Returns the rest. */
+  function inOrder(items: readonly Submission[]): readonly Submission[] {
+    return items.filter((item) => {
+      const broken = orders.whyBroken(item);
+      if (broken !== undefined) item.fail(broken.error);
+      return broken === undefined;
+    });
+  }
 
   async function commit(
     on: Lane,
@@ -58,29 +74,17 @@ export function createLedger({ lane, patientLane, flushing, onCommitted }: Ledge
     onCommitted(outcome.works.filter((work) => work.events.length > 0));
     answerAll(outcome);
     for (const item of outcome.missed) item.misses++;
-    outcome.costly.forEach(hasToWait);
-    return [...outcome.missed, ...outcome.costly];
-  }
-
-  /** Commits what does not take long. Returns what is to be tried again or waited for. */
-  async function commitQuickly(items: readonly Submission[], signal: AbortSignal): Promise<readonly Submission[]> {
-    try {
-      return await commit(lane, items, false, signal);
-    } catch (error) {
-      if (!(error instanceof CostlyDecision)) throw error;
-      const claiming = new Set(items.filter(({ command }) => command.type === 'ClaimPlace').map(({ runId }) => runId));
-      for (const item of items) if (claiming.has(item.runId)) hasToWait(item);
-      return items;
-    }
+    for (const item of outcome.costly) item.misses = MISSES_BEFORE_WAITING;
+    return [...outcome.missed, ...outcome.left, ...outcome.costly];
   }
 
   const group = createGroupCommit<Submission>({
     maxItems: MAX_FLUSH,
     async flush(items, signal) {
-      const { behind = [], open = [] } = Object.groupBy(items, ({ runId }) =>
+      const { behind = [], open = [] } = Object.groupBy(inOrder(items), ({ runId }) =>
         waitedFor.has(runId) ? 'behind' : 'open',
       );
-      const missed = open.length === 0 ? [] : await commitQuickly(open, signal);
+      const missed = open.length === 0 ? [] : await commit(lane, open, false, signal);
       behind.forEach(waitFor);
       const again: Submission[] = [];
       for (const item of missed) {
@@ -89,35 +93,37 @@ export function createLedger({ lane, patientLane, flushing, onCommitted }: Ledge
       }
       return again;
     },
-    fail: (item, error) => item.fail(error),
+    fail,
   });
 
   const patient = createGroupCommit<Submission>({
     maxItems: MAX_FLUSH,
     /** Commits what is asked of one run, the first. */
-    async flush(items, signal) {
+    async flush(all, signal) {
+      const items = inOrder(all);
       const [first] = items;
-      const alone = items.filter(({ runId }) => runId === first?.runId);
-      const others = items.filter(({ runId }) => runId !== first?.runId);
+      if (first === undefined) return [];
+      const alone = items.filter(({ runId }) => runId === first.runId);
+      const others = items.filter(({ runId }) => runId !== first.runId);
       try {
         return [...others, ...(await commit(patientLane, alone, true, signal))];
       } catch (error) {
         if (!isTooSlow(error)) throw error;
-        for (const item of alone) item.fail(databaseUnavailable(TOO_SLOW));
+        for (const item of alone) fail(item, databaseUnavailable(TOO_SLOW));
         return others;
       }
     },
-    fail: (item, error) => item.fail(error),
+    fail,
   });
 
   /** Has a command wait for its run, and with it whatever is asked of the run until it has its answer: that would overtake it. */
   function waitFor(item: Submission): void {
     const { runId } = item;
-    waitedFor.set(runId, (waitedFor.get(runId) ?? 0) + 1);
+    const waiting = waitedFor.get(runId) ?? new Set();
+    waitedFor.set(runId, waiting.add(item));
     const leave = (): void => {
-      const others = (waitedFor.get(runId) ?? 0) - 1;
-      if (others > 0) waitedFor.set(runId, others);
-      else waitedFor.delete(runId);
+      waiting.delete(item);
+      if (waiting.size === 0 && waitedFor.get(runId) === waiting) waitedFor.delete(runId);
     };
     patient.add({
       ...item,
@@ -137,8 +143,8 @@ export function createLedger({ lane, patientLane, flushing, onCommitted }: Ledge
       if (group.waiting() + patient.waiting() >= LIMITS.pendingCommands) {
         return Promise.reject(overloaded(`${LIMITS.pendingCommands} commands`));
       }
-      return new Promise((answer, fail) => {
-        group.add({ runId, project, command, writer, misses: 0, answer, fail });
+      return new Promise((answer, reject) => {
+        group.add({ number: orders.next(), runId, project, command, writer, misses: 0, answer, fail: reject });
       });
     },
     async [Symbol.asyncDispose]() {
@@ -148,18 +154,14 @@ export function createLedger({ lane, patientLane, flushing, onCommitted }: Ledge
   };
 }
 
-function hasToWait(item: Submission): void {
-  item.misses = MISSES_BEFORE_WAITING;
-}
-
 /** Answers the submissions of a committed flush. */
 export function answerAll({ works, refused }: FlushOutcome): void {
   for (const [item, answer] of refused) item.answer(answer);
-  for (const work of works) {
-    for (const item of work.submissions) {
-      const answer = work.answers.get(item);
+  for (const { submissions, decided, answers, failures } of works) {
+    for (const item of submissions.slice(0, decided)) {
+      const answer = answers.get(item);
       if (answer !== undefined) item.answer(answer);
-      else item.fail(work.failures.get(item));
+      else item.fail(failures.get(item));
     }
   }
 }

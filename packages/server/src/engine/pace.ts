@@ -2,42 +2,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { RefusedError } from '../core/refusal.ts';
 
-/** What decisions in several slices may take of one flush; what goes on then is made elsewhere. */
-const LONG_MS_OF_FLUSH = 100;
-
-/** What is left for decisions on which others wait. */
-export interface DecisionBudget {
-  leftMs: number;
-}
-
-export function createDecisionBudget(): DecisionBudget {
-  return { leftMs: LONG_MS_OF_FLUSH };
-}
-
-/** A decision takes long, and is to be made where it keeps nobody waiting but its own run. */
-export class CostlyDecision extends Error {
-  constructor() {
-    super('a decision takes long');
-  }
-}
-
-/**
- * Makes decisions in slices, and lets others go on in between.
- * @param budget Undefined: nobody else waits for them. @throws CostlyDecision beyond the budget
- */
-export async function inTurns<T>(slices: Generator<undefined, T>, turns: Turns, budget?: DecisionBudget): Promise<T> {
-  for (;;) {
-    const beganMs = performance.now();
-    const { done, value } = slices.next();
-    if (done === true) return value;
-    if (budget !== undefined) {
-      budget.leftMs -= performance.now() - beganMs;
-      if (budget.leftMs < 0) throw new CostlyDecision();
-    }
-    await turns();
-  }
-}
-
 export interface PaceOptions {
   /** How long others may have to wait. */
   readonly turnMs: number;

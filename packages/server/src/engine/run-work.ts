@@ -26,6 +26,8 @@ export interface Answer {
 
 /** A command on its way through the ledger. */
 export interface Submission {
+  /** Counts up in the order in which commands are submitted. */
+  readonly number: number;
   readonly runId: RunId;
   /** Undefined: whatever project the run belongs to. */
   readonly project: string | undefined;
@@ -56,8 +58,9 @@ export interface RunWork {
   facts: RunFacts | undefined;
   /** What is known of the groups and rate limits of jobs that are to start. */
   starts: LockedStarts | undefined;
-  /** How many submissions have been decided on. */
+  /** How many submissions have been decided on, and whether the next one has been begun. */
   decided: number;
+  isDeciding: boolean;
   readonly answers: Map<Submission, Answer>;
   readonly failures: Map<Submission, unknown>;
   readonly events: EventWrite[];
@@ -84,6 +87,7 @@ export function beginWork(context: RunContext, header: RunHeader, submissions: r
     facts: undefined,
     starts: undefined,
     decided: 0,
+    isDeciding: false,
     answers: new Map(),
     failures: new Map(),
     events: [],

@@ -32,6 +32,7 @@ export function watchQueries(client: Client, onUseless: (error: unknown) => void
         (error: unknown) => {
           waiting--;
           answers++;
+          if (!failures.has(client)) failures.set(client, error);
           if (isConnectionUseless(error)) onUseless(error);
         },
       );
@@ -48,6 +49,18 @@ export function watchQueries(client: Client, onUseless: (error: unknown) => void
       timer.unref();
     },
   };
+}
+
+/** What first failed on each connection since its failures were forgotten. */
+const failures = new WeakMap<ClientBase, unknown>();
+
+export function forgetFailures(client: ClientBase): void {
+  failures.delete(client);
+}
+
+/** Why statements fail that were sent together with the one that failed first: they say only that the transaction is aborted. */
+export function firstFailure(client: ClientBase): unknown {
+  return failures.get(client);
 }
 
 /** @throws DatabaseAway when what is committed elsewhere need not be visible here, and nothing can be written. */

@@ -37,6 +37,11 @@ export function isOutage(error: unknown): boolean {
   return GONE.test(error.message) || ('code' in error && ('syscall' in error || error instanceof AggregateError));
 }
 
+/** Whether a statement failed only because one before it in its transaction did. */
+export function isAborted(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === '25P02';
+}
+
 /** Whether the database answers, but did not get to it in time. */
 export function isTooSlow(error: unknown): boolean {
   return error instanceof DatabaseError && TOO_SLOW.test(error.code ?? '');

@@ -89,6 +89,20 @@ export async function claimRequestIds(tx: Tx, rows: readonly RequestIdRow[]): Pr
   return new Set(claimed.map((row) => row.run_id));
 }
 
+const RELEASE_REQUEST_IDS = statement(
+  'release_request_ids',
+  `delete from request_ids r using unnest($1::text[], $2::text[]) u (project, request_id)
+   where r.project = u.project and r.request_id = u.request_id`,
+);
+
+/** Gives back what the transaction has claimed. */
+export async function releaseRequestIds(
+  tx: Tx,
+  keys: readonly { readonly project: string; readonly requestId: string }[],
+): Promise<void> {
+  await execute(tx, RELEASE_REQUEST_IDS, [texts(keys, (key) => key.project), texts(keys, (key) => key.requestId)]);
+}
+
 const FIND_REQUEST_IDS = statement(
   'find_request_ids',
   `select r.project, r.request_id, r.body_digest, r.run_id from unnest($1::text[], $2::text[]) u (project, request_id)

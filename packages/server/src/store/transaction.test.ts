@@ -148,3 +148,20 @@ test('a lane takes another name from time to time, so that no row of it is writt
   expect(new Set(names).size).toBe(3);
   expect(names[0]).toBe(names[999]);
 });
+
+test('who sends statements together learns what failed first, not that the rest was for nothing', async () => {
+  const failed = inTransaction(lane, async (tx) => {
+    const first = tx.query('select 1 / 0').then(async () => undefined);
+    // Passed on later than the failure of the next one, which says only that the transaction is aborted.
+    const late = (async () => {
+      try {
+        await first;
+      } catch (error) {
+        for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+        throw error;
+      }
+    })();
+    await Promise.all([late, tx.query('select 1')]);
+  });
+  await expect(failed).rejects.toThrow('division by zero');
+});

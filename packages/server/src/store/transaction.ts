@@ -3,8 +3,9 @@
 // it down, and then another transaction's commit would pass for this one's.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { firstFailure, forgetFailures } from './connection.ts';
 import type { Lane } from './lane.ts';
-import { isConnectionLost, isOutage, isTooSlow } from './outage.ts';
+import { isAborted, isConnectionLost, isOutage, isTooSlow } from './outage.ts';
 import { execute, rowsOf, statement, type Tx } from './sql.ts';
 
 /** Of a lane that has not committed anything. */
@@ -31,9 +32,14 @@ export async function inTransaction<T>(
   let result: { readonly value: T } | undefined;
   try {
     await lane.use(async (tx) => {
+      forgetFailures(tx);
       const begun = begin(tx, name, token);
-      const [, value] = await Promise.all([begun, work(tx, begun)]);
-      result = { value };
+      try {
+        const [, value] = await Promise.all([begun, work(tx, begun)]);
+        result = { value };
+      } catch (error) {
+        throw isAborted(error) ? (firstFailure(tx) ?? error) : error;
+      }
       await commit(tx);
     }, signal);
   } catch (error) {

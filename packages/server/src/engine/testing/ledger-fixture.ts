@@ -27,6 +27,7 @@ export interface RunInput {
   readonly pipeline?: string;
   readonly labels?: Labels;
   readonly params?: JsonObject;
+  readonly request?: { readonly id: string; readonly bodyDigest: Uint8Array };
 }
 
 export interface InstanceInput {
@@ -82,7 +83,7 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
     wakeUps,
     ledger,
     submit,
-    async create(definition, { project = 'default', pipeline, labels = {}, params = {} } = {}) {
+    async create(definition, { project = 'default', pipeline, labels = {}, params = {}, request } = {}) {
       const created = await creates.create({
         project,
         digest: digestOf(definition),
@@ -95,7 +96,7 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
         params,
         labels,
         traceparent: '',
-        request: undefined,
+        request,
       });
       if (isRefusal(created)) throw new Error(created.message);
       return created.runId;
@@ -107,6 +108,7 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
         command,
         writer: undefined,
         misses: 0,
+        number: 0,
         answer: () => undefined,
         fail: () => undefined,
       };

@@ -1,0 +1,46 @@
+// The pace of the decisions of one transaction: they are made in slices, between which others have the thread and the session is kept
+// from being ended as idle. Where others wait for the transaction, what takes long is left for one of its own.
+import type { Tx } from '../store/sql.ts';
+import { readClock } from '../store/ledger-rows.ts';
+import { createTurns } from './pace.ts';
+
+/** What decisions may take of a transaction for which others wait, and of one that is for them alone before it is committed. */
+const LONG_MS_BESIDE_OTHERS = 100;
+const LONG_MS_ALONE = 2_000;
+/** After so long without a statement the session is told that somebody is there; it waits for 5 s. */
+const SILENT_MS = 1_000;
+
+export interface DecisionPace {
+  /** Makes decisions. Returns undefined when they are to be made elsewhere: then nothing more may be decided of what they are about. */
+  make<T>(slices: Generator<undefined, T>): Promise<{ readonly made: T } | undefined>;
+  /** Whether what has not begun is to be left for the next transaction. */
+  readonly isLong: () => boolean;
+}
+
+/** @param isAlone Whether nobody else waits for the transaction. */
+export function createDecisionPace(tx: Tx, isAlone: boolean): DecisionPace {
+  const turns = createTurns();
+  let spentMs = 0;
+  let spokenMs = performance.now();
+
+  async function keepAwake(): Promise<void> {
+    if (performance.now() - spokenMs < SILENT_MS) return;
+    await readClock(tx);
+    spokenMs = performance.now();
+  }
+
+  return {
+    async make(slices) {
+      for (;;) {
+        const beganMs = performance.now();
+        const { done, value } = slices.next();
+        spentMs += performance.now() - beganMs;
+        await turns();
+        await keepAwake();
+        if (done === true) return { made: value };
+        if (!isAlone && spentMs > LONG_MS_BESIDE_OTHERS) return undefined;
+      }
+    },
+    isLong: () => spentMs > (isAlone ? LONG_MS_ALONE : LONG_MS_BESIDE_OTHERS),
+  };
+}
