@@ -7,7 +7,7 @@ import { addViolation, checkName, type Found, PIPELINE_NAME } from '../core/chec
 import { type CheckWork, createCheckWork } from '../core/check-work.ts';
 import type { Definition } from '../core/definition.ts';
 import type { PipelineView } from '../core/views.ts';
-import { createTurns, inTurns } from '../engine/pace.ts';
+import { inTurns } from '../engine/pace.ts';
 import type { Engine } from '../engine/engine.ts';
 import { decodeDefinition } from './definition-codec.ts';
 import { encodeDiff } from './encode-diff.ts';
@@ -28,7 +28,7 @@ export function createPipelineService({ pipelines }: Engine): ServiceImpl<typeof
       };
       if (validateOnly) {
         const found: Found = [];
-        const checked = await inTurns(read(found, createCheckWork()), createTurns());
+        const checked = await inTurns(read(found, createCheckWork()));
         const options = { expectedRevision, found };
         const { newest, changed, warnings } = await pipelines.validate(owner, name, checked, options);
         return {

@@ -9,7 +9,7 @@ import type { Trigger } from '../core/events.ts';
 import { type JobKey, parseJobId, parseRunId, type RunId } from '../core/ids.ts';
 import { invalidFields, RefusedError } from '../core/refusal.ts';
 import type { PageRequest } from '../engine/engine.ts';
-import { createTurns, inTurns } from '../engine/pace.ts';
+import { inTurns } from '../engine/pace.ts';
 import { decodePageToken } from './page-token.ts';
 
 const DEFAULT_PROJECT = 'default';
@@ -30,7 +30,7 @@ export function decodeRequest<T>(read: (found: Found) => T): T {
 /** As decodeRequest, for what takes long to check: others go on in between. */
 export async function decodeInTurns<T>(read: (found: Found, work: CheckWork) => Generator<undefined, T>): Promise<T> {
   const found: Found = [];
-  const value = await inTurns(read(found, createCheckWork()), createTurns());
+  const value = await inTurns(read(found, createCheckWork()));
   if (found.length > 0) throw new RefusedError(invalidFields(found));
   return value;
 }

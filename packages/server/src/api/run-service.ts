@@ -15,7 +15,7 @@ import type { RunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import { invalidFields, isRefusal, type Refusal } from '../core/refusal.ts';
 import type { Engine, NewRun, RerunSource } from '../engine/engine.ts';
-import { createTurns, inTurns } from '../engine/pace.ts';
+import { inTurns } from '../engine/pace.ts';
 import { codeOf } from './call-error.ts';
 import { decodeAssumed } from './decode-assumed.ts';
 import { decodeRunFilter, decodeRunSpec } from './decode-run.ts';
@@ -61,7 +61,7 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
         checkCount(found, 'items', items.length, LIMITS.batchItems);
       });
       const traced = decodeTraceparent(requestHeader);
-      const decoded = await inTurns(decodeItems(items, traced), createTurns());
+      const decoded = await inTurns(decodeItems(items, traced));
       const sound = decoded.filter((item): item is NewRun => !isRefusal(item));
       const created = (await runs.createBatch(owner, sound)).values();
       const outcomes = decoded.map((item) => (isRefusal(item) ? item : created.next().value));

@@ -11,7 +11,7 @@ import type { Refusal } from '../core/refusal.ts';
 import type { AppendCheck } from './append-check.ts';
 import type { SessionLink } from './engine.ts';
 import type { Ledger } from './ledger.ts';
-import { createTurns, inTurns } from './pace.ts';
+import { inTurns } from './pace.ts';
 import type { LedgerReply, Writer } from './run-work.ts';
 
 type AppendFrame = Extract<DriverFrame, { type: 'AppendJobs' }>;
@@ -39,7 +39,7 @@ export function createSessionAppends(options: SessionAppendsOptions): SessionApp
 
   async function append({ type, key, jobs: written }: AppendFrame): Promise<LedgerReply> {
     const violations: Found = [];
-    const jobs = await inTurns(checkAppendedJobs(violations, 'jobs', written, createCheckWork()), createTurns());
+    const jobs = await inTurns(checkAppendedJobs(violations, 'jobs', written, createCheckWork()));
     const refusal = options.whyTooOld(Math.max(LANGUAGE_VERSION, versionNeeded({ jobs, labels: {} })));
     if (refusal !== undefined) return { type: 'Refused', refusal };
     const found = await options.checkAppended(key.runId, jobs);
