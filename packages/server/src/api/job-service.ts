@@ -18,6 +18,7 @@ import {
 } from '../core/check-fields.ts';
 import { isSharedKey, KEY_RULE } from '../core/check-concurrency.ts';
 import { LIMITS } from '../core/limits.ts';
+import { RefusedError, withFields } from '../core/refusal.ts';
 import type { JobState as JobStateName } from '../core/states.ts';
 import type { Engine, GateReply } from '../engine/engine.ts';
 import { decodeStates } from './decode-run.ts';
@@ -65,7 +66,10 @@ export function createJobService({ runs, jobs, groups }: Engine): ServiceImpl<ty
           ...decodeTraceparent(requestHeader),
         };
       });
-      const { runId } = await runs.create(project, newRun);
+      const { runId } = await runs.create(project, newRun).catch((error: unknown) => {
+        if (!(error instanceof RefusedError)) throw error;
+        throw new RefusedError(withFields(error.refusal, fieldOfJob));
+      });
       return { job: encodeJob(await jobs.get(project, { runId, job: 0 })) };
     },
 
@@ -207,6 +211,11 @@ export function createJobService({ runs, jobs, groups }: Engine): ServiceImpl<ty
       }
     },
   };
+}
+
+/** What the request calls a field of the run that the job becomes. */
+function fieldOfJob(field: string): string {
+  return field.replace(/^run\.definition(\.jobs(\[0\])?)?/, 'job').replace(/^run\./, '');
 }
 
 const JOB_STATES: Readonly<Record<number, JobStateName>> = {

@@ -13,7 +13,7 @@ import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_servi
 import { RunValueService } from '@conveyor/protocol/conveyor/v1/run_value_service_pb.js';
 import { ScheduleService } from '@conveyor/protocol/conveyor/v1/schedule_service_pb.js';
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
-import { RefusedError, type RefusalReason } from '../core/refusal.ts';
+import { invalidFields, RefusedError, type RefusalReason } from '../core/refusal.ts';
 import { codeOf } from './call-error.ts';
 import { call, refusalOf } from './testing/any-call.ts';
 import { openTestDoors, PROTOCOLS, type TestDoors } from './testing/test-doors.ts';
@@ -464,6 +464,25 @@ describe.each(REASONS.filter((reason) => !OF_API.includes(reason)))('a refusal o
         metadata: refusal.metadata,
       });
     }
+  });
+});
+
+describe('a lone job that is refused as the run that it would be', () => {
+  it.each(PROTOCOLS)('is told of the fields of its own request, over %s', async (protocol) => {
+    const violations = [
+      'run.definition.jobs[0].spec.cmd',
+      'run.definition.jobs',
+      'run.params.a',
+      'run.labels["run.x"]',
+    ].map((field) => ({ field, description: 'is wrong' }));
+    const create = () => Promise.reject(new RefusedError(invalidFields(violations)));
+    await using own = await openTestDoors(createTestEngine({ runs: { create } }));
+    const request = { job: { name: 'a', driver: 'd' } };
+    const refusal = await refusalOf(call(own.transports()[protocol], jobs.createJob, request));
+    const fields = ['job.spec.cmd', 'job', 'params.a', 'labels["run.x"]'];
+    expect(refusal.violations.map(({ field }) => field)).toEqual(fields);
+    expect(refusal.message).toContain('job.spec.cmd: is wrong (and 3 more)');
+    expect(refusal.message).not.toContain('definition');
   });
 });
 

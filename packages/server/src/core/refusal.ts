@@ -80,3 +80,15 @@ export function invalidFields(violations: readonly FieldViolation[]): Refusal {
     violations,
   };
 }
+
+/** A refusal of fields of a thing, for a request that carries them elsewhere. */
+export function withFields(refusal: Refusal, rename: (field: string) => string): Refusal {
+  const { violations, message } = refusal;
+  const [first] = violations ?? [];
+  if (violations === undefined || first === undefined) return refusal;
+  return {
+    ...refusal,
+    message: message.startsWith(first.field) ? rename(first.field) + message.slice(first.field.length) : message,
+    violations: violations.map(({ field, description }) => ({ field: rename(field), description })),
+  };
+}

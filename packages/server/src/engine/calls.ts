@@ -14,12 +14,15 @@ import type { Plans } from './plans.ts';
 import { createRing } from './ring.ts';
 import { loadContexts } from './run-context.ts';
 import type { RunCreation } from './run-creation.ts';
+import { createUnderWay } from './under-way.ts';
 
 const MAX_BATCH = 100;
+/** Whose calls are seen to at once. */
+const MAX_RUNS = 50;
+/** Calls of one run that are seen to at once: each may use a connection. */
+const MAX_OF_RUN = 20;
 /** How late it is noticed what another replica did. */
 const POLL_MS = 1_000;
-/** Between two looks, however often it is woken. */
-const SHORTEST_MS = 20;
 
 /** What keeps a run from being made now, and may not in a moment. */
 const PASSING: ReadonlySet<RefusalReason> = new Set(['DATABASE_UNAVAILABLE', 'REPLICA_TOO_OLD', 'SERVER_STOPPING']);
@@ -45,30 +48,31 @@ export interface CallsOptions {
 
 export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions): Calls {
   const bell = createRing();
+  const underWay = createUnderWay({
+    maxKeys: MAX_RUNS,
+    maxParts: MAX_OF_RUN,
+    failed: 'calls could not be seen to, trying again',
+    log,
+  });
   let anyOpen = true;
 
-  /** Sees to all that is due. Returns how long it may wait for the next look. @throws what the first failed with, after the others. */
-  async function look(): Promise<number> {
-    const failed: unknown[] = [];
-    let isMore = false;
+  /** Begins to see to all that is due. */
+  async function look(signal: AbortSignal): Promise<void> {
     anyOpen = await withConnection(pool, hasCalls);
-    for (let after: JobKey | undefined, due: DueCall[] = []; ; after = due.at(-1)?.key) {
+    for (let after: JobKey | undefined, due: DueCall[] = []; !signal.aborted; after = due.at(-1)?.key) {
       due = await withConnection(pool, (tx) => dueCalls(tx, MAX_BATCH, after));
-      // One that fails, or fails each time, keeps nobody else waiting.
-      for (const done of await Promise.allSettled(due.map(seeTo))) {
-        if (done.status === 'rejected') failed.push(done.reason);
-        else isMore ||= done.value;
-      }
-      if (due.length < MAX_BATCH) break;
+      const found = due.map((call) => ({ key: call.key.runId, part: taskOf(call), work: () => seeTo(call) }));
+      await underWay.begin(found.filter(({ key, part }) => !underWay.has(key, part)));
+      if (due.length < MAX_BATCH) return;
     }
-    if (failed.length > 0) throw failed[0];
-    return isMore ? SHORTEST_MS : POLL_MS;
   }
 
-  /** Returns whether there is more to do for it right now. */
-  async function seeTo(call: DueCall): Promise<boolean> {
+  async function seeTo(call: DueCall): Promise<void> {
     const { key, child, stopping, force, project } = call;
-    if (child === undefined) return await start(call);
+    if (child === undefined) {
+      await start(call);
+      return;
+    }
     const { runId, state } = child;
     if (state !== 'OPEN') {
       const found = state === 'SUCCEEDED' ? await outputsOf(runId) : {};
@@ -79,27 +83,24 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
             ? ({ state: 'FAILED', outputs: {}, message: found } as const)
             : { state, outputs: found };
       await ledger.submit(key.runId, { type: 'FinishChild', job: key.job, childRun: runId, ...end });
-      return true;
-    }
-    if (stopping !== undefined) {
+    } else if (stopping !== undefined) {
       await ledger.submit(runId, { type: 'CancelRun', reason: stopping, force }, { project });
     }
-    return false;
   }
 
   /** Also of a call that is to stop: then it is known that nobody else makes its run later. */
-  async function start({ key, project, details, labels }: DueCall): Promise<boolean> {
+  async function start({ key, project, details, labels }: DueCall): Promise<void> {
     const { runId, job } = key;
-    const refuse = async (message: string): Promise<boolean> => {
+    const refuse = async (message: string): Promise<void> => {
       await ledger.submit(runId, { type: 'RefuseChild', job, message });
-      return true;
     };
     const context = await withConnection(pool, async (tx) => (await loadContexts(tx, plans, [runId])).get(runId));
     const call = context && plannedJob(context.plan, job).definition.call;
     // Its run was deleted, and the row goes with it.
-    if (call === undefined) return false;
+    if (call === undefined) return;
     if ((await depthOf(key)) > LIMITS.callDepth) {
-      return await refuse(`it is the call of a call, ${LIMITS.callDepth} times over: no deeper one is made`);
+      await refuse(`it is the call of a call, ${LIMITS.callDepth} times over: no deeper one is made`);
+      return;
     }
     const { pipeline: name, revision, params } = call;
     try {
@@ -113,10 +114,9 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
       const { reply } = await ledger.submit(runId, { type: 'StartChild', job, childRun: created.runId });
       // Another replica found that it could not be made, and the job has ended: nobody would ever stop it.
       if (reply.type === 'Refused') await cancelUnwanted(project, created.runId);
-      return false;
     } catch (error) {
       if (!(error instanceof RefusedError) || PASSING.has(error.refusal.refused)) throw error;
-      return await refuse(error.message);
+      await refuse(error.message);
     }
   }
 
@@ -170,21 +170,25 @@ export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions
     },
     async run(signal) {
       let failing = false;
-      let waitMs = 0;
-      while (!signal.aborted) {
+      for (let waitMs = 0; !signal.aborted; waitMs = POLL_MS) {
         await bell.wait(waitMs, signal);
-        if (signal.aborted) return;
+        if (signal.aborted) break;
         try {
-          waitMs = await look();
+          await look(signal);
           failing = false;
         } catch (error) {
-          if (!failing && !signal.aborted) log.warn({ err: error }, 'calls could not be seen to, trying again');
+          if (!failing && !signal.aborted) log.warn({ err: error }, 'calls could not be read, trying again');
           failing = true;
-          waitMs = POLL_MS;
         }
       }
+      await underWay.settled();
     },
   };
+}
+
+/** What is to be done for a call: done once at a time, and something else as soon as it is known. */
+function taskOf({ key: { job }, child, stopping, force }: DueCall): string {
+  return `${job} ${child?.state} ${stopping !== undefined} ${force}`;
 }
 
 function requestIdOf(job: JobKey): string {

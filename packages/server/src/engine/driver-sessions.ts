@@ -75,7 +75,7 @@ export function createDriverSessions(options: DriverSessionsOptions): Pick<Drive
       // Before anything else is said, so that an offer cannot come first.
       link.send({ type: 'Welcome', ...welcome });
       // Before it gets offers: until then what it gave up takes its slots.
-      if (givenUp.length > 0) await giveUp(ledger, givenUp, () => writer, 'its driver connected again without it');
+      if (givenUp.length > 0) await giveUp(ledger, givenUp, writer, 'its driver connected again without it');
       sessions.add(session);
       options.wake(driver);
       // A cancel that no verdict can tell of, or that was committed since they were made.

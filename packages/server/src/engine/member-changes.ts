@@ -13,6 +13,8 @@ import type { RunContext } from './run-context.ts';
 export interface StartChange {
   readonly member?: MemberWrite;
   readonly rateWait?: RateWaitWrite;
+  /** Rate limits for which it has begun to wait, or whose line it has left without taking any tokens. */
+  readonly rates: readonly SharedKey[];
 }
 
 /** @param before The job as it is stored; undefined: it is new. */
@@ -26,7 +28,10 @@ export function startChange(
   const member = memberChange(context, job, before, after);
   const rateWait = rateChange(context, job, before, after);
   if (member === undefined && rateWait === undefined) return undefined;
-  return { ...(member !== undefined && { member }), ...(rateWait !== undefined && { rateWait }) };
+  // Tokens are taken by whoever is at the front: the others wait for as long as before.
+  const rates =
+    rateWait === undefined || after.state === 'QUEUED' ? [] : rateWaitsOf(context, job, after).map(({ rate }) => rate);
+  return { ...(member !== undefined && { member }), ...(rateWait !== undefined && { rateWait }), rates };
 }
 
 function memberChange(
@@ -80,10 +85,10 @@ export interface StartsChanged {
   readonly rates: readonly SharedKey[];
 }
 
-/** Groups in which jobs have begun to wait or left a place, and rate limits for which jobs wait, or that others wait for behind them. */
+/** Groups in which jobs have begun to wait or left a place, and rate limits for which jobs wait, or behind whom others did. */
 export function startsChanged(changes: readonly StartChange[]): StartsChanged {
   return {
     groups: changes.flatMap(({ member }) => (member === undefined || member.state === 'HOLDING' ? [] : [member.group])),
-    rates: changes.flatMap(({ rateWait }) => rateWait?.waits.map(({ rate }) => rate) ?? []),
+    rates: changes.flatMap(({ rates }) => rates),
   };
 }

@@ -13,6 +13,7 @@ import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
 import type { StartsChanged } from './member-changes.ts';
 import { createRing } from './ring.ts';
+import { createUnderWay } from './under-way.ts';
 
 /** Groups, or rate limits, that are looked at together. */
 const MAX_BATCH = 200;
@@ -20,6 +21,10 @@ const MAX_BATCH = 200;
 const POLL_MS = 1_000;
 /** Between two looks for tokens. */
 const SHORTEST_MS = 10;
+/** Whose claims are under way. */
+const MAX_RUNS = 500;
+/** Claims of one run that are decided on at once. */
+const MAX_OF_RUN = 100;
 
 const BEGINNING: SharedKey = { project: '', key: '' };
 
@@ -39,41 +44,51 @@ type ReadWaitedFor = (tx: Tx, after: SharedKey, limit: number) => Promise<readon
 
 export function createPlaces({ pool, ledger, log }: PlacesOptions): Places {
   const bell = createRing();
+  const underWay = createUnderWay({
+    maxKeys: MAX_RUNS,
+    maxParts: MAX_OF_RUN,
+    failed: 'places could not be claimed, trying again',
+    log,
+  });
   const changedGroups = new Map<string, SharedKey>();
   const changedRates = new Map<string, SharedKey>();
   /** When tokens will be there for somebody, of this process's clock. */
   let tokensMs = Number.POSITIVE_INFINITY;
 
+  /** Also of those that are asked now: what was decided on it may be from before what has changed since. */
   async function ask(found: readonly Position[]): Promise<void> {
-    const asked = new Map(found.map((at) => [`${at.runId}.${at.job}`, at]));
-    const claims = [...asked.values()].map(({ runId, job }) =>
-      ledger.submit(runId as RunId, { type: 'ClaimPlace', job }),
+    await underWay.begin(
+      found.map(({ runId, job }) => ({
+        key: runId,
+        part: job,
+        work: () => ledger.submit(runId as RunId, { type: 'ClaimPlace', job }),
+      })),
     );
-    await Promise.all(claims);
   }
 
   async function lookAtGroups(groups: readonly SharedKey[]): Promise<void> {
-    const [states, rejecting] = await withConnection(pool, (tx) =>
-      Promise.all([loadGroups(tx, groups), rejectingWaiters(tx, groups)]),
-    );
-    await ask([...states.flatMap(candidatesOf), ...rejecting]);
+    const found = await withConnection(pool, async (tx) => {
+      const states = await loadGroups(tx, groups);
+      return [...states.flatMap(candidatesOf), ...(await rejectingWaiters(tx, groups))];
+    });
+    await ask(found);
   }
 
   async function lookAtRates(rates: readonly SharedKey[]): Promise<void> {
-    const [states, nowMs] = await withConnection(pool, (tx) => Promise.all([loadRates(tx, rates), readClock(tx)]));
+    const { states, nowMs } = await withConnection(pool, async (tx) => {
+      return { states: await loadRates(tx, rates), nowMs: await readClock(tx) };
+    });
     const aheadMs = performance.now() - nowMs;
     const found = states.map((state) => rateCandidates(state, nowMs));
     for (const { nextMs } of found) if (nextMs !== undefined) tokensMs = Math.min(tokensMs, nextMs + aheadMs);
     await ask(found.flatMap(({ now }) => now));
   }
 
-  /** Goes on until nothing that it was told of is left. */
+  /** What it is told of meanwhile is for the next time: however much that is, the others are looked at, too. */
   async function lookAtChanged(): Promise<void> {
-    while (changedGroups.size + changedRates.size > 0) {
-      const [groups, rates] = [takeSome(changedGroups), takeSome(changedRates)];
-      if (groups.length > 0) await lookAtGroups(groups);
-      if (rates.length > 0) await lookAtRates(rates);
-    }
+    const [groups, rates] = [takeAll(changedGroups), takeAll(changedRates)];
+    for (let at = 0; at < groups.length; at += MAX_BATCH) await lookAtGroups(groups.slice(at, at + MAX_BATCH));
+    for (let at = 0; at < rates.length; at += MAX_BATCH) await lookAtRates(rates.slice(at, at + MAX_BATCH));
   }
 
   async function lookAtAll(
@@ -101,7 +116,7 @@ export function createPlaces({ pool, ledger, log }: PlacesOptions): Places {
       for (let nextMs = 0; !signal.aborted; ) {
         const now = performance.now();
         await bell.wait(Math.max(0, Math.min(nextMs - now, Math.max(SHORTEST_MS, tokensMs - now))), signal);
-        if (signal.aborted) return;
+        if (signal.aborted) break;
         try {
           await lookAtChanged();
           // Whatever nobody told of here, and what was lost with whoever was told.
@@ -122,12 +137,13 @@ export function createPlaces({ pool, ledger, log }: PlacesOptions): Places {
           nextMs = performance.now() + POLL_MS;
         }
       }
+      await underWay.settled();
     },
   };
 }
 
-function takeSome(changed: Map<string, SharedKey>): readonly SharedKey[] {
-  const some = [...changed].slice(0, MAX_BATCH);
-  for (const [id] of some) changed.delete(id);
-  return some.map(([, key]) => key);
+function takeAll(changed: Map<string, SharedKey>): readonly SharedKey[] {
+  const all = [...changed.values()];
+  changed.clear();
+  return all;
 }

@@ -9,9 +9,12 @@ import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
 import { repeat } from './repeat.ts';
 import { loseCommand } from './takeover.ts';
+import { allOf, createUnderWay, type UnderWay } from './under-way.ts';
 
 const LOOK_MS = 1_000;
 const MAX_BATCH = 100;
+/** Instances whose attempts are given up at once. */
+const MAX_UNDER_WAY = 200;
 /** How long a replica may take over one batch before another one tries. */
 const HOLD_MS = 10_000;
 
@@ -23,10 +26,20 @@ export interface RescueOptions {
 }
 
 export async function runRescue(options: RescueOptions, signal: AbortSignal): Promise<void> {
-  await repeat(signal, LOOK_MS, () => rescueExpired(options), options.log);
+  const underWay = createUnderWay({
+    maxKeys: MAX_UNDER_WAY,
+    maxParts: 1,
+    failed: 'attempts could not be rescued, trying again',
+    log: options.log,
+  });
+  await repeat(signal, LOOK_MS, () => rescueExpired(options, underWay), options.log);
+  await underWay.settled();
 }
 
-async function rescueExpired({ pool, ledger, leaseMs, log }: RescueOptions): Promise<number | void> {
+async function rescueExpired(
+  { pool, ledger, leaseMs, log }: RescueOptions,
+  underWay: UnderWay,
+): Promise<number | void> {
   const seized = await withTransaction(pool, async (tx) => {
     const nowMs = await readClock(tx);
     const expired = await expiredLeases(tx, nowMs, MAX_BATCH);
@@ -40,10 +53,19 @@ async function rescueExpired({ pool, ledger, leaseMs, log }: RescueOptions): Pro
     ),
   );
   log.warn({ instances: seized.length, attempts: attempts.length }, 'leases ran out');
-  const epochs = new Map(seized.map((lease) => [lease.instance, lease]));
   const message = `its driver was not heard of for ${leaseMs / 1_000} s`;
-  await giveUp(ledger, attempts, (row) => epochs.get(row.instance), message);
-  await withConnection(pool, (tx) => dropLeases(tx, seized));
+  const byInstance = Map.groupBy(attempts, (row) => row.instance);
+  // Each by itself: a run that somebody has locked keeps no other driver's attempts, nor its lease, waiting.
+  await underWay.begin(
+    seized.map((lease) => ({
+      key: String(lease.instance),
+      part: 0,
+      async work() {
+        await giveUp(ledger, byInstance.get(lease.instance) ?? [], lease, message);
+        await withConnection(pool, (tx) => dropLeases(tx, [lease]));
+      },
+    })),
+  );
   return 0;
 }
 
@@ -51,14 +73,12 @@ async function rescueExpired({ pool, ledger, leaseMs, log }: RescueOptions): Pro
 export async function giveUp(
   ledger: Ledger,
   attempts: readonly LiveAttemptRow[],
-  leaseOf: (row: LiveAttemptRow) => LeaseRef | undefined,
+  writer: LeaseRef,
   message: string,
 ): Promise<void> {
-  await Promise.all(
-    attempts.map(async (row) => {
-      const writer = leaseOf(row);
-      if (writer === undefined) return;
-      await ledger.submit(row.key.runId, loseCommand(row.key, writer, 'INFRASTRUCTURE', message), { writer });
-    }),
+  await allOf(
+    attempts.map(({ key }) =>
+      ledger.submit(key.runId, loseCommand(key, writer, 'INFRASTRUCTURE', message), { writer }),
+    ),
   );
 }

@@ -23,8 +23,11 @@ import type { Log } from './log.ts';
 import { makeRun, recordTried, type TriedOccurrence } from './occurrence-runs.ts';
 import { createRing } from './ring.ts';
 import type { RunCreation } from './run-creation.ts';
+import { allOf, createUnderWay } from './under-way.ts';
 
 const MAX_BATCH = 50;
+/** Schedules whose runs are made at once. */
+const MAX_UNDER_WAY = 100;
 /** How late it is noticed that another replica made a schedule due. */
 const POLL_MS = 500;
 const SHORTEST_MS = 10;
@@ -63,44 +66,42 @@ interface Work {
 
 export function createScheduler({ pool, ledger, creation, log }: SchedulerOptions): Scheduler {
   const bell = createRing();
+  const underWay = createUnderWay({
+    maxKeys: MAX_UNDER_WAY,
+    maxParts: 1,
+    failed: 'what was decided on schedules could not be done, trying again',
+    log,
+  });
 
-  /** Takes what is due and does it. Returns how long nothing will be. */
+  /** Takes what is due and begins to do it. Returns how long nothing will be. */
   async function look(): Promise<number> {
     const { nowMs, dueMs } = await withConnection(pool, nextDueSchedule);
     if (dueMs === undefined || dueMs > nowMs) {
       return Math.min(POLL_MS, Math.max(SHORTEST_MS, (dueMs ?? Number.POSITIVE_INFINITY) - nowMs));
     }
     const works = await withTransaction(pool, async (tx) =>
-      decideAll(tx, await lockDueSchedules(tx, nowMs, MAX_BATCH), log),
+      decideAll(tx, await lockDueSchedules(tx, nowMs, MAX_BATCH, underWay.keys()), log),
     );
-    await carryOut(works);
+    await underWay.begin(works.map((work) => ({ key: work.schedule.scheduleId, part: 0, work: () => carryOut(work) })));
     return works.length === 0 ? HELD_POLL_MS : SHORTEST_MS;
   }
 
-  async function carryOut(works: readonly Work[]): Promise<void> {
-    const held = works.flatMap((work) => (work.heldMs === undefined ? [] : [{ ...work, heldMs: work.heldMs }]));
-    if (held.length === 0) return;
-    const done = await Promise.all(held.map(async (work) => ({ work, tried: await act(work) })));
+  /** Each by itself: one whose runs take long to create, or that somebody has locked, is no reason to hold another one for longer. */
+  async function carryOut(work: Work): Promise<void> {
+    const { schedule, decision, heldMs } = work;
+    if (heldMs === undefined) return;
+    const { scheduleId } = schedule;
+    const tried = await act(work);
+    if (tried === undefined) return;
     await withTransaction(pool, async (tx) => {
-      await lockSchedules(
-        tx,
-        held.map(({ schedule }) => schedule.scheduleId),
-      );
-      const nowMs = await readClock(tx);
-      await recordTried(
-        tx,
-        done.flatMap(({ tried }) => tried ?? []),
-        nowMs,
-      );
+      await lockSchedules(tx, [scheduleId]);
+      await recordTried(tx, tried, await readClock(tx));
       // Where something is still to be done the hold runs out.
-      const settled = done.filter(({ tried }) => tried?.every(({ outcome }) => outcome !== undefined));
-      await releaseSchedules(
-        tx,
-        settled.map(({ work: { schedule, decision, heldMs } }) => {
-          return { scheduleId: schedule.scheduleId, heldMs, dueMs: decision.dueMs };
-        }),
-      );
+      if (tried.some(({ outcome }) => outcome === undefined)) return;
+      await releaseSchedules(tx, [{ scheduleId, heldMs, dueMs: decision.dueMs }]);
     });
+    // It may be due again.
+    bell.ring();
   }
 
   /** Cancels first, then creates. Undefined when a cancel failed. */
@@ -108,7 +109,7 @@ export function createScheduler({ pool, ledger, creation, log }: SchedulerOption
     const { project, name } = schedule;
     const command = { type: 'CancelRun', reason: `the next run of schedule ${name}`, force: false } as const;
     try {
-      await Promise.all(decision.cancel.map((runId) => ledger.submit(runId, command, { project })));
+      await allOf(decision.cancel.map((runId) => ledger.submit(runId, command, { project })));
     } catch (error) {
       log.warn({ err: error, schedule: name }, 'runs of a schedule could not be cancelled, trying again');
       return undefined;
@@ -130,7 +131,7 @@ export function createScheduler({ pool, ledger, creation, log }: SchedulerOption
         return schedule.heldMs > (await readClock(tx)) ? 'HELD' : await decideAll(tx, [schedule], log);
       });
       if (taken === 'HELD') return taken;
-      await carryOut(taken);
+      await allOf(taken.map(carryOut));
       return taken.every(({ heldMs }) => heldMs === undefined) ? 'QUIET' : 'ACTED';
     },
     async run(signal) {
@@ -138,7 +139,7 @@ export function createScheduler({ pool, ledger, creation, log }: SchedulerOption
       let waitMs = 0;
       while (!signal.aborted) {
         await bell.wait(waitMs, signal);
-        if (signal.aborted) return;
+        if (signal.aborted) break;
         try {
           waitMs = await look();
           failing = false;
@@ -148,6 +149,7 @@ export function createScheduler({ pool, ledger, creation, log }: SchedulerOption
           waitMs = POLL_MS;
         }
       }
+      await underWay.settled();
     },
   };
 }

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { canonicalJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
-import { RefusedError } from '../core/refusal.ts';
+import { RefusedError, withFields } from '../core/refusal.ts';
 import type { OccurrenceView, ScheduleSpec, ScheduleView } from '../core/schedule.ts';
 import { nextTimes, timetableOf, timingOf } from '../core/timetable.ts';
 import { readClock } from '../store/ledger-rows.ts';
@@ -149,12 +149,8 @@ async function checkScheduledRun(
   try {
     return await creation.check(project, scheduledRun({ name, spec }, 0));
   } catch (error) {
-    if (!(error instanceof RefusedError) || error.refusal.violations === undefined) throw error;
-    const violations = error.refusal.violations.map(({ field, description }) => ({
-      field: `spec.${field}`,
-      description,
-    }));
-    throw new RefusedError({ ...error.refusal, message: `spec.${error.refusal.message}`, violations });
+    if (!(error instanceof RefusedError)) throw error;
+    throw new RefusedError(withFields(error.refusal, (field) => `spec.${field}`));
   }
 }
 

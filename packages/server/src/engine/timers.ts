@@ -6,11 +6,16 @@ import { type Pool, withConnection } from '../store/pool.ts';
 import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
 import { createRing } from './ring.ts';
+import { createUnderWay } from './under-way.ts';
 
 const MAX_BATCH = 500;
 /** How late a timer is noticed that another replica set. */
 const POLL_MS = 500;
 const SHORTEST_MS = 10;
+/** Whose timers are under way. */
+const MAX_RUNS = 500;
+/** Timers of one run that are decided on at once. */
+const MAX_OF_RUN = 100;
 
 export interface Timers {
   /** A timer was set; of the database's clock. */
@@ -30,6 +35,12 @@ export function createTimers({ pool, ledger, eventVersion, log }: TimersOptions)
   let nextMs = Number.POSITIVE_INFINITY;
   let clockAheadMs = 0;
   const bell = createRing();
+  const underWay = createUnderWay({
+    maxKeys: MAX_RUNS,
+    maxParts: MAX_OF_RUN,
+    failed: 'timers could not be fired, trying again',
+    log,
+  });
 
   /** Fires what is due. Returns how long nothing will be. */
   async function fire(signal: AbortSignal): Promise<number> {
@@ -37,7 +48,10 @@ export function createTimers({ pool, ledger, eventVersion, log }: TimersOptions)
     for (let fromMs = 0; !signal.aborted; ) {
       const { nowMs, due, laterMs } = await withConnection(pool, (tx) => dueJobs(tx, MAX_BATCH, fromMs));
       clockAheadMs = nowMs - Date.now();
-      await Promise.all(due.map(({ runId, job }) => ledger.submit(runId, timerOf(job))));
+      const fresh = due.filter(({ runId, job }) => !underWay.has(runId, job));
+      await underWay.begin(
+        fresh.map(({ runId, job }) => ({ key: runId, part: job, work: () => ledger.submit(runId, timerOf(job)) })),
+      );
       const last = due[MAX_BATCH - 1];
       if (last === undefined) {
         const nearest = Math.min(nextMs, laterMs ?? Number.POSITIVE_INFINITY);
@@ -65,7 +79,7 @@ export function createTimers({ pool, ledger, eventVersion, log }: TimersOptions)
       while (!signal.aborted) {
         await bell.wait(waitMs, signal);
         const leftMs = nextMs - Date.now() - clockAheadMs;
-        if (signal.aborted) return;
+        if (signal.aborted) break;
         if (leftMs > SHORTEST_MS && leftMs < waitMs) {
           waitMs = leftMs;
           continue;
@@ -79,6 +93,7 @@ export function createTimers({ pool, ledger, eventVersion, log }: TimersOptions)
           waitMs = POLL_MS;
         }
       }
+      await underWay.settled();
     },
   };
 }

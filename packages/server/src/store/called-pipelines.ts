@@ -17,15 +17,18 @@ export interface CalledPipeline {
   readonly makesCalls: boolean;
 }
 
+// The limits leave the planner no way but to look for each by its key.
 const FIND_CALLED = statement(
   'find_called',
   `select p.revision as newest, r.revision is not null as found, d.body -> 'paramsSchema' as params_schema,
      exists (select from json_array_elements(d.body -> 'jobs') j where j -> 'call' is not null) as makes_calls
    from unnest($2::text[], $3::int[]) with ordinality u (name, revision, n)
-   left join pipelines p on p.project = $1 and p.name = u.name and p.deleted_ms is null
-   left join pipeline_revisions r
-     on r.project = p.project and r.pipeline = p.name and r.revision = coalesce(u.revision, p.revision)
-   left join definitions d on d.digest = r.digest
+   left join lateral (
+     select name, revision from pipelines where project = $1 and name = u.name and deleted_ms is null limit 1) p on true
+   left join lateral (
+     select revision, digest from pipeline_revisions
+     where project = $1 and pipeline = p.name and revision = coalesce(u.revision, p.revision) limit 1) r on true
+   left join lateral (select body from definitions where digest = r.digest limit 1) d on true
    order by u.n`,
 );
 

@@ -40,7 +40,7 @@ export async function nextDueSchedule(tx: Tx): Promise<{ nowMs: number; dueMs: n
 const COLUMNS = 'schedule_id, project, name, spec, definition, paused_ms, cursor_ms, held_ms';
 const LOCK_DUE = statement(
   'lock_due_schedules',
-  `select ${COLUMNS} from schedules where due_ms <= $1 and (held_ms is null or held_ms <= $1)
+  `select ${COLUMNS} from schedules where due_ms <= $1 and (held_ms is null or held_ms <= $1) and schedule_id <> all($3::uuid[])
    order by due_ms limit $2 for no key update skip locked`,
 );
 const LOCK_ONE = statement(
@@ -63,9 +63,17 @@ interface ScheduleColumns extends SpecColumns {
   held_ms: number | null;
 }
 
-/** Locks schedules that are due at `nowMs`; those that somebody else holds or has locked are left out. */
-export async function lockDueSchedules(tx: Tx, nowMs: number, limit: number): Promise<DueSchedule[]> {
-  return (await rowsOf<ScheduleColumns>(tx, LOCK_DUE, [nowMs, limit])).map(toDueSchedule);
+/**
+ * Locks schedules that are due at `nowMs`; those that somebody else holds or has locked are left out.
+ * @param except Left out, too.
+ */
+export async function lockDueSchedules(
+  tx: Tx,
+  nowMs: number,
+  limit: number,
+  except: readonly ScheduleId[],
+): Promise<DueSchedule[]> {
+  return (await rowsOf<ScheduleColumns>(tx, LOCK_DUE, [nowMs, limit, plain(except, (id) => id)])).map(toDueSchedule);
 }
 
 const LOCK_MANY = statement(

@@ -4,7 +4,7 @@ import type { ConcurrencyPolicy } from '../core/definition.ts';
 import type { GroupState, Membership, Position, Waiter } from '../core/group.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
 import type { SharedKey } from './start-locks.ts';
-import { execute, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
+import { both, execute, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
 
 export interface MemberWrite {
   readonly job: JobKey;
@@ -115,10 +115,11 @@ interface WaiterRow {
 /** What groups are now, each in its place. Holders may have left since; nobody has become one if the groups are locked. */
 export async function loadGroups(tx: Tx, groups: readonly SharedKey[]): Promise<readonly GroupState[]> {
   const keys = [texts(groups, (group) => group.project), texts(groups, (group) => group.key)];
-  const [counts, fronts] = await Promise.all([
-    rowsOf<CountRow & { n: number }>(tx, COUNT_GROUPS, keys),
-    rowsOf<WaiterRow>(tx, GROUP_FRONTS, keys),
-  ]);
+  const [counts, fronts] = await both(
+    tx,
+    () => rowsOf<CountRow & { n: number }>(tx, COUNT_GROUPS, keys),
+    () => rowsOf<WaiterRow>(tx, GROUP_FRONTS, keys),
+  );
   const byGroup = Map.groupBy(fronts, ({ n }) => n);
   return counts.map((row) => ({
     holders: row.holders,

@@ -2,7 +2,7 @@
 // only, in the transaction that queues the job.
 import type { RateState, RateWaiter } from '../core/rate.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
-import { execute, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
+import { both, execute, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
 import type { SharedKey } from './start-locks.ts';
 
 export interface RateWait {
@@ -83,10 +83,11 @@ interface RateWaiterRow {
 /** What buckets are now, each in its place. Of one that is locked nobody takes any tokens meanwhile. */
 export async function loadRates(tx: Tx, rates: readonly SharedKey[]): Promise<readonly RateState[]> {
   const keys = [texts(rates, (rate) => rate.project), texts(rates, (rate) => rate.key)];
-  const [buckets, fronts] = await Promise.all([
-    rowsOf<{ n: number; full_ms: number | null }>(tx, BUCKETS, keys),
-    rowsOf<RateWaiterRow>(tx, RATE_FRONTS, keys),
-  ]);
+  const [buckets, fronts] = await both(
+    tx,
+    () => rowsOf<{ n: number; full_ms: number | null }>(tx, BUCKETS, keys),
+    () => rowsOf<RateWaiterRow>(tx, RATE_FRONTS, keys),
+  );
   const byRate = Map.groupBy(fronts, ({ n }) => n);
   return buckets.map(({ n, full_ms: fullMs }) => {
     const front = (byRate.get(n) ?? []).map(toWaiter);

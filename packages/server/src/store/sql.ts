@@ -19,6 +19,12 @@ export async function rowsOf<Row extends QueryResultRow>(tx: Tx, of: Statement, 
   return (await tx.query<Row>({ name: of.name, text: of.text, values })).rows;
 }
 
+/** Runs two reads: in one round trip where the connection pipelines, one after the other where it takes one query at a time. */
+export async function both<A, B>(tx: Tx, first: () => Promise<A>, second: () => Promise<B>): Promise<[A, B]> {
+  if ('pipeline' in tx && tx.pipeline === true) return await Promise.all([first(), second()]);
+  return [await first(), await second()];
+}
+
 /** Runs a statement for its effect. Returns how many rows it touched. */
 export async function execute(tx: Tx, of: Statement, values: unknown[]): Promise<number> {
   return (await tx.query({ name: of.name, text: of.text, values })).rowCount ?? 0;
