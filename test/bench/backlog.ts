@@ -144,8 +144,8 @@ async function measureClaims(ledger: Ledger, few: Ledger) {
     Array.from({ length: fewRows }, () => randomUUID() as RunId),
   );
   const { flow, project, driver } = model;
-  const fromRank = Number.MIN_SAFE_INTEGER;
-  const claims = [{ flow, project, pipeline: model.pipeline, fromRank, quantum: claimAtOnce }];
+  const from = { rank: Number.MIN_SAFE_INTEGER, no: 0 };
+  const claims = [{ flow, project, pipeline: model.pipeline, from, quantum: claimAtOnce }];
   const claim = async (client: Ledger): Promise<number> => {
     const beganMs = performance.now();
     await client.query('begin');

@@ -11,6 +11,9 @@ export interface DriverSettings {
   readonly token: string;
   readonly instanceId: string;
   readonly slots: number;
+  /** Default: none. */
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly pools?: Readonly<Record<string, number>>;
   /** Whether it takes over the work of an earlier process of its instance. */
   readonly adopts: boolean;
 }
@@ -19,10 +22,21 @@ const POLL_MS = 20;
 const PIECE_BYTES = 16_384;
 
 async function main(): Promise<void> {
-  const { name, addresses, token, instanceId, slots, adopts } = processSettings<DriverSettings>();
+  const {
+    name,
+    addresses,
+    token,
+    instanceId,
+    slots,
+    labels = {},
+    pools = {},
+    adopts,
+  } = processSettings<DriverSettings>();
   const driver = defineDriver<Workload>({
     name,
     slots,
+    labels,
+    pools,
     run: (context) => work(context, 0),
     ...(adopts && { adopt: (context, handle) => work(context, Number(handle.toString())) }),
   });

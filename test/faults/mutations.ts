@@ -1,8 +1,10 @@
-// The checker of the checker: for each invariant one defect, put into the servers' sources when they are loaded, that breaks it. The
+// The checker of the checker: for each invariant a defect or several, put into the servers' sources when they are loaded, that breaks it. The
 // checker has to notice, and by that invariant.
 import { setTimeout as delay } from 'node:timers/promises';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { Fault } from './fault.ts';
-import { steadyWork } from './load/shapes.ts';
+import { jobOf } from '../e2e/jobs.ts';
+import { poolName, steadyWork, type Ties, zones } from './load/shapes.ts';
 import type { SourceMutation } from './preload/mutated-sources.ts';
 import { commitFaults } from './scenarios/commits.ts';
 import { crowdFaults } from './scenarios/crowds.ts';
@@ -20,6 +22,7 @@ export interface Mutation {
 /** How long the load goes on: not so many runs, since a defect may keep them from their end. */
 const SPELL_MS = 2_000;
 const RUSH = 24;
+const RUSH_WORK_MS = 500;
 
 /** Most defects need no fault to do harm. */
 const peace: Fault = {
@@ -31,14 +34,32 @@ const peace: Fault = {
   },
 };
 
-/** More work at once than there are slots. */
-const rush: Fault = {
-  name: 'rush',
+/** More work at once than there is room for. */
+const rushOf = (name: string, ties: Ties): Fault => ({
+  name,
   says: 'many runs come at once',
   async strike(stage) {
-    const runs = Array.from({ length: RUSH }, (_, number) => ({ definition: steadyWork(`rush ${number}`, 500) }));
+    const runs = Array.from({ length: RUSH }, (_, n) => ({ definition: steadyWork(`rush ${n}`, RUSH_WORK_MS, ties) }));
     await stage.places[0]!.client.runs.createBatch(runs);
     await delay(SPELL_MS);
+    return { fired: 1 };
+  },
+});
+const rush = rushOf('rush', {});
+const groupRush = rushOf('group-rush', { concurrency: { key: 'rush', limit: 2 } });
+const rateRush = rushOf('rate-rush', { rateLimits: [{ key: 'rush', limit: 1, period: durationFromMs(1_000) }] });
+const poolRush = rushOf('pool-rush', { pool: poolName });
+const zoneRush = rushOf('zone-rush', { selector: { required: [{ key: 'zone', values: [zones[0]] }] } });
+
+/** A job that nobody takes is cancelled. */
+const cancelledInQueue: Fault = {
+  name: 'cancelled-in-queue',
+  says: 'a job is cancelled that no driver can take',
+  async strike(stage) {
+    const place = stage.places[0]!;
+    const runId = await stage.createRun(place, { jobs: [jobOf('nobody', { steps: [] })] });
+    await place.client.runs.cancel(runId, { reason: 'nobody takes it' });
+    await stage.finished(runId);
     return { fired: 1 };
   },
 };
@@ -128,6 +149,26 @@ export const mutations: readonly Mutation[] = [
     source: { file: server('engine/session.ts'), find: 'Math.max(0, slots - holds.taken())', replace: 'slots' },
   },
   {
+    invariant: 8,
+    says: 'what an instance holds takes no slot of its pool',
+    fault: poolRush,
+    source: {
+      file: server('engine/session.ts'),
+      find: 'Math.max(0, (facts.offers.pools[pool] ?? 0) - holds.takenOf(pool))',
+      replace: 'facts.offers.pools[pool] ?? 0',
+    },
+  },
+  {
+    invariant: 8,
+    says: 'what is cancelled in the queue stays there',
+    fault: cancelledInQueue,
+    source: {
+      file: server('store/queue-rows.ts'),
+      find: 'where run_id = u.run_id and job = u.job for update skip locked) q))',
+      replace: 'where run_id = u.run_id and job = u.job + 1 for update skip locked) q))',
+    },
+  },
+  {
     invariant: 9,
     says: 'a request id that was used is free',
     fault: peace,
@@ -165,6 +206,52 @@ export const mutations: readonly Mutation[] = [
       file: server('api/grpc/call-adapter.ts'),
       find: 'await send(call, part, context.signal);',
       replace: '(globalThis.kept ??= []).push(encode(method.output, part)); call.write(part);',
+    },
+  },
+  {
+    invariant: 13,
+    says: 'who holds a place of a group is not counted',
+    fault: groupRush,
+    source: {
+      file: server('store/group-rows.ts'),
+      find: "where project = u.project and key = u.key and state <> 'WAITING') h",
+      replace: "where project = u.project and key = u.key and state = 'STOPPING') h",
+    },
+  },
+  {
+    invariant: 13,
+    says: 'who has finished keeps its place',
+    fault: groupRush,
+    source: {
+      file: server('store/group-rows.ts'),
+      find: 'where m.run_id = u.run_id and m.job = u.job`',
+      replace: "where m.run_id = u.run_id and m.job = u.job and m.state = 'WAITING'`",
+    },
+  },
+  {
+    invariant: 14,
+    says: 'what was taken out of a bucket is not noted',
+    fault: rateRush,
+    source: { file: server('core/rate.ts'), find: '  rate.taken = true;\n', replace: '' },
+  },
+  {
+    invariant: 14,
+    says: 'who has its tokens goes on waiting for them',
+    fault: rateRush,
+    source: {
+      file: server('store/rate-rows.ts'),
+      find: 'where w.run_id = u.run_id and w.job = u.job`',
+      replace: 'where w.run_id = u.run_id and w.job = u.job + 1`',
+    },
+  },
+  {
+    invariant: 15,
+    says: 'what a job requires of an instance is not compared',
+    fault: zoneRush,
+    source: {
+      file: server('core/placement.ts'),
+      find: 'selector.required.every((rule) => holds(rule, labels))',
+      replace: 'labels !== undefined',
     },
   },
 ];

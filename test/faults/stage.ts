@@ -17,7 +17,7 @@ import { eventually, untilTrue } from './eventually.ts';
 import { runLoad } from './load/clients.ts';
 import { type History, record, sightOf } from './load/history.ts';
 import { type Observers, startObservers } from './load/observers.ts';
-import { type Definition, driverName, probe } from './load/shapes.ts';
+import { type Definition, driverName, poolName, probe, zones } from './load/shapes.ts';
 import type { Place } from './place.ts';
 import { openPlaces } from './places.ts';
 import { newSecret, plantForeignRun } from './planted.ts';
@@ -101,11 +101,15 @@ export async function openStage(given: Partial<StageOptions> & Omit<StageOptions
   stack.use(tapSessions({ write: openJournal(join(directory, 'raw.journal')) }));
   const drivers: DriverProcess[] = [];
 
+  let begun = 0;
+
   async function startDriver(more: Partial<DriverOptions> = {}): Promise<DriverProcess> {
-    const number = drivers.length;
+    const number = begun++;
     const started = await system.startDriver({
       name: driverName,
       addresses: places.map(({ door }) => door.address),
+      labels: { zone: zones[number % zones.length]! },
+      pools: { [poolName]: 1 },
       preload: [preload('tapped-sessions'), ...(options.driverSkewMs === 0 ? [] : [preload('skewed-clock')])],
       env: {
         [journalVariable]: join(directory, `driver-${number}.journal`),
@@ -178,7 +182,7 @@ export async function openStage(given: Partial<StageOptions> & Omit<StageOptions
     },
     async flow(more = 8) {
       const before = await countEnded(system);
-      await untilTrue('the flow of runs', async () => (await countEnded(system)) >= before + more, 30_000);
+      await untilTrue('the flow of runs', async () => (await countEnded(system)) >= before + more, 60_000);
     },
     async close() {
       loading.abort();
@@ -193,8 +197,13 @@ export async function openStage(given: Partial<StageOptions> & Omit<StageOptions
 
   /** Everything comes to its end, and a client looks for what is not its own. */
   async function settle(): Promise<void> {
+    // A row of the queue that somebody has in hand while its job is cancelled is dropped by whoever claims it next.
     const open = async () =>
-      (await system.query<{ run_id: string }>('select run_id from runs where finished_ms is null limit 1')).length;
+      (
+        await system.query(
+          'select run_id from runs where finished_ms is null union all select run_id from queue limit 1',
+        )
+      ).length;
     await eventually(async () => (await open()) === 0, options.settleMs);
     const { client } = places[0]!;
     const foreignRunId = planted?.foreignRunId ?? '';

@@ -84,12 +84,17 @@ export function toConveyorError(thrown: unknown): ConveyorError {
     .findDetails(BadRequestSchema)
     .flatMap((request) => request.fieldViolations)
     .map(({ field, description }) => ({ field, description }));
-  return new ConveyorError(codeNames[error.code], error.rawMessage, {
+  return new ConveyorError(wasRefused(error) ? 'unavailable' : codeNames[error.code], error.rawMessage, {
     reason: info?.reason,
     metadata: info?.metadata ?? {},
     fieldViolations,
     cause: error,
   });
+}
+
+/** A stream that a server refuses as it goes away was not looked at (RFC 9113, 8.7); connect-node takes that for an internal error. */
+function wasRefused({ code, rawMessage }: ConnectError): boolean {
+  return code === Code.Internal && rawMessage === 'Stream closed with error code NGHTTP2_REFUSED_STREAM';
 }
 
 function isTransient(code: ErrorCode, reason: string | undefined): boolean {

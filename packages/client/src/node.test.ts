@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { constants, createServer } from 'node:http2';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ServerService } from '@conveyor/protocol/conveyor/v1/server_service_pb.js';
@@ -73,6 +76,24 @@ describe('a client in Node', () => {
       globalThis.fetch = realFetch;
     }
     expect(sent).toEqual([null, 'Bearer from-file']);
+  });
+
+  it('opens a watch again when the server goes away before it takes the stream', async () => {
+    let opened = 0;
+    const leaving = createServer().on('stream', (stream) => {
+      stream.on('error', () => undefined);
+      if (++opened < 3) stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      else stream.respond({ 'content-type': 'application/grpc+proto', 'grpc-status': '5' }, { endStream: true });
+    });
+    await once(leaving.listen(0, '127.0.0.1'), 'listening');
+    try {
+      const client = createNodeClient({ address: `127.0.0.1:${(leaving.address() as AddressInfo).port}`, env: {} });
+      const watch = client.runs.watch('r', { initialDelayMs: 1 });
+      await expect(Array.fromAsync(watch)).rejects.toMatchObject({ code: 'not_found' });
+      expect(opened).toBe(3);
+    } finally {
+      leaving.close();
+    }
   });
 
   it('has defaults for a server on this machine', () => {

@@ -5,6 +5,8 @@ import { type AttemptKey, formatJobId, type JobKey } from '../src/core/ids.ts';
 import type { DriverSession, Engine } from '../src/engine/engine.ts';
 
 export interface ObedientDriver {
+  /** The attempts that were started here, in order. */
+  readonly started: readonly AttemptKey[];
   /** Whether an attempt of the job was started here. */
   holds(job: JobKey): boolean;
   /** Ends an attempt that it holds. */
@@ -23,12 +25,16 @@ export async function connectObedient(
   answer: 'Accept' | 'Reject' | 'Nothing' = 'Accept',
 ): Promise<ObedientDriver> {
   const held = new Map<string, AttemptKey>();
+  const started: AttemptKey[] = [];
   const opened = Promise.withResolvers<DriverSession>();
   async function say(frame: Parameters<DriverSession['receive']>[0][number]): Promise<void> {
     (await opened.promise).receive([frame]);
   }
   function hear(frame: ServerFrame): void {
-    if (frame.type === 'Start') held.set(formatJobId(frame.key), frame.key);
+    if (frame.type === 'Start') {
+      held.set(formatJobId(frame.key), frame.key);
+      started.push(frame.key);
+    }
     if (frame.type !== 'Offer' || answer === 'Nothing') return;
     void say(
       answer === 'Accept'
@@ -54,6 +60,7 @@ export async function connectObedient(
   const heart = setInterval(() => session.receive([{ type: 'Heartbeat', seq: ++beats }]), HEARTBEAT_MS);
   opened.resolve(session);
   return {
+    started,
     holds: (job) => held.has(formatJobId(job)),
     finish(job, outcome) {
       const key = held.get(formatJobId(job));

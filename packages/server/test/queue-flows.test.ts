@@ -51,7 +51,7 @@ const plans = createPlans();
 /** One round of a dispatcher that has room for `limit` jobs of any flow. Returns whose turns they were. */
 async function round(queue: Queue, limit: number): Promise<{ readonly flow: Flow; readonly row: QueueRow }[]> {
   await client.query('begin');
-  const claimed = await claimFlows(client, 'shell', queue.flows, limit, queue.order, () => limit, plans);
+  const claimed = await claimFlows(client, 'shell', queue, { limit, room: () => limit, passed: [] }, plans);
   const taken = serve(queue.order, claimed, limit);
   await dequeue(
     client,

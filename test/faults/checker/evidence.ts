@@ -33,6 +33,9 @@ export interface AttemptRow {
   readonly attempt: number;
   readonly instance: string;
   readonly slots: number;
+  /** What its instance publishes. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly pools: Readonly<Record<string, number>>;
   readonly state: string;
   readonly has_result: boolean;
   readonly log_size: number;
@@ -93,8 +96,8 @@ export async function readRows(database: PoolClient): Promise<Rows> {
     [project],
   );
   const attempts = await database.query<AttemptRow>(
-    `select run_id || '.' || job || '.' || attempt as id, run_id, job, attempt, instance, slots, state, result is not null as has_result,
-       log_size, log_state from attempts join instances on no = instance_no where project = $1`,
+    `select run_id || '.' || job || '.' || attempt as id, run_id, job, attempt, instance, slots, i.labels, pools, state,
+       result is not null as has_result, log_size, log_state from attempts join instances i on no = instance_no where project = $1`,
     [project],
   );
   const chunks = await database.query<{ id: string; data: Buffer }>(

@@ -21,9 +21,12 @@ export async function transitions({ rows, database }: Evidence): Promise<string[
 function wrongMoves({ run_id: runId, definition }: RunRow, events: readonly EventRow[]): string[] {
   const wrong: string[] = [];
   let run: RunState | undefined;
-  // A run begins with what nothing is needed for in the queue.
+  // A run begins with what nothing is needed for in the queue; what shares something says first what that is.
   const jobs = new Map<number, JobState>(
-    definition.jobs.map(({ needs }, index) => [index, needs.length === 0 ? 'QUEUED' : 'BLOCKED']),
+    definition.jobs.map(({ needs, concurrency, rateLimits }, index) => [
+      index,
+      needs.length === 0 && concurrency === undefined && rateLimits === undefined ? 'QUEUED' : 'BLOCKED',
+    ]),
   );
   const attempts = new Map<string, AttemptState>();
 

@@ -142,11 +142,13 @@ interface HeldAttempt {
   readonly attempt: number;
 }
 
-/** The attempts that an instance has begun, and that none of its driver's words can end any more. */
+/** The attempts that an instance has begun, that none of its driver's words can end any more, and whose jobs need a free slot anywhere and nothing else. */
 async function heldBy(stage: Stage, instance: string): Promise<HeldAttempt[]> {
   return await stage.system.query<HeldAttempt>(
     `select a.run_id, a.job, a.attempt from attempts a join instances i on i.no = a.instance_no
-     where i.instance = $1 and a.state = 'RUNNING'`,
+     join runs using (run_id) join definitions using (digest)
+     where i.instance = $1 and a.state = 'RUNNING'
+       and not (body -> 'jobs' -> a.job)::jsonb ?| array['selector', 'pool', 'concurrency', 'rateLimits']`,
     [instance],
   );
 }

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { BadRequestSchema, ErrorInfoSchema } from '@conveyor/protocol/google/rpc/error_details_pb.js';
+import { howManyMore } from '../core/check-fields.ts';
 import { RefusedError, type FieldViolation, type Refusal, type RefusalReason } from '../core/refusal.ts';
 
 /** The `domain` of every ErrorInfo. */
@@ -123,7 +124,8 @@ function fitting(violations: readonly FieldViolation[]): FieldViolation[] {
     bytes += Buffer.byteLength(field) + Buffer.byteLength(description) + 8;
     if (bytes > MAX_VIOLATION_BYTES) {
       const left = violations.length - taken.length;
-      return [...taken, { field: '', description: `${left} more field${left === 1 ? ' is' : 's are'} wrong` }];
+      const count = howManyMore(violations.length, taken.length);
+      return [...taken, { field: '', description: `${count} more field${left === 1 ? ' is' : 's are'} wrong` }];
     }
     taken.push({ field: field.toWellFormed(), description: description.toWellFormed() });
   }

@@ -26,13 +26,14 @@ import {
   type RunCondition,
 } from './definition.ts';
 import type { CheckWork } from './check-work.ts';
-import { checkOutputsSchemas, checkParamsSchema } from './check-schemas.ts';
+import { checkOutputsSchemas, checkParamsSchema, closedNames, outputNames } from './check-schemas.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { checkConcurrency, checkRateLimits, type ConcurrencyInput, type RateLimitInput } from './check-concurrency.ts';
 import { checkGraph, checkNeedsCount } from './check-graph.ts';
 import {
   type CallInput,
+  checkAllCells,
   checkCall,
   checkCondition,
   checkEnv,
@@ -124,8 +125,10 @@ export function* checkDefinition(
   yield* checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs, work);
   checkGraph(found, `${field}.jobs`, checked);
   yield;
-  checkEnv(found, `${field}.env`, env, work);
-  yield* checkExpressions(found, `${field}.jobs`, checked, { env, work });
+  checkAllCells(found, `${field}.jobs`, checked);
+  const known = { env, params: closedNames(paramsSchema), outputs: outputNames(checked), work };
+  checkEnv(found, `${field}.env`, env, known);
+  yield* checkExpressions(found, `${field}.jobs`, checked, known);
   yield;
   // As it is shown: with the needs that its stages stand for.
   const bytes = jsonBytes({
@@ -176,7 +179,7 @@ export function* checkAppendedJobs(
     addViolation(found, `${field}[${index}].stage`, 'must not be set: an appended job comes after what it needs');
   }
   yield* checkOutputsSchemas(found, (index) => `${field}[${index}]`, jobs, work);
-  yield* checkExpressions(found, field, checked, { env: undefined, work });
+  yield* checkExpressions(found, field, checked, { work });
   const bytes = jsonBytes(checked);
   if (bytes <= LIMITS.definitionBytes) return checked;
   addViolation(

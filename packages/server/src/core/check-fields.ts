@@ -10,6 +10,11 @@ export type Found = FieldViolation[];
 /** More than anybody reads; what is found beyond is not added. */
 const MAX_FOUND = 100;
 
+/** How many more are wrong than the first ones, of which so many were found: as many as are known. */
+export function howManyMore(found: number, shown: number): string {
+  return `${found >= MAX_FOUND ? 'at least ' : ''}${found - shown}`;
+}
+
 export interface NameRule {
   readonly pattern: RegExp;
   /** Completes "must be …". */

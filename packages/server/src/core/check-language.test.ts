@@ -55,6 +55,22 @@ describe('what a run works out', () => {
     expect(found).toEqual([]);
   });
 
+  it('may read params and outputs that an open schema does not name, and a matrix by its cells', () => {
+    const closed = { properties: { image: {} }, additionalProperties: false };
+    const found = findings(
+      [
+        job('open', { outputsSchema: { properties: { image: {} } } }),
+        job('cells', { matrix, outputsSchema: closed }),
+        job('b', {
+          needs: ['open', 'cells'],
+          spec: { x: '${{ needs.open.outputs.y + needs.cells.outputs["1"].image + params.z + params["x-1"] }}' },
+        }),
+      ],
+      { paramsSchema: { ...closed, patternProperties: { '^x': {} }, properties: { z: {} } } },
+    );
+    expect(found).toEqual([]);
+  });
+
   it.each<[string, readonly JobInput[], Partial<DefinitionInput>, string, RegExp]>([
     ['a variable that is none', [job('a', { if: 'parms.x' })], {}, 'jobs[0].if', /parms.*did you mean "params"/],
     [
@@ -123,6 +139,70 @@ describe('what a run works out', () => {
       {},
       'jobs[0].matrix.axes.n',
       /list/,
+    ],
+    [
+      'an axis that is a text with an expression in it',
+      [job('a', { matrix: { ...matrix, axes: { n: 'x${{ params.l }}' } } })],
+      {},
+      'jobs[0].matrix.axes.n',
+      /must be a list: a text .* write the expression alone/,
+    ],
+    [
+      'an axis whose expression is a text',
+      [job('a', { matrix: { ...matrix, axes: { n: '${{ "x" }}' } } })],
+      {},
+      'jobs[0].matrix.axes.n',
+      /must be a list; .* is of type string/,
+    ],
+    [
+      'a value of an axis that is there twice',
+      [job('a', { matrix: { ...matrix, axes: { n: [1, 2, 1, 2] } } })],
+      {},
+      'jobs[0].matrix.axes.n[2]',
+      /"1" is at 0 already/,
+    ],
+    [
+      'an exclude of everything',
+      [job('a', { matrix: { ...matrix, exclude: [{}] } })],
+      {},
+      'jobs[0].matrix',
+      /names no axis: it would exclude everything/,
+    ],
+    [
+      'more cells together than a run has jobs',
+      Array.from({ length: 11 }, (_, n) =>
+        job(`j${n}`, { matrix: { ...matrix, axes: { n: Array.from({ length: 1_000 }, (_value, i) => i) } } }),
+      ),
+      {},
+      'jobs',
+      /are 11011 with the cells of their matrices; at most 10000/,
+    ],
+    ['a condition that is no truth', [job('a', { if: '1 + 1' })], {}, 'jobs[0].if', /must be true or false.*type int/],
+    ['a call that nobody can make', [job('a', { if: 'size(1, 2) == 1' })], {}, 'jobs[0].if', /cannot apply size/],
+    ['bytes in a spec', [job('a', { spec: { x: '${{ b"abc" }}' } })], {}, 'jobs[0].spec.x', /bytes, which has no JSON/],
+    [
+      'a param that the schema does not allow',
+      [job('a', { if: 'params.evn == "x"' })],
+      { paramsSchema: { properties: { env: {} }, additionalProperties: false } },
+      'jobs[0].if',
+      /params has no field "evn"; did you mean "env"/,
+    ],
+    [
+      'such a param in a value of env',
+      [job('a')],
+      { env: { x: '${{ params.evn }}' }, paramsSchema: { properties: { env: {} }, additionalProperties: false } },
+      'env.x',
+      /did you mean "env"/,
+    ],
+    [
+      'an output that the schema of a need does not allow',
+      [
+        job('a', { outputsSchema: { properties: { image: {} }, additionalProperties: false } }),
+        job('b', { needs: ['a'], spec: { x: '${{ needs["a"].outputs.imgae }}' } }),
+      ],
+      {},
+      'jobs[1].spec.x',
+      /job "a" has no output "imgae"; did you mean "image"/,
     ],
     [
       'a matrix of nothing',

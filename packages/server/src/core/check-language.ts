@@ -18,10 +18,10 @@ import {
 import { type CheckWork, takeCharacters } from './check-work.ts';
 import { checkBound } from './bounds.ts';
 import { checkObjectSchema } from './check-schemas.ts';
-import { compileEnv, compileJob } from './compile-job.ts';
-import type { Definition, Gate, GateExpiry, JobDefinition, Matrix, PipelineCall } from './definition.ts';
+import { compileEnv, compileJob, type Known } from './compile-job.ts';
+import type { Gate, GateExpiry, JobDefinition, Matrix, PipelineCall } from './definition.ts';
 import { mentionsTemplate } from './expressions/template.ts';
-import type { JsonObject, JsonValue } from './json.ts';
+import { canonicalJson, type JsonObject, type JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { cellsOf } from './matrix.ts';
 import { sharesIn } from './shares.ts';
@@ -103,6 +103,7 @@ function checkCells(found: Found, field: string, { axes, include, exclude }: Mat
     addViolation(found, `${field}.axes.${name}`, 'must be a list of values, or an expression of one as ${{ … }}');
   }
   const written = Object.entries(axes).filter(([, list]) => !mentionsTemplate(list));
+  for (const [name, list] of written) checkTwice(found, `${field}.axes.${name}`, list);
   const isWhole = written.length === Object.keys(axes).length && !mentionsTemplate([include ?? [], exclude ?? []]);
   const values = isWhole
     ? { axes, ...(include !== undefined && { include }), ...(exclude !== undefined && { exclude }) }
@@ -110,6 +111,32 @@ function checkCells(found: Found, field: string, { axes, include, exclude }: Mat
   if (isWhole && written.some(([, list]) => !Array.isArray(list))) return;
   const cells = cellsOf(values);
   if (typeof cells === 'string') addViolation(found, field, cells);
+}
+
+/** Two equal values would make two equal cells. */
+function checkTwice(found: Found, field: string, list: JsonValue): void {
+  if (!Array.isArray(list)) return;
+  const texts = list.map(canonicalJson);
+  if (new Set(texts).size === texts.length) return;
+  const again = texts.findIndex((text, index) => texts.indexOf(text) < index);
+  addViolation(
+    found,
+    `${field}[${again}]`,
+    `must not be there twice: ${quote(texts[again] ?? '')} is at ${texts.indexOf(texts[again] ?? '')} already`,
+  );
+}
+
+/** Adds to `found` when the matrices that are written out have more cells together than a run may have jobs. */
+export function checkAllCells(found: Found, field: string, jobs: readonly Pick<JobDefinition, 'matrix'>[]): void {
+  const matrices = jobs.flatMap(({ matrix }) => matrix ?? []);
+  // To make them takes time for each of them; what is too much by itself is told elsewhere.
+  if (matrices.length > LIMITS.matrices || jobs.length > LIMITS.jobsPerRun) return;
+  const cells = matrices.map(({ axes, include = [], exclude = [] }) =>
+    mentionsTemplate([{ ...axes }, include, exclude]) ? [] : cellsOf({ axes, include, exclude }),
+  );
+  const total = cells.reduce((sum, made) => sum + (typeof made === 'string' ? 0 : made.length), jobs.length);
+  if (total <= LIMITS.jobsPerRun) return;
+  addViolation(found, field, `are ${total} with the cells of their matrices; at most ${LIMITS.jobsPerRun} are allowed`);
 }
 
 const EXPIRIES: readonly GateExpiry[] = ['FAIL', 'APPROVE', 'SKIP'];
@@ -167,14 +194,14 @@ export function checkCall(found: Found, field: string, input: CallInput | undefi
   return { call };
 }
 
-export function checkEnv(found: Found, field: string, env: Readonly<Record<string, string>>, work: CheckWork): void {
+export function checkEnv(found: Found, field: string, env: Readonly<Record<string, string>>, known: Known): void {
   const names = Object.keys(env);
   checkCount(found, field, names.length, LIMITS.envValues);
   for (const [name, value] of Object.entries(env)) {
     checkName(found, `${field}.${name}`, name, VALUE_NAME);
     checkTextBytes(found, `${field}.${name}`, value, LIMITS.envBytes);
   }
-  compileEnv(found, field, env, work);
+  compileEnv(found, field, env, known);
 }
 
 /** How long the condition of a job and its texts with expressions are. */
@@ -192,14 +219,14 @@ function addTexts(length: number, value: JsonValue | Readonly<Record<string, Jso
 
 /**
  * Lets others go on before each job.
- * @param env The values of the definition; undefined when only its run knows them.
+ * @param known Little more than nothing when only the run knows.
  * @param fields The path of each job, unless it is its index under `field`.
  */
 export function* checkExpressions(
   found: Found,
   field: string,
   jobs: readonly JobDefinition[],
-  { env, work }: { readonly env: Definition['env'] | undefined; readonly work: CheckWork },
+  known: Known,
   fields?: readonly string[],
 ): Generator<undefined, void> {
   let matrices = 0;
@@ -214,9 +241,9 @@ export function* checkExpressions(
       addViolation(found, path, description);
       return;
     }
-    if (isFull(found) || !takeCharacters(found, path, work, own)) return;
+    if (isFull(found) || !takeCharacters(found, path, known.work, own)) return;
     yield;
-    compileJob(found, path, job, { env, work });
+    compileJob(found, path, job, known);
   }
   if (matrices <= LIMITS.matrices) return;
   addViolation(found, field, `${matrices} jobs have a matrix; at most ${LIMITS.matrices} may`);

@@ -1,10 +1,11 @@
 // Compiles the expressions of a definition. What they may refer to is known here, and so are the fields that some of that has.
-import type { Found } from './check-fields.ts';
+import { addViolation, type Found, quote } from './check-fields.ts';
 import type { CheckWork } from './check-work.ts';
 import type { Definition, JobDefinition, Matrix } from './definition.ts';
 import { compileExpression, type Expression } from './expressions/expression.ts';
 import type { Root, Scope } from './expressions/nodes.ts';
-import { compileTemplate, type Template } from './expressions/template.ts';
+import { isOne } from './expressions/static-types.ts';
+import { compileTemplate, type Shape, type Template } from './expressions/template.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import type { MatrixValues } from './matrix.ts';
@@ -23,12 +24,22 @@ const NEED_FIELDS: readonly string[] = ['outcome', 'conclusion', 'failure', 'out
 
 /** Of several values that are put together: each may have as many levels as any. */
 const PUT_TOGETHER = LIMITS.jsonLevels + 1;
+/** What is known of a definition when it is created. What is undefined is not known. */
+export interface Known {
+  /** What the checks of the request may take. */
+  readonly work: CheckWork;
+  readonly env?: Definition['env'] | undefined;
+  /** Those that its params can have. */
+  readonly params?: readonly string[] | undefined;
+  /** Those that its jobs can have, by the names of these. */
+  readonly outputs?: ReadonlyMap<string, readonly string[]>;
+}
 
 /**
- * How an expression is compiled: 'stored' takes fields that there are none of, for what was created before these were refused
- * still runs; `env` has the values of the definition, where they are known.
+ * 'stored' takes what can be known to be wrong: what was created before that was refused still runs. Its other mistakes fail when
+ * they are worked out.
  */
-export type Known = 'stored' | { readonly env: Definition['env'] | undefined; readonly work: CheckWork };
+export type Checked = 'stored' | Known;
 
 /** What is compiled of a job; what has no expression is left out. */
 export interface JobExpressions {
@@ -41,16 +52,24 @@ export interface JobExpressions {
 }
 
 /** Compiles the expressions of a job. Adds what is wrong with them to `found`, with paths under `field`. */
-export function compileJob(found: Found, field: string, job: JobDefinition, known: Known): JobExpressions {
+export function compileJob(found: Found, field: string, job: JobDefinition, known: Checked): JobExpressions {
   const { if: source, call } = job;
   const scope = jobScope(job, known);
   const condition = source === undefined ? undefined : compileExpression(found, `${field}.if`, source, scope);
+  if (condition !== undefined && !isOne(condition.type, ['bool'])) {
+    addViolation(
+      found,
+      `${field}.if`,
+      `must be true or false; ${quote(condition.source)} is of type ${condition.type}`,
+    );
+  }
   const spec = call === undefined ? job.spec : call.params;
   const specField = call === undefined ? `${field}.spec` : `${field}.call.params`;
   const specTemplate = compileTemplate(found, specField, spec, scope);
   const matrix =
     job.matrix &&
     compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), matrixScope(job, known), PUT_TOGETHER);
+  if (known !== 'stored' && matrix !== undefined) checkLists(found, matrix.shape);
   // Together, so that they have one budget.
   const shares = compileTemplate(found, field, sharesIn(job), scope);
   return {
@@ -62,30 +81,56 @@ export function compileJob(found: Found, field: string, job: JobDefinition, know
 }
 
 /** Compiles the values that a definition names. */
-export function compileEnv(
-  found: Found,
-  field: string,
-  env: Definition['env'],
-  known: 'stored' | CheckWork,
-): Template | undefined {
+export function compileEnv(found: Found, field: string, env: Definition['env'], known: Checked): Template | undefined {
   return env === undefined ? undefined : compileTemplate(found, field, { ...env }, envScope(known), PUT_TOGETHER);
 }
 
 /** Of the values that a definition names. */
-function envScope(known: 'stored' | CheckWork): Scope {
-  return { roots: RUN_ROOTS, needs: [], ...(known !== 'stored' && { fields: RUN_FIELDS, work: known }) };
+function envScope(known: Checked): Scope {
+  return { roots: RUN_ROOTS, needs: [], ...(known !== 'stored' && { fields: runFields(known), work: known.work }) };
+}
+
+function runFields({ params }: Known): Fields {
+  return { ...RUN_FIELDS, ...(params !== undefined && { params }) };
 }
 
 /** Of the matrix of a job. */
-function matrixScope({ needs }: JobDefinition, known: Known): Scope {
+function matrixScope({ needs }: JobDefinition, known: Checked): Scope {
   if (known === 'stored') return { roots: JOB_ROOTS, needs };
-  const { env, work } = known;
-  const fields: Fields = { ...RUN_FIELDS, needs: NEED_FIELDS, ...(env !== undefined && { env: Object.keys(env) }) };
-  return { roots: JOB_ROOTS, needs, fields, work };
+  const { env, outputs, work } = known;
+  const fields: Fields = {
+    ...runFields(known),
+    needs: NEED_FIELDS,
+    ...(env !== undefined && { env: Object.keys(env) }),
+  };
+  return { roots: JOB_ROOTS, needs, fields, work, ...(outputs !== undefined && { outputs }) };
+}
+
+/** What an axis, and what is included and excluded, comes to has to be a list. */
+function checkLists(found: Found, shape: Shape): void {
+  if (shape.kind !== 'object') return;
+  const members = new Map(shape.members);
+  const axes = members.get('axes');
+  const lists = axes?.kind === 'object' ? axes.members.map(([, axis]) => axis) : [];
+  for (const list of [...lists, members.get('include'), members.get('exclude')]) {
+    if (list?.kind === 'text') {
+      addViolation(
+        found,
+        list.field,
+        'must be a list: a text with an expression in it is a text; write the expression alone',
+      );
+    } else if (list?.kind === 'value' && !isOne(list.expression.type, ['list'])) {
+      addViolation(
+        found,
+        list.field,
+        `must be a list; ${quote(list.expression.source)} is of type ${list.expression.type}`,
+      );
+    }
+  }
 }
 
 /** Of the condition, the spec and the params of a job. */
-function jobScope(job: JobDefinition, known: Known): Scope {
+function jobScope(job: JobDefinition, known: Checked): Scope {
   const scope = matrixScope(job, known);
   if (job.matrix === undefined) return scope;
   const roots: readonly Root[] = [...JOB_ROOTS, 'matrix'];

@@ -1,11 +1,13 @@
 // A decision in the making: it emits events, each of which changes the state at once.
+import { ByIndex, type MutableByIndex } from './by-index.ts';
 import type { RunEvent } from './events.ts';
 import { evolve } from './evolve.ts';
 import type { Evolving } from './evolving.ts';
 import type { JsonObject } from './json.ts';
 import { plannedJob } from './plan.ts';
-import { type JobRecord, jobOf, type RunFacts, type RunSlice, type Working } from './run-state.ts';
+import { type JobRecord, jobOf, type RunFacts, type RunSlice } from './run-state.ts';
 import type { Failure, JobState, RunState } from './states.ts';
+import { nothingKnown, type Working } from './working.ts';
 
 /** The states of the run, and of the job that the event is about, right after an event. */
 export interface EventMark {
@@ -31,7 +33,7 @@ export interface Draft extends Evolving {
   /** What the present slice has not got to, in order. */
   readonly putOff: (() => void)[];
   /** With the outputs of jobs that this decision concluded. */
-  readonly facts?: RunFacts & { readonly outputs: Map<number, JsonObject> };
+  readonly facts?: RunFacts & { readonly outputs: MutableByIndex<JsonObject> };
 }
 
 /** What an event costs beside the expressions that led to it, in their steps. */
@@ -42,17 +44,17 @@ export function beginDraft(slice: RunSlice, nowMs: number, sliceSteps: number): 
   return {
     plan: slice.plan,
     run: slice.run,
-    jobs: new Map(slice.jobs),
+    jobs: ByIndex.from(slice.jobs),
     nowMs,
     events: [],
     marks: [],
     touched: new Set(),
     unknown: new Map(),
-    working: { steps: 0, bytes: 0 },
+    working: { steps: 0, bytes: 0, known: slice.known ?? nothingKnown() },
     sliceSteps,
     sliceEnd: sliceSteps,
     putOff: [],
-    ...(slice.facts !== undefined && { facts: { ...slice.facts, outputs: new Map(slice.facts.outputs) } }),
+    ...(slice.facts !== undefined && { facts: { ...slice.facts, outputs: ByIndex.from(slice.facts.outputs) } }),
   };
 }
 

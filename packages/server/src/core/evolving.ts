@@ -1,4 +1,5 @@
 // A run in change: what every event needs to change its jobs and itself, within the graphs of states.ts.
+import type { MutableByIndex } from './by-index.ts';
 import { plannedJob, type Plan } from './plan.ts';
 import { assertLoaded, concludesWell, type JobRecord, jobOf, type RunHeader } from './run-state.ts';
 import { assertMove, type FinishedJobState, isJobFinished, JOB_GRAPH, RUN_GRAPH, type RunState } from './states.ts';
@@ -8,7 +9,7 @@ import type { JobCounts } from './views.ts';
 export interface Evolving {
   plan: Plan;
   run: RunHeader;
-  readonly jobs: Map<number, JobRecord>;
+  readonly jobs: MutableByIndex<JobRecord>;
 }
 
 export function setJob(slice: Evolving, index: number, change: (job: JobRecord) => JobRecord): void {

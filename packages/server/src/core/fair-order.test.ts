@@ -88,6 +88,7 @@ describe('turns', () => {
   test('of an order that serves the first who waits break the bound: the check finds it', () => {
     const greedy: FairOrder = {
       plan: () => new Map(),
+      giveBack: () => undefined,
       serve(waiting, limit, take) {
         for (let i = 0; i < limit; i++) {
           const next = waiting.find(({ line, count }) => count > 0 && count > taken(line));
@@ -138,6 +139,33 @@ describe('turns', () => {
     ];
     order.serve(both, 4, (line) => line === other);
     expect(serveAll(order, both, 4)).toEqual([one, one, other, one]);
+  });
+
+  test('that are given back are made up for at once, and only while their line waits', () => {
+    const line = (project: string, count = 1_000) => ({ line: { project, pipeline: 'x' }, count });
+    const [one, other] = [line('one'), line('other')];
+    const givenBack = (): FairOrder => {
+      const order = createFairOrder();
+      const turns = serveAll(order, [one, other], 20);
+      for (const turn of turns) if (turn.project === 'one') order.giveBack(turn);
+      return order;
+    };
+    const count = (turns: readonly Name[], project: string) => turns.filter((turn) => turn.project === project).length;
+    // Both got none or ten: after 30 more they are equal again, and stay so.
+    const order = givenBack();
+    expect(count(serveAll(order, [one, other], 4), 'one')).toBe(4);
+    expect(count(serveAll(order, [one, other], 26), 'one')).toBe(16);
+    expect(count(serveAll(order, [one, other], 20), 'one')).toBe(10);
+    // Somebody new owes them nothing.
+    expect(count(serveAll(givenBack(), [one, line('new')], 11), 'new')).toBeLessThanOrEqual(1);
+    const gone = givenBack();
+    serveAll(gone, [other], 1);
+    expect(count(serveAll(gone, [one, other], 20), 'one')).toBeLessThanOrEqual(11);
+    // Between the pipelines of a project it is the same.
+    const inProject = createFairOrder();
+    const [x, y] = ['x', 'y'].map((pipeline) => ({ line: { project: 'p', pipeline }, count: 1_000 }));
+    for (const turn of serveAll(inProject, [x!, y!], 20)) if (turn.pipeline === 'x') inProject.giveBack(turn);
+    expect(serveAll(inProject, [x!, y!], 10).every(({ pipeline }) => pipeline === 'x')).toBe(true);
   });
 
   test('are not saved up by who has nothing to do', () => {

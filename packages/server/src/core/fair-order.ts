@@ -17,6 +17,11 @@ export interface FairOrder {
    * so it does for two pipelines of a project.
    */
   serve<L extends Line>(waiting: readonly Waiting<L>[], limit: number, take: (line: L) => boolean): void;
+  /**
+   * Takes back a turn that `serve` counted, for its job was not offered after all. The line catches up with it as long as it has jobs
+   * waiting at every call of `serve`.
+   */
+  giveBack(line: Line): void;
   /** As `serve`, when every turn takes a job, but nothing is counted: how many each line would get. */
   plan<L extends Line>(waiting: readonly Waiting<L>[], limit: number): ReadonlyMap<L, number>;
 }
@@ -36,6 +41,8 @@ const MAX_REMEMBERED = 10_000;
 interface Clock {
   now: number;
   readonly times: Map<string, number>;
+  /** Who was given turns back, and so may stand before `now`. */
+  readonly owed: Set<string>;
 }
 
 interface Sharer<L extends Line> {
@@ -99,12 +106,18 @@ export function createFairOrder(weightOf: WeightOf = () => 1): FairOrder {
   return {
     serve(waiting, limit, take) {
       run(sharersOf(waiting), limit, take, true);
-      forget(projects);
-      for (const { line } of waiting) {
-        const clock = pipelines.get(line.project);
-        if (clock !== undefined) forget(clock);
+      const byProject = Map.groupBy(waiting, ({ line }) => line.project);
+      settle(projects, new Set(byProject.keys()));
+      for (const [project, own] of byProject) {
+        const clock = pipelines.get(project);
+        if (clock !== undefined) settle(clock, new Set(own.map(({ line }) => line.pipeline)));
       }
       for (const project of pipelines.keys()) if (!projects.times.has(project)) pipelines.delete(project);
+    },
+    giveBack({ project, pipeline }) {
+      owe(projects, project, 1 / weightOf(project));
+      const clock = pipelines.get(project);
+      if (clock !== undefined) owe(clock, pipeline, 1 / weightOf(project, pipeline));
     },
     plan<L extends Line>(waiting: readonly Waiting<L>[], limit: number) {
       const planned = new Map<L, number>();
@@ -122,11 +135,17 @@ export function createFairOrder(weightOf: WeightOf = () => 1): FairOrder {
 }
 
 function newClock(): Clock {
-  return { now: 0, times: new Map() };
+  return { now: 0, times: new Map(), owed: new Set() };
 }
 
-function timeOf({ now, times }: Clock, key: string): number {
-  return Math.max(now, times.get(key) ?? 0);
+function timeOf({ now, times, owed }: Clock, key: string): number {
+  const time = times.get(key) ?? 0;
+  return owed.has(key) ? time : Math.max(now, time);
+}
+
+function owe(clock: Clock, key: string, step: number): void {
+  clock.times.set(key, (clock.times.get(key) ?? clock.now) - step);
+  clock.owed.add(key);
 }
 
 /** The one with the least time; of equal ones the first by name, so that every replica decides alike. */
@@ -139,8 +158,9 @@ function earliest<T extends { readonly time: number }>(from: readonly T[], nameO
   return found;
 }
 
-/** Whoever stands behind the clock would begin at it anyway. */
-function forget({ now, times }: Clock): void {
+/** Nothing is owed to who has caught up or has nothing waiting. Whoever stands behind the clock would begin at it anyway. */
+function settle({ now, times, owed }: Clock, waiting: ReadonlySet<string>): void {
+  for (const key of owed) if (!waiting.has(key) || (times.get(key) ?? now) >= now) owed.delete(key);
   if (times.size <= MAX_REMEMBERED) return;
-  for (const [key, time] of times) if (time <= now) times.delete(key);
+  for (const [key, time] of times) if (time <= now && !owed.has(key)) times.delete(key);
 }

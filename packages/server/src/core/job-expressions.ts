@@ -1,40 +1,28 @@
 // What a job leaves to its run, worked out when its needs have finished: its condition, its spec, the values of its matrix. What comes
 // out is recorded in events, so nothing is ever worked out twice.
 import { boundProblem } from './bounds.ts';
-import { type Found, jsonBytes } from './check-fields.ts';
-import { compileEnv, compileJob, type JobExpressions } from './compile-job.ts';
+import { jsonBytes } from './check-fields.ts';
 import type { Cell } from './definition.ts';
-import { evaluateExpression, type OnSpent, type PartValue } from './expressions/evaluate.ts';
+import { evaluateExpression, type PartValue } from './expressions/evaluate.ts';
 import type { Expression } from './expressions/expression.ts';
-import type { Inputs } from './expressions/nodes.ts';
-import { UnknownRead } from './expressions/outcome.ts';
-import { type Resolution, resolveTemplate, type Template } from './expressions/template.ts';
-import type { JsonObject, JsonValue } from './json.ts';
+import { resolveTemplate, type Template } from './expressions/template.ts';
+import {
+  expressionsOf,
+  inputsOf,
+  objectOf,
+  outputsOf,
+  readByJob,
+  type Resolved,
+  resolvedOf,
+  spending,
+} from './expression-inputs.ts';
+import type { JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { cellsOf } from './matrix.ts';
-import { declaredNeeds, isDriven, type Plan, type PlannedJob, plannedJob } from './plan.ts';
+import { type PlannedJob } from './plan.ts';
+import { assertLoaded, type ConditionPart, type ConditionTrace, type RunSlice } from './run-state.ts';
 import { readShares, type Shares, sharesIn } from './shares.ts';
-import {
-  assertLoaded,
-  concludesWell,
-  type ConditionPart,
-  type ConditionTrace,
-  FactsNotLoaded,
-  jobOf,
-  type RunHeader,
-  type RunSlice,
-  type Working,
-} from './run-state.ts';
-
-export type Evaluated =
-  | ({
-      readonly outcome: 'READY' | 'SKIP';
-      readonly condition?: ConditionTrace;
-      readonly spec?: JsonObject;
-    } & Shares)
-  | { readonly outcome: 'INVALID'; readonly condition?: ConditionTrace; readonly message: string }
-  /** Of a planned run: it depends on what nobody knows. */
-  | { readonly outcome: 'UNKNOWN'; readonly message: string };
+import { type Evaluated, type EvaluatedMatrix, type MadeCells, workOutOnce } from './working.ts';
 
 /**
  * Works out the condition and the spec of a job whose needs have finished.
@@ -42,9 +30,13 @@ export type Evaluated =
  */
 export function evaluateJob(slice: RunSlice, job: PlannedJob): Evaluated {
   if (job.isPlain) return { outcome: 'READY' };
-  const evaluated = workOut(slice, job);
-  if (slice.working !== undefined) slice.working.bytes += jsonBytes(evaluated);
-  return evaluated;
+  const { working } = slice;
+  if (working === undefined) return workOut(slice, job);
+  return workOutOnce(working, working.known.jobs, job.index, () => {
+    const evaluated = workOut(slice, job);
+    working.bytes += jsonBytes(evaluated);
+    return evaluated;
+  });
 }
 
 function workOut(slice: RunSlice, job: PlannedJob): Evaluated {
@@ -104,17 +96,17 @@ export function sharesBefore(slice: RunSlice, job: PlannedJob): Shares | undefin
   return 'error' in found || 'unknown' in found ? undefined : found;
 }
 
-/** The cells of a matrix, and how many of them may be open at the same time when that is worked out, too. */
-export interface MadeCells {
-  readonly cells: readonly Cell[];
-  readonly maxParallel?: number;
-}
-
 /**
  * The cells of a matrix whose needs have finished; a text says why they cannot be made, `unknown` why nobody can know them.
  * @throws FactsNotLoaded
  */
-export function evaluateMatrix(slice: RunSlice, job: PlannedJob): MadeCells | string | { readonly unknown: string } {
+export function evaluateMatrix(slice: RunSlice, job: PlannedJob): EvaluatedMatrix {
+  const { working } = slice;
+  if (working === undefined) return workOutMatrix(slice, job);
+  return workOutOnce(working, working.known.matrices, job.index, () => workOutMatrix(slice, job));
+}
+
+function workOutMatrix(slice: RunSlice, job: PlannedJob): EvaluatedMatrix {
   const { matrix } = job.definition;
   if (matrix === undefined) throw new Error(`job ${job.name} has no matrix`);
   const template = expressionsOf(slice.plan, job).matrix;
@@ -138,17 +130,6 @@ function madeOf(cells: readonly Cell[] | string, maxParallel: JsonValue | undefi
   return problem === undefined ? { cells, maxParallel: Number(maxParallel) } : `max_parallel ${problem}`;
 }
 
-/** The cells of a matrix share what is compiled of its job. */
-function expressionsOf({ compiled }: Plan, { name, definition }: PlannedJob): JobExpressions {
-  const known = compiled.get(definition);
-  if (known !== undefined) return known;
-  const found: Found = [];
-  const fresh = compileJob(found, name, definition, 'stored');
-  if (found.length > 0) throw new Error(`an expression of a checked definition is wrong: ${found[0]?.description}`);
-  compiled.set(definition, fresh);
-  return fresh;
-}
-
 type Worked = 'condition' | 'spec' | 'params' | 'matrix' | 'concurrency group or rate limit';
 
 function unknownBecause(what: Worked, need: string): string {
@@ -169,25 +150,10 @@ function traceOf(slice: RunSlice, job: PlannedJob, condition: Expression): Condi
   return { expression, held: false, error: `it must be true or false; it is ${JSON.stringify(value)}`, parts };
 }
 
-/** The value of a template; why it has none; the job on whose outputs it depends, which nobody knows. */
-type Resolved = { readonly value: JsonObject } | { readonly error: string } | { readonly unknown: string };
-
 function resolve(slice: RunSlice, job: PlannedJob, template: Template, maxBytes: number): Resolved {
   const inputs = inputsOf(slice, job, template);
   if (typeof inputs === 'string') return { error: inputs };
   return resolvedOf(resolveTemplate(template, inputs, maxBytes, spending(slice)));
-}
-
-function resolvedOf(resolution: Resolution): Resolved {
-  if (!('error' in resolution)) return { value: objectOf(resolution.value) };
-  const { field, error, unknown } = resolution;
-  return unknown === undefined ? { error: `${field}: ${error}` } : { unknown };
-}
-
-function spending({ working }: RunSlice): OnSpent {
-  return (steps) => {
-    if (working !== undefined) working.steps += steps;
-  };
 }
 
 function partOf({ expression, ...found }: PartValue): ConditionPart {
@@ -197,124 +163,7 @@ function partOf({ expression, ...found }: PartValue): ConditionPart {
 
 /** @throws FactsNotLoaded naming what all of these jobs will ask for, so that one load is enough. */
 export function assertFacts(slice: RunSlice, jobs: readonly PlannedJob[]): void {
-  const needed = new Set<number>();
-  for (const job of jobs) {
-    const { condition, spec, matrix, shares } =
-      job.isPlain && job.definition.matrix === undefined ? {} : expressionsOf(slice.plan, job);
-    const readers = [condition, spec, matrix, shares].filter((reader) => reader !== undefined);
-    for (const need of readers.flatMap((reader) => neededBy(slice.plan, job, reader))) needed.add(need);
-  }
+  const needed = new Set(jobs.flatMap((job) => readByJob(slice.plan, job)));
   assertLoaded(slice, [...needed]);
   outputsOf(slice, [...needed]);
-}
-
-function neededBy(plan: Plan, job: PlannedJob, { needs: names }: Expression | Template): readonly number[] {
-  const declared = declaredNeeds(plan, job.index);
-  return names === 'all' ? declared : declared.filter((need) => names.includes(plannedJob(plan, need).name));
-}
-
-/** What an expression may read; a text says why it cannot be worked out. */
-function inputsOf(slice: RunSlice, job: PlannedJob, reader: Expression | Template): Inputs | string {
-  const needed = neededBy(slice.plan, job, reader);
-  assertLoaded(slice, needed);
-  const { facts, run, working } = slice;
-  if (facts === undefined) throw new FactsNotLoaded(needed.filter((need) => attemptHasOutputs(slice, need)));
-  // All of them in one round.
-  outputsOf(slice, needed);
-  const tooMuch = working && tooMuchAtOnce(working);
-  if (tooMuch !== undefined) return `${tooMuch} at once: let fewer jobs become ready together, such as by max_parallel`;
-  const { params, labels, trigger, runId, project, pipeline = '', revision = 0 } = facts;
-  const common = {
-    params,
-    labels: { ...labels },
-    trigger: { ...trigger },
-    run: { id: runId, project, pipeline, revision, status: statusOf(run) },
-  };
-  const env = reader.roots.includes('env') ? envOf(slice, common, common.run.status) : {};
-  if (typeof env === 'string') return env;
-  return {
-    ...common,
-    env,
-    needs: Object.fromEntries(needed.map((need) => [plannedJob(slice.plan, need).name, needOf(slice, need)])),
-    ...(job.cell !== undefined && { matrix: job.cell.values }),
-  };
-}
-
-function tooMuchAtOnce({ steps, bytes }: Working): string | undefined {
-  if (steps > LIMITS.decisionSteps) return `the expressions of its run cost more than ${LIMITS.decisionSteps} steps`;
-  if (bytes > LIMITS.decisionBytes) return `the expressions of its run come to more than ${LIMITS.decisionBytes} bytes`;
-  return undefined;
-}
-
-/** What the run would end as if nothing else happened. */
-function statusOf({ cancel, counts }: RunHeader): string {
-  if (cancel !== undefined) return 'cancelled';
-  return counts.failed + counts.cancelled > 0 ? 'failed' : 'succeeded';
-}
-
-/** The values of `env`; when one of them cannot be had, why: whoever reads another one is told, too, and not that there is none. */
-function envOf(slice: RunSlice, inputs: Inputs, status: string): JsonObject | string {
-  const { plan, working } = slice;
-  if (!('env' in plan.compiledEnv)) plan.compiledEnv.env = compileEnv([], 'env', plan.definition.env, 'stored');
-  const template = plan.compiledEnv.env;
-  if (template === undefined) return { ...plan.definition.env };
-  if (working?.env?.status === status) return working.env.found;
-  const resolved = resolvedOf(resolveTemplate(template, inputs, LIMITS.envValues * LIMITS.envBytes, spending(slice)));
-  // It reads no outputs, so there is nothing in it that nobody knows.
-  const found = 'value' in resolved ? resolved.value : 'error' in resolved ? resolved.error : resolved.unknown;
-  if (working !== undefined) working.env = { status, found };
-  return found;
-}
-
-function needOf(slice: RunSlice, need: number): JsonObject {
-  const record = jobOf(slice, need);
-  const outcome = record.state.toLowerCase();
-  const failure = 'finishedMs' in record ? record.failure : undefined;
-  const known = { outcome, conclusion: concludesWell(record) ? 'succeeded' : outcome, failure: failure?.class ?? '' };
-  if (!hasUnknownOutputs(slice, need)) return { ...known, outputs: outputsOf(slice, [need]).get(need) ?? {} };
-  const { name } = plannedJob(slice.plan, need);
-  return {
-    ...known,
-    get outputs(): JsonObject {
-      throw new UnknownRead(name);
-    },
-  };
-}
-
-/** Whether a finished job of a planned run may have outputs that nobody knows. */
-function hasUnknownOutputs(slice: RunSlice, index: number): boolean {
-  const isAssumed = slice.facts?.isAssumed;
-  if (isAssumed === undefined) return false;
-  const job = plannedJob(slice.plan, index);
-  const { state, attempt } = jobOf(slice, index);
-  if (job.cells !== undefined) {
-    assertLoaded(slice, job.cells);
-    return state === 'SUCCEEDED' && job.cells.some((cell) => hasUnknownOutputs(slice, cell));
-  }
-  return (isDriven(job) ? attempt > 0 : state === 'SUCCEEDED') && !isAssumed(job);
-}
-
-/** The outputs of jobs that have finished, whoever made them. @throws FactsNotLoaded naming all that are missing. */
-export function outputsOf(slice: RunSlice, jobs: readonly number[]): ReadonlyMap<number, JsonObject> {
-  const ofAttempts = jobs.filter((index) => attemptHasOutputs(slice, index));
-  const known = slice.facts?.outputs;
-  const missing = ofAttempts.filter((index) => known?.get(index) === undefined);
-  if (missing.length > 0) throw new FactsNotLoaded(missing);
-  return new Map(
-    jobs.map((index) => {
-      const record = jobOf(slice, index);
-      const own = 'finishedMs' in record ? record.outputs : undefined;
-      return [index, own ?? known?.get(index) ?? {}];
-    }),
-  );
-}
-
-function attemptHasOutputs(slice: RunSlice, index: number): boolean {
-  const record = jobOf(slice, index);
-  return record.attempt > 0 && 'finishedMs' in record && record.outputs === undefined;
-}
-
-function objectOf(value: JsonValue): JsonObject {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
-  throw new Error(`an object became ${JSON.stringify(value)}`);
 }

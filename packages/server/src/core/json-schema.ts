@@ -4,6 +4,7 @@ import { Ajv2020, type ErrorObject, type Options } from 'ajv/dist/2020.js';
 import { RE2JS } from 're2js';
 import { addViolation, checkJson, type Found, jsonLevels, quote } from './check-fields.ts';
 import type { JsonObject } from './json.ts';
+import { loosen, markMembers } from './known-values.ts';
 import { LIMITS } from './limits.ts';
 import { nearestName } from './nearest-name.ts';
 
@@ -15,6 +16,8 @@ export interface Schema {
    * @returns A copy of the value with the schema's defaults filled in.
    */
   check(found: Found, field: string, value: JsonObject): JsonObject;
+  /** Checks what is known of values with expressions in them, before these are worked out. What it returns is of no use. */
+  readonly ofKnown: Schema;
 }
 
 const DIALECT = 'https://json-schema.org/draft/2020-12/schema';
@@ -48,6 +51,15 @@ const OPTIONS: Options = {
 
 const metaSchema = new Ajv2020(OPTIONS);
 
+/** Takes anything. */
+const ANY: Schema = {
+  isCostly: () => false,
+  check: (_found, _field, value) => value,
+  get ofKnown() {
+    return ANY;
+  },
+};
+
 /** Compiles a schema; undefined when something is wrong with it, which is then added to `found` with paths under `field`. */
 export function compileSchema(found: Found, field: string, schema: JsonObject): Schema | undefined {
   const before = found.length;
@@ -55,32 +67,61 @@ export function compileSchema(found: Found, field: string, schema: JsonObject): 
   checkDialect(found, field, schema);
   if (found.length > before) return undefined;
   if (metaSchema.validateSchema(schema) !== true) {
-    for (const error of deepest(metaSchema.errors)) addViolation(found, pathOf(field, error), describe(error));
+    for (const error of withoutTypes(deepest(metaSchema.errors)))
+      addViolation(found, pathOf(field, error), describe(error));
     return undefined;
   }
   try {
-    // An instance keeps every schema that it compiled, by its $id: one of its own for each.
-    const validate = new Ajv2020({ ...OPTIONS, meta: false, validateSchema: false }).compile(schema);
-    const text = JSON.stringify(schema);
-    const hasCostly = COSTLY_KEYWORDS.test(text);
-    return {
-      isCostly: (valueBytes) => hasCostly || text.length * valueBytes > COSTLY_BYTES,
-      check(into, valueField, value) {
-        const filled = structuredClone(value);
-        if (validate(filled)) {
-          // A default may stand at any depth, and may be deep itself.
-          if (jsonLevels(filled) > Math.max(LIMITS.jsonLevels, jsonLevels(value)))
-            checkJson(into, valueField, filled, Infinity);
-          return filled;
-        }
-        for (const error of deepest(validate.errors)) addViolation(into, pathOf(valueField, error), describe(error));
+    return build(schema);
+  } catch (error) {
+    // Ajv throws for a reference that it cannot resolve and for a pattern that is no regular expression; its stack ends at a reference
+    // that comes to itself with nothing in between.
+    if (error instanceof RangeError)
+      addViolation(found, field, 'refers to itself without an end: let each reference be of a part');
+    else addViolation(found, field, error instanceof Error ? error.message : String(error));
+    return undefined;
+  }
+}
+
+function build(schema: JsonObject): Schema {
+  // An instance keeps every schema that it compiled, by its $id: one of its own for each.
+  const validate = new Ajv2020({ ...OPTIONS, meta: false, validateSchema: false }).compile(schema);
+  const text = JSON.stringify(schema);
+  const hasCostly = COSTLY_KEYWORDS.test(text);
+  let ofKnown: Schema | undefined;
+  return {
+    get ofKnown() {
+      ofKnown ??= buildLoosened(schema);
+      return ofKnown;
+    },
+    isCostly: (valueBytes) => hasCostly || text.length * valueBytes > COSTLY_BYTES,
+    check(into, valueField, value) {
+      const filled = structuredClone(value);
+      if (validate(filled)) {
+        // A default may stand at any depth, and may be deep itself.
+        if (jsonLevels(filled) > Math.max(LIMITS.jsonLevels, jsonLevels(value)))
+          checkJson(into, valueField, filled, Infinity);
         return filled;
+      }
+      for (const error of deepest(validate.errors)) addViolation(into, pathOf(valueField, error), describe(error));
+      return filled;
+    },
+  };
+}
+
+function buildLoosened(schema: JsonObject): Schema {
+  try {
+    const loosened = build(loosen(schema));
+    return {
+      isCostly: (valueBytes) => loosened.isCostly(valueBytes),
+      check: (found, field, value) => loosened.check(found, field, markMembers(value)),
+      get ofKnown() {
+        return this;
       },
     };
-  } catch (error) {
-    // Ajv throws for a reference that it cannot resolve and for a pattern that is no regular expression.
-    addViolation(found, field, error instanceof Error ? error.message : String(error));
-    return undefined;
+  } catch {
+    // What some part of it refers to was left out.
+    return ANY;
   }
 }
 
@@ -97,6 +138,12 @@ function deepest(errors: readonly ErrorObject[] | null | undefined): readonly Er
   return (telling.length > 0 ? telling : all).slice(0, MAX_ERRORS);
 }
 
+/** A type that is none could also have been a list of types: what is told is the names that there are. */
+function withoutTypes(errors: readonly ErrorObject[]): readonly ErrorObject[] {
+  const listed = new Set(errors.flatMap(({ keyword, instancePath }) => (keyword === 'enum' ? [instancePath] : [])));
+  return errors.filter(({ keyword, instancePath }) => keyword !== 'type' || !listed.has(instancePath));
+}
+
 /** The path of the value that an error is about: its JSON pointer, in the notation of field paths. */
 function pathOf(field: string, { instancePath, params }: ErrorObject): string {
   const names: string[] = instancePath.split('/').slice(1).map(unescapePointer);
@@ -109,7 +156,7 @@ function unescapePointer(token: string): string {
   return token.replaceAll('~1', '/').replaceAll('~0', '~');
 }
 
-function describe({ keyword, params, message, parentSchema }: ErrorObject): string {
+function describe({ keyword, params, message, parentSchema, data }: ErrorObject): string {
   switch (keyword) {
     case 'required':
       return 'is required';
@@ -120,7 +167,7 @@ function describe({ keyword, params, message, parentSchema }: ErrorObject): stri
       return `is not known to the schema${hint(wrong, typeof known === 'object' && known !== null ? Object.keys(known) : [])}`;
     }
     case 'enum':
-      return `must be one of ${shown(params['allowedValues'])}`;
+      return `must be one of ${shown(params['allowedValues'])}${hint(data, textsOf(params['allowedValues']))}`;
     case 'const':
       return `must be ${quoteJson(params['allowedValue'])}`;
     default:
@@ -131,6 +178,10 @@ function describe({ keyword, params, message, parentSchema }: ErrorObject): stri
 function hint(wrong: unknown, names: readonly string[]): string {
   const near = typeof wrong === 'string' ? nearestName(wrong, names) : undefined;
   return near === undefined ? '' : `; did you mean ${quote(near)}?`;
+}
+
+function textsOf(values: unknown): readonly string[] {
+  return Array.isArray(values) ? values.filter((value) => typeof value === 'string') : [];
 }
 
 function shown(values: unknown): string {

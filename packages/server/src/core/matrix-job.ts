@@ -1,11 +1,13 @@
 // The job that a matrix is of: which cells it makes, and what it concludes as once these have finished.
 import { jsonBytes, jsonLevels } from './check-fields.ts';
-import { evaluateMatrix, type MadeCells, outputsOf } from './job-expressions.ts';
+import { outputsOf } from './expression-inputs.ts';
+import { evaluateMatrix } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { type PlannedJob, plannedJob } from './plan.ts';
 import { assertLoaded, isStopping, type JobRecord, jobOf } from './run-state.ts';
 import { type Conclusion, type Draft, hasFailed, invalid } from './draft.ts';
+import type { MadeCells } from './working.ts';
 
 const MAX_MESSAGE = 1_024;
 const UNKNOWN = { class: 'WORKLOAD', message: '' } as const;

@@ -33,6 +33,8 @@ export function cellsOf({ axes, include = [], exclude = [] }: MatrixValues): rea
   }
   const stray = excluded.flatMap((part) => Object.keys(part)).find((name) => !Object.hasOwn(axes, name));
   if (stray !== undefined) return `exclude names ${quote(stray)}, which is none of its axes: it would exclude nothing`;
+  const isAll = names.length > 0 && excluded.some((part) => Object.keys(part).length === 0);
+  if (isAll) return 'exclude has an entry that names no axis: it would exclude everything';
   const cells = combine(names, values, count, included, excluded);
   return typeof cells === 'string' ? cells : withKeys(names, cells);
 }

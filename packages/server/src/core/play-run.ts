@@ -2,13 +2,12 @@
 // is assumed to. Jobs finish in the order in which they start, no driver is ever short of slots, and no time passes.
 import { type AssumedOutcome, type Assumptions, assumedOf } from './assumptions.ts';
 import type { AttemptContent, Command } from './commands.ts';
-import { decideInSlices, type Decision } from './decide.ts';
+import { decideInSlices } from './decide.ts';
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type Gate } from './definition.ts';
 import { EVENT_VERSION } from './event-versions.ts';
 import { beforeFirstEvent } from './evolve.ts';
-import type { JsonObject } from './json.ts';
 import { compilePlan, outlivesCancel, type Plan, type PlannedJob, plannedJob } from './plan.ts';
-import { FactsNotLoaded, type JobRecord, jobOf, JobsNotLoaded, type RunFacts, type RunHeader } from './run-state.ts';
+import { type JobRecord, jobOf, type RunFacts, type RunHeader } from './run-state.ts';
 import { type Failure, isJobFinished, isRunFinished } from './states.ts';
 
 /** A run when nothing more happens in it: it has finished, unless there is something unknown in it. */
@@ -85,7 +84,7 @@ interface Table {
   readonly played: {
     plan: Plan;
     run: RunHeader;
-    readonly jobs: Map<number, JobRecord>;
+    jobs: ReadonlyMap<number, JobRecord>;
     readonly unknown: Map<number, string>;
   };
   /** Jobs in the order in which they became ready, and in which they started. */
@@ -96,28 +95,9 @@ interface Table {
 }
 
 function openTable(plan: Plan, facts: FactsOfRun, assumed: Assumptions, decide: typeof decideInSlices): Table {
-  const { run } = beforeFirstEvent(plan);
-  const played: Table['played'] = { plan, run, jobs: new Map(), unknown: new Map() };
-  const outputs = new Map<number, JsonObject>();
+  const played: Table['played'] = { ...beforeFirstEvent(plan), unknown: new Map() };
+  let outputs: RunFacts['outputs'] = new Map();
   const isAssumed = (job: PlannedJob): boolean => assumedOf(assumed, job).outputs !== undefined;
-
-  /** Decides on as little of the run as it needs: mostly on a job and those that need it. */
-  function* decideOnSlice(command: Command): Generator<undefined, Decision> {
-    const wanted = new Set<number>();
-    const wantedOutputs = new Set<number>();
-    if ('job' in command) addWithDependants(played.plan, wanted, command.job);
-    for (;;) {
-      const jobs = pick(played.jobs, wanted);
-      const slice = { ...played, jobs, facts: { ...facts, isAssumed, outputs: pick(outputs, wantedOutputs) } };
-      try {
-        return yield* decide(slice, command, table.nowMs);
-      } catch (error) {
-        if (error instanceof FactsNotLoaded) for (const job of error.outputsOf) wantedOutputs.add(job);
-        else if (error instanceof JobsNotLoaded) grow(played.plan, wanted, error.jobs);
-        else throw error;
-      }
-    }
-  }
 
   const table: Table = {
     played,
@@ -125,10 +105,10 @@ function openTable(plan: Plan, facts: FactsOfRun, assumed: Assumptions, decide: 
     toFinish: [],
     nowMs: 0,
     *submit(command) {
-      const { events, after, unknown } = yield* decideOnSlice(command);
+      const slice = { plan: played.plan, run: played.run, jobs: played.jobs, facts: { ...facts, isAssumed, outputs } };
+      const { events, after, unknown } = yield* decide(slice, command, table.nowMs);
       const ready: number[] = [];
       for (const event of events) {
-        if (event.type === 'AttemptEnded') outputs.set(event.job, event.outputs ?? {});
         // Who claims a place starts at once, in its turn.
         if (event.type === 'JobWaiting' || (event.type === 'JobQueued' && command.type !== 'ClaimPlace'))
           ready.push(event.job);
@@ -136,7 +116,8 @@ function openTable(plan: Plan, facts: FactsOfRun, assumed: Assumptions, decide: 
       table.toStart.push(...(command.type === 'Create' ? queuedAtOnce(after.jobs, ready) : []), ...ready);
       played.plan = after.plan;
       played.run = after.run;
-      for (const [index, record] of after.jobs) played.jobs.set(index, record);
+      played.jobs = after.jobs;
+      outputs = after.facts?.outputs ?? outputs;
       for (const [index, why] of unknown) played.unknown.set(index, why);
       for (const index of unknown.keys()) giveUpStopped(table, index);
     },
@@ -148,30 +129,6 @@ function openTable(plan: Plan, facts: FactsOfRun, assumed: Assumptions, decide: 
 function queuedAtOnce(jobs: ReadonlyMap<number, JobRecord>, ready: readonly number[]): number[] {
   const told = new Set(ready);
   return [...jobs].flatMap(([index, { state }]) => (state === 'QUEUED' && !told.has(index) ? [index] : []));
-}
-
-/** With what follows from these jobs, too, so that a decision that goes far is not made all over for each step of it. */
-function grow(plan: Plan, wanted: Set<number>, missing: readonly number[]): void {
-  const enough = 2 * wanted.size;
-  for (const job of missing) wanted.add(job);
-  for (const job of wanted) {
-    if (wanted.size >= enough) return;
-    addWithDependants(plan, wanted, job);
-  }
-}
-
-function addWithDependants(plan: Plan, wanted: Set<number>, job: number): void {
-  wanted.add(job);
-  for (const dependant of plannedJob(plan, job).dependants) wanted.add(dependant);
-}
-
-function pick<T>(all: ReadonlyMap<number, T>, wanted: ReadonlySet<number>): Map<number, T> {
-  const picked = new Map<number, T>();
-  for (const index of wanted) {
-    const value = all.get(index);
-    if (value !== undefined) picked.set(index, value);
-  }
-  return picked;
 }
 
 /** The failure of a job stops others where that fails fast: whether it fails is not known, nor is what becomes of those. */

@@ -1,5 +1,6 @@
 // Rebuilds a run from its ledger, one event after the other, as it was right after any of them. What it keeps besides the run is small,
 // however much the events hold: of outputs only where they are.
+import { ByIndex } from './by-index.ts';
 import { jsonBytes } from './check-fields.ts';
 import type { RunEvent } from './events.ts';
 import { beforeFirstEvent, evolve } from './evolve.ts';
@@ -42,7 +43,7 @@ export function startPoint(plan: Plan): RunPoint {
 
 /** @param from Where to go on. */
 export function createReplay(from: RunPoint): Replay {
-  const slice: Evolving = { plan: from.plan, run: from.run, jobs: new Map(from.jobs) };
+  const slice: Evolving = { plan: from.plan, run: from.run, jobs: ByIndex.from(from.jobs) };
   const outputs = new Map(from.outputs);
   return {
     slice,
@@ -52,6 +53,6 @@ export function createReplay(from: RunPoint): Replay {
       if (event.type !== 'AttemptEnded' || event.outputs === undefined) return;
       outputs.set(event.job, { seq, bytes: jsonBytes(event.outputs) });
     },
-    point: () => ({ plan: slice.plan, run: slice.run, jobs: new Map(slice.jobs), outputs: new Map(outputs) }),
+    point: () => ({ plan: slice.plan, run: slice.run, jobs: ByIndex.from(slice.jobs), outputs: new Map(outputs) }),
   };
 }

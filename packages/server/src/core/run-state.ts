@@ -6,6 +6,7 @@ import type { Plan, PlannedJob } from './plan.ts';
 import type { Shares } from './shares.ts';
 import type { CancelPhase, Failure, FailureClass, FinishedJobState, FinishedRunState } from './states.ts';
 import type { JobCounts } from './views.ts';
+import type { KnownWork, Working } from './working.ts';
 
 export interface RunHeader {
   readonly state: 'PENDING' | 'RUNNING' | 'CANCELLING' | FinishedRunState;
@@ -169,15 +170,8 @@ export interface RunSlice {
   readonly facts?: RunFacts;
   /** Of the decision that is being made. */
   readonly working?: Working;
-}
-
-/** What a decision has spent on expressions, how much has come of it, and what it need not work out again. */
-export interface Working {
-  steps: number;
-  /** Of what it has worked out, as JSON. */
-  bytes: number;
-  /** The values of `env`, or why they cannot be had, as of a status of the run. */
-  env?: { readonly status: string; readonly found: JsonObject | string };
+  /** What earlier tries of the same decision have worked out; it is added to. */
+  readonly known?: KnownWork;
 }
 
 /** What the expressions of a run may read beside its jobs. It never changes, except that outputs of finished jobs are added. */

@@ -4,6 +4,7 @@ import type { Command, Reply } from '../core/commands.ts';
 import { decideInSlices } from '../core/decide.ts';
 import type { RunEvent } from '../core/events.ts';
 import { FactsNotLoaded, JobsNotLoaded } from '../core/run-state.ts';
+import { nothingKnown } from '../core/working.ts';
 import type { AttemptChange } from '../store/attempt-rows.ts';
 import { attemptNeeded } from './command-needs.ts';
 import { noteStart, startViewsOf } from './load-places.ts';
@@ -30,6 +31,7 @@ export function* advance(
       work.failures.set(submission, error);
     }
     work.decided++;
+    work.known = nothingKnown();
     work.isDeciding = false;
     yield;
   }
@@ -42,8 +44,8 @@ function* decideOne(work: RunWork, submission: Submission, nowMs: number): Gener
   if ('job' in command && context.plan.jobs[command.job] === undefined) {
     return { reply: submission.writer === undefined ? noSuchJob(command.job) : { type: 'Stale' } };
   }
-  const { run, jobs, facts } = work;
-  const slice = { plan: context.plan, run, jobs, ...(facts !== undefined && { facts }) };
+  const { run, jobs, facts, known } = work;
+  const slice = { plan: context.plan, run, jobs, known, ...(facts !== undefined && { facts }) };
   const { reply, events, marks, after } = yield* decideInSlices(slice, command, nowMs);
   const seq = work.run.seq;
   if (work.starts !== undefined) noteStarts(work, after.jobs);

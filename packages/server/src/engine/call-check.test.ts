@@ -154,6 +154,19 @@ test('a pipeline that is not there may be applied later, and warns with the name
   expect(await apply('parent', definitionOf(jobNamed('a', calling('child', { target: 1 }))))).toHaveLength(1);
 });
 
+test('a run and a look at a pipeline that is not there are refused with the name that was meant', async () => {
+  await applyChild();
+  const refusal = { refused: 'PIPELINE_NOT_FOUND', message: expect.stringMatching(/; did you mean "child"\?$/) };
+  await expect(engine.pipelines.get(project, 'cihld')).rejects.toMatchObject({ refusal });
+  const run = {
+    pipeline: { name: 'cihld' },
+    params: {},
+    labels: {},
+    trigger: { kind: 'api', actor: '', reference: '' },
+  };
+  await expect(engine.runs.create(project, run)).rejects.toMatchObject({ refusal });
+});
+
 describe('a chain of calls that only a failure ends', () => {
   const cycle = (names: string) => ({
     field: 'definition.jobs[0].call.pipeline',

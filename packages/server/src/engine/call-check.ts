@@ -1,11 +1,10 @@
 // Whether the calls of a definition can be made, as far as that is known before a run: against the pipelines that are stored now. What is
 // not there may be applied later, in any order, so it makes a warning; what is there and does not fit is refused.
-import { knownParams, namesSchema, valuesSchema } from '../core/call-params.ts';
 import { addViolation, type Found, PIPELINE_NAME, quote } from '../core/check-fields.ts';
 import { showCycle } from '../core/check-graph.ts';
 import type { Definition, JobDefinition, PipelineCall } from '../core/definition.ts';
-import { compileSchema, type Schema } from '../core/json-schema.ts';
-import type { JsonObject } from '../core/json.ts';
+import { mentionsTemplate } from '../core/expressions/template.ts';
+import { compileSchema } from '../core/json-schema.ts';
 import { nearestName } from '../core/nearest-name.ts';
 import type { FieldViolation } from '../core/refusal.ts';
 import { sureCalls } from '../core/sure-calls.ts';
@@ -19,7 +18,7 @@ import { createTurns } from './pace.ts';
 /** Different pipelines that are looked for, and those that a chain of calls is followed through. */
 const MAX_CALLED = 100;
 /** Names among which the one that was meant is looked for. */
-const MAX_NAMES = 1_000;
+export const MAX_NAMES = 1_000;
 /** Looking for it costs time for each name. */
 const MAX_SUGGESTIONS = 10;
 
@@ -118,33 +117,13 @@ async function checkCalls(
     return;
   }
   if (paramsSchema === undefined) return;
-  const check = paramsCheck(paramsSchema);
+  const schema = compileSchema([], 'params_schema', paramsSchema);
+  if (schema === undefined) return;
   for (const { index, call } of calls) {
-    for (const { field, description } of check(`${path}[${index}].call.params`, call.params)) {
-      addViolation(found, field, description);
-    }
+    const { params } = call;
+    checkBounded(mentionsTemplate(params) ? schema.ofKnown : schema, found, `${path}[${index}].call.params`, params);
     await turns();
   }
-}
-
-/** Compiles of a schema what calls need of it. A part of a schema that is none by itself says nothing. */
-function paramsCheck(schema: JsonObject): (field: string, params: JsonObject) => Found {
-  const compiled = new Map<string, Schema | undefined>();
-  function check(part: string, of: () => JsonObject, into: Found, field: string, params: JsonObject): void {
-    if (!compiled.has(part)) compiled.set(part, compileSchema([], 'params_schema', of()));
-    const checked = compiled.get(part);
-    if (checked !== undefined) checkBounded(checked, into, field, params);
-  }
-  return (field, params) => {
-    const found: Found = [];
-    const known = knownParams(params);
-    if (known === params) check('whole', () => schema, found, field, params);
-    else {
-      check('values', () => valuesSchema(schema), found, field, known);
-      check('names', () => namesSchema(schema), found, field, params);
-    }
-    return found;
-  };
 }
 
 function missingText(calls: readonly Calling[], names: readonly string[]): string {

@@ -1,15 +1,16 @@
 // Matches queued jobs with the free slots of the sessions of this replica: claims rows of the queue, decides on the offers under
 // the locks of their runs, and hands them over after the commit. Rows that nobody here can take stay for others.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { WeightOf } from '../core/fair-order.ts';
+import type { FairOrder, WeightOf } from '../core/fair-order.ts';
 import type { AttemptKey, JobKey } from '../core/ids.ts';
 import { dequeue } from '../store/queue-rows.ts';
 import type { Lane } from '../store/lane.ts';
 import type { Tx } from '../store/sql.ts';
 import { inTransaction } from '../store/transaction.ts';
 import { type FlushOptions, type FlushOutcome, flushSubmissions, keepCommitted } from './flush.ts';
-import { type Fit, roomFor } from './fit.ts';
+import { type Assignment, type Fit, roomFor } from './fit.ts';
 import type { Log } from './log.ts';
+import { createMissedRuns, type MissedRuns } from './missed-runs.ts';
 import { composeOffer } from './offers.ts';
 import type { Plans } from './plans.ts';
 import { claimFlows, createQueues, type Queues } from './queues.ts';
@@ -52,6 +53,8 @@ interface Round {
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { lane, sessions, log } = options;
   const queues = createQueues(options.weightOf);
+  const missedRuns = createMissedRuns();
+  let pollAtMs = 0;
   const woken = new Set<string>();
   let ring = Promise.withResolvers<void>();
 
@@ -73,7 +76,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     if (drivers.length === 0) return;
     const { offers, outcome, again, missed } = await inTransaction(
       lane,
-      (tx, begun) => claimRound(tx, begun, drivers, queues, options),
+      (tx, begun) => claimRound(tx, begun, drivers, { ...options, queues, missedRuns }),
       signal,
     );
     if (outcome !== undefined) {
@@ -87,8 +90,10 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       session.offer(composeOffer(run, attempt, job.details));
     }
     for (const driver of again) woken.add(driver);
-    // Whoever holds the runs is about to commit.
-    if (missed) await delay(MISSED_PAUSE_MS);
+    if (!missed) return;
+    // Whoever holds the runs is about to commit; or else they are looked past, and tried again by themselves.
+    await delay(MISSED_PAUSE_MS);
+    pollAtMs = Math.min(pollAtMs, missedRuns.nextMs() ?? pollAtMs);
   }
 
   return {
@@ -98,10 +103,13 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       signal.addEventListener('abort', () => ring.resolve(), { once: true });
       while (!signal.aborted) {
         if (woken.size === 0) {
-          const timer = setTimeout(() => ring.resolve(), POLL_MS * (0.5 + Math.random()));
+          const timer = setTimeout(() => ring.resolve(), Math.max(0, pollAtMs - performance.now()));
           await ring.promise;
           clearTimeout(timer);
-          if (woken.size === 0) wakeAll();
+        }
+        if (performance.now() >= pollAtMs) {
+          wakeAll();
+          pollAtMs = performance.now() + POLL_MS * (0.5 + Math.random());
         }
         ring = Promise.withResolvers();
         if (signal.aborted) return;
@@ -115,15 +123,25 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   };
 }
 
+interface RoundOptions extends DispatcherOptions {
+  readonly queues: Queues;
+  readonly missedRuns: MissedRuns;
+}
+
+/** What is to be offered, and whose turns are counted for it. */
+interface Taken extends Assignment {
+  readonly order: FairOrder;
+}
+
 async function claimRound(
   tx: Tx,
   begun: Promise<unknown>,
   drivers: readonly string[],
-  queues: Queues,
-  { sessions, fit, plans, flushing }: DispatcherOptions,
+  { queues, missedRuns, sessions, fit, plans, flushing }: RoundOptions,
 ): Promise<Round> {
-  const taken = new Map<Submission, { session: Session; key: JobKey; answer?: Answer }>();
+  const taken = new Map<Submission, Taken>();
   const again: string[] = [];
+  const passed = missedRuns.passed();
   for (const driver of drivers) {
     const here = sessions.of(driver);
     const room = here.reduce((sum, session) => sum + session.room(), 0);
@@ -132,12 +150,20 @@ async function claimRound(
       again.push(driver);
       continue;
     }
-    const { flows, order } = queues.of(driver);
-    const claimed = await claimFlows(tx, driver, flows, limit, order, roomFor(here), plans);
-    const { assignments, looksFurther } = await fit.assign(tx, here, claimed, limit, order);
-    for (const { session, key } of assignments) taken.set(offerOf(session, key), { session, key });
+    const queue = queues.of(driver);
+    const { flows, order } = queue;
+    flows.servedBy(schemasOf(here.filter((session) => session.room() > 0)));
+    const claimed = await claimFlows(tx, driver, queue, { limit, room: roomFor(here), passed }, plans);
+    const { assignments, trials } = await fit.assign(tx, here, claimed, limit, order);
+    for (const assignment of assignments) taken.set(offerOf(assignment), { ...assignment, order });
     const isCut = assignments.length > 0 && claimed.some((flow) => flow.isCut);
-    const hasMore = room > assignments.length && (isCut || looksFurther);
+    const isShort = claimed.some((flow) => flow.isShort);
+    let looksFurther = false;
+    for (const flow of claimed) {
+      const trial = trials.get(flow.flow);
+      if (trial !== undefined && flows.noteLeft(flow, trial)) looksFurther = true;
+    }
+    const hasMore = room > assignments.length && (isCut || isShort || looksFurther);
     if (hasMore || flows.isSearching()) again.push(driver);
   }
   if (taken.size === 0) return { offers: [], outcome: undefined, again, missed: false };
@@ -147,20 +173,32 @@ async function claimRound(
     const keys = done.flatMap(([submission]) => taken.get(submission)?.key ?? []);
     if (keys.length > 0) await dequeue(tx, keys);
   });
-  const offers = answersOf(outcome).flatMap(([submission, answer]) => {
-    const entry = taken.get(submission);
-    return entry === undefined || answer.reply.type !== 'Done' ? [] : [{ ...entry, answer }];
+  const answers = new Map(answersOf(outcome));
+  const offers = [...taken].flatMap(([submission, { session, key, flow, order }]) => {
+    const answer = answers.get(submission);
+    if (answer?.reply.type === 'Done') return [{ session, key, answer }];
+    order.giveBack(flow);
+    return [];
   });
+  // The slots that stale rows would have taken are free.
+  const isStale = [...answers.values()].some(({ reply }) => reply.type !== 'Done' && reply.type !== 'Superseded');
   const missed = outcome.missed.length > 0;
-  if (missed) again.push(...drivers);
+  if (missed || isStale) again.push(...drivers);
+  missedRuns.missed(new Set(outcome.missed.map(({ runId }) => runId)));
+  missedRuns.reached([...answers.keys()].map(({ runId }) => runId));
   return { offers, outcome, again, missed };
+}
+
+/** Which schemas the specs of jobs are held against. */
+function schemasOf(sessions: readonly Session[]): string {
+  return [...new Set(sessions.map(({ facts }) => facts.schemaDigest ?? ''))].toSorted().join(' ');
 }
 
 function answersOf({ works, refused }: FlushOutcome): readonly (readonly [Submission, Answer])[] {
   return [...works.flatMap((work) => [...work.answers]), ...refused];
 }
 
-function offerOf({ facts }: Session, { runId, job }: JobKey): Submission {
+function offerOf({ session: { facts }, key: { runId, job } }: Assignment): Submission {
   const { instance } = facts.writer;
   return {
     runId,

@@ -16,7 +16,7 @@ import {
   returnedOffers,
 } from '../store/explain-rows.ts';
 import type { Tx } from '../store/sql.ts';
-import { PASS_OVER_MS, RETURNS_ALLOWED } from './fit.ts';
+import { passOverMs } from './fit.ts';
 import type { Plans } from './plans.ts';
 import { readAccepting } from './readiness.ts';
 import { loadContexts } from './run-context.ts';
@@ -76,7 +76,7 @@ export async function readDriverFacts(
         accepts: takes,
         held: counts.get(no) ?? 0,
         heldOfPool: taken.get(no)?.length ?? 0,
-        ...(count >= RETURNS_ALLOWED && lastMs + PASS_OVER_MS > nowMs && { passedOverMs: lastMs + PASS_OVER_MS }),
+        ...(lastMs + passOverMs(count) > nowMs && { passedOverMs: lastMs + passOverMs(count) }),
       };
     }),
     held: held.map((row) => ({ instance: row.instance, job: formatJobId(row), ofPool: ofPool.has(row) })),

@@ -6,26 +6,38 @@ import { mayTake, type Placement, preference } from '../core/placement.ts';
 import type { QueueRow } from '../store/queue-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Plans } from './plans.ts';
-import { type ClaimedFlow, type Flow, linesOf, noteLeft } from './queue-flows.ts';
+import { type ClaimedFlow, type Flow, linesOf, type Trial } from './queue-flows.ts';
 import { detailsOf, loadContexts } from './run-context.ts';
 import type { Session } from './session.ts';
 import { createStickyPlaces } from './sticky-places.ts';
 
 /** Offers of a job in a row that one instance may send back before it is passed over. */
-export const RETURNS_ALLOWED = 3;
-export const PASS_OVER_MS = 30_000;
+const RETURNS_ALLOWED = 3;
+const PASS_OVER_MS = 30_000;
+const LONGEST_PASS_OVER_MS = 600_000;
 /** Jobs remembered; the oldest are forgotten. */
 const MAX_REMEMBERED = 10_000;
+
+/**
+ * How long an instance is passed over that sent a job back so often. It has to outlast the job's own pause before it is queued again, which
+ * grows, too.
+ */
+export function passOverMs(returned: number): number {
+  if (returned < RETURNS_ALLOWED) return 0;
+  return Math.min(PASS_OVER_MS * 2 ** (returned - RETURNS_ALLOWED), LONGEST_PASS_OVER_MS);
+}
 
 export interface Assignment {
   readonly session: Session;
   readonly key: JobKey;
+  /** Whose turn it took. */
+  readonly flow: Flow;
 }
 
 export interface Assigned {
   readonly assignments: readonly Assignment[];
-  /** Whether the next claim looks further past rows that nobody here takes. */
-  readonly looksFurther: boolean;
+  /** What became of the rows of each flow. */
+  readonly trials: ReadonlyMap<Flow, Trial>;
 }
 
 export interface Fit {
@@ -62,7 +74,7 @@ export function createFit(plans: Plans): Fit {
 
   function isPassedOver(session: Session, key: JobKey): boolean {
     const known = returns.get(returnKey(session, key));
-    return known !== undefined && known.count >= RETURNS_ALLOWED && known.untilMs > performance.now();
+    return known !== undefined && known.untilMs > performance.now();
   }
 
   return {
@@ -72,46 +84,47 @@ export function createFit(plans: Plans): Fit {
       const seats = createSeats(sessions);
       const assigned: Assignment[] = [];
 
+      const suits = (session: Session, row: QueueRow): boolean => accepts(session, row) && !isPassedOver(session, row);
+
       function place(flow: Flow, row: QueueRow): boolean {
-        const suits = (session: Session): boolean => accepts(session, row) && !isPassedOver(session, row);
         const candidates = seats.of(flow.placement);
         const sticky = places.find(flow, row, candidates);
-        const isThere = sticky !== undefined && suits(sticky);
+        const isThere = sticky !== undefined && suits(sticky, row);
         if (isThere && !seats.isFree(sticky, flow.placement) && places.isWaiting(row)) return false;
         const session =
           isThere && seats.isFree(sticky, flow.placement)
             ? sticky
-            : best(candidates, (one) => (seats.isFree(one, flow.placement) && suits(one) ? seats.room(one) : 0));
+            : best(candidates, (one) => (seats.isFree(one, flow.placement) && suits(one, row) ? seats.room(one) : 0));
         if (session === undefined) return false;
         seats.take(session, flow.placement);
         places.took(flow, row, session);
-        assigned.push({ session, key: row });
+        assigned.push({ session, key: row, flow });
         return true;
       }
 
-      const tried = new Map<Flow, number>();
-      const left = new Map<Flow, number>();
+      const trials = new Map(claimed.map(({ flow }) => [flow, { tried: 0, left: 0, refused: 0 }]));
       const lines = linesOf(claimed.map(({ flow, rows }) => ({ ...lineOf(flow), flow, rows }))).map(mergeRows);
       order.serve(lines, limit, ({ waiting }) => {
         const next = waiting.next();
         if (next.done === true) return false;
         const { flow, row } = next.value;
         const isPlaced = place(flow, row);
-        tried.set(flow, (tried.get(flow) ?? 0) + 1);
-        if (!isPlaced) left.set(flow, (left.get(flow) ?? 0) + 1);
-        return isPlaced;
+        const trial = trials.get(flow);
+        if (trial === undefined) throw new Error('a row of a flow that was not claimed');
+        trial.tried++;
+        if (isPlaced) return true;
+        trial.left++;
+        const hadRoom = (session: Session): boolean => roomOf(session, flow.placement?.pool) > 0;
+        if (!seats.of(flow.placement).some(({ session }) => hadRoom(session) && suits(session, row))) trial.refused++;
+        return false;
       });
-      let looksFurther = false;
-      for (const of of claimed) {
-        if (noteLeft(of, tried.get(of.flow) ?? 0, left.get(of.flow) ?? 0)) looksFurther = true;
-      }
-      return { assignments: assigned, looksFurther };
+      return { assignments: assigned, trials };
     },
     returned(session, key) {
       const id = returnKey(session, key);
       const count = (returns.get(id)?.count ?? 0) + 1;
       returns.delete(id);
-      returns.set(id, { count, untilMs: performance.now() + PASS_OVER_MS });
+      returns.set(id, { count, untilMs: performance.now() + passOverMs(count) });
       const [oldest] = returns.keys();
       if (returns.size > MAX_REMEMBERED && oldest !== undefined) returns.delete(oldest);
     },

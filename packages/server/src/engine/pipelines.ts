@@ -2,6 +2,7 @@
 import type { Definition } from '../core/definition.ts';
 import { invalidFields, RefusedError } from '../core/refusal.ts';
 import type { PipelineView } from '../core/views.ts';
+import { pipelineNamesLike } from '../store/called-pipelines.ts';
 import { type DefinitionDigest, digestOf, insertDefinitions } from '../store/definition-rows.ts';
 import { readClock } from '../store/ledger-rows.ts';
 import {
@@ -16,7 +17,7 @@ import {
 } from '../store/pipelines.ts';
 import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
-import type { CallCheck } from './call-check.ts';
+import { type CallCheck, MAX_NAMES } from './call-check.ts';
 import type { PipelineOperations } from './engine.ts';
 import { assertKnown, noSuchPipeline, noSuchRevision, numberCursor } from './refusals.ts';
 import type { Replica } from './replica.ts';
@@ -115,7 +116,7 @@ function isUnchanged(
 
 async function getPipeline(tx: Tx, project: string, name: string, revision: number | undefined): Promise<PipelineView> {
   const pipeline = await findPipeline(tx, project, name, revision);
-  if (pipeline === undefined) throw noSuchPipeline(name);
+  if (pipeline === undefined) throw noSuchPipeline(name, await pipelineNamesLike(tx, project, [name], MAX_NAMES));
   if (pipeline.found === undefined) throw noSuchRevision(name, revision ?? 0, pipeline.newestRevision);
   return pipeline.found.view;
 }

@@ -3,7 +3,7 @@
 // nobody here can take, costs nothing by its length.
 import type { FairOrder, Line } from '../core/fair-order.ts';
 import type { Placement } from '../core/placement.ts';
-import type { FlowClaim, FlowGap, FoundFlow, QueueRow } from '../store/queue-rows.ts';
+import type { FlowClaim, FlowGap, FoundFlow, QueuePlace, QueueRow } from '../store/queue-rows.ts';
 
 /** Flows remembered; beyond, those that had nothing for the longest time are found anew when they have something. */
 const MAX_KNOWN = 256;
@@ -19,8 +19,14 @@ const MARGIN_MS = 2_000;
 const SWEEP_MS = 1_000;
 /** After a search of many pages, so long for each of them until the next: it takes a fraction of the time. */
 const REST_MS_A_PAGE = 20;
-/** Rows at the head of a flow that nobody here accepts are looked past, up to so many. */
+/** Rows at the head of a flow that find nobody are claimed and looked past, up to so many. */
 const MAX_LEFT = 1_000;
+/** Where so many are refused by all who have room, claims begin behind them. For each so many, so long until they are tried again. */
+const REFUSED_REST_MS = 1_000;
+/** Sets of schemas for which it is remembered what of a flow they refuse; the oldest are forgotten. */
+const MAX_REFUSALS = 8;
+
+const START: QueuePlace = { rank: Number.MIN_SAFE_INTEGER, no: 0 };
 
 const LOWEST = '00000000-0000-0000-0000-000000000000';
 const HIGHEST = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
@@ -35,11 +41,18 @@ export interface Flow extends Line {
   /** When a claim last looked into it, and when it last found rows. */
   lookedMs: number;
   foundMs: number;
-  fromRank: number;
+  from: QueuePlace;
   sweptMs: number;
   /** Until when it counts as one whose jobs differ in priority. */
   mixedUntilMs: number;
   left: number;
+  /** By the schemas of those who have room: up to where they refuse everything, and until when that is taken to hold. */
+  readonly refusals: Map<string, Refusals>;
+}
+
+interface Refusals {
+  readonly to: QueuePlace;
+  readonly untilMs: number;
 }
 
 export interface QueueFlows {
@@ -51,13 +64,25 @@ export interface QueueFlows {
   found(flows: readonly FoundFlow[], placementOf: (flow: FoundFlow) => Placement | undefined): readonly Flow[];
   /** Whether there may be more flows to be found now. */
   isSearching(): boolean;
-  /** Notes what a claim found. Returns the rows with their flows. */
-  saw(planned: Planned, rows: readonly QueueRow[]): readonly ClaimedFlow[];
+  /**
+   * Notes what a claim found. Returns the rows with their flows.
+   * @param looksPast Whether the claim left out some that may be taken later.
+   */
+  saw(planned: Planned, rows: readonly QueueRow[], looksPast: boolean): readonly ClaimedFlow[];
+  /** Tells the schemas of those who have room now: what others refused they may take. */
+  servedBy(schemas: string): void;
+  /**
+   * Notes what became of the rows of a flow that was claimed: the next claim looks past those that found nobody, and much further when none
+   * found anybody. Returns whether it does.
+   */
+  noteLeft(claimed: ClaimedFlow, trial: Trial): boolean;
 }
 
 export interface Planned {
   readonly flows: readonly Flow[];
   readonly claims: readonly FlowClaim[];
+  /** Whether flows have more than was planned of them, for it is the turn of others. */
+  readonly leavesSome: boolean;
 }
 
 export interface ClaimedFlow {
@@ -65,6 +90,8 @@ export interface ClaimedFlow {
   readonly rows: readonly QueueRow[];
   /** Whether there may be more rows than were claimed. */
   readonly isCut: boolean;
+  /** Whether it had less than was planned, so that others may have its turns. */
+  readonly isShort: boolean;
 }
 
 export function createQueueFlows(): QueueFlows {
@@ -72,12 +99,30 @@ export function createQueueFlows(): QueueFlows {
   let cursor = LOWEST;
   let pages = 0;
   let restUntilMs = 0;
+  let served = '';
 
-  function begin(flow: Flow, nowMs: number): number {
-    if (nowMs - flow.sweptMs < SWEEP_MS && nowMs >= flow.mixedUntilMs) return flow.fromRank;
+  function begin(flow: Flow, nowMs: number): void {
+    const isPastRefused = nowMs < (flow.refusals.get(served)?.untilMs ?? 0);
+    if (nowMs - flow.sweptMs < SWEEP_MS && (isPastRefused || nowMs >= flow.mixedUntilMs)) return;
     flow.sweptMs = nowMs;
-    flow.fromRank = Number.MIN_SAFE_INTEGER;
-    return flow.fromRank;
+    flow.from = START;
+    if (isPastRefused) flow.left = MAX_LEFT;
+  }
+
+  /** Lets claims begin behind rows that are refused, and behind those that were not long ago. */
+  function goPast(flow: Flow, to: QueuePlace): void {
+    const nowMs = performance.now();
+    const before = flow.refusals.get(served);
+    flow.from = to;
+    if (before !== undefined && nowMs < before.untilMs && later(before.to, to) === before.to) {
+      flow.from = before.to;
+      flow.left = 0;
+      return;
+    }
+    flow.refusals.delete(served);
+    flow.refusals.set(served, { to, untilMs: Math.max(nowMs, before?.untilMs ?? 0) + REFUSED_REST_MS });
+    const [oldest] = flow.refusals.keys();
+    if (flow.refusals.size > MAX_REFUSALS && oldest !== undefined) flow.refusals.delete(oldest);
   }
 
   function forget(nowMs: number): void {
@@ -120,14 +165,18 @@ export function createQueueFlows(): QueueFlows {
       raise(busy, (flow) => Math.min(flow.expected, roomOf(flow)));
       raise([...busy, ...probed], roomOf);
       const flows = [...planned.keys()];
-      for (const flow of flows) flow.lookedMs = nowMs;
+      for (const flow of flows) {
+        flow.lookedMs = nowMs;
+        begin(flow, nowMs);
+      }
       return {
         flows,
+        leavesSome: busy.some((flow) => (planned.get(flow) ?? 0) < Math.min(flow.expected, roomOf(flow))),
         claims: flows.map((flow) => ({
           flow: flow.id,
           project: flow.project,
           pipeline: flow.pipeline,
-          fromRank: begin(flow, nowMs),
+          from: flow.from,
           quantum: (planned.get(flow) ?? 0) + flow.left,
         })),
       };
@@ -162,45 +211,69 @@ export function createQueueFlows(): QueueFlows {
           expected: 0,
           lookedMs: 0,
           foundMs: nowMs,
-          fromRank: Number.MIN_SAFE_INTEGER,
+          from: START,
           sweptMs: nowMs,
           mixedUntilMs: 0,
           left: 0,
+          refusals: new Map(),
         };
         known.set(flow.id, flow);
         return [flow];
       });
     },
     isSearching: () => cursor !== LOWEST,
-    saw({ flows, claims }, rows) {
+    saw({ flows, claims, leavesSome }, rows, looksPast) {
       const nowMs = performance.now();
       const byFlow = Map.groupBy(rows, (row) => row.flow);
       return flows.map((flow, i) => {
         const own = byFlow.get(flow.id) ?? [];
         const [first] = own;
-        const isCut = own.length >= (claims[i]?.quantum ?? 0);
+        const quantum = claims[i]?.quantum ?? 0;
+        const isCut = own.length >= quantum;
+        const isShort = leavesSome && own.length < Math.min(quantum, flow.expected);
         flow.expected = isCut ? Number.MAX_SAFE_INTEGER : own.length;
         if (first !== undefined) {
           flow.foundMs = nowMs;
-          flow.fromRank = first.rank - MARGIN_MS;
+          if (!looksPast) flow.from = later(flow.from, { rank: first.rank - MARGIN_MS, no: 0 });
           if (own.some(({ priority }) => priority !== 0)) flow.mixedUntilMs = nowMs + FORGET_MS;
         }
-        return { flow, rows: own, isCut };
+        return { flow, rows: own, isCut, isShort };
       });
+    },
+    servedBy(schemas) {
+      if (schemas === served) return;
+      served = schemas;
+      for (const flow of known.values()) {
+        flow.from = flow.refusals.get(served)?.to ?? START;
+        flow.left = 0;
+      }
+    },
+    noteLeft({ flow, rows, isCut }, { tried, left, refused }) {
+      if (tried === 0 && rows.length > 0) return false;
+      const before = flow.left;
+      const isStuck = isCut && left > 0 && left === rows.length;
+      flow.left = Math.min(isStuck ? 4 * left : left, MAX_LEFT);
+      const last = rows.at(-1);
+      if (isStuck && refused === left && left >= MAX_LEFT && last !== undefined) {
+        goPast(flow, { rank: last.rank, no: last.no + 1 });
+        return true;
+      }
+      return isStuck && flow.left > before;
     },
   };
 }
 
-/**
- * Notes how many rows of a claimed flow were offered to the sessions here and found nobody: the next claim looks past them, and much
- * further when none found anybody. Returns whether it does.
- */
-export function noteLeft({ flow, rows, isCut }: ClaimedFlow, tried: number, left: number): boolean {
-  if (tried === 0 && rows.length > 0) return false;
-  const before = flow.left;
-  const isStuck = isCut && left > 0 && left === rows.length;
-  flow.left = Math.min(isStuck ? 4 * left : left, MAX_LEFT);
-  return isStuck && flow.left > before;
+/** What became of the rows of a claimed flow that were offered to the sessions here. */
+export interface Trial {
+  readonly tried: number;
+  /** Those that found nobody. */
+  readonly left: number;
+  /** Those of them that nobody would have taken who had room. */
+  readonly refused: number;
+}
+
+function later(one: QueuePlace, other: QueuePlace): QueuePlace {
+  return one.rank > other.rank || (one.rank === other.rank && one.no >= other.no) ? one : other;
 }
 
 /** Flows by the line that they belong to, whose turns they share. */

@@ -1,5 +1,6 @@
 // The queues of the drivers that have sessions here: what is known of the flows of each, whose turn it is among them, and claims.
 import { createFairOrder, type FairOrder, type WeightOf } from '../core/fair-order.ts';
+import type { RunId } from '../core/ids.ts';
 import { type Placement, placementOf } from '../core/placement.ts';
 import { claimQueued, findFlows, type FoundFlow } from '../store/queue-rows.ts';
 import type { Tx } from '../store/sql.ts';
@@ -32,33 +33,36 @@ export function createQueues(weightOf: WeightOf): Queues {
   };
 }
 
-/**
- * Claims of the flows that are known, looks for others in the same round trip, and claims of those, too.
- * @param room How many jobs of a flow there is room for.
- */
+export interface FlowsToClaim {
+  readonly limit: number;
+  /** How many jobs of a flow there is room for. */
+  readonly room: (flow: Flow) => number;
+  /** Runs whose jobs are looked past. */
+  readonly passed: readonly RunId[];
+}
+
+/** Claims of the flows that are known, looks for others in the same round trip, and claims of those, too. */
 export async function claimFlows(
   tx: Tx,
   driver: string,
-  flows: QueueFlows,
-  limit: number,
-  order: FairOrder,
-  room: (flow: Flow) => number,
+  { flows, order }: Queue,
+  { limit, room, passed }: FlowsToClaim,
   plans: Plans,
 ): Promise<readonly ClaimedFlow[]> {
   const known = flows.plan(limit, room, order);
   const gaps = flows.gaps();
   const [rows, found] = await Promise.all([
-    known.claims.length === 0 ? [] : claimQueued(tx, driver, known.claims),
+    known.claims.length === 0 ? [] : claimQueued(tx, driver, known.claims, passed),
     gaps.length === 0 ? [] : findFlows(tx, driver, gaps, FOUND_AT_ONCE),
   ]);
-  const claimed = flows.saw(known, rows);
+  const claimed = flows.saw(known, rows, passed.length > 0);
   if (gaps.length === 0) return claimed;
   const placements = await placementsOf(tx, plans, found);
   const fresh = flows.found(found, (flow) => placements.get(flow.flow));
   if (fresh.length === 0) return claimed;
   const planned = flows.plan(limit, room, order, fresh);
-  const more = planned.claims.length === 0 ? [] : await claimQueued(tx, driver, planned.claims);
-  return [...claimed, ...flows.saw(planned, more)];
+  const more = planned.claims.length === 0 ? [] : await claimQueued(tx, driver, planned.claims, passed);
+  return [...claimed, ...flows.saw(planned, more, passed.length > 0)];
 }
 
 /**

@@ -1,6 +1,8 @@
 // What readers are told when something is not there, or not theirs: of another project nothing shows, not even that it exists.
+import { quote } from '../core/check-fields.ts';
 import type { Definition } from '../core/definition.ts';
 import { type JobKey, formatJobId, type RunId } from '../core/ids.ts';
+import { nearestName } from '../core/nearest-name.ts';
 import { versionNeeded } from '../core/plan.ts';
 import { type Refusal, RefusedError } from '../core/refusal.ts';
 import type { RunState } from '../core/states.ts';
@@ -31,8 +33,11 @@ export function noJobNamed(runId: RunId, name: string): RefusedError {
   return new RefusedError({ refused: 'JOB_NOT_FOUND', message });
 }
 
-export function noSuchPipeline(name: string): RefusedError {
-  const message = `pipeline ${name} does not exist: apply it first, or list the pipelines that do with ListPipelines`;
+/** @param names Of pipelines that there are, among which the one that was meant may be. */
+export function noSuchPipeline(name: string, names: readonly string[] = []): RefusedError {
+  const near = nearestName(name, names);
+  const hint = near === undefined ? '' : `; did you mean ${quote(near)}?`;
+  const message = `pipeline ${name} does not exist: apply it first, or list the pipelines that do with ListPipelines${hint}`;
   return new RefusedError({ refused: 'PIPELINE_NOT_FOUND', message });
 }
 

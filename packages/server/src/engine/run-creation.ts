@@ -9,11 +9,12 @@ import type { Schema } from '../core/json-schema.ts';
 import { LIMITS } from '../core/limits.ts';
 import { type FieldViolation, invalidFields, isRefusal, RefusedError, type Refusal } from '../core/refusal.ts';
 import type { Labels } from '../core/views.ts';
+import { pipelineNamesLike } from '../store/called-pipelines.ts';
 import { type DefinitionDigest, digestOf } from '../store/definition-rows.ts';
 import { findPipeline } from '../store/pipelines.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { checkBounded } from './bounded-check.ts';
-import type { CallCheck, CallFindings } from './call-check.ts';
+import { type CallCheck, type CallFindings, MAX_NAMES } from './call-check.ts';
 import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun } from './begin-run.ts';
 import type { Creates } from './creates.ts';
@@ -92,8 +93,11 @@ export function createRunCreation({ pool, creates, checkSpecs, checkCalls, repli
     if (definition !== undefined) return { definition, digest: digestOf(definition) };
     if (pipeline === undefined) throw new Error('a run without a source');
     const { name, revision } = pipeline;
-    const known = await withConnection(pool, (tx) => findPipeline(tx, project, name, revision));
-    if (known === undefined) throw noSuchPipeline(name);
+    const known = await withConnection(pool, async (tx) => {
+      const found = await findPipeline(tx, project, name, revision);
+      if (found === undefined) throw noSuchPipeline(name, await pipelineNamesLike(tx, project, [name], MAX_NAMES));
+      return found;
+    });
     if (known.found === undefined) throw noSuchRevision(name, revision ?? 0, known.newestRevision);
     const { view, definition: stored, digest } = known.found;
     return { definition: stored, digest, pipeline: { name, revision: view.revision } };

@@ -1,8 +1,10 @@
 // One locked run inside a flush: what is loaded of it, the commands for it in order, and what they have decided so far.
+import { ByIndex } from '../core/by-index.ts';
 import type { AttemptContent, Command, Reply } from '../core/commands.ts';
 import type { RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { JobRecord, RunFacts, RunHeader } from '../core/run-state.ts';
+import { type KnownWork, nothingKnown } from '../core/working.ts';
 import type { AttemptChange, AttemptInsert } from '../store/attempt-rows.ts';
 import type { EventWrite } from '../store/ledger-rows.ts';
 import type { LockedStarts } from './load-places.ts';
@@ -58,6 +60,8 @@ export interface RunWork {
   facts: RunFacts | undefined;
   /** What is known of the groups and rate limits of jobs that are to start. */
   starts: LockedStarts | undefined;
+  /** What has been worked out for the next submission, in decisions that lacked something. */
+  known: KnownWork;
   /** How many submissions have been decided on, and whether the next one has been begun. */
   decided: number;
   isDeciding: boolean;
@@ -86,6 +90,7 @@ export function beginWork(context: RunContext, header: RunHeader, submissions: r
     addedFrom: undefined,
     facts: undefined,
     starts: undefined,
+    known: nothingKnown(),
     decided: 0,
     isDeciding: false,
     answers: new Map(),
@@ -99,7 +104,7 @@ export function beginWork(context: RunContext, header: RunHeader, submissions: r
 
 /** Adds jobs that were just loaded. */
 export function addLoaded(work: RunWork, jobs: Iterable<readonly [number, JobRecord]>): void {
-  const all = new Map(work.jobs);
+  const all = ByIndex.from(work.jobs);
   for (const [index, record] of jobs) {
     work.loaded.set(index, record);
     all.set(index, record);
@@ -116,5 +121,7 @@ export interface Wanted {
 
 /** Adds what expressions may read, and outputs of jobs that were just loaded. */
 export function addFacts(work: RunWork, facts: RunFacts, outputs: Iterable<readonly [number, JsonObject]>): void {
-  work.facts = { ...facts, outputs: new Map([...facts.outputs, ...outputs]) };
+  const all = ByIndex.from(facts.outputs);
+  for (const [job, found] of outputs) all.set(job, found);
+  work.facts = { ...facts, outputs: all };
 }

@@ -4,7 +4,7 @@ import { createTestDatabase, type TestDatabase } from '../store/testing/database
 import { createCallCheck } from './call-check.ts';
 import { createPipelines } from './pipelines.ts';
 import { createDriverSchemas } from './driver-schemas.ts';
-import { createSpecCheck } from './spec-check.ts';
+import { createSpecCheck, specProblems } from './spec-check.ts';
 import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
 
 let database: TestDatabase;
@@ -81,6 +81,21 @@ test('what only instances of the past accepted is refused while others live', as
   expect((await check(jobFor('upgraded', { script: 'make' }))).violations).not.toEqual([]);
 });
 
+test('a spec with expressions is held against what is known of it', async () => {
+  const items = { type: 'string' };
+  const specSchema = { required: ['commands'], properties: { commands: { items } }, additionalProperties: false };
+  await ledger.connect('expressed', 'i-1', { specSchema });
+  const spec = { comands: ['${{ params.a }}'], commands: ['echo ${{ params.a }}', '${{ params.b }}', 5] };
+  const { violations } = await check(jobNamed('build', { driver: 'expressed', spec }));
+  expect(violations).toEqual([
+    {
+      field: 'definition.jobs[0].spec.comands',
+      description: 'is not known to the schema; did you mean "commands"?',
+    },
+    { field: 'definition.jobs[0].spec.commands[2]', description: 'must be string' },
+  ]);
+});
+
 test('an instance without a schema takes any spec', async () => {
   await ledger.connect('open', 'strict', { specSchema: requires('script') });
   await ledger.connect('open', 'lax');
@@ -93,4 +108,13 @@ test('a driver that connects for the first time is known at once', async () => {
   expect((await checkSpecs(definition, 'definition')).warnings).toHaveLength(1);
   await ledger.connect('late', 'i-1', { specSchema: requires('script') });
   expect(await checkSpecs(definition, 'definition')).toMatchObject({ warnings: [], violations: [{}] });
+});
+
+test('all that is wrong with a spec in a run is told, up to some', async () => {
+  await ledger.connect('told', 'i-1', { specSchema: { properties: {}, additionalProperties: false, required: ['z'] } });
+  const problemOf = await specProblems(createDriverSchemas(ledger.pool), new Set(['told']));
+  expect(problemOf('told', { z: 1 })).toBe('spec.z is not known to the schema');
+  const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+  const told = problemOf('told', Object.fromEntries(names.map((name) => [name, 1])));
+  expect(told).toMatch(/^(spec\.\w [^;]+; ){5}2 more$/);
 });

@@ -1,6 +1,6 @@
 // Whether the specs of a definition fit what their drivers publish. Instances of a driver may differ, so a spec has to fit one of
 // their schemas, not all.
-import { addViolation, DRIVER_NAME, type Found } from '../core/check-fields.ts';
+import { addViolation, DRIVER_NAME, type Found, howManyMore } from '../core/check-fields.ts';
 import type { Definition, JobDefinition } from '../core/definition.ts';
 import type { Schema } from '../core/json-schema.ts';
 import type { JsonObject } from '../core/json.ts';
@@ -17,6 +17,9 @@ export interface SpecFindings {
   readonly warnings: readonly string[];
 }
 
+/** Problems of a spec that the failure of a job tells. */
+const MAX_TOLD = 5;
+
 /** Checks the spec of every job; `field` is the path, in the request, of what holds them, or empty. */
 export type SpecCheck = (definition: Pick<Definition, 'jobs'>, field: string) => Promise<SpecFindings>;
 
@@ -29,9 +32,10 @@ export function createSpecCheck(schemas: DriverSchemas): SpecCheck {
     const path = field === '' ? 'jobs' : `${field}.jobs`;
     definition.jobs.forEach(({ driver, spec }, index) => {
       const takes = accepted.get(driver);
+      if (typeof takes !== 'object') return;
       // What its expressions come to is checked when the job runs.
-      if (typeof takes !== 'object' || mentionsTemplate(spec)) return;
-      const found = whyUnfit(takes, `${path}[${index}].spec`, spec);
+      const known = mentionsTemplate(spec) ? takes.map(({ ofKnown }) => ofKnown) : takes;
+      const found = whyUnfit(known, `${path}[${index}].spec`, spec);
       for (const { field: wrong, description } of found) addViolation(violations, wrong, description);
     });
     const unchecked = definition.jobs.filter((job) => accepted.get(job.driver) === 'UNKNOWN');
@@ -48,8 +52,11 @@ export async function specProblems(
   const accepted = await schemas.acceptedBy(drivers);
   return (driver, spec) => {
     const takes = accepted.get(driver);
-    const [first] = typeof takes === 'object' ? whyUnfit(takes, 'spec', spec) : [];
-    return first && `${first.field} ${first.description}`;
+    const problems = typeof takes === 'object' ? whyUnfit(takes, 'spec', spec) : [];
+    if (problems.length === 0) return undefined;
+    const told = problems.slice(0, MAX_TOLD).map(({ field, description }) => `${field} ${description}`);
+    const more = problems.length > told.length ? [`${howManyMore(problems.length, told.length)} more`] : [];
+    return [...told, ...more].join('; ');
   };
 }
 
@@ -78,7 +85,7 @@ function neverConnected([driver, [first, ...more]]: [string, JobDefinition[]]): 
 /** Refuses a definition for its specs. */
 export function specMismatch(violations: readonly FieldViolation[]): Refusal {
   const [first] = violations;
-  const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : '';
+  const more = violations.length > 1 ? ` (and ${howManyMore(violations.length, 1)} more)` : '';
   return {
     refused: 'SPEC_MISMATCH',
     message: `${first?.field} ${first?.description}${more}: the driver's schema does not allow it`,

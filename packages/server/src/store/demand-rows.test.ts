@@ -134,7 +134,9 @@ test('jobs leave the queue, but for those that a claim holds, which nobody waits
   await other.connect();
   try {
     await other.query('begin');
-    await claimQueued(other, 'shell', [{ flow: flowOf(1), project: 'p', pipeline: '', fromRank: 0, quantum: 1 }]);
+    await claimQueued(other, 'shell', [
+      { flow: flowOf(1), project: 'p', pipeline: '', from: { rank: 0, no: 0 }, quantum: 1 },
+    ]);
     await leaveQueue(client, keys.slice(0, 2));
     const { rows } = await client.query<{ run_id: string }>('select run_id from queue order by rank');
     expect(rows.map(({ run_id: runId }) => runId)).toEqual([keys[0]!.runId, keys[2]!.runId]);

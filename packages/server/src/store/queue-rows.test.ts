@@ -31,7 +31,8 @@ function row(flow: number, rest: Partial<QueueInsert> = {}): QueueInsert {
 }
 
 function claim(flow: number, quantum: number, fromRank = 0): FlowClaim {
-  return { flow: flowOf(flow), project: `project-${flow}`, pipeline: `pipeline-${flow}`, fromRank, quantum };
+  const from = { rank: fromRank, no: 0 };
+  return { flow: flowOf(flow), project: `project-${flow}`, pipeline: `pipeline-${flow}`, from, quantum };
 }
 
 test('two replicas that claim at the same time share every row between them', async () => {
@@ -136,7 +137,7 @@ test('rows of a replica of the version before are a flow of their own', async ()
   expect(others).toEqual([]);
   expect(old).toMatchObject({ flow: '00000000-0000-0000-0000-000000000001', placed: false, pipeline: '' });
   const rows = await claimQueued(client!, 'shell', [
-    { flow: old!.flow, project: '', pipeline: '', fromRank: 0, quantum: 9 },
+    { flow: old!.flow, project: '', pipeline: '', from: { rank: 0, no: 0 }, quantum: 9 },
   ]);
   expect(rows.map(({ rank }) => Math.abs(rank - Date.now()) < 60_000)).toEqual([true, true]);
 });

@@ -1,6 +1,6 @@
 // The rows of the queue: one for each job that waits for a driver. Jobs of one project and pipeline that the same instances may take are
 // a flow; rows of a flow are in the order of their rank.
-import type { JobKey } from '../core/ids.ts';
+import type { JobKey, RunId } from '../core/ids.ts';
 import { execute, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
 
 export interface QueueInsert {
@@ -41,32 +41,39 @@ export async function enqueue(tx: Tx, rows: readonly QueueInsert[]): Promise<voi
   ]);
 }
 
-// A paused flow is left out before its rows are looked at. The rows of a flow are found by its own index, however long it is.
+// A paused flow is left out before its rows are looked at. The rows of a flow are found by its own index, however long it is. Of runs that
+// others hold none is locked, for one that is costs its flow a seat.
 const CLAIM = statement(
   'claim',
   `select f.flow, q.run_id, q.job, q.rank, q.no, q.priority, q.sticky_key, case when q.sticky_key is not null
      then floor(extract(epoch from clock_timestamp()) * 1000)::bigint - q.rank - q.priority * 60000 end as waited_ms
-   from (select * from unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::int[]) c (flow, project, pipeline, from_rank, quantum)
+   from (select * from unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::int[])
+       c (flow, project, pipeline, from_rank, from_no, quantum)
      where not exists (select from queue_pauses p where p.driver = $1 and p.project in ('', c.project) and p.pipeline in ('', c.pipeline))
      offset 0) f
    cross join lateral (select run_id, job, rank, no, sticky_key, priority from queue
-     where driver = $1 and flow = f.flow and rank >= f.from_rank order by rank, no limit f.quantum for update skip locked) q`,
+     where driver = $1 and flow = f.flow and (rank, no) >= (f.from_rank, f.from_no) and not (run_id = any($8::uuid[]))
+     order by rank, no limit f.quantum for update skip locked) q`,
 );
+
+/** A place in a flow: rows are in the order of their rank, those of one rank in that of their number. */
+export interface QueuePlace {
+  readonly rank: number;
+  readonly no: number;
+}
 
 /** How much to take of a flow. */
 export interface FlowClaim {
   readonly flow: string;
   readonly project: string;
   readonly pipeline: string;
-  /** Rows of a lower rank are left out. */
-  readonly fromRank: number;
+  /** Rows before this place are left out. */
+  readonly from: QueuePlace;
   readonly quantum: number;
 }
 
-export interface QueueRow extends JobKey {
+export interface QueueRow extends JobKey, QueuePlace {
   readonly flow: string;
-  readonly rank: number;
-  readonly no: number;
   readonly priority: number;
   readonly stickyKey?: string;
   /** How long it has been queued; only of a row with a sticky key. */
@@ -84,15 +91,25 @@ interface QueueColumns {
   waited_ms: number | null;
 }
 
-/** Takes the first rows of each flow that nobody else holds, for the length of the transaction. */
-export async function claimQueued(tx: Tx, driver: string, claims: readonly FlowClaim[]): Promise<QueueRow[]> {
+/**
+ * Takes the first rows of each flow that nobody else holds, for the length of the transaction.
+ * @param passed Runs whose jobs are looked past.
+ */
+export async function claimQueued(
+  tx: Tx,
+  driver: string,
+  claims: readonly FlowClaim[],
+  passed: readonly RunId[] = [],
+): Promise<QueueRow[]> {
   const rows = await rowsOf<QueueColumns>(tx, CLAIM, [
     driver,
     plain(claims, (claim) => claim.flow),
     texts(claims, (claim) => claim.project),
     texts(claims, (claim) => claim.pipeline),
-    plain(claims, (claim) => claim.fromRank),
+    plain(claims, (claim) => claim.from.rank),
+    plain(claims, (claim) => claim.from.no),
     plain(claims, (claim) => claim.quantum),
+    plain(passed, (runId) => runId),
   ]);
   return rows.map(({ run_id: runId, job, sticky_key: stickyKey, waited_ms: waitedMs, ...row }) => ({
     ...row,

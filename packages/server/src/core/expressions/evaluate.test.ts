@@ -145,6 +145,8 @@ describe('the value of an expression', () => {
     ['params.xs[0.5]', 'there is no entry 0.5 in a list of 3'],
     ['params.map[1]', 'there is no entry 1'],
     ['params.xs["a"]', 'cannot read the entry string of list'],
+    ['timestamp("tomorrow")', 'timestamp: "tomorrow" is none; one is written as "2026-01-31T12:00:00Z"'],
+    ['duration("soon")', 'duration: "soon" is none; one is written as "1h30m"'],
     ['params.n && true', 'expected a bool, got int'],
     ['params.n ? 1 : 2', 'expected a bool, got int'],
     ['!params.text', 'cannot apply ! to string'],

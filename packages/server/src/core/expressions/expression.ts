@@ -6,6 +6,7 @@ import { LIMITS } from '../limits.ts';
 import { buildNodes, type Parsed } from './build-nodes.ts';
 import { bracketDepth } from './literals.ts';
 import type { Node, Part, Root, Scope } from './nodes.ts';
+import { ANY, type StaticType, staticType } from './static-types.ts';
 
 /** A checked expression. Compiling takes some ten times as long as evaluating: keep it. */
 export interface Expression {
@@ -15,6 +16,8 @@ export interface Expression {
   /** The jobs whose results it reads, each once; 'all' when that is only known once it is evaluated. */
   readonly needs: readonly string[] | 'all';
   readonly node: Node;
+  /** Of its value, where that is known before anything is read. */
+  readonly type: StaticType;
   /** What its value comes from, in reading order. */
   readonly parts: readonly Part[];
 }
@@ -25,10 +28,18 @@ export function compileExpression(found: Found, field: string, source: string, s
   const own: Found = [];
   const parsed = parseExpression(own, field, source);
   const built = parsed === undefined ? undefined : buildNodes(own, field, parsed, scope);
+  // What is stored was checked when it was created, by the rules of then.
+  const isNew = scope.fields !== undefined;
+  const type =
+    built === undefined || own.length > 0 || !isNew
+      ? ANY
+      : staticType(built.node, (problem) =>
+          addViolation(own, field, `${quote(source)} can never be worked out: ${problem}`),
+        );
   for (const violation of own) addViolation(found, violation.field, violation.description);
   if (built === undefined || own.length > 0) return undefined;
   const { node, parts, roots, needs } = built;
-  return { source, roots, needs, node, parts };
+  return { source, roots, needs, node, type, parts };
 }
 
 function parseExpression(found: Found, field: string, source: string): Parsed | undefined {

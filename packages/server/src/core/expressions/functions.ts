@@ -3,6 +3,7 @@
 import {
   type CelFunc,
   CelScalar,
+  type CelType,
   type CelValue,
   celEnv,
   celList,
@@ -12,6 +13,7 @@ import {
   isCelMap,
 } from '@bufbuild/cel';
 import { strings } from '@bufbuild/cel/ext';
+import { quote } from '../check-fields.ts';
 import { chargeCall, chargeFailedCall } from './call-costs.ts';
 import { isMapKey } from './map-keys.ts';
 import { Failure, type Outcome } from './outcome.ts';
@@ -68,6 +70,8 @@ export interface CelFunction {
   /** Whether it may be called as `x.f()`, and as `f(x)`. */
   readonly isMethod: boolean;
   readonly isFunction: boolean;
+  /** The types that its result may have, by those of its operands, which may be `dyn`; empty: it cannot be called so. */
+  resultsOf(isMethod: boolean, types: readonly string[]): readonly string[];
   call(scales: Scales, isMethod: boolean, operands: CelValue[]): Outcome;
 }
 
@@ -75,6 +79,12 @@ export interface CelFunction {
 export function findFunction(name: string): CelFunction | undefined {
   return FUNCTIONS.get(name);
 }
+
+/** Of texts of which the library says how it failed to read them, and not how they are written. */
+const EXAMPLES: ReadonlyMap<string, string> = new Map([
+  ['timestamp', '2026-01-31T12:00:00Z'],
+  ['duration', '1h30m'],
+]);
 
 /** The library puts what it was given into its messages. */
 const MAX_MESSAGE = 200;
@@ -112,6 +122,8 @@ function createFunction(id: string, overloads: Overloads): CelFunction {
     isTest: TESTS.has(id),
     isMethod: all.some(({ target }) => target !== undefined),
     isFunction: all.some(({ target }) => target === undefined),
+    resultsOf: (isMethod, types) =>
+      all.filter((overload) => mayTake(overload, isMethod, types)).map(({ result }) => result.name),
     call(scales, isMethod, operands) {
       chargeCall(scales, id, operands);
       const own = callWithoutLibrary(id, operands);
@@ -121,9 +133,21 @@ function createFunction(id: string, overloads: Overloads): CelFunction {
       if (result === undefined) return new Failure(`cannot apply ${name} to ${types.join(' and ')}`);
       if (!isCelError(result)) return result;
       chargeFailedCall(scales);
-      return new Failure(`${name}: ${result.message.slice(0, MAX_MESSAGE)}`);
+      const [text] = operands;
+      const example = EXAMPLES.get(name);
+      return typeof text === 'string' && example !== undefined
+        ? new Failure(`${name}: ${quote(text)} is none; one is written as ${quote(example)}`)
+        : new Failure(`${name}: ${result.message.slice(0, MAX_MESSAGE)}`);
     },
   };
+}
+
+function mayTake({ target, arguments: args }: CelFunc, isMethod: boolean, types: readonly string[]): boolean {
+  if ((target !== undefined) !== isMethod) return false;
+  const wanted = target === undefined ? args : [target, ...args];
+  const isTaken = ({ name }: CelType, type: string | undefined): boolean =>
+    name === 'dyn' || type === 'dyn' || name === type;
+  return wanted.length === types.length && wanted.every((type, place) => isTaken(type, types[place]));
 }
 
 function callOverload(

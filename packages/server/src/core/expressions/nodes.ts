@@ -22,10 +22,15 @@ export interface Scope {
   readonly roots: readonly Root[];
   /** The jobs that `needs.<name>` and `needs["<name>"]` may name. */
   readonly needs: readonly string[];
-  /** All fields that a variable can have, where these are known; of `needs`, those of each job. */
+  /**
+   * All fields that a variable can have, where these are known; of `needs`, those of each job. Undefined for what is stored, which is
+   * not checked again by what has been learned since.
+   */
   readonly fields?: Readonly<Partial<Record<Root, readonly string[]>>>;
   /** What checks may take; left out where nothing is checked any more. */
   readonly work?: CheckWork;
+  /** All outputs that a needed job can have, where these are known, by its name. */
+  readonly outputs?: ReadonlyMap<string, readonly string[]>;
 }
 
 /** A part of an expression whose value says why the whole has the one it has. */

@@ -24,7 +24,7 @@ export interface Template {
 }
 
 /** What a value is made of. A part without expressions is a constant as a whole. */
-type Shape =
+export type Shape =
   | { readonly kind: 'constant'; readonly value: JsonValue }
   /** A text that is one expression, and keeps the type of its value. */
   | { readonly kind: 'value'; readonly field: string; readonly expression: Expression }
@@ -98,6 +98,8 @@ function compileValue(compiler: Compiler, field: string, value: JsonValue): Shap
   return members.every(([, member]) => isConstant(member)) ? { kind: 'constant', value } : { kind: 'object', members };
 }
 
+const WITHOUT_JSON = ['bytes', 'type'];
+
 function isConstant({ kind }: Shape): boolean {
   return kind === 'constant';
 }
@@ -133,6 +135,9 @@ function compileSource(compiler: Compiler, field: string, source: string): Expre
   if (isFull(compiler.found, compiler.foundBefore)) return [];
   const expression = compileExpression(compiler.found, field, source.trim(), compiler.scope);
   if (expression === undefined) return [];
+  if (WITHOUT_JSON.includes(expression.type)) {
+    addViolation(compiler.found, field, `${quote(source.trim())} is of type ${expression.type}, which has no JSON`);
+  }
   compiler.expressions.push(expression);
   return [expression];
 }

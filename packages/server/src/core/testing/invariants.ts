@@ -70,7 +70,7 @@ export function checkReplay(ledger: SimulatedLedger): void {
   for (const [i, entry] of stored.entries()) replay.take({ ...entry, seq: i + 1 });
   const rebuilt = replay.slice;
   expect(rebuilt.run).toEqual(ledger.slice.run);
-  expect(rebuilt.jobs).toEqual(ledger.slice.jobs);
+  expect(new Map(rebuilt.jobs)).toEqual(new Map(ledger.slice.jobs));
   claim(rebuilt.run.seq === stored.length, 'the run counts each of its events once');
 }
 
@@ -126,7 +126,9 @@ function checkFence(attempts: SimulatedLedger['attempts'], { before, command, de
 }
 
 function checkTouched({ before, given, decision }: Step): void {
-  expect({ run: before.run, jobs: before.jobs }, 'a decision leaves what it was given as it is').toEqual(given);
+  expect({ run: before.run, jobs: new Map(before.jobs) }, 'a decision leaves what it was given as it is').toEqual(
+    given,
+  );
   for (const [index, job] of decision.after.jobs) {
     claim(before.jobs.get(index) === job || decision.touched.has(index), 'a changed job is told as touched');
   }

@@ -45,7 +45,7 @@ export function openLedger(definition: Definition, decideWith: Decide = decide):
 /** Decides on a command and keeps what follows, as one flush of the engine does. */
 export function submit(ledger: SimulatedLedger, command: Command, nowMs = ledger.nowMs): Step {
   const before = ledger.slice;
-  const given = structuredClone({ run: before.run, jobs: before.jobs });
+  const given = structuredClone({ run: before.run, jobs: new Map(before.jobs) });
   const complete = withContent(ledger, command);
   const decision = ledger.decideWith(before, complete, nowMs);
   const { plan, run, jobs } = decision.after;
@@ -53,7 +53,7 @@ export function submit(ledger: SimulatedLedger, command: Command, nowMs = ledger
   for (const event of decision.events) {
     if (event.type === 'AttemptEnded') outputs.set(event.job, event.outputs ?? {});
   }
-  ledger.slice = { plan, run, jobs: new Map(jobs), facts: factsOf(outputs) };
+  ledger.slice = { plan, run, jobs, facts: factsOf(outputs) };
   for (const event of decision.events) {
     ledger.entries.push({ event, timeMs: decision.after.run.lastMs });
     project(ledger, complete, event);

@@ -1,25 +1,12 @@
 // Of params with expressions only what holds whatever they come to is checked.
 import { expect, it } from 'vitest';
-import { knownParams, namesSchema, valuesSchema } from './call-params.ts';
 import type { Found } from './check-fields.ts';
 import { compileSchema } from './json-schema.ts';
 import type { JsonObject } from './json.ts';
 
 function findings(schema: JsonObject, params: JsonObject): string[] {
   const found: Found = [];
-  const known = knownParams(params);
-  const checks =
-    known === params
-      ? [{ of: schema, value: params }]
-      : [
-          { of: valuesSchema(schema), value: known },
-          { of: namesSchema(schema), value: params },
-        ];
-  for (const { of, value } of checks) {
-    const broken: Found = [];
-    compileSchema(broken, 'schema', of)?.check(found, 'params', value);
-    expect(broken).toEqual([]);
-  }
+  compileSchema(found, 'schema', schema)?.ofKnown.check(found, 'params', params);
   return found.map(({ field, description }) => `${field} ${description}`);
 }
 
@@ -39,8 +26,67 @@ it.each<[string, JsonObject, JsonObject, string[]]>([
     { target: 'x' },
     ['params.size is required', 'params.target must be one of "eu", "us"'],
   ],
-  ['an expression in place of any value', closed, { target: open, size: `${open}${open}` }, []],
-  ['an expression inside of a value', { properties: { a: { type: 'array', maxItems: 0 } } }, { a: [open] }, []],
+  ['an expression in place of any value', closed, { target: `${open}${open}`, size: open }, []],
+  [
+    'how many values there are',
+    { properties: { a: { type: 'array', maxItems: 1 } } },
+    { a: [open, 1] },
+    ['params.a must NOT have more than 1 items'],
+  ],
+  [
+    'what stands beside an expression, at any depth',
+    { properties: { a: { items: { properties: { b: { type: 'integer' } }, additionalProperties: false } } } },
+    { a: [{ b: open }, { b: 'x' }, { c: open }] },
+    ['params.a[1].b must be integer', 'params.a[2].c is not known to the schema'],
+  ],
+  [
+    'that a text with an expression in it is a text',
+    { properties: { a: { type: 'array' }, b: { enum: ['x-1'] }, c: { type: 'string', maxLength: 2 } } },
+    { a: `x${open}`, b: `x-${open}`, c: `${open}${open}` },
+    ['params.a must be array'],
+  ],
+  [
+    'that an escaped expression is a text',
+    { properties: { a: { const: '${{ x }}' }, b: { type: 'array' } } },
+    { a: '$${{ x }}', b: '$${{ x }}', c: open },
+    ['params.b must be array'],
+  ],
+  [
+    'not what a list or object with an expression may come to',
+    { properties: { a: { enum: [[1]] }, b: { uniqueItems: true } } },
+    { a: [open], b: [open, open] },
+    [],
+  ],
+  [
+    'not what no expression may come to',
+    { properties: { a: { not: { const: 1 } }, b: { contains: { const: 1 } } } },
+    { a: open, b: [open] },
+    [],
+  ],
+  [
+    'what no alternative knows',
+    { oneOf: [{ required: ['a'] }, { required: ['c'] }] },
+    { b: open },
+    ['params.a is required', 'params.c is required'],
+  ],
+  [
+    'not which alternative fits',
+    { oneOf: [{ properties: { b: { const: 1 } } }, { properties: { b: { const: 2 } } }] },
+    { b: open },
+    [],
+  ],
+  [
+    'what a default of a condition fills in',
+    { required: ['a'], if: { required: ['c'] }, else: { properties: { a: { default: 1 } } } },
+    { b: open },
+    [],
+  ],
+  [
+    'names that no part knows',
+    { allOf: [{ properties: { a: true } }], unevaluatedProperties: false },
+    { a: open, b: open },
+    ['params.b is not known to the schema'],
+  ],
   ['the value of another param', closed, { target: open, size: 'large' }, ['params.size must be integer']],
   [
     'a value by what it refers to',
