@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { DiscrepancyKind, JobState, RunState, StopCause, StopPhase, WaitReason } from '@conveyor/client';
-import { RerunScope } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { refusal, startScriptedServer } from '@conveyor/client/testing';
+import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run, runForBytes, start } from './testing/run-command.ts';
 import { finished, newRunId, runId, startScriptedPlane, started } from './testing/scripted-plane.ts';
@@ -25,6 +26,21 @@ beforeAll(async () => {
 afterAll(() => rm(directory, { recursive: true }));
 
 describe('conveyor run', () => {
+  it('does not blame a file for params that were given beside it', async () => {
+    const fields = [{ field: 'run.params.sha', description: 'is required' }];
+    await using server = await startScriptedServer((router) => {
+      router.service(RunService, {
+        createRun() {
+          throw refusal('invalid_argument', 'INVALID_FIELD', 'run.params.sha: is required', { fields });
+        },
+      });
+    });
+    const { exitCode, stderr } = await run(['run', '-f', file], { CONVEYOR_ADDRESS: server.grpcAddress });
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('run.params.sha: is required');
+    expect(stderr).not.toMatch(/pipeline|ci\.yaml/);
+  });
+
   it.each([
     [RunState.SUCCEEDED, 0, 'succeeded'],
     [RunState.FAILED, 1, 'failed'],

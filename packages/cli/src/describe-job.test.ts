@@ -107,6 +107,19 @@ describe('why a job was cancelled', () => {
   });
 });
 
+describe('what a job was given', () => {
+  it.each([
+    ['Spec', 'shell'],
+    ['Params', ''],
+  ])('is its %s with the values of its expressions', async (what, driver) => {
+    const shown = { driver, spec: { command: 'make linux' } };
+    await using plane = await startScriptedPlane({ jobs: { build: { shown }, other: {} } });
+    const { stdout } = await run(['describe', 'job', `${runId}/build`], plane.env);
+    expect(stdout).toContain(`${what} with values:\n  command: make linux\n`);
+    expect((await run(['describe', 'job', `${runId}/other`], plane.env)).stdout).not.toContain('with values');
+  });
+});
+
 describe('how a gate is answered', () => {
   it('tells what the form of a gate has to have', async () => {
     const definition = { name: 'ask', gate: { formSchema: { type: 'object', required: ['ticket', 'a note'] } } };

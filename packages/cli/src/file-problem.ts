@@ -21,6 +21,11 @@ export interface FileProblem extends FileField {
 /** More than anybody reads. */
 export const MAX_PROBLEMS = 100;
 
+/** Orders places of one file from its beginning to its end. */
+export function byPlace(a: FilePlace, b: FilePlace): number {
+  return a.line - b.line || a.column - b.column;
+}
+
 /** `FILE:LINE:COLUMN`. */
 export function placeText({ file, line, column }: FilePlace): string {
   return `${file}:${line}:${column}`;

@@ -16,9 +16,17 @@ import { DurationSchema, ListValueSchema, StructSchema, TimestampSchema, ValueSc
 import { parseDuration } from '@conveyor/client';
 import { PipelineRefSchema } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { nearestName } from '@conveyor/server/nearest-name';
-import { type FileField, type FileProblem, MAX_PROBLEMS } from './file-problem.ts';
+import { byPlace, type FileField, type FileProblem, MAX_PROBLEMS } from './file-problem.ts';
 import { parseTime } from './text.ts';
-import { type Spot, type YamlFile, type YamlMap, type YamlNode, parseYaml } from './yaml-tree.ts';
+import {
+  type Spot,
+  type YamlEntry,
+  type YamlFile,
+  type YamlMap,
+  type YamlNode,
+  parseYaml,
+  pathText,
+} from './yaml-tree.ts';
 
 /** What a kind of file holds. */
 export interface FileKind<Desc extends DescMessage> {
@@ -126,14 +134,13 @@ export function parseMessageFile<Desc extends DescMessage>(
     const value = readScalar(type, entry.value, { parent: undefined, step: key, offset: entry.offset }, { file });
     if (typeof value === 'string' || typeof value === 'boolean') beside[key] = value;
   }
-  if (file.problems.length > 0) return file.problems;
+  if (file.problems.length > 0) return file.problems.toSorted(byPlace);
   return {
     message: fromJson(kind.desc, json),
     beside,
     locate(fieldPath) {
-      const path = fieldPath.replace(kind.prefix, '');
-      const { offset, isNumber } = placeIn(root, parsePath(path));
-      return { ...file.placeOf(offset), path: isNumber ? path.replace(EXPRESSION_SUFFIX, '') : path };
+      const { offset, spot } = placeIn(root, parsePath(fieldPath.replace(kind.prefix, '')));
+      return { ...file.placeOf(offset), path: pathText(spot) };
     },
   };
 }
@@ -301,29 +308,35 @@ function isNull(node: YamlNode): boolean {
 const EXPRESSION_SUFFIX = /(?:_expression|Expression)$/;
 
 /**
- * Where the field at a path begins, its key when it has one; where a path leads nowhere, the last one on it.
- * `isNumber`: it leads to an expression, which is given by the name of the number that it stands for.
+ * Where the field at a path begins, its key when it has one, and its path in the names that the file has for it; where a path leads
+ * nowhere, it begins where the last one on it does. An expression is given by the name of the number that it stands for. A condition
+ * begins where its text does: what is wrong with it is told by its columns.
  */
-function placeIn(root: YamlNode, path: readonly (string | number)[]): { offset: number; isNumber: boolean } {
-  let [node, offset, isNumber] = [root, root.offset, false];
+function placeIn(
+  root: YamlNode,
+  path: readonly (string | number)[],
+): { readonly offset: number; readonly spot: Spot | undefined } {
+  let node: YamlNode | undefined = root;
+  let offset = root.offset;
+  let spot: Spot | undefined;
   for (const step of path) {
-    if (node.kind === 'scalar' || node.kind === 'refused') break;
-    const own = node.kind === 'map' ? entryAt(node, String(step)) : undefined;
-    const number =
-      node.kind === 'map' && own === undefined ? entryAt(node, String(step).replace(EXPRESSION_SUFFIX, '')) : undefined;
-    isNumber = number !== undefined;
-    const entry = own ?? number;
-    const next = entry?.value ?? (node.kind === 'list' && typeof step === 'number' ? node.items[step] : undefined);
-    if (next === undefined) break;
-    [node, offset] = [next, entry?.offset ?? next.offset];
+    const key: string | undefined = node?.kind === 'map' ? keyOf(node, String(step)) : undefined;
+    const entry: YamlEntry | undefined = node?.kind === 'map' && key !== undefined ? node.entries.get(key) : undefined;
+    node = entry?.value ?? (node?.kind === 'list' && typeof step === 'number' ? node.items[step] : undefined);
+    if (node !== undefined) offset = (step === 'if' ? undefined : entry?.offset) ?? node.offset;
+    spot = { parent: spot, step: key ?? step, offset };
   }
-  return { offset, isNumber };
+  return { offset, spot };
 }
 
-/** A field may be written in camelCase or snake_case. */
-function entryAt({ entries }: YamlMap, key: string) {
-  const camelCase = key.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
-  return entries.get(key) ?? entries.get(camelCase);
+/** The key of a field, which may be written in camelCase or snake_case. */
+function keyOf({ entries }: YamlMap, name: string): string | undefined {
+  const number = name.replace(EXPRESSION_SUFFIX, '');
+  return [name, camelCase(name), number, camelCase(number)].find((key) => entries.has(key));
+}
+
+function camelCase(name: string): string {
+  return name.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 /** Reads a path as the server writes it, such as `jobs[2].labels["a.b"]`. */

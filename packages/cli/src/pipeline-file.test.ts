@@ -157,10 +157,12 @@ jobs:
       line: 7,
       column: 28,
     });
-    expect(read.locate('definition.jobs[0].matrix.max_parallel_expression').path).toBe('jobs[0].matrix.max_parallel');
+    expect(read.locate('definition.jobs[0].matrix.max_parallel_expression').path).toBe('jobs[0].matrix.maxParallel');
     const own = source.replace('limit: "', 'limitExpression: "');
     expect(parsePipeline(own, 'ci.yaml').definition).toEqual(built.definition);
-    expect(parsePipeline(own, 'ci.yaml').locate('jobs[0].concurrency.limit_expression').path).toMatch(/_expression$/);
+    expect(parsePipeline(own, 'ci.yaml').locate('jobs[0].concurrency.limit_expression').path).toBe(
+      'jobs[0].concurrency.limitExpression',
+    );
   });
 
   it.each([
@@ -261,5 +263,22 @@ jobs:
     ['definition', 2, 1],
   ])('finds %s', (path, line, column) => {
     expect(placeText(parsePipeline(complete, 'ci.yaml').locate(path))).toBe(`ci.yaml:${line}:${column}`);
+  });
+
+  it('names a field as the file does, and a condition where its text begins', () => {
+    const file = parsePipeline(`${complete}    if: params.go\n    outputs_schema: { a_b: 1 }\n`, 'ci.yaml');
+    expect(file.locate('definition.params_schema.properties.sha').path).toBe('paramsSchema.properties.sha');
+    expect(file.locate('definition.params_schema.gone_from.it').path).toBe('paramsSchema.gone_from.it');
+    expect(file.locate('definition.jobs[2].outputs_schema.a_b').path).toBe('jobs[2].outputs_schema.a_b');
+    const { line } = file.locate('definition.jobs[2].if');
+    expect(file.locate('definition.jobs[2].if')).toEqual({ file: 'ci.yaml', line, column: 9, path: 'jobs[2].if' });
+  });
+
+  it('tells what is wrong from the beginning of the file to its end', () => {
+    expect(problemsOf('label: {}\nname: 1\njobs: []\nenv: 2\n').map((problem) => problem.slice(0, 9))).toEqual([
+      'ci.yaml:1',
+      'ci.yaml:2',
+      'ci.yaml:4',
+    ]);
   });
 });

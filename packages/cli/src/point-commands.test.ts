@@ -158,6 +158,13 @@ describe('conveyor diff run', () => {
         stop: { cause: StopCause.CANCEL, phase: StopPhase.SOFT, reason: 'enough', time },
       },
     },
+    {
+      jobId: '3',
+      job: 'pack',
+      before: { state: JobState.RUNNING, attempt: 1 },
+      after: { state: JobState.RUNNING, attempt: 1 },
+      changedFields: ['artifacts', 'gate_answers'],
+    },
   ];
 
   it('shows the run and each job that changed, of all pages', async () => {
@@ -165,12 +172,13 @@ describe('conveyor diff run', () => {
     expect(await plane.run('diff', 'run', runId, '3', '9')).toEqual({
       exitCode: 0,
       stdout: [
-        `run ${runId} from event 3 to event 9: 6 events, 3 of 4 jobs changed`,
+        `run ${runId} from event 3 to event 9: 6 events, 4 of 4 jobs changed`,
         'JOB        BEFORE                                      AFTER',
         '(the run)  pending: 4 open                             running: 3 open, 1 failed',
         'build      queued                                      failed, attempt 2, it  broke (exit code 7)',
         'deploy     waiting, attempt 1, backoff until 03:04:05  waiting, attempt 1, held by ada: Friday',
         'late       -                                           cancelling, attempt 1, asked to stop by a cancel: enough',
+        'pack       running, attempt 1                          running, attempt 1, changed: artifacts, gate answers',
         '',
       ].join('\n'),
       stderr: '',
@@ -196,8 +204,13 @@ describe('conveyor diff run', () => {
       before: { seq: '3', state: 'RUN_STATE_PENDING' },
       after: { seq: '9' },
       eventCount: '6',
-      changedJobCount: 3,
-      jobs: [{ job: 'build', after: { state: 'JOB_STATE_FAILED' } }, { job: 'deploy' }, { job: 'late' }],
+      changedJobCount: 4,
+      jobs: [
+        { job: 'build', after: { state: 'JOB_STATE_FAILED' } },
+        { job: 'deploy' },
+        { job: 'late' },
+        { job: 'pack' },
+      ],
       nextPageToken: '',
     });
   });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { ConveyorError } from '@conveyor/client';
 import type { Cli } from './cli.ts';
 import { UsageError } from './failure.ts';
-import { type FileProblem, problemsText } from './file-problem.ts';
+import { byPlace, type FileProblem, problemsText } from './file-problem.ts';
 import { type PipelineFile, PipelineFileError, parsePipeline } from './pipeline-file.ts';
 import { type ScheduleFile, parseSchedule } from './schedule-file.ts';
 import { tooLargeText } from './source-text.ts';
@@ -79,6 +79,7 @@ export async function withFilePlaces<T>(file: PipelineFile | ScheduleFile, call:
   try {
     return await call;
   } catch (thrown) {
+    if (isOfParams(thrown)) throw thrown;
     const problems = refusedFields(file, thrown);
     if (problems.length === 0) throw thrown;
     throw new UsageError(
@@ -92,7 +93,13 @@ export function refusedFields(file: PipelineFile | ScheduleFile, thrown: unknown
   if (!(thrown instanceof ConveyorError)) return [];
   return thrown.fieldViolations
     .map(({ field, description }) => ({ ...file.locate(field), message: description }))
-    .toSorted((a, b) => a.line - b.line || a.column - b.column);
+    .toSorted(byPlace);
+}
+
+/** Whether only what was given beside a pipeline's file is refused: the params of a run. */
+function isOfParams(thrown: unknown): boolean {
+  const fields = thrown instanceof ConveyorError ? thrown.fieldViolations : [];
+  return fields.length > 0 && fields.every(({ field }) => /^run\.params(?![a-z_])/.test(field));
 }
 
 /** Pipelines of files of which none is wrong. */

@@ -22,6 +22,7 @@ export {
 } from './error.ts';
 export type { MatrixOptions } from './job-kinds.ts';
 export type { ConcurrencyOptions, ExpressionText, Limit, RateLimitOptions } from './job-limits.ts';
+export type { LabelRuleOptions, SelectorOptions } from './job-places.ts';
 export type { GateAnswerInput, JobFilterInput, JobInput, Jobs } from './jobs.ts';
 export type { LogPart, LogPosition } from './log-tail.ts';
 export { outputsOf } from './outputs.ts';

@@ -1,17 +1,7 @@
 // Owns what a job may be besides one piece of work for a driver: a matrix of them, a gate that people answer, a call of a pipeline.
-import { type JsonObject, type JsonValue, create, fromJson } from '@bufbuild/protobuf';
-import { ValueSchema } from '@bufbuild/protobuf/wkt';
-import {
-  type Gate,
-  GateExpiry,
-  GateSchema,
-  type Matrix,
-  MatrixSchema,
-  type PipelineCall,
-  PipelineCallSchema,
-} from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import { type DurationText, parseDurations } from './duration.ts';
-import { type ExpressionText, expressionOf, type Limit, numberOf } from './job-limits.ts';
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+import type { DurationText } from './duration.ts';
+import type { ExpressionText, Limit } from './job-limits.ts';
 
 /** Runs a job once for each cell: for each combination of its axes that is not excluded, and for what is included. */
 export interface MatrixOptions {
@@ -52,39 +42,3 @@ export interface CallFields {
   /** Params of its run; texts may hold expressions. Default: {}. */
   readonly params?: JsonObject | undefined;
 }
-
-export function toMatrix({ axes = {}, include, exclude, maxParallel, failFast }: MatrixOptions): Matrix {
-  return create(MatrixSchema, {
-    axes: Object.fromEntries(Object.entries(axes).map(([name, values]) => [name, toJsonValue(values)])),
-    ...(include === undefined ? {} : { include: fromJson(ValueSchema, toJsonValue(include)) }),
-    ...(exclude === undefined ? {} : { exclude: fromJson(ValueSchema, toJsonValue(exclude)) }),
-    maxParallel: numberOf(maxParallel),
-    maxParallelExpression: expressionOf(maxParallel),
-    failFast: failFast ?? false,
-  });
-}
-
-export function toGate({ message, approvers, quorum, formSchema, timeout, onTimeout }: GateFields): Gate {
-  return create(GateSchema, {
-    message: message ?? '',
-    approvers: [...(approvers ?? [])],
-    quorum: quorum ?? 0,
-    ...(formSchema === undefined ? {} : { formSchema }),
-    ...parseDurations({ timeout }),
-    onTimeout: onTimeout === undefined ? GateExpiry.UNSPECIFIED : expiries[onTimeout],
-  });
-}
-
-export function toPipelineCall({ pipeline, revision, params }: CallFields): PipelineCall {
-  return create(PipelineCallSchema, {
-    pipeline,
-    revision: revision ?? 0,
-    ...(params === undefined ? {} : { params }),
-  });
-}
-
-function toJsonValue(list: readonly JsonValue[] | ExpressionText): JsonValue {
-  return typeof list === 'string' ? list : [...list];
-}
-
-const expiries = { fail: GateExpiry.FAIL, approve: GateExpiry.APPROVE, skip: GateExpiry.SKIP };

@@ -1,9 +1,40 @@
-import { create, toJson } from '@bufbuild/protobuf';
+import { create, type DescEnum, type DescMessage, toJson } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
-import { GateExpiry, PipelineDefinitionSchema, RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import {
+  ConcurrencyPolicySchema,
+  ConcurrencySchema,
+  DriverSelectorSchema,
+  GateExpiry,
+  GateExpirySchema,
+  GateSchema,
+  JobDefinitionSchema,
+  JobTimeoutsSchema,
+  LabelOperatorSchema,
+  LabelRuleSchema,
+  LeaseDoubtSchema,
+  MatrixSchema,
+  PipelineCallSchema,
+  PipelineDefinitionSchema,
+  RateLimitSchema,
+  RetryPolicySchema,
+  RunCondition,
+  RunConditionSchema,
+} from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { describe, expect, it } from 'vitest';
 import { parseDuration } from './duration.ts';
-import { pipeline } from './pipeline-builder.ts';
+import type { MatrixOptions } from './job-kinds.ts';
+import type { ConcurrencyOptions, RateLimitOptions } from './job-limits.ts';
+import type { LabelRuleOptions, SelectorOptions } from './job-places.ts';
+import {
+  type AnyJobOptions,
+  type GateOptions,
+  type JobOptions,
+  pipeline,
+  type PipelineCallOptions,
+  type PipelineOptions,
+  type RetryOptions,
+  type TimeoutOptions,
+} from './pipeline-builder.ts';
 
 describe('the pipeline builder', () => {
   it('makes the definition of the contract', () => {
@@ -172,11 +203,168 @@ describe('the pipeline builder', () => {
       }),
     );
     // @ts-expect-error no driver runs a gate
-    built.gate('other', { driver: 'shell' });
+    expect(() => built.gate('other', { driver: 'shell' })).toThrow('driver is no field here');
     // @ts-expect-error a call has params, no spec
-    built.call('other', { pipeline: 'deploy', spec: {} });
+    expect(() => built.call('other', { pipeline: 'deploy', spec: {} })).toThrow('spec is no field here');
     // @ts-expect-error a call names its pipeline
     built.call('other', {});
+  });
+
+  it('says where a job goes, and before which others', () => {
+    const { definition } = pipeline('ci').job('train', {
+      driver: 'shell',
+      selector: {
+        required: [{ key: 'arch', operator: 'not_in', values: ['arm64'] }],
+        preferred: [{ key: 'disk', values: ['ssd'] }],
+      },
+      priority: -3,
+      pool: 'gpu',
+      stickyKey: 'train',
+    });
+    expect(toJson(PipelineDefinitionSchema, definition)).toMatchObject({
+      jobs: [
+        {
+          selector: {
+            required: [{ key: 'arch', operator: 'LABEL_OPERATOR_NOT_IN', values: ['arm64'] }],
+            preferred: [{ key: 'disk', values: ['ssd'] }],
+          },
+          priority: -3,
+          pool: 'gpu',
+          stickyKey: 'train',
+        },
+      ],
+    });
+  });
+
+  it('has each field that the contract has, in its types', () => {
+    const any: Every<AnyJobOptions<string>> = { needs: 1, when: 1, if: 1, stage: 1, matrix: 1, allowFailure: 1 };
+    const job: Every<JobOptions<string>> = {
+      ...any,
+      driver: 1,
+      spec: 1,
+      retry: 1,
+      timeouts: 1,
+      onLeaseDoubt: 1,
+      secrets: 1,
+      outputsSchema: 1,
+      concurrency: 1,
+      rateLimits: 1,
+      selector: 1,
+      priority: 1,
+      pool: 1,
+      stickyKey: 1,
+    };
+    const gate: Every<GateOptions<string>> = {
+      ...any,
+      message: 1,
+      approvers: 1,
+      quorum: 1,
+      formSchema: 1,
+      timeout: 1,
+      onTimeout: 1,
+    };
+    const call: Every<PipelineCallOptions<string>> = { ...any, pipeline: 1, revision: 1, params: 1 };
+    const shared: Every<PipelineOptions> = { paramsSchema: 1, labels: 1, stages: 1, env: 1, failFast: 1 };
+    const matrix: Every<MatrixOptions> = { axes: 1, include: 1, exclude: 1, maxParallel: 1, failFast: 1 };
+    const retry: Every<RetryOptions> = {
+      workload: 1,
+      driver: 1,
+      infrastructure: 1,
+      timeout: 1,
+      rejected: 1,
+      initialBackoff: 1,
+      maxBackoff: 1,
+      backoffFactor: 1,
+      jitter: 1,
+    };
+    const timeouts: Every<TimeoutOptions> = {
+      queueTimeout: 1,
+      offerTimeout: 1,
+      runTimeout: 1,
+      silenceTimeout: 1,
+      totalTimeout: 1,
+      cancelGracePeriod: 1,
+    };
+    const concurrency: Every<ConcurrencyOptions> = { key: 1, limit: 1, policy: 1 };
+    const rateLimit: Every<RateLimitOptions> = { key: 1, limit: 1, period: 1, cost: 1 };
+    const fieldsOf = ({ fields }: DescMessage, ...without: string[]) =>
+      fields
+        .map(({ jsonName }) => jsonName)
+        .filter((name) => !without.includes(name) && !name.endsWith('Expression'))
+        .toSorted();
+    const named = (fields: object) => Object.keys(fields).toSorted();
+    expect(named(job)).toEqual(fieldsOf(JobDefinitionSchema, 'name', 'gate', 'call'));
+    expect(named(gate)).toEqual([...Object.keys(any), ...fieldsOf(GateSchema)].toSorted());
+    expect(named(call)).toEqual([...Object.keys(any), ...fieldsOf(PipelineCallSchema)].toSorted());
+    expect(named(shared)).toEqual(fieldsOf(PipelineDefinitionSchema, 'jobs'));
+    expect(named(matrix)).toEqual(fieldsOf(MatrixSchema));
+    expect(named(retry)).toEqual(fieldsOf(RetryPolicySchema));
+    expect(named(timeouts)).toEqual(fieldsOf(JobTimeoutsSchema));
+    expect(named(concurrency)).toEqual(fieldsOf(ConcurrencySchema));
+    expect(named(rateLimit)).toEqual(fieldsOf(RateLimitSchema));
+    const selector: Every<SelectorOptions> = { required: 1, preferred: 1 };
+    const rule: Every<LabelRuleOptions> = { key: 1, operator: 1, values: 1 };
+    expect([named(selector), named(rule)]).toEqual([fieldsOf(DriverSelectorSchema), fieldsOf(LabelRuleSchema)]);
+  });
+
+  it('takes each value that the contract has of its enums', () => {
+    const enums: [DescEnum, (value: never) => unknown][] = [
+      [RunConditionSchema, (when) => pipeline('ci').job('a', { driver: 'x', when })],
+      [LeaseDoubtSchema, (onLeaseDoubt) => pipeline('ci').job('a', { driver: 'x', onLeaseDoubt })],
+      [
+        ConcurrencyPolicySchema,
+        (policy) => pipeline('ci').job('a', { driver: 'x', concurrency: { key: 'k', policy } }),
+      ],
+      [GateExpirySchema, (onTimeout) => pipeline('ci').gate('a', { timeout: '1s', onTimeout })],
+      [
+        LabelOperatorSchema,
+        (operator) => pipeline('ci').job('a', { driver: 'x', selector: { required: [{ key: 'k', operator }] } }),
+      ],
+    ];
+    for (const [desc, use] of enums) {
+      for (const { number, localName } of desc.values) {
+        if (number !== 0) expect(() => use(localName.toLowerCase() as never)).not.toThrow();
+      }
+      expect(() => use('sucess' as never)).toThrow("'sucess'");
+    }
+  });
+
+  it('tells all that is wrong with a job that no compiler has seen, and what there is instead', () => {
+    const options: object = {
+      driver: 7,
+      when: 'sucess',
+      need: ['build'],
+      needs: ['biuld'],
+      timeouts: { runTimeout: '10 minutes', silence: '1m' },
+      retry: { workload: 1.5 },
+      secrets: 'token',
+      rateLimits: [{ key: 'a', limit: 1, period: 60 }],
+      matrix: { axes: [1] },
+    };
+    const built = pipeline<string>('ci').job('build', { driver: 'shell' });
+    const told = () => built.job('test', options as JobOptions<string>);
+    expect(told).toThrow(TypeError);
+    const lines = wrongOf(told);
+    expect(lines[0]).toBe('job test of pipeline ci needs biuld, which no job before it is called');
+    const fields = lines.slice(1).map((line) => line.replace('job test of pipeline ci: ', ''));
+    expect(fields[0]).toMatch(/^need is no field here; these are: needs, when, .*stickyKey$/);
+    expect(fields.slice(1)).toEqual([
+      'driver must be a string; got 7',
+      "when must be 'success' or 'always' or 'failure' or 'finally'; got 'sucess'",
+      'retry.workload must be a whole number; got 1.5',
+      expect.stringMatching(/^timeouts.silence is no field here; these are: .*silenceTimeout/),
+      "timeouts.runTimeout must be a duration such as 250ms, 1.5s, 10m, 2h or 7d; got '10 minutes'",
+      'secrets must be a list',
+      'matrix.axes must be an object; got a list',
+      'rateLimits[0].period must be a duration such as 250ms, 1.5s, 10m, 2h or 7d; got 60',
+    ]);
+    const shared: object = { label: {}, failFast: 'yes' };
+    expect(wrongOf(() => pipeline('ci', shared))).toEqual([
+      'pipeline ci: label is no field here; these are: paramsSchema, labels, stages, env, failFast',
+      "pipeline ci: failFast must be a boolean; got 'yes'",
+    ]);
+    const noJson: object = { driver: 'shell', spec: { at: new Date(0), n: undefined } };
+    expect(() => built.job('test', noJson as JobOptions<string>)).toThrow(/^job test of pipeline ci: /);
   });
 
   it('refuses a stage that the pipeline does not have, when compiled and when run', () => {
@@ -224,6 +412,18 @@ describe('the pipeline builder', () => {
     expect(toJson(PipelineDefinitionSchema, definition)).toEqual({ jobs: [{ name: 'build', driver: 'shell' }] });
   });
 });
+
+/** All fields of options, so that the compiler finds one that is missing or too much. */
+type Every<T> = Readonly<Record<keyof T, 1>>;
+
+function wrongOf(build: () => unknown): readonly string[] {
+  try {
+    build();
+  } catch (error) {
+    return String((error as Error).message).split('\n');
+  }
+  throw new Error('nothing was wrong');
+}
 
 describe('durations', () => {
   it.each([

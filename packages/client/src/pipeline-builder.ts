@@ -1,21 +1,19 @@
 // Owns pipelines written as programs. A builder never changes: each job makes a new one, so a pipeline can be the beginning
 // of several. A job can only need jobs that were added before, so there is no cycle by construction.
-import { type JsonObject, type MessageInitShape, create } from '@bufbuild/protobuf';
+import { type JsonObject, create } from '@bufbuild/protobuf';
 import {
+  GateSchema,
   type JobDefinition,
   JobDefinitionSchema,
-  type JobTimeouts,
-  JobTimeoutsSchema,
-  LeaseDoubt,
   type PipelineDefinition,
   PipelineDefinitionSchema,
-  type RetryPolicy,
-  RetryPolicySchema,
-  RunCondition,
+  PipelineCallSchema,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import { type DurationText, parseDurations } from './duration.ts';
-import { type ConcurrencyOptions, type RateLimitOptions, toConcurrency, toRateLimit } from './job-limits.ts';
-import { type CallFields, type GateFields, type MatrixOptions, toGate, toMatrix, toPipelineCall } from './job-kinds.ts';
+import type { DurationText } from './duration.ts';
+import type { ConcurrencyOptions, RateLimitOptions } from './job-limits.ts';
+import type { CallFields, GateFields, MatrixOptions } from './job-kinds.ts';
+import type { SelectorOptions } from './job-places.ts';
+import { fieldNames, readOptions, refuseUnknown } from './read-options.ts';
 
 /** What all jobs of a pipeline share. */
 export interface PipelineOptions<Stage extends string = string> {
@@ -80,6 +78,14 @@ export interface JobOptions<Need extends string, Stage extends string = string> 
   readonly concurrency?: ConcurrencyOptions | undefined;
   /** How often jobs may start that share a key. Default: none. */
   readonly rateLimits?: readonly RateLimitOptions[] | undefined;
+  /** Which instances of its driver may take it, and which of those should, by their labels. Default: any. */
+  readonly selector?: SelectorOptions | undefined;
+  /** Its place among the queued jobs of the same pipeline, -100 to 100; higher ones first. Default: 0. */
+  readonly priority?: number | undefined;
+  /** A pool of slots of which it takes one, such as `gpu`, beside one of the instance's own. Default: none. */
+  readonly pool?: string | undefined;
+  /** Jobs of one project with the same key go to the instance that took the last one, when it has a slot soon. Default: none. */
+  readonly stickyKey?: string | undefined;
 }
 
 /** Retries by class of failure, and the delays between them. Bounds and defaults are those of the contract's RetryPolicy. */
@@ -122,8 +128,8 @@ export interface TimeoutOptions {
 
 /**
  * A pipeline under construction; also what `client.pipelines.apply` and `client.runs.create` take. A need that no earlier job has, a
- * name that one has, or a stage that the pipeline does not have, is a compile-time error where names are literal; it throws a TypeError
- * wherever they are not.
+ * name that one has, or a stage that the pipeline does not have, is a compile-time error where names are literal. Where they are not, and
+ * for fields and values that the contract does not have, a TypeError tells all that is wrong with the job, one problem a line.
  */
 export interface PipelineBuilder<Jobs extends string, Stage extends string = string> {
   readonly name: string;
@@ -179,88 +185,105 @@ export function pipeline<Jobs extends string = never, const Stage extends string
   name: string,
   options: PipelineOptions<Stage> = {},
 ): PipelineBuilder<Jobs, Stage> {
-  return builder(name, options, []);
+  return builder(name, readShared(name, options), []);
 }
 
 function builder<Jobs extends string, Stage extends string>(
   name: string,
-  options: PipelineOptions<Stage>,
+  shared: PipelineDefinition,
   jobs: readonly JobDefinition[],
 ): PipelineBuilder<Jobs, Stage> {
-  const withJob = (jobName: string, jobOptions: AnyJobOptions<string>, own: JobFields): readonly JobDefinition[] => {
-    if (jobs.some((job) => job.name === jobName)) throw new TypeError(`pipeline ${name} already has a job ${jobName}`);
-    for (const need of jobOptions.needs ?? []) {
-      if (!jobs.some((job) => job.name === need)) {
-        throw new TypeError(`job ${jobName} of pipeline ${name} needs ${need}, which no job before it is called`);
-      }
-    }
-    const { stage } = jobOptions;
-    if (stage !== undefined && !options.stages?.some((known) => known === stage))
-      throw new TypeError(`job ${jobName} is of stage ${stage}, which pipeline ${name} does not have`);
-    return [...jobs, toJobDefinition(jobName, jobOptions, own)];
+  const withJob = (jobName: string, options: object, kind: JobKind): readonly JobDefinition[] => {
+    const problems: string[] = [];
+    const job = readJob(jobName, options, kind, problems);
+    const wrong = [
+      ...misplaced(name, shared.stages, jobs, jobName, options),
+      ...problems.map((problem) => `job ${jobName} of pipeline ${name}: ${problem}`),
+    ];
+    if (job === undefined || wrong.length > 0) throw new TypeError(wrong.join('\n'));
+    return [...jobs, job];
   };
   return {
     name,
     get definition() {
-      return create(PipelineDefinitionSchema, {
-        jobs: [...jobs],
-        ...(options.paramsSchema === undefined ? {} : { paramsSchema: options.paramsSchema }),
-        labels: { ...options.labels },
-        stages: [...(options.stages ?? [])],
-        env: { ...options.env },
-        failFast: options.failFast ?? false,
-      });
+      return create(PipelineDefinitionSchema, { ...shared, jobs: [...jobs] });
     },
-    job: (jobName, jobOptions) => builder(name, options, withJob(jobName, jobOptions, drivenFields(jobOptions))),
-    gate: (jobName, jobOptions = {}) =>
-      builder(name, options, withJob(jobName, jobOptions, { gate: toGate(jobOptions) })),
-    call: (jobName, jobOptions) =>
-      builder(name, options, withJob(jobName, jobOptions, { call: toPipelineCall(jobOptions) })),
+    job: (jobName, options) => builder(name, shared, withJob(jobName, options, 'driven')),
+    gate: (jobName, options = {}) => builder(name, shared, withJob(jobName, options, 'gate')),
+    call: (jobName, options) => builder(name, shared, withJob(jobName, options, 'call')),
   };
 }
 
-type JobFields = MessageInitShape<typeof JobDefinitionSchema>;
-
-function toJobDefinition(name: string, options: AnyJobOptions<string>, own: JobFields): JobDefinition {
-  return create(JobDefinitionSchema, {
-    name,
-    needs: [...(options.needs ?? [])],
-    allowFailure: options.allowFailure ?? false,
-    when: options.when === undefined ? RunCondition.UNSPECIFIED : conditions[options.when],
-    if: options.if ?? '',
-    stage: options.stage ?? '',
-    ...(options.matrix === undefined ? {} : { matrix: toMatrix(options.matrix) }),
-    ...own,
-  });
+function readShared(name: string, options: object): PipelineDefinition {
+  const problems: string[] = [];
+  const known = fieldNames(PipelineDefinitionSchema).filter((field) => field !== 'jobs');
+  refuseUnknown(options, known, '', problems);
+  const shared = readOptions(PipelineDefinitionSchema, only(known, options), problems);
+  if (shared === undefined || problems.length > 0)
+    throw new TypeError(problems.map((problem) => `pipeline ${name}: ${problem}`).join('\n'));
+  return shared;
 }
 
-/** What only a job that a driver executes has. */
-function drivenFields(options: JobOptions<string>): JobFields {
-  return {
-    driver: options.driver,
-    secrets: [...(options.secrets ?? [])],
-    onLeaseDoubt: options.onLeaseDoubt === undefined ? LeaseDoubt.UNSPECIFIED : leaseDoubts[options.onLeaseDoubt],
-    ...(options.spec === undefined ? {} : { spec: options.spec }),
-    ...(options.outputsSchema === undefined ? {} : { outputsSchema: options.outputsSchema }),
-    ...(options.concurrency === undefined ? {} : { concurrency: toConcurrency(options.concurrency) }),
-    rateLimits: (options.rateLimits ?? []).map(toRateLimit),
-    ...(options.retry === undefined ? {} : { retry: toRetryPolicy(options.retry) }),
-    ...(options.timeouts === undefined ? {} : { timeouts: toTimeouts(options.timeouts) }),
-  };
+/** What is wrong with how a job stands beside those before it. */
+function misplaced(
+  pipelineName: string,
+  stages: readonly string[],
+  jobs: readonly JobDefinition[],
+  name: string,
+  { needs, stage }: AnyJobOptions<string>,
+): string[] {
+  const known = new Set(jobs.map((job) => job.name));
+  const wrong = known.has(name) ? [`pipeline ${pipelineName} already has a job ${name}`] : [];
+  for (const need of Array.isArray(needs) ? needs : []) {
+    if (known.has(need)) continue;
+    wrong.push(`job ${name} of pipeline ${pipelineName} needs ${need}, which no job before it is called`);
+  }
+  if (stage !== undefined && !stages.includes(stage))
+    wrong.push(`job ${name} is of stage ${stage}, which pipeline ${pipelineName} does not have`);
+  return wrong;
 }
 
-function toRetryPolicy({ initialBackoff, maxBackoff, ...counts }: RetryOptions): RetryPolicy {
-  return create(RetryPolicySchema, { ...counts, ...parseDurations({ initialBackoff, maxBackoff }) });
+type JobKind = 'driven' | 'gate' | 'call';
+
+/** Fields of a job that belong to none of its kinds. */
+const anyFields = ['needs', 'when', 'if', 'stage', 'matrix', 'allowFailure'] satisfies (keyof AnyJobOptions<string>)[];
+
+/** Adds what is wrong with the options of a job to `problems`. Undefined: something is. */
+function readJob(name: string, options: object, kind: JobKind, problems: string[]): JobDefinition | undefined {
+  const fields = ownFields(kind);
+  refuseUnknown(options, [...anyFields, ...fields], '', problems);
+  const any = { ...only(anyFields, options), name };
+  const own = only(fields, options);
+  switch (kind) {
+    case 'driven':
+      return readOptions(JobDefinitionSchema, { ...any, ...own }, problems);
+    case 'gate': {
+      const job = readOptions(JobDefinitionSchema, any, problems);
+      const gate = readOptions(GateSchema, own, problems);
+      return job && gate && { ...job, gate };
+    }
+    case 'call': {
+      const job = readOptions(JobDefinitionSchema, any, problems);
+      const call = readOptions(PipelineCallSchema, own, problems);
+      return job && call && { ...job, call };
+    }
+  }
 }
 
-function toTimeouts(timeouts: TimeoutOptions): JobTimeouts {
-  return create(JobTimeoutsSchema, parseDurations({ ...timeouts }));
+/** Fields beside those of any job. */
+function ownFields(kind: JobKind): readonly string[] {
+  switch (kind) {
+    case 'driven': {
+      const others = new Set<string>([...anyFields, 'name', 'gate', 'call']);
+      return fieldNames(JobDefinitionSchema).filter((field) => !others.has(field));
+    }
+    case 'gate':
+      return fieldNames(GateSchema);
+    case 'call':
+      return fieldNames(PipelineCallSchema);
+  }
 }
 
-const conditions = {
-  success: RunCondition.SUCCESS,
-  always: RunCondition.ALWAYS,
-  failure: RunCondition.FAILURE,
-  finally: RunCondition.FINALLY,
-};
-const leaseDoubts = { continue: LeaseDoubt.CONTINUE, stop: LeaseDoubt.STOP };
+function only(fields: readonly string[], options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([field]) => fields.includes(field)));
+}

@@ -5,6 +5,7 @@ import { type AppendAnswer, AppendJobsSchema } from '@conveyor/protocol/conveyor
 import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
 import type { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import type { Attempt } from './attempt.ts';
+import { misshapen } from './append-shape.ts';
 import { type AttemptKey, type Frame, frame } from './frames.ts';
 
 /** A job as a definition has it. */
@@ -85,8 +86,7 @@ const reasons: { readonly [error in ErrorReason]?: AppendReason } = {
 };
 
 function appendFrame({ id, fence }: AttemptKey, number: number, jobs: readonly JobInit[]): Frame {
-  const message = create(AppendJobsSchema, { attemptId: id, fence, number, jobs: [...jobs] });
-  const bytes = toBinary(AppendJobsSchema, message);
+  const bytes = encoded({ attemptId: id, fence, number, jobs });
   const { length } = bytes;
   if (length > maxAppendBytes) {
     throw new RangeError(
@@ -95,4 +95,21 @@ function appendFrame({ id, fence }: AttemptKey, number: number, jobs: readonly J
   }
   // A copy: what is said again must be the same, whatever becomes of the caller's own.
   return frame({ case: 'appendJobs', value: fromBinary(AppendJobsSchema, bytes) }, length);
+}
+
+function encoded({ jobs, ...rest }: AttemptFields & { readonly jobs: readonly JobInit[] }): Uint8Array {
+  const problems = misshapen(jobs);
+  if (problems.length > 0) throw new RangeError(problems.join('\n'));
+  try {
+    return toBinary(AppendJobsSchema, create(AppendJobsSchema, { ...rest, jobs: [...jobs] }));
+  } catch (cause) {
+    // Such as numbers out of range.
+    throw new RangeError(`jobs: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
+
+interface AttemptFields {
+  readonly attemptId: string;
+  readonly fence: number;
+  readonly number: number;
 }

@@ -83,6 +83,32 @@ describe('jobs', () => {
     await second;
   });
 
+  test('that are no messages are refused here, by field and with what to write', async () => {
+    const { session, context } = await working();
+    const jobs: object[] = [
+      { name: 'a', when: 'finally', timeouts: { runTimeout: '10m' }, stikyKey: 'x', needs: 'pack' },
+      { name: 'b', selector: { required: [{ key: 'k', operator: 9 }] }, gate: 'yes' },
+    ];
+    const choices = 'RunCondition.SUCCESS or RunCondition.ALWAYS or RunCondition.FAILURE or RunCondition.FINALLY';
+    const refused: unknown = await context.append(jobs as JobInit[]).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(RangeError);
+    expect(String(refused).replace('RangeError: ', '').split('\n')).toEqual([
+      `jobs[0].when must be ${choices}; got 'finally'`,
+      "jobs[0].timeouts.runTimeout must be a Duration, as durationFromMs(60_000) of @bufbuild/protobuf/wkt; got '10m'",
+      expect.stringMatching(/^jobs\[0\].stikyKey is no field; these are: name, driver, .*stickyKey/),
+      "jobs[0].needs must be a list; got 'pack'",
+      expect.stringMatching(/^jobs\[1\].selector.required\[0\].operator must be LabelOperator.EQUALS or .*; got 9$/),
+      "jobs[1].gate must be an object; got 'yes'",
+    ]);
+    for (const wrong of [
+      { ...pack, priority: 2 ** 40 },
+      { ...pack, driver: 7 },
+    ]) {
+      await expect(context.append([wrong as unknown as JobInit])).rejects.toThrow(RangeError);
+    }
+    expect(session.arrived('appendJobs')).toEqual([]);
+  });
+
   test('of more than one message holds are refused here', async () => {
     const { session, context } = await working();
     const spec = { script: 'x'.repeat(60_000) };

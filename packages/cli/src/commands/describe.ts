@@ -145,6 +145,7 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
     conditionSection(job),
     answerTable(job),
     job.definition === undefined ? '' : yamlSection('Definition', messageJson(JobDefinitionSchema, job.definition)),
+    yamlSection(job.driver === '' ? 'Params with values' : 'Spec with values', job.spec),
     yamlSection('Outputs', outputsOf(job)),
     made.length === 0 ? '' : ['Artifacts:', ...made].join('\n'),
     notes.length === 0 ? '' : ['Notes:', ...notes].join('\n'),

@@ -50,7 +50,7 @@ function diffTable(before: Run, after: Run, jobs: readonly JobChange[], colors: 
     ['JOB', 'BEFORE', 'AFTER'],
     [
       ['(the run)', runCell(before, colors), runCell(after, colors)],
-      ...jobs.map((change) => [change.job, jobCell(change.before, colors), jobCell(change.after, colors)]),
+      ...jobs.map((change) => [change.job, jobCell(change.before, colors), afterCell(change, colors)]),
     ],
   );
 }
@@ -64,6 +64,15 @@ function jobCell(point: JobPoint | undefined, colors: Colors): Cell {
   if (point === undefined) return '-';
   const state = enumName(JobState, point.state);
   return { text: [state, ...detailsOf(point)].join(', '), paint: stateCell(state, colors).paint };
+}
+
+/** Of a job that stands where it stood, also what else of it changed. */
+function afterCell({ before, after, changedFields }: JobChange, colors: Colors): Cell {
+  const cell = jobCell(after, colors);
+  const was = jobCell(before, colors);
+  if (changedFields.length === 0 || typeof cell === 'string' || typeof was === 'string' || cell.text !== was.text)
+    return cell;
+  return { ...cell, text: `${cell.text}, changed: ${changedFields.join(', ').replaceAll('_', ' ')}` };
 }
 
 /** What there is to say besides the state. */

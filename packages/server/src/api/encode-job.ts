@@ -67,6 +67,7 @@ export function encodeJob(job: JobView) {
     stage: job.stage ?? '',
     artifacts: (job.artifacts ?? []).map(encodeArtifact),
     artifactCount: job.artifactCount ?? 0,
+    spec: job.spec,
   } satisfies MessageInitShape<typeof JobSchema>;
 }
 

@@ -17,11 +17,18 @@ export function encodeRunDiff({ before, after, changedJobs, jobs }: RunDiffView)
   } satisfies MessageInitShape<typeof DiffRunResponseSchema>;
 }
 
-function encodeJobChange({ name, before, after, ...key }: JobChangeView): MessageInitShape<typeof JobChangeSchema> {
+function encodeJobChange({
+  name,
+  before,
+  after,
+  changedFields,
+  ...key
+}: JobChangeView): MessageInitShape<typeof JobChangeSchema> {
   return {
     jobId: formatJobId(key),
     job: name,
     before: before && encodeJobPoint(before),
     after: encodeJobPoint(after),
+    changedFields: [...changedFields],
   };
 }

@@ -183,6 +183,15 @@ describe('jobs are refused, and none of them is appended,', () => {
     expect(ledger.entries).toHaveLength(events);
   });
 
+  test('for a need of a cell, which a rerun may not have', () => {
+    const ledger = planning();
+    append(ledger, [jobNamed('m', { matrix: { axes: { n: [1, 2] } } })]);
+    expect(wrongIn(append(ledger, [jobNamed('a', { needs: ['m[1]'] }), jobNamed('b', { needs: ['m'] })]))).toEqual([
+      'jobs[0].needs[0]: "m[1]" is a cell, which a rerun may not have: need "m", its matrix',
+    ]);
+    expect(append(ledger, [jobNamed('a', { needs: ['m'] })])).toEqual({ type: 'Done' });
+  });
+
   test('for what was found wrong before, together with the rest', () => {
     const ledger = planning();
     const violations = [{ field: 'jobs[0].driver', description: 'is required' }];

@@ -90,6 +90,7 @@ function checkAppended(
       );
     }
   }
+  checkNoCells(found, plan, jobs, isFresh);
   const names = new Set(jobs.map((job) => job.name));
   const others = plan.jobs
     .filter((planned) => !names.has(planned.name))
@@ -98,7 +99,32 @@ function checkAppended(
   checkGrowth(found, plan, fresh);
 }
 
-/** A cell is needed by its own name, and needs what its matrix needs. */
+/**
+ * A matrix that is worked out again may make other cells: a rerun would have to drop without a word what needs one of them. Its cells stay
+ * in the graph all the same, so that no other name is proposed for them.
+ */
+function checkNoCells(
+  found: Found,
+  plan: Plan,
+  jobs: readonly JobDefinition[],
+  isFresh: ReadonlySet<JobDefinition>,
+): void {
+  const cells = new Map(plan.jobs.flatMap(({ name, cell, definition }) => (cell ? [[name, definition.name]] : [])));
+  for (const [index, job] of jobs.entries()) {
+    if (!isFresh.has(job)) continue;
+    for (const [position, need] of job.needs.entries()) {
+      const matrix = cells.get(need);
+      if (matrix === undefined) continue;
+      const field = `jobs[${index}].needs[${position}]`;
+      addViolation(
+        found,
+        field,
+        `${quote(need)} is a cell, which a rerun may not have: need ${quote(matrix)}, its matrix`,
+      );
+    }
+  }
+}
+
 function graphJob(name: string, { needs, when }: JobDefinition) {
   return { name, needs, when };
 }

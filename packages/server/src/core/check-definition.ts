@@ -128,7 +128,7 @@ export function* checkDefinition(
   checkAllCells(found, `${field}.jobs`, checked);
   const known = { env, params: closedNames(paramsSchema), outputs: outputNames(checked), work };
   checkEnv(found, `${field}.env`, env, known);
-  yield* checkExpressions(found, `${field}.jobs`, checked, known);
+  yield* checkExpressions(found, `${field}.jobs`, checked.map(withRealNeeds(checked)), known);
   yield;
   // As it is shown: with the needs that its stages stand for.
   const bytes = jsonBytes({
@@ -326,4 +326,11 @@ function checkTimeouts(found: Found, field: string, input: TimeoutsInput): JobTi
     ...(totalMs !== undefined && { totalMs }),
     cancelGraceMs: cancelGraceMs ?? DEFAULT_TIMEOUTS.cancelGraceMs,
   };
+}
+
+/** A job without needs that there are none of, which were told and are no help to who has misspelt a name. */
+function withRealNeeds(jobs: readonly JobDefinition[]): (job: JobDefinition) => JobDefinition {
+  const names = new Set(jobs.map(({ name }) => name));
+  return (job) =>
+    job.needs.every((need) => names.has(need)) ? job : { ...job, needs: job.needs.filter((need) => names.has(need)) };
 }

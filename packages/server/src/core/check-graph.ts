@@ -13,6 +13,7 @@ export interface GraphJob {
   readonly name: string;
   readonly needs: readonly string[];
   readonly when: RunCondition;
+  readonly stage?: string | undefined;
 }
 
 /** Adds what is wrong with the graph of these jobs to `found`, with paths under `field`. */
@@ -102,11 +103,21 @@ function checkCycles(
         addViolation(
           found,
           `${field}[${step.job}].needs[${position}]`,
-          `closes a cycle: ${showCycle([...names, need])}`,
+          `closes a cycle: ${showCycle([...names, need])}${stagesOn(way.slice(begin).flatMap(({ job }) => jobs[job] ?? []))}`,
         );
       }
     }
   }
+}
+
+/** The stages on a cycle, when they may be what closes it: nobody has written the needs that they stand for. */
+function stagesOn(cycle: readonly GraphJob[]): string {
+  const staged = new Map(cycle.flatMap(({ name, stage }) => (stage === undefined ? [] : [[stage, name]])));
+  if (staged.size < 2) return '';
+  const shown = [...staged]
+    .slice(0, MAX_SHOWN_CYCLE)
+    .map(([stage, name]) => `${quote(name)} is of stage ${quote(stage)}`);
+  return `; each job of a stage needs those of the stage before: ${shown.join(', ')}`;
 }
 
 /** A cycle by the names on its way, without the middle of a long one. */

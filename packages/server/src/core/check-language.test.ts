@@ -35,6 +35,14 @@ const gate = { message: '', approvers: [], quorum: 0 };
 const call = { pipeline: 'other', revision: 0 };
 
 describe('what a run works out', () => {
+  it('is not told by a need that there is none of', () => {
+    const told = findings([job('build'), job('test', { needs: ['biuld'], if: "needs.buidl.outcome == 'succeeded'" })]);
+    expect(told.map(({ description }) => description)).toEqual([
+      'there is no job "biuld"; did you mean "build"?',
+      'there is no job "buidl" among the needs',
+    ]);
+  });
+
   it('is taken when nothing is wrong with it', () => {
     const found = findings(
       [
@@ -234,6 +242,24 @@ describe('what a run works out', () => {
       {},
       'jobs[0].gate.on_timeout',
       /timeout/,
+    ],
+    [
+      'a gate that opens without what its form requires',
+      [
+        undriven('a', {
+          gate: { ...gate, timeoutMs: 1_000, onTimeout: 'APPROVE', formSchema: { required: ['ticket'] } },
+        }),
+      ],
+      {},
+      'jobs[0].gate.on_timeout',
+      /nobody fills in "ticket"/,
+    ],
+    [
+      'a cycle of needs that stages stand for',
+      [job('a', { stage: 'one', needs: ['b'] }), job('b', { stage: 'two' })],
+      { stages: ['one', 'two'] },
+      'jobs[1].needs[0]',
+      /a -> b -> a; each job of a stage needs those of the stage before: "a" is of stage "one", "b" is of stage "two"$/,
     ],
     [
       'a quorum of too many',

@@ -17,6 +17,7 @@ import {
 } from './check-fields.ts';
 import { type CheckWork, takeCharacters } from './check-work.ts';
 import { checkBound } from './bounds.ts';
+import { requiredWithoutDefault } from './gate-form.ts';
 import { checkObjectSchema } from './check-schemas.ts';
 import { compileEnv, compileJob, type Known } from './compile-job.ts';
 import type { Gate, GateExpiry, JobDefinition, Matrix, PipelineCall } from './definition.ts';
@@ -172,6 +173,11 @@ export function checkGate(
   }
   if (expiry !== 'FAIL' && timeoutMs === undefined)
     addViolation(found, `${field}.on_timeout`, 'must not be set without timeout');
+  const [left] = expiry === 'APPROVE' ? requiredWithoutDefault(formSchema) : [];
+  if (left !== undefined) {
+    const description = `must not be APPROVE: nobody fills in ${quote(left)} then, which the form requires: give it a default in form_schema`;
+    addViolation(found, `${field}.on_timeout`, description);
+  }
   const gate: Gate = {
     message,
     approvers,

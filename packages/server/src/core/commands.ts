@@ -124,6 +124,8 @@ export type Command =
       readonly job: number;
       /** Who answers is one of these, too. */
       readonly groups: readonly string[];
+      /** What the form of the gate has for what is not answered here. */
+      readonly defaults?: JsonObject;
     } & Omit<GateAnswer, 'timeMs'>)
   /** The run that a call asked for exists. */
   | { readonly type: 'StartChild'; readonly job: number; readonly childRun: string }

@@ -1,5 +1,6 @@
 // The events of a run's ledger. Together they are the truth: evolve() rebuilds the run, its jobs and attempts from them. Ids,
 // jitter and times were decided when an event was made and are recorded in it, so evolve needs nothing else.
+import { type JobKey, parseJobId } from './ids.ts';
 import type { JsonObject } from './json.ts';
 import type { AddedCells, JobDefinition } from './definition.ts';
 import type { ConditionTrace, GateAnswer, TimedWait } from './run-state.ts';
@@ -10,6 +11,14 @@ export interface Trigger {
   readonly kind: string;
   readonly actor: string;
   readonly reference: string;
+}
+
+/** What the trigger of a run is that a call made; its reference is the id of the job. */
+export const CALL_TRIGGER = 'pipeline';
+
+/** The call that a trigger names. Whether that made the run is for the call to say: anybody may name one. */
+export function callerOf({ kind, reference }: Pick<Trigger, 'kind' | 'reference'>): JobKey | undefined {
+  return kind === CALL_TRIGGER ? parseJobId(reference) : undefined;
 }
 
 /** A job that a rerun takes over as it finished. */

@@ -100,6 +100,14 @@ describe('a gate', () => {
     expect(submit(ledger, other).decision.reply).toMatchObject({ refusal: { refused: 'NOT_A_GATE' } });
   });
 
+  it('that nobody answers in time opens with the defaults of its form, behind what was answered', () => {
+    const formSchema = { properties: { note: { default: 'none' }, why: { default: { a: 1 } }, other: {} } };
+    const ledger = opened({ quorum: 2, timeoutMs: 5_000, onTimeout: 'APPROVE', formSchema });
+    answer(ledger, 'ada', { answers: { note: 'important' } });
+    submit(ledger, timerOf(0), ledger.nowMs + 5_000);
+    expect(gateOf(ledger)).toMatchObject({ state: 'SUCCEEDED', outputs: { note: 'important', why: { a: 1 } } });
+  });
+
   it.each([
     ['FAIL', 'FAILED', 'SKIPPED'],
     ['APPROVE', 'SUCCEEDED', 'QUEUED'],

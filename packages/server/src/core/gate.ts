@@ -2,6 +2,7 @@
 import { jsonBytes } from './check-fields.ts';
 import type { Command, Reply } from './commands.ts';
 import type { Gate } from './definition.ts';
+import { formDefaults } from './gate-form.ts';
 import { canonicalJson, type JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { plannedJob } from './plan.ts';
@@ -14,7 +15,7 @@ import { isJobFinished } from './states.ts';
 type Answer = Extract<Command, { type: 'AnswerGate' }>;
 
 export function answerGate(draft: Draft, command: Answer): Reply {
-  const { job: index, actor, verdict, answers, comment, groups } = command;
+  const { job: index, actor, verdict, answers, comment, groups, defaults = {} } = command;
   const job = jobOf(draft, index);
   const planned = plannedJob(draft.plan, index);
   const { gate } = planned.definition;
@@ -29,14 +30,14 @@ export function answerGate(draft: Draft, command: Answer): Reply {
     return refuse('NOT_WAITING', `the gate does not wait for answers yet: it is ${job.state}`);
   }
   const others = givenTo(job).filter((given) => given.actor !== actor);
-  const bytes = jsonBytes([...others.map((given) => given.answers), answers]);
+  const bytes = jsonBytes([...others.map((given) => given.answers), answers, defaults]);
   if (bytes > LIMITS.gateAnswersBytes) {
     const message = `with these the answers to the gate are ${bytes} bytes as JSON, at most ${LIMITS.gateAnswersBytes} are allowed`;
     const metadata = { limit: 'gate_answers_bytes', max: String(LIMITS.gateAnswersBytes) };
     return { type: 'Refused', refusal: { refused: 'LIMIT_REACHED', message, metadata } };
   }
   emit(draft, { type: 'GateAnswered', job: index, actor, verdict, answers, comment });
-  settleGate(draft, index, gate);
+  settleGate(draft, index, gate, defaults);
   return DONE;
 }
 
@@ -50,7 +51,7 @@ export function expireGate(draft: Draft, index: number): void {
       return concludeJob(draft, index, { state: 'FAILED', failure: { class: 'TIMEOUT', message } });
     }
     case 'APPROVE':
-      return open(draft, index);
+      return open(draft, index, formDefaults(gate.formSchema));
     case 'SKIP':
       return concludeJob(draft, index, { state: 'SKIPPED' });
   }
@@ -66,19 +67,20 @@ function isRepeated(job: JobRecord, { actor, verdict, answers, comment }: Answer
   return canonicalJson(given.answers) === canonicalJson(answers);
 }
 
-function settleGate(draft: Draft, index: number, { quorum }: Gate): void {
+function settleGate(draft: Draft, index: number, { quorum }: Gate, defaults: JsonObject): void {
   const answers = givenTo(jobOf(draft, index));
   const rejected = answers.find(({ verdict }) => verdict === 'REJECT');
   if (rejected !== undefined) {
     const why = rejected.comment === '' ? '' : `: ${rejected.comment}`;
     const message = `${rejected.actor} rejected it${why}`.slice(0, 1_024);
     concludeJob(draft, index, { state: 'FAILED', failure: { class: 'WORKLOAD', message } });
-  } else if (answers.length >= quorum) open(draft, index);
+  } else if (answers.length >= quorum) open(draft, index, defaults);
 }
 
-function open(draft: Draft, index: number): void {
-  const filledIn = givenTo(jobOf(draft, index)).flatMap(({ answers }) => Object.entries(answers));
-  const outputs: JsonObject = Object.fromEntries(filledIn);
+/** Defaults fill in what is in no answer: who left it out has not said anything against who did not. */
+function open(draft: Draft, index: number, defaults: JsonObject): void {
+  const written = givenTo(jobOf(draft, index)).flatMap(({ answers }) => Object.entries(answers));
+  const outputs: JsonObject = Object.fromEntries([...Object.entries(defaults), ...written]);
   const told = Object.keys(outputs).length > 0 && { outputs };
   concludeJob(draft, index, { state: 'SUCCEEDED', ...told });
 }

@@ -51,6 +51,8 @@ export const LIMITS = {
   gatheredOutputBytes: 393_216,
   /** Calls of calls. */
   callDepth: 10,
+  /** Runs that the calls of one run, the calls of these and so on make together. */
+  callTreeRuns: 2_000,
   gateApprovers: 100,
   gateQuorum: 100,
   /** Answers of all who answer a gate, as JSON: they are kept with the job, and become its outputs. */

@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Command } from './commands.ts';
 import { jsonBytes } from './check-fields.ts';
+import type { RunEvent } from './events.ts';
+import { LIMITS } from './limits.ts';
 import { createReplay, type LedgerEntry, type RunPoint, startPoint } from './replay.ts';
 import type { RunSlice } from './run-state.ts';
 import { definitionOf, definitions, jobNamed } from './testing/definitions.ts';
@@ -96,6 +98,33 @@ test('outputs are found in the end of the newest attempt, and not once another o
   submit(ledger, { type: 'Accept', ...newest(ledger, 0) });
   finish(ledger, 0);
   expect(places()).toEqual({});
+});
+
+test('artifacts and annotations are found where the newest attempt told them, the first artifacts only', () => {
+  const ledger = openLedger(definitionOf(jobNamed('work', { retry: retrying })));
+  const entries: LedgerEntry[] = [];
+  const told = (): unknown => Object.fromEntries(pointAt(startPoint(ledger.slice.plan), entries, entries.length).told);
+  const tell = (event: RunEvent): number => entries.push({ seq: entries.length + 1, timeMs: 0, event });
+  create(ledger);
+  start(ledger, 0);
+  entries.push(...entriesOf(ledger));
+  const artifact = { name: 'a', digest: '', sizeBytes: 0, uri: '', mediaType: '' };
+  const seqs = Array.from({ length: LIMITS.shownArtifacts + 2 }, (_, number) =>
+    tell({ type: 'AttemptArtifact', job: 0, attempt: 1, number: number + 1, artifact }),
+  );
+  const annotation = tell({
+    type: 'AttemptAnnotated',
+    job: 0,
+    attempt: 1,
+    number: 1,
+    annotation: { level: 'INFO', text: 'a note', link: '' },
+  });
+  const artifacts = seqs.slice(0, LIMITS.shownArtifacts);
+  expect(told()).toEqual({ 0: { artifacts, artifactCount: seqs.length, annotation } });
+  finish(ledger, 0, { outcome: 'FAILED' });
+  offer(ledger, 0);
+  for (const { event } of ledger.entries.slice(3)) tell(event);
+  expect(told()).toEqual({});
 });
 
 const retrying = {

@@ -52,23 +52,56 @@ export function jobChanges(runId: RunId, from: RunPoint, to: RunPoint): JobChang
   const changes: JobChangeView[] = [];
   for (const [job, record] of to.jobs) {
     const earlier = from.jobs.get(job);
-    if (earlier === record) continue;
+    if (earlier === record && from.told.get(job) === to.told.get(job)) continue;
+    const changedFields =
+      earlier === undefined ? [] : fieldsChanged(shownOf(from, job, earlier), shownOf(to, job, record));
+    if (earlier !== undefined && changedFields.length === 0) continue;
     const before = earlier && jobPointView(from.plan, job, earlier);
-    const after = jobPointView(to.plan, job, record);
-    if (before !== undefined && shownText(before) === shownText(after)) continue;
     const { name } = plannedJob(to.plan, job);
-    changes.push({ runId, job, name, after, ...(before !== undefined && { before }) });
+    const after = jobPointView(to.plan, job, record);
+    changes.push({ runId, job, name, after, changedFields, ...(before !== undefined && { before }) });
   }
   return changes.sort((a, b) => a.job - b.job);
 }
 
-/** All that readers are shown of it: what is still to be waited for behind a wait is not. */
-function shownText({ wait, ...view }: JobPointView): string {
-  return canonicalJson({
-    ...view,
-    reason: wait?.reason,
-    untilMs: wait && 'untilMs' in wait ? wait.untilMs : undefined,
+type Shown = Readonly<Record<string, unknown>>;
+
+function fieldsChanged(before: Shown, after: Shown): readonly string[] {
+  return Object.keys(after).filter((field) => {
+    const [one, other] = [before[field], after[field]];
+    return one !== other && canonicalJson(one ?? null) !== canonicalJson(other ?? null);
   });
+}
+
+/** All that readers are shown of a job and that may change, by the names of the contract: of what events hold, which do. */
+function shownOf({ plan, outputs, told }: RunPoint, job: number, record: JobRecord): Shown {
+  const { wait, ...point } = jobPointView(plan, job, record);
+  const { condition, answers, childRun, group, rates } = detailsView(plan, job, record.details ?? {});
+  const finished = 'finishedMs' in record ? record : undefined;
+  const { artifacts, artifactCount, annotation } = told.get(job) ?? {};
+  return {
+    state: point.state,
+    // What is still to be waited for behind a wait is not shown.
+    wait: wait && [wait.reason, wait.untilMs ?? ('expectedMs' in wait ? wait.expectedMs : undefined) ?? 0],
+    attempt: point.attempt,
+    failure: point.failure,
+    outputs: finished && (finished.outputs ?? outputs.get(job)),
+    failure_allowed: finished?.failureAllowed === true,
+    start_time: record.startedMs,
+    finish_time: finished?.finishedMs,
+    stop: point.stop,
+    hold: point.hold,
+    condition,
+    gate_answers: answers,
+    child_run_id: childRun,
+    artifacts: artifacts && [artifacts[0] ?? 0, artifactCount ?? 0],
+    concurrency_group: group?.key,
+    concurrency_limit: group?.limit,
+    rate_limits: rates,
+    max_parallel: plannedJob(plan, job).maxParallel,
+    spec: record.details?.spec,
+    annotations: annotation,
+  };
 }
 
 function jobPointView(plan: Plan, job: number, record: JobRecord): JobPointView {

@@ -125,6 +125,8 @@ export interface JobView extends JobPointView {
   readonly startedMs?: number;
   readonly finishedMs?: number;
   readonly definition?: JobDefinition;
+  /** Its spec, or the params of its call, with the values of their expressions; known wherever the definition is. */
+  readonly spec?: JsonObject;
   /** Of its newest attempt, the first of them. */
   readonly artifacts?: readonly Artifact[];
   readonly artifactCount?: number;
@@ -194,6 +196,8 @@ export interface JobChangeView {
   /** Undefined: there was no such job yet. */
   readonly before?: JobPointView;
   readonly after: JobPointView;
+  /** Which fields of Job differ, and `annotations` when those of its attempts do; none when there was no such job yet. */
+  readonly changedFields: readonly string[];
 }
 
 export interface EventView {

@@ -68,7 +68,15 @@ function playChain(links: number) {
     answer() {},
     fail() {},
   };
-  const context = { runId, project: 'default', pipeline: undefined, params: {}, traceparent: '', plan };
+  const context = {
+    runId,
+    project: 'default',
+    pipeline: undefined,
+    params: {},
+    traceparent: '',
+    caller: undefined,
+    plan,
+  };
   const work = beginWork(context, run, [submission]);
   addLoaded(work, jobs);
   work.contents.set(contentKey(0, 1), RUNNING);

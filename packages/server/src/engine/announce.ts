@@ -26,7 +26,7 @@ export interface AnnouncerOptions {
   readonly sessions: Sessions;
   readonly dispatcher: Pick<Dispatcher, 'wake'>;
   readonly timers: Pick<Timers, 'set'>;
-  readonly calls: Pick<Calls, 'opened' | 'runFinished'>;
+  readonly calls: Pick<Calls, 'changed'>;
   readonly places: Pick<Places, 'changed'>;
 }
 
@@ -66,10 +66,16 @@ export function createAnnouncer({
           ring(`log:${formatJobId({ runId, job: event.job })}`);
           break;
         case 'JobWaiting':
-          if (event.reason === 'CHILD_RUN') calls.opened();
+          if (event.reason === 'CHILD_RUN') calls.changed();
           break;
         case 'RunFinished':
-          calls.runFinished();
+          if (work.context.caller !== undefined) calls.changed();
+          break;
+        case 'JobCancelRequested':
+          if (plan.jobs[event.job]?.definition.call !== undefined) calls.changed();
+          break;
+        case 'RunCancelRequested':
+          if (event.force) calls.changed();
           break;
         case 'JobEvaluated':
         case 'JobsAdded':
@@ -77,13 +83,11 @@ export function createAnnouncer({
         case 'GateAnswered':
         case 'ChildRunStarted':
         case 'RunCreated':
-        case 'RunCancelRequested':
         case 'AttemptOffered':
         case 'AttemptAdopted':
         case 'AttemptAnnotated':
         case 'AttemptArtifact':
         case 'AttemptTimedOut':
-        case 'JobCancelRequested':
         case 'JobKillRequested':
         case 'AttemptHeard':
         case 'RunPaused':
@@ -104,9 +108,9 @@ export function createAnnouncer({
       if (works.some(changesFeed)) ring('feed');
     },
     created(runs) {
-      for (const { drivers, dueMs, calls: hasCalls, starts } of runs) {
+      for (const { drivers, dueMs, callsChanged, starts } of runs) {
         places.changed(starts);
-        if (hasCalls) calls.opened();
+        if (callsChanged) calls.changed();
         for (const driver of drivers) queued(driver);
         if (dueMs !== undefined) timers.set(dueMs);
       }

@@ -3,8 +3,8 @@ import type { Command } from '../core/commands.ts';
 import { decideInSlices } from '../core/decide.ts';
 import type { Definition } from '../core/definition.ts';
 import { beforeFirstEvent } from '../core/evolve.ts';
-import type { RunEvent } from '../core/events.ts';
-import type { RunId } from '../core/ids.ts';
+import { callerOf } from '../core/events.ts';
+import type { JobKey, RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { type Plan, plannedJob } from '../core/plan.ts';
 import type { RunFacts, RunSlice } from '../core/run-state.ts';
@@ -15,6 +15,7 @@ import { type DefinitionDigest, digestOf } from '../store/definition-rows.ts';
 import type { JobWrite } from '../store/job-rows.ts';
 import type { EventWrite } from '../store/ledger-rows.ts';
 import type { RunInsert } from '../store/run-rows.ts';
+import { callChanges } from './call-changes.ts';
 import { type StartChange, startChange, type StartsChanged, startsChanged } from './member-changes.ts';
 import { queueEntry } from './queue-entry.ts';
 import type { RunContext } from './run-context.ts';
@@ -29,6 +30,8 @@ export interface CheckedRun {
   readonly labels: Labels;
   readonly traceparent: string;
   readonly request: { readonly id: string; readonly bodyDigest: Uint8Array } | undefined;
+  /** The call that it is made for. */
+  readonly call?: JobKey;
 }
 
 /** A run that is about to begin. */
@@ -43,8 +46,8 @@ export interface NewRunNotice {
   readonly drivers: readonly string[];
   /** When time alone changes one of its jobs next. */
   readonly dueMs: number | undefined;
-  /** Whether it makes other runs. */
-  readonly calls: boolean;
+  /** Whether it waits for other runs, or one that waits for it is to hear of it. */
+  readonly callsChanged: boolean;
   /** What its jobs wait for. */
   readonly starts: StartsChanged;
 }
@@ -76,7 +79,7 @@ export function* beginRun(
   const { events, marks, after } = yield* decideInSlices({ ...beforeFirstEvent(plan), facts }, run.command, nowMs);
   const jobs: JobWrite[] = [];
   const queue: QueueInsert[] = [];
-  const context = { runId, project, pipeline, params, traceparent, plan: after.plan };
+  const context = { runId, project, pipeline, params, traceparent, caller: callerOf(trigger), plan: after.plan };
   const starts: StartChange[] = [];
   let dueMs: number | undefined;
   for (const [job, record] of after.jobs) {
@@ -128,15 +131,11 @@ export function* beginRun(
       runId,
       drivers: [...new Set(queue.map((entry) => entry.driver))],
       dueMs,
-      calls: events.some(isCall),
+      callsChanged: callChanges(context, writes).length > 0,
       starts: startsChanged(starts),
     },
     view: viewOf(insert, run.definition, nowMs),
   };
-}
-
-function isCall(event: RunEvent): boolean {
-  return event.type === 'JobWaiting' && event.reason === 'CHILD_RUN';
 }
 
 function viewOf(run: RunInsert, definition: Definition, createdMs: number): RunView {

@@ -1,13 +1,24 @@
-// Sees to the calls that wait: makes their runs, tells their jobs how these ended, and cancels them when their jobs are to stop. It looks
-// at what is stored, so any replica takes up what another one left; doing a thing twice has no second effect.
-import { formatJobId, parseJobId, type JobKey, type RunId } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
+// Sees to the calls that wait, each kind of work in a loop of its own so that none waits for another: makes their runs, has these stop,
+// and tells their jobs how these ended. What is to be done is stored, so any replica takes up what another one left; doing a thing twice
+// has no second effect.
+import { CALL_TRIGGER } from '../core/events.ts';
+import { formatJobId, type JobKey, type RunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import { plannedJob } from '../core/plan.ts';
 import { type RefusalReason, RefusedError } from '../core/refusal.ts';
-import { type DueCall, dueCalls, hasCalls, readTrigger } from '../store/call-rows.ts';
-import { jobOutcomes, outputsBytes } from '../store/outcome-rows.ts';
+import {
+  CALLS_TO_SETTLE,
+  CALLS_TO_START,
+  CALLS_TO_STOP,
+  type DueCall,
+  refuseCall,
+  refuseTree,
+  seeCalls,
+  stirCalls,
+} from '../store/due-calls.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
+import { createCallTurns } from './call-turns.ts';
+import { endOfChild } from './child-end.ts';
 import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
 import type { Plans } from './plans.ts';
@@ -15,26 +26,28 @@ import { createRing } from './ring.ts';
 import { loadContexts } from './run-context.ts';
 import type { RunCreation } from './run-creation.ts';
 import { createUnderWay } from './under-way.ts';
+import { CALL_TREE_FULL } from './wanted-children.ts';
 
-const MAX_BATCH = 100;
-/** Whose calls are seen to at once. */
-const MAX_RUNS = 50;
-/** Calls of one run that are seen to at once: each may use a connection. */
-const MAX_OF_RUN = 20;
-/** How late it is noticed what another replica did. */
+/** In one look, and of one tree at a time: others' calls and new runs wait behind so many. */
+const STARTS = { limit: 24, ofTree: 8 };
+const STOPS = { limit: 50, ofTree: 20 };
+const ENDS = { limit: 300, ofTree: 150 };
+/** Whose calls are seen to at once, and how many of one run. */
+const AT_ONCE = { maxKeys: 50, maxParts: 50 };
+/** Calls of one tree that is full, in one statement. */
+const REFUSED = 500;
+/** How late it is noticed what another replica left. */
 const POLL_MS = 1_000;
+/** Between looks at calls of which nothing was noted, and how many of them. */
+const SWEEP_MS = 10_000;
+const SWEPT = 1_000;
 
 /** What keeps a run from being made now, and may not in a moment. */
 const PASSING: ReadonlySet<RefusalReason> = new Set(['DATABASE_UNAVAILABLE', 'REPLICA_TOO_OLD', 'SERVER_STOPPING']);
 
-/** What the trigger of a run is that a call made; its reference is the id of the job. */
-export const CALL_TRIGGER = 'pipeline';
-
 export interface Calls {
-  /** A call waits for its run to be made. */
-  opened(): void;
-  /** A run has finished, for which a call may wait. */
-  runFinished(): void;
+  /** Something happened that a call may have waited for. */
+  changed(): void;
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -46,149 +59,170 @@ export interface CallsOptions {
   readonly log: Log;
 }
 
+/** Returns whether what happened to the call was seen to, and the call goes on. */
+type SeeTo = (call: DueCall) => Promise<boolean>;
+
 export function createCalls({ pool, plans, ledger, creation, log }: CallsOptions): Calls {
-  const bell = createRing();
-  const underWay = createUnderWay({
-    maxKeys: MAX_RUNS,
-    maxParts: MAX_OF_RUN,
-    failed: 'calls could not be seen to, trying again',
-    log,
-  });
-  let anyOpen = true;
+  const toStart = createCallTurns({ pool, turns: CALLS_TO_START, ...STARTS });
+  const toStop = createCallTurns({ pool, turns: CALLS_TO_STOP, ...STOPS });
+  const toSettle = createCallTurns({ pool, turns: CALLS_TO_SETTLE, ...ENDS });
+  const bells = { start: createRing(), stop: createRing(), settle: createRing(), sweep: createRing() };
+  const begun = () => createUnderWay({ ...AT_ONCE, failed: 'calls could not be seen to, trying again', log });
+  const underWay = { start: begun(), stop: begun(), settle: begun() };
+  let swept: JobKey | undefined;
 
-  /** Begins to see to all that is due. */
-  async function look(signal: AbortSignal): Promise<void> {
-    anyOpen = await withConnection(pool, hasCalls);
-    for (let after: JobKey | undefined, due: DueCall[] = []; !signal.aborted; after = due.at(-1)?.key) {
-      due = await withConnection(pool, (tx) => dueCalls(tx, MAX_BATCH, after));
-      const found = due.map((call) => ({ key: call.key.runId, part: taskOf(call), work: () => seeTo(call) }));
-      await underWay.begin(found.filter(({ key, part }) => !underWay.has(key, part)));
-      if (due.length < MAX_BATCH) return;
-    }
+  /** Begins to see to calls, of each once at a time. A look follows when it was seen to, unless that failed. */
+  async function seeToSome(kind: keyof typeof underWay, due: readonly DueCall[], seeTo: SeeTo): Promise<void> {
+    const tasks = due.map((call) => ({
+      // Who may be held by somebody else.
+      key: kind === 'stop' && call.child !== undefined ? call.child.runId : call.key.runId,
+      part: formatJobId(call.key),
+      async work() {
+        if (await seeTo(call)) await withConnection(pool, (tx) => seeCalls(tx, [call]));
+        bells[kind].ring();
+      },
+    }));
+    await underWay[kind].begin(tasks.filter(({ key, part }) => !underWay[kind].has(key, part)));
   }
 
-  async function seeTo(call: DueCall): Promise<void> {
-    const { key, child, stopping, force, project } = call;
-    if (child === undefined) {
-      await start(call);
-      return;
+  async function startSome(): Promise<number> {
+    const due = await toStart.next();
+    const full = new Map(due.filter(({ isFull }) => isFull).map((call) => [call.root, call]));
+    for (const call of full.values()) {
+      await withConnection(pool, (tx) => refuseTree(tx, call, CALL_TREE_FULL.message, REFUSED));
+      bells.settle.ring();
     }
-    const { runId, state } = child;
-    if (state !== 'OPEN') {
-      const found = state === 'SUCCEEDED' ? await outputsOf(runId) : {};
-      const end =
-        state === 'DELETED'
-          ? ({ state: 'FAILED', outputs: {}, message: `its run ${runId} was deleted` } as const)
-          : typeof found === 'string'
-            ? ({ state: 'FAILED', outputs: {}, message: found } as const)
-            : { state, outputs: found };
-      await ledger.submit(key.runId, { type: 'FinishChild', job: key.job, childRun: runId, ...end });
-    } else if (stopping !== undefined) {
-      await ledger.submit(runId, { type: 'CancelRun', reason: stopping, force }, { project });
-    }
+    await seeToSome(
+      'start',
+      due.filter(({ isFull }) => !isFull),
+      start,
+    );
+    return full.size > 0 ? 0 : POLL_MS;
   }
 
-  /** Also of a call that is to stop: then it is known that nobody else makes its run later. */
-  async function start({ key, project, details, labels }: DueCall): Promise<void> {
-    const { runId, job } = key;
-    const refuse = async (message: string): Promise<void> => {
-      await ledger.submit(runId, { type: 'RefuseChild', job, message });
-    };
-    const context = await withConnection(pool, async (tx) => (await loadContexts(tx, plans, [runId])).get(runId));
-    const call = context && plannedJob(context.plan, job).definition.call;
+  async function stopSome(): Promise<number> {
+    await seeToSome('stop', await toStop.next(), stop);
+    return POLL_MS;
+  }
+
+  async function settleSome(): Promise<number> {
+    await seeToSome('settle', await toSettle.next(), settle);
+    return POLL_MS;
+  }
+
+  async function start({ key, project, depth, stopping, details, labels }: DueCall): Promise<boolean> {
+    const context = await withConnection(pool, async (tx) =>
+      (await loadContexts(tx, plans, [key.runId])).get(key.runId),
+    );
+    const call = context && plannedJob(context.plan, key.job).definition.call;
     // Its run was deleted, and the row goes with it.
-    if (call === undefined) return;
-    if ((await depthOf(key)) > LIMITS.callDepth) {
-      await refuse(`it is the call of a call, ${LIMITS.callDepth} times over: no deeper one is made`);
-      return;
+    if (call === undefined) return false;
+    if (stopping !== undefined) return await refuse(key, stopping);
+    if (depth > LIMITS.callDepth) {
+      return await refuse(key, `it is the call of a call, ${LIMITS.callDepth} times over: no deeper one is made`);
     }
     const { pipeline: name, revision, params } = call;
+    const run = {
+      pipeline: { name, ...(revision !== undefined && { revision }) },
+      params: details?.spec ?? params,
+      labels,
+      trigger: { kind: CALL_TRIGGER, actor: '', reference: formatJobId(key) },
+      requestId: requestIdOf(key),
+    };
     try {
-      const created = await creation.create(project, {
-        pipeline: { name, ...(revision !== undefined && { revision }) },
-        params: details?.spec ?? params,
-        labels,
-        trigger: { kind: CALL_TRIGGER, actor: '', reference: formatJobId(key) },
-        requestId: requestIdOf(key),
-      });
-      const { reply } = await ledger.submit(runId, { type: 'StartChild', job, childRun: created.runId });
-      // Another replica found that it could not be made, and the job has ended: nobody would ever stop it.
-      if (reply.type === 'Refused') await cancelUnwanted(project, created.runId);
+      const { runId: child } = await creation.create(project, run, key);
+      await link(key, project, child);
+      return true;
     } catch (error) {
       if (!(error instanceof RefusedError) || PASSING.has(error.refusal.refused)) throw error;
-      await refuse(error.message);
+      if (error.refusal.refused === 'NOT_WAITING') return false;
+      return await refuse(key, error.message);
     }
   }
 
-  async function cancelUnwanted(project: string, runId: RunId): Promise<void> {
+  async function refuse(key: JobKey, message: string): Promise<boolean> {
+    await withConnection(pool, (tx) => refuseCall(tx, key, message));
+    bells.settle.ring();
+    return false;
+  }
+
+  /** Tells the job which run was made for it. */
+  async function link({ runId, job }: JobKey, project: string, child: RunId): Promise<void> {
+    const { reply } = await ledger.submit(runId, { type: 'StartChild', job, childRun: child });
+    if (reply.type !== 'Refused') return;
+    // A replica of the version before ended the job when it could not make the run itself: nobody would ever stop this one.
     await ledger.submit(
-      runId,
+      child,
       { type: 'CancelRun', reason: 'the call that made it has ended', force: true },
       { project },
     );
   }
 
-  /** How many calls lead to a run that a job would make. */
-  async function depthOf(job: JobKey): Promise<number> {
-    return await withConnection(pool, async (tx) => {
-      let depth = 1;
-      for (let at: JobKey | undefined = job; at !== undefined && depth <= LIMITS.callDepth; ) {
-        const trigger: { kind: string; reference: string } | undefined = await readTrigger(tx, at.runId);
-        at = trigger?.kind === CALL_TRIGGER ? parseJobId(trigger.reference) : undefined;
-        if (at !== undefined) depth++;
-      }
-      return depth;
-    });
+  async function stop({ project, child, stopping, force }: DueCall): Promise<boolean> {
+    if (child !== undefined && stopping !== undefined) {
+      await ledger.submit(child.runId, { type: 'CancelRun', reason: stopping, force }, { project });
+    }
+    return true;
   }
 
-  /** A text says that they are too large to be looked at. */
-  async function outputsOf(runId: RunId): Promise<JsonObject | string> {
-    return await withConnection(pool, async (tx) => {
-      const context = (await loadContexts(tx, plans, [runId])).get(runId);
-      if (context === undefined) return {};
-      const jobs = context.plan.jobs.filter(({ cell }) => cell === undefined).map(({ index }) => index);
-      const bytes = await outputsBytes(tx, runId, jobs);
-      if (bytes > 2 * LIMITS.gatheredOutputBytes) {
-        return `the outputs of its run are ${bytes} bytes as JSON, at most ${LIMITS.gatheredOutputBytes} are allowed`;
+  async function settle({ key, project, child, details, refused }: DueCall): Promise<boolean> {
+    const { runId, job } = key;
+    if (child === undefined) {
+      await ledger.submit(runId, {
+        type: 'RefuseChild',
+        job,
+        message: refused ?? 'it was stopped before its run was made',
+      });
+      return true;
+    }
+    // Who made its run came no further.
+    if (details?.childRun !== child.runId) await link(key, project, child.runId);
+    if (child.state === 'OPEN') return true;
+    const end = await endOfChild({ pool, plans }, child.runId, child.state);
+    await ledger.submit(runId, { type: 'FinishChild', job, childRun: child.runId, ...end });
+    return true;
+  }
+
+  async function sweep(): Promise<number> {
+    const { stirred, last } = await withConnection(pool, (tx) => stirCalls(tx, SWEPT, swept));
+    swept = last;
+    if (stirred > 0) changed();
+    return SWEEP_MS;
+  }
+
+  function changed(): void {
+    for (const kind of ['start', 'stop', 'settle'] as const) bells[kind].ring();
+  }
+
+  async function loop(kind: keyof typeof bells, look: () => Promise<number>, signal: AbortSignal): Promise<void> {
+    let failing = false;
+    for (let waitMs = 0; ; ) {
+      // Replicas do not march in step.
+      await bells[kind].wait(waitMs * (0.8 + 0.4 * Math.random()), signal);
+      if (signal.aborted) return;
+      try {
+        waitMs = await look();
+        failing = false;
+      } catch (error) {
+        if (!failing && !signal.aborted) log.warn({ err: error, kind }, 'calls could not be read, trying again');
+        failing = true;
+        waitMs = POLL_MS;
       }
-      const outcomes = await jobOutcomes(tx, runId, jobs);
-      return Object.fromEntries(
-        outcomes.flatMap(({ job, outputs }) =>
-          Object.keys(outputs).length === 0 ? [] : [[plannedJob(context.plan, job).name, outputs]],
-        ),
-      );
-    });
+    }
   }
 
   return {
-    opened() {
-      anyOpen = true;
-      bell.ring();
-    },
-    runFinished() {
-      if (anyOpen) bell.ring();
-    },
+    changed,
     async run(signal) {
-      let failing = false;
-      for (let waitMs = 0; !signal.aborted; waitMs = POLL_MS) {
-        await bell.wait(waitMs, signal);
-        if (signal.aborted) break;
-        try {
-          await look(signal);
-          failing = false;
-        } catch (error) {
-          if (!failing && !signal.aborted) log.warn({ err: error }, 'calls could not be read, trying again');
-          failing = true;
-        }
-      }
-      await underWay.settled();
+      await Promise.all([
+        loop('start', startSome, signal),
+        loop('stop', stopSome, signal),
+        loop('settle', settleSome, signal),
+        loop('sweep', sweep, signal),
+      ]);
+      await Promise.all(Object.values(underWay).map((some) => some.settled()));
     },
   };
-}
-
-/** What is to be done for a call: done once at a time, and something else as soon as it is known. */
-function taskOf({ key: { job }, child, stopping, force }: DueCall): string {
-  return `${job} ${child?.state} ${stopping !== undefined} ${force}`;
 }
 
 function requestIdOf(job: JobKey): string {

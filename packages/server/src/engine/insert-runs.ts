@@ -18,6 +18,7 @@ import { createDecisionPace, type DecisionPace } from './decision-pace.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
 import { answerAgain } from './request-ids.ts';
 import { driversToAsk, specProblems } from './spec-check.ts';
+import { refuseUnwanted } from './wanted-children.ts';
 
 export interface RunsInserted<Item> {
   readonly answers: ReadonlyMap<Item, CreatedRun | Refusal>;
@@ -51,7 +52,9 @@ export async function insertNewRuns<Item extends RunToBegin>(
   } = isAlone
     ? await beginAndClaim(tx, begun, items, { schemas, pace })
     : await claimAndBegin(tx, begun, items, { schemas, pace });
-  const fresh = items.filter((item) => begunRuns.has(item) && !answers.has(item));
+  const settled = items.filter((item) => begunRuns.has(item) && !answers.has(item));
+  for (const [item, refusal] of await refuseUnwanted(tx, settled)) answers.set(item, refusal);
+  const fresh = settled.filter((item) => !answers.has(item));
   const runs = fresh.flatMap((item) => begunRuns.get(item) ?? []);
   const definitions = new Map<DefinitionDigest, Definition>();
   for (const { run } of fresh) {

@@ -3,6 +3,7 @@ import type { Trigger } from '../core/events.ts';
 import type { JobKey } from '../core/ids.ts';
 import type { Found } from '../core/check-fields.ts';
 import type { JobDefinition } from '../core/definition.ts';
+import { partAnswers } from '../core/gate-form.ts';
 import type { JsonObject } from '../core/json.ts';
 import { compileSchema } from '../core/json-schema.ts';
 import { invalidFields, RefusedError } from '../core/refusal.ts';
@@ -61,8 +62,7 @@ export function createJobOperations(options: JobOperationsOptions): JobOperation
     },
     async answerGate(project, key, answer) {
       const { definition } = await queries.get(project, key);
-      const answers = checkForm(definition, answer);
-      const command = { type: 'AnswerGate', job: key.job, ...answer, answers } as const;
+      const command = { type: 'AnswerGate', job: key.job, ...answer, ...checkForm(definition, answer) } as const;
       const { reply } = await ledger.submit(key.runId, command, { project });
       if (reply.type === 'Refused') throw new RefusedError(reply.refusal);
       return await queries.get(project, key);
@@ -80,15 +80,18 @@ export function createJobOperations(options: JobOperationsOptions): JobOperation
   };
 }
 
-/** An approval fills in the form of its gate. @returns The answers with the form's defaults. @throws RefusedError INVALID_FIELD */
-function checkForm(definition: JobDefinition | undefined, { verdict, answers }: GateReply): JsonObject {
+/** An approval fills in the form of its gate. @returns The answers, and the form's defaults for the rest. @throws RefusedError INVALID_FIELD */
+function checkForm(
+  definition: JobDefinition | undefined,
+  { verdict, answers }: GateReply,
+): { readonly answers: JsonObject; readonly defaults?: JsonObject } {
   const formSchema = definition?.gate?.formSchema;
-  if (formSchema === undefined || verdict === 'REJECT') return answers;
+  if (formSchema === undefined || verdict === 'REJECT') return { answers };
   const found: Found = [];
   const form = compileSchema(found, 'form_schema', formSchema);
   const filledIn = form === undefined ? answers : checkBounded(form, found, 'answers', answers);
   if (found.length > 0) throw new RefusedError(invalidFields(found));
-  return filledIn;
+  return partAnswers(answers, filledIn);
 }
 
 /** A job that is gone may have been retried before: then its request id knows. */

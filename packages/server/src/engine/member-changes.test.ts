@@ -23,7 +23,15 @@ const plan = compilePlan(
     }),
   ),
 );
-const context = { runId: 'run' as RunId, project, pipeline: undefined, params: {}, traceparent: '', plan };
+const context = {
+  runId: 'run' as RunId,
+  project,
+  pipeline: undefined,
+  params: {},
+  traceparent: '',
+  caller: undefined,
+  plan,
+};
 const facts = { runId: 'run', project, params: {}, labels: {}, trigger, outputs: new Map() };
 
 const apply = (slice: RunSlice, command: Command): RunSlice => decide({ ...slice, facts }, command, NOW_MS).after;

@@ -12,6 +12,7 @@ const contextOf = (run: string) => ({
   pipeline: undefined,
   params: {},
   traceparent: '',
+  caller: undefined,
   plan,
 });
 const counts = { total: 1, open: 1, succeeded: 0, failed: 0, failureAllowed: 0, skipped: 0, cancelled: 0 };

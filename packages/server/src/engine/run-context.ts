@@ -14,6 +14,8 @@ export interface RunContext {
   readonly pipeline: string | undefined;
   readonly params: JsonObject;
   readonly traceparent: string;
+  /** The call that made it, if one says so. */
+  readonly caller: JobKey | undefined;
   readonly plan: Plan;
 }
 

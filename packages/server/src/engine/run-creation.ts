@@ -3,7 +3,7 @@
 import type { Definition } from '../core/definition.ts';
 import { DELAY_VERSION } from '../core/event-versions.ts';
 import type { Trigger } from '../core/events.ts';
-import type { RunId } from '../core/ids.ts';
+import type { JobKey, RunId } from '../core/ids.ts';
 import { canonicalJson, type JsonObject } from '../core/json.ts';
 import type { Schema } from '../core/json-schema.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -26,8 +26,11 @@ import { createParamsSchemas } from './params-schemas.ts';
 import { type SpecCheck, specMismatch } from './spec-check.ts';
 
 export interface RunCreation {
-  /** @throws RefusedError */
-  create(project: string, run: NewRun): Promise<CreatedRun>;
+  /**
+   * @param call The call that it is made for.
+   * @throws RefusedError for a call also LIMIT_REACHED, when its tree is full, and NOT_WAITING, when it wants no run now
+   */
+  create(project: string, run: NewRun, call?: JobKey): Promise<CreatedRun>;
   /** What would be created now, checked as if it were. @throws RefusedError */
   prepare(project: string, run: NewRun): Promise<PreparedRun>;
   /** Whether a run could be created now. Returns what could not be checked, for people. @throws RefusedError */
@@ -120,18 +123,23 @@ export function createRunCreation({ pool, creates, checkSpecs, checkCalls, repli
     return checkRun(project, run, request, found);
   }
 
-  async function createOne(project: string, run: NewRun, resolved: Promise<Resolved>): Promise<CreatedRun | Refusal> {
+  async function createOne(
+    project: string,
+    run: NewRun,
+    resolved: Promise<Resolved>,
+    call?: JobKey,
+  ): Promise<CreatedRun | Refusal> {
     const request = requestOf(run);
     const asked = request && { project, requestId: request.id, bodyDigest: request.bodyDigest };
     return await createOnce(pool, asked, async () => {
       const checked = await checkNow(project, run, request, resolved);
-      return isRefusal(checked) ? checked : await creates.create(checked);
+      return isRefusal(checked) ? checked : await creates.create({ ...checked, ...(call !== undefined && { call }) });
     });
   }
 
   return {
-    async create(project, run) {
-      const created = await createOne(project, run, resolve(project, run));
+    async create(project, run, call) {
+      const created = await createOne(project, run, resolve(project, run), call);
       if (isRefusal(created)) throw new RefusedError(created);
       return created;
     },

@@ -109,6 +109,7 @@ test('a difference tells of each job that changed how it was before and is after
         name: 'build',
         before: { state: 'QUEUED', attempt: 0 },
         after: { state: 'RUNNING', attempt: 1 },
+        changedFields: ['state', 'attempt', 'start_time'],
       },
       {
         runId,
@@ -121,6 +122,7 @@ test('a difference tells of each job that changed how it was before and is after
           hold: { ...asker, sinceMs: expect.any(Number) },
           wait: expect.objectContaining({ reason: 'HELD' }),
         },
+        changedFields: ['state', 'wait', 'hold'],
       },
     ],
   });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Command } from '../core/commands.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
@@ -20,6 +21,7 @@ let history: RunHistory;
 let runs: ReturnType<typeof createRunQueries>;
 let jobs: ReturnType<typeof createJobQueries>;
 let asks: ReturnType<typeof asksBy>;
+let instance: number;
 const { signal } = new AbortController();
 const retry = {
   ...jobNamed('any').retry,
@@ -39,7 +41,8 @@ beforeAll(async () => {
   history = createRunHistory(ledger);
   runs = createRunQueries(ledger);
   jobs = createJobQueries(ledger);
-  asks = asksBy(await ledger.connect('shell', 'i-1'), 'i-1');
+  instance = await ledger.connect('shell', 'i-1');
+  asks = asksBy(instance, 'i-1');
 });
 afterAll(async () => {
   await ledger[Symbol.asyncDispose]();
@@ -179,6 +182,54 @@ test('a finished job has the outputs of its last attempt, and its definition', a
   expect((await history.jobs.getAt('default', key, 3, signal)).outputs).toBeUndefined();
   const [listed] = (await history.jobs.listAt('default', key.runId, seq, [], ['build'], { size: 1 }, signal)).items;
   expect(listed).toMatchObject({ outputs: { image: 'sha256:1' } });
+});
+
+test('what changes no state of a job is shown at its event too, and told by the difference', async () => {
+  const gate = { message: '', approvers: [], quorum: 3, onTimeout: 'FAIL' } as const;
+  const work = jobNamed('work', { spec: { env: '${{ params.env }}' } });
+  const runId = await ledger.create(definitionOf(work, jobNamed('ask', { driver: '', gate })), {
+    params: { env: 'test' },
+  });
+  const answer = { type: 'AnswerGate', job: 1, groups: [], comment: '' } as const;
+  const declare = (number: number): Command => ({
+    type: 'Declare',
+    job: 0,
+    attempt: 1,
+    instance,
+    number,
+    content: undefined,
+    artifact: { name: `a-${number}`, digest: 'sha256:00', sizeBytes: number, uri: '', mediaType: '' },
+  });
+  await ledger.submit(runId, asks.offer(0, 0));
+  await ledger.submit(runId, asks.accept(0, 1));
+  const told: [Command, number, string][] = [
+    [declare(1), 0, 'artifacts'],
+    [declare(2), 0, 'artifacts'],
+    [asks.annotate(0, 1), 0, 'annotations'],
+    [{ ...answer, actor: 'ada', verdict: 'APPROVE', answers: { a: 1 } }, 1, 'gate_answers'],
+    [{ ...answer, actor: 'bob', verdict: 'APPROVE', answers: {} }, 1, 'gate_answers'],
+    [{ ...answer, actor: 'ada', verdict: 'APPROVE', answers: { a: 2 } }, 1, 'gate_answers'],
+  ];
+  for (const [command, job, field] of told) {
+    const before = (await runs.get('default', runId)).seq;
+    await ledger.submit(runId, command);
+    const { seq } = await runs.get('default', runId);
+    expect(seq).toBe(before + 1);
+    expect(await history.jobs.getAt('default', { runId, job }, seq, signal)).toEqual(
+      await jobs.get('default', { runId, job }),
+    );
+    const { items } = (await history.runs.diff('default', runId, before, seq, { size: 10 }, signal)).jobs;
+    expect(items).toMatchObject([{ job, changedFields: [field] }]);
+  }
+  const { seq } = await runs.get('default', runId);
+  const shown = await history.jobs.getAt('default', { runId, job: 0 }, seq, signal);
+  expect(shown).toMatchObject({
+    artifactCount: 2,
+    artifacts: [{ name: 'a-1' }, { name: 'a-2' }],
+    spec: { env: 'test' },
+  });
+  expect(await history.jobs.getAt('default', { runId, job: 0 }, seq - 5, signal)).toMatchObject({ artifactCount: 1 });
+  expect((await history.jobs.getAt('default', { runId, job: 0 }, 1, signal)).artifacts).toBeUndefined();
 });
 
 describe('a point that a run does not have is refused, with the range:', () => {

@@ -9,7 +9,7 @@ import { invalidFields, RefusedError } from '../core/refusal.ts';
 import type { RunPoint } from '../core/replay.ts';
 import { jobChanges, jobViewAt, runViewAt } from '../core/run-history.ts';
 import type { JobRecord } from '../core/run-state.ts';
-import type { Outputs } from '../core/views.ts';
+import type { JobView, Outputs } from '../core/views.ts';
 import { readSomeEvents } from '../store/event-views.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import type { JobOperations, RunOperations } from './engine.ts';
@@ -54,6 +54,17 @@ export function createRunHistory({ pool, plans }: { readonly pool: Pool; readonl
     );
   }
 
+  async function readArtifacts(
+    { runId, job }: JobKey,
+    { told }: RunPoint,
+  ): Promise<Pick<JobView, 'artifacts' | 'artifactCount'>> {
+    const { artifacts: seqs, artifactCount = 0 } = told.get(job) ?? {};
+    if (seqs === undefined || artifactCount === 0) return {};
+    const events = await withConnection(pool, (tx) => readSomeEvents(tx, runId, seqs));
+    const artifacts = events.flatMap(({ event }) => (event.type === 'AttemptArtifact' ? [event.artifact] : []));
+    return { artifacts, artifactCount };
+  }
+
   return {
     runs: {
       async getAt(project, runId, seq, signal) {
@@ -90,8 +101,12 @@ export function createRunHistory({ pool, plans }: { readonly pool: Pool; readonl
         const record = point.jobs.get(key.job);
         if (record === undefined) throw noSuchJob(key);
         const outputs = await readOutputs(key.runId, point, [key.job]);
-        const view = jobViewAt(run, point, key.job, record, outputs.get(key.job));
-        return { ...view, definition: plannedJob(point.plan, key.job).definition };
+        return {
+          ...jobViewAt(run, point, key.job, record, outputs.get(key.job)),
+          definition: plannedJob(point.plan, key.job).definition,
+          ...(record.details?.spec !== undefined && { spec: record.details.spec }),
+          ...(await readArtifacts(key, point)),
+        };
       },
       async listAt(project, runId, seq, states, names, page, signal) {
         const after = numberCursor(page.after) ?? -1;

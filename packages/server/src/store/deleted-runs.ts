@@ -39,13 +39,14 @@ const CLAIM = statement(
 );
 
 // Rows are found by their run and removed by their place: nobody but the holder of the tombstone touches them.
-const SWEEPS = ['events', 'jobs', 'attempts', 'log_sections', 'queue', 'run_values', 'artifacts'].map((table) =>
-  statement(
-    `sweep_${table}`,
-    `delete from ${table} where ctid = any(array(
+const SWEEPS = ['events', 'jobs', 'attempts', 'log_sections', 'queue', 'run_values', 'artifacts', 'call_trees'].map(
+  (table) =>
+    statement(
+      `sweep_${table}`,
+      `delete from ${table} where ctid = any(array(
        select t.place from unnest($1::uuid[]) u (run_id)
        cross join lateral (select ctid as place from ${table} where run_id = u.run_id limit $2) t limit $2))`,
-  ),
+    ),
 );
 
 const SETTLE = statement(

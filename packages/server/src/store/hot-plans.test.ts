@@ -21,9 +21,7 @@ const exempt: Readonly<Record<string, string>> = {
   forget_commit_marks: 'every minute; a lane is one narrow row',
   claim_deleted_runs: 'a partial index of the deleted runs that still have rows; empty at rest',
   forget_schedule_requests: 'every minute, bounded',
-  due_calls: 'a row is a call that waits; each is looked at once a second while there are any',
   pause_queue: 'when somebody pauses a queue; a pause is one row, and there are 1,000 at most',
-  any_calls: 'reads the first row of those, if there is one',
 };
 
 const statements = vi.hoisted((): sql.Statement[] => []);
@@ -105,6 +103,31 @@ test('every statement reaches its rows by a key, on a database that was never an
   }
   expect(found).toEqual({});
   expect(statements.length).toBeGreaterThan(40);
+});
+
+test('calls that only wait are not read', async () => {
+  await client.query('begin');
+  await client.query(
+    `insert into calls (run_id, job, project, child_run, stirs, seen)
+     select gen_random_uuid(), 0, 'default', gen_random_uuid(), 1, 1 from generate_series(1, 20000)`,
+  );
+  const first = `'00000000-0000-0000-0000-000000000000'`;
+  const asked = {
+    projects_to_start: `'', 10`,
+    projects_to_stop: `'', 10`,
+    projects_to_settle: `'', 10`,
+    calls_to_start: `'default', ${first}, 10, 10`,
+    calls_to_stop: `'default', ${first}, 10, 10`,
+    calls_to_settle: `'default', ${first}, 10, 10`,
+  };
+  for (const [name, values] of Object.entries(asked)) {
+    const text = statements.find((statement) => statement.name === name)!.text;
+    await client.query(`prepare ${name}_once as ${text}`);
+    const { rows } = await client.query(`explain (analyze, buffers, format json) execute ${name}_once(${values})`);
+    const plan = rows[0]['QUERY PLAN'][0].Plan;
+    expect(plan['Shared Hit Blocks'] + plan['Shared Read Blocks'], name).toBeLessThan(50);
+  }
+  await client.query('rollback');
 });
 
 test('every exemption is that of a statement', () => {

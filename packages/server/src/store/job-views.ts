@@ -19,15 +19,17 @@ export interface JobsRun {
   readonly plan: Plan;
 }
 
-/** Reads one job, with the artifacts of its newest attempt and without its definition. A job that the run's plan has but no row is a broken invariant and throws. */
+/** Reads one job, with its spec and the artifacts of its newest attempt, and without its definition. A job that the run's plan has but no row is a broken invariant and throws. */
 export async function readJob(tx: Tx, run: JobsRun, job: number): Promise<JobView> {
   const [row] = await fetchRows(tx, selectJobs(run.runId).where('j.job', '=', job));
   if (row === undefined) throw new Error(`job ${job} of run ${run.runId} has no row`);
   const count = row.artifact_count ?? 0;
-  if (count === 0) return jobView(run, row);
+  const spec = row.details?.spec;
+  const view = { ...jobView(run, row), ...(spec !== undefined && { spec }) };
+  if (count === 0) return view;
   const key = { runId: run.runId, job, attempt: row.attempt };
   const artifacts = await attemptArtifacts(tx, key, LIMITS.shownArtifacts);
-  return { ...jobView(run, row), artifacts, artifactCount: count };
+  return { ...view, artifacts, artifactCount: count };
 }
 
 export interface JobsQuery {

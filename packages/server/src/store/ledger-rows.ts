@@ -1,8 +1,8 @@
 // The rows of the ledger and of its projection: locked, loaded and written for one flush. Lock order: runs, instances, attempts.
 // Rows are loaded in a statement of its own after the lock, because a join under FOR UPDATE reads what was before the lock.
 import { upcast, versionOf } from '../core/event-versions.ts';
-import type { RunEvent, Trigger } from '../core/events.ts';
-import type { RunId } from '../core/ids.ts';
+import { CALL_TRIGGER, callerOf, type RunEvent, type Trigger } from '../core/events.ts';
+import type { JobKey, RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { HoldBack, RunFacts, RunHeader } from '../core/run-state.ts';
 import type { JobState, RunState } from '../core/states.ts';
@@ -16,6 +16,8 @@ export interface RunRow {
   readonly pipeline: string | undefined;
   readonly params: JsonObject;
   readonly traceparent: string;
+  /** The call that made it, if one says so. */
+  readonly caller: JobKey | undefined;
   readonly header: RunHeader;
 }
 
@@ -26,6 +28,7 @@ interface RunColumns {
   pipeline: string | null;
   params: JsonObject;
   traceparent: string;
+  caller: string | null;
   state: RunState;
   seq: number;
   last_ms: number;
@@ -62,9 +65,11 @@ export async function lockRuns(tx: Tx, runIds: readonly RunId[], wait: boolean):
   return new Map(rows.map((row) => [row.run_id, row.seq]));
 }
 
+const CALLER = `case when trigger ->> 'kind' = '${CALL_TRIGGER}' then trigger ->> 'reference' end as caller`;
+
 const LOAD_RUNS = statement(
   'load_runs',
-  `select run_id, project, encode(digest, 'hex') as digest, pipeline, params, traceparent, state, seq, last_ms, total, open,
+  `select run_id, project, encode(digest, 'hex') as digest, pipeline, params, traceparent, ${CALLER}, state, seq, last_ms, total, open,
      succeeded, failed, failure_allowed, skipped, cancelled, cancel, pause, started_ms, finished_ms
    from runs where run_id = any($1::uuid[])`,
 );
@@ -79,6 +84,7 @@ export async function loadRuns(tx: Tx, runIds: readonly RunId[]): Promise<RunRow
     pipeline: row.pipeline ?? undefined,
     params: row.params,
     traceparent: row.traceparent,
+    caller: row.caller === null ? undefined : callerOf({ kind: CALL_TRIGGER, reference: row.caller }),
     header: {
       state: row.state,
       seq: row.seq,
@@ -110,18 +116,16 @@ export async function existingRuns(tx: Tx, runIds: readonly RunId[]): Promise<Se
 
 const RUN_ORIGINS = statement(
   'run_origins',
-  `select run_id, project, encode(digest, 'hex') as digest, pipeline, params, traceparent from runs where run_id = any($1::uuid[])`,
+  `select run_id, project, encode(digest, 'hex') as digest, pipeline, params, traceparent, ${CALLER} from runs where run_id = any($1::uuid[])`,
 );
 
 /** What of a run never changes. */
 export type RunOrigin = Omit<RunRow, 'header'>;
 
 export async function runOrigins(tx: Tx, runIds: readonly RunId[]): Promise<RunOrigin[]> {
-  const rows = await rowsOf<Pick<RunColumns, 'run_id' | 'project' | 'digest' | 'pipeline' | 'params' | 'traceparent'>>(
-    tx,
-    RUN_ORIGINS,
-    [plain(runIds, (id) => id)],
-  );
+  const rows = await rowsOf<
+    Pick<RunColumns, 'run_id' | 'project' | 'digest' | 'pipeline' | 'params' | 'traceparent' | 'caller'>
+  >(tx, RUN_ORIGINS, [plain(runIds, (id) => id)]);
   return rows.map((row) => ({
     runId: row.run_id,
     project: row.project,
@@ -129,6 +133,7 @@ export async function runOrigins(tx: Tx, runIds: readonly RunId[]): Promise<RunO
     pipeline: row.pipeline ?? undefined,
     params: row.params,
     traceparent: row.traceparent,
+    caller: row.caller === null ? undefined : callerOf({ kind: CALL_TRIGGER, reference: row.caller }),
   }));
 }
 

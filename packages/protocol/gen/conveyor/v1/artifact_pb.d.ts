@@ -42,6 +42,7 @@ export declare type Artifact = Message<"conveyor.v1.Artifact"> & {
 
   /**
    * Optional. Where it is: an absolute URI of at most 2,048 printable ASCII characters without spaces. Not for secrets, such as signed URLs.
+   * It is what a driver wrote, of any scheme, such as `javascript:`: whoever shows it as a link checks that first.
    *
    * @generated from field: string uri = 4;
    */

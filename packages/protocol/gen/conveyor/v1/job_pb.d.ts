@@ -236,6 +236,14 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
    * @generated from field: int32 max_parallel = 33;
    */
   maxParallel: number;
+
+  /**
+   * Output only. Its spec, or the params of its call, with the values of their expressions, once these are known; not set when it has none:
+   * then they are those of its definition. Only GetJob fills it.
+   *
+   * @generated from field: google.protobuf.Struct spec = 34;
+   */
+  spec?: JsonObject | undefined;
 };
 
 /**
@@ -724,7 +732,8 @@ export declare type AttemptAnnotation = Message<"conveyor.v1.AttemptAnnotation">
   text: string;
 
   /**
-   * Where to read more; at most 2,048 characters, may be empty.
+   * Where to read more; at most 2,048 characters, may be empty. It is what a driver wrote, of any scheme, such as `javascript:`: whoever shows
+   * it as a link checks that first.
    *
    * @generated from field: string link = 3;
    */

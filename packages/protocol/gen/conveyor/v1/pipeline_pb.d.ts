@@ -597,7 +597,8 @@ export declare type Gate = Message<"conveyor.v1.Gate"> & {
   message: string;
 
   /**
-   * Optional. Who may answer: names of people and groups in the platform's own words, at most 100 of 1 to 256 characters. Default: anybody.
+   * Optional. Who may answer: names of people and groups in the platform's own words, at most 100 of 1 to 256 characters. Each is compared
+   * with who answers and with their groups alike, so a person and a group must not have the same name. Default: anybody.
    *
    * @generated from field: repeated string approvers = 2;
    */
@@ -612,7 +613,7 @@ export declare type Gate = Message<"conveyor.v1.Gate"> & {
 
   /**
    * Optional. JSON Schema (2020-12) of what an approval has to fill in, an object schema. The answers become the job's outputs; of several
-   * the last one counts, key by key.
+   * the last one counts, key by key, and defaults fill in what nobody wrote.
    *
    * @generated from field: google.protobuf.Struct form_schema = 4;
    */
@@ -626,7 +627,7 @@ export declare type Gate = Message<"conveyor.v1.Gate"> & {
   timeout?: Duration | undefined;
 
   /**
-   * Optional. What becomes of it then. Default: FAIL.
+   * Optional. What becomes of it then. Default: FAIL. Not APPROVE when the form requires a key that has no default in its `properties`.
    *
    * @generated from field: conveyor.v1.GateExpiry on_timeout = 6;
    */

@@ -1080,6 +1080,14 @@ export declare type JobChange = Message<"conveyor.v1.JobChange"> & {
    * @generated from field: conveyor.v1.JobPoint after = 4;
    */
   after?: JobPoint | undefined;
+
+  /**
+   * The fields of Job that differ, in no particular order, such as `gate_answers` or `artifacts`, and `annotations` when those of its newest
+   * attempt do. Empty when there was no such job before.
+   *
+   * @generated from field: repeated string changed_fields = 5;
+   */
+  changedFields: string[];
 };
 
 /**

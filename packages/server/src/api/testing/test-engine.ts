@@ -435,6 +435,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
                 runId,
                 job: 0,
                 name: 'build',
+                changedFields: ['state', 'failure'],
                 before: { state: 'WAITING' as const, attempt: 1, wait: { reason: 'HELD' as const }, hold: HOLD },
                 after: {
                   state: 'FAILED' as const,
