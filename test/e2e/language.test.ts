@@ -50,6 +50,38 @@ async function inState(runId: string, name: string, state: JobState): Promise<st
   return jobId;
 }
 
+test('the deepest values reach drivers and people, and one that is deeper fails its job alone', async () => {
+  const listed = (levels: number): string => `${'['.repeat(levels)}params.deep${']'.repeat(levels)}`;
+  const lists = (levels: number): Extract<Step, { do: 'output' }>['value'] => (levels === 0 ? 1 : [lists(levels - 1)]);
+  const given = (levels: number): Step => ({ do: 'output', key: 'deep', value: `\${{ ${listed(levels)} }}` });
+  const definition = {
+    jobs: [
+      work('deepest', [given(1)]),
+      work('deeper', [given(2)], { allowFailure: true }),
+      work('cells', [output('deep', '${{ matrix.of }}')], { matrix: { axes: { of: [lists(22)] } } }),
+      work('reads', [], { needs: ['deepest'], if: '[[needs.deepest.outputs.deep]].size() == 1' }),
+      work('after', [], { needs: ['deepest', 'deeper'], when: RunCondition.ALWAYS }),
+    ],
+  };
+  // In the spec it is inside of an object, a list and an object.
+  const { state, states, jobs, runId } = await finish(definition, { deep: lists(21) });
+  expect({ state, states }).toMatchObject({
+    state: 'SUCCEEDED',
+    states: { deepest: 'SUCCEEDED', deeper: 'FAILED', cells: 'SUCCEEDED', reads: 'SUCCEEDED', after: 'SUCCEEDED' },
+  });
+  expect(jobs.get('deeper')?.failure).toMatchObject({
+    class: FailureClass.INVALID,
+    message: expect.stringMatching(/steps\[0\]\.value: .*too deep.* more than 25 lists and objects/),
+  });
+  expect(outputsOf(jobs.get('deepest')!)).toMatchObject({ deep: lists(22) });
+  // By both doors: as a whole, job by job, and as it came about.
+  for (const client of system.replicas.flatMap((replica) => [replica.client, replica.httpClient])) {
+    expect((await client.runs.get(runId)).definition?.jobs).toHaveLength(5);
+    expect(outputsOf(await client.jobs.get(jobs.get('deepest')!.jobId))).toMatchObject({ deep: lists(22) });
+    expect((await Array.fromAsync(client.runs.watch(runId))).length).toBeGreaterThan(10);
+  }
+});
+
 test('conditions decide by what came before, and say of each of their parts what it was', async () => {
   const { state, states, jobs } = await finish(
     {

@@ -5,7 +5,7 @@ import type { Start } from '@conveyor/protocol/conveyor/v1/driver_session_pb.js'
 import { AnnotationLevel, JobState, ProgressPhase } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { type Append, createAppend, type JobInit } from './append.ts';
 import type { Attempt } from './attempt.ts';
-import { assertKey, assertNoNul, maxJsonBytes } from './job-json.ts';
+import { assertKey, assertLevels, assertNoNul, maxJsonBytes } from './job-json.ts';
 import { createJobLog, type JobLog } from './job-log.ts';
 import { createRunValues, type RunValues } from './run-values.ts';
 import { annotationFrame, checkpointFrame, outputFrame, progressFrame, type Capability } from './frames.ts';
@@ -70,7 +70,7 @@ export interface JobContext<Spec = JsonObject> {
   /**
    * Sets one output, in place of an earlier one of the same key: 1 to 128 characters of `A-Z a-z 0-9 . _ -`. Outputs become
    * part of the result however the work ends. Throws a RangeError when all outputs would be more than 64 KiB as JSON, for
-   * another key, and for text with NUL.
+   * more than 25 lists and objects inside of each other, for another key, and for text with NUL.
    */
   readonly output: (key: string, value: JsonValue) => void;
   /** Says how far the work is. Only the latest counts; some may be dropped. */
@@ -182,6 +182,7 @@ class AttemptContext<Spec> implements JobContext<Spec> {
   readonly output = (key: string, value: JsonValue): void => {
     assertKey('output', key);
     const json = JSON.stringify({ [key]: value });
+    assertLevels(`output ${key}`, value);
     assertNoNul(`output ${key}`, json);
     const sizes = (this.#outputBytes ??= new Map());
     let bytes = Buffer.byteLength(json) - (sizes.get(key) ?? 0);

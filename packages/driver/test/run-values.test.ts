@@ -84,6 +84,11 @@ describe('a value', () => {
   const bad: [string, (context: JobContext) => Promise<unknown>, RegExp][] = [
     ['a malformed key', ({ values }) => values.get('a b'), /value key "a b"/],
     ['NUL', ({ values }) => values.set('a', ['\0']), /contains NUL/],
+    [
+      'too many levels',
+      ({ values }) => values.set('a', JSON.parse(`${'['.repeat(26)}${']'.repeat(26)}`)),
+      /has more than 25 lists and objects/,
+    ],
     ['more than 64 KiB', ({ values }) => values.set('a', 'x'.repeat(65_536)), /65538 bytes/],
     ['a negative version', ({ values }) => values.set('a', 1, { expectedVersion: -1 }), /expectedVersion -1/],
     ['a deletion of nothing', ({ values }) => values.delete('a', { expectedVersion: 0 }), /expectedVersion 0/],

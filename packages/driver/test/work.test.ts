@@ -278,6 +278,7 @@ describe('work', () => {
           () => context.output('a key', 1),
           () => context.output('big', 'x'.repeat(65_536)),
           () => context.output('nul', ['\0']),
+          () => context.output('deep', JSON.parse(`${'['.repeat(26)}${']'.repeat(26)}`)),
           () => context.checkpoint(new Uint8Array(4097)),
           () => context.progress({ fraction: 1.5 }),
         ];
@@ -296,7 +297,7 @@ describe('work', () => {
     session.welcome();
     await session.startJob('a');
     await session.next('finish');
-    expect(thrown).toHaveLength(5);
+    expect(thrown).toHaveLength(6);
     expect(thrown.every((error) => error instanceof RangeError)).toBe(true);
     expect(session.arrived('output').map(({ key }) => key)).toEqual(['fits']);
   });

@@ -10,6 +10,7 @@ import {
   type Found,
   PIPELINE_NAME,
 } from '../core/check-fields.ts';
+import type { CheckWork } from '../core/check-work.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { RunState as RunStateName } from '../core/states.ts';
 import type { NewRun, RunFilter, RunSource } from '../engine/engine.ts';
@@ -18,18 +19,19 @@ import { decodeNumber, decodeTime, decodeTrigger } from './request-fields.ts';
 
 const MAX_FILTER_LABELS = 16;
 
-/** @param field Where the request carries the spec. */
-export function decodeRunSpec(
+/** Comes in slices. @param field Where the request carries the spec. */
+export function* decodeRunSpec(
   found: Found,
   field: string,
   spec: RunSpec | undefined,
-): Omit<NewRun, 'requestId' | 'traceparent'> {
+  work: CheckWork,
+): Generator<undefined, Omit<NewRun, 'requestId' | 'traceparent'>> {
   const { params = {}, labels = {}, trigger } = spec ?? {};
   const startMs = decodeTime(found, `${field}.start_time`, spec?.startTime);
   checkJson(found, `${field}.params`, params, LIMITS.paramsBytes);
   checkLabels(found, `${field}.labels`, labels);
   return {
-    ...decodeSource(found, field, spec?.source),
+    ...(yield* decodeSource(found, field, spec?.source, work)),
     params,
     labels,
     trigger: decodeTrigger(found, `${field}.trigger`, trigger),
@@ -76,7 +78,12 @@ const RUN_STATES: Readonly<Record<number, RunStateName>> = {
   [RunState.CANCELLED]: 'CANCELLED',
 };
 
-function decodeSource(found: Found, field: string, source: RunSpec['source'] | undefined): RunSource {
+function* decodeSource(
+  found: Found,
+  field: string,
+  source: RunSpec['source'] | undefined,
+  work: CheckWork,
+): Generator<undefined, RunSource> {
   switch (source?.case) {
     case 'pipeline': {
       const { name } = source.value;
@@ -85,7 +92,7 @@ function decodeSource(found: Found, field: string, source: RunSpec['source'] | u
       return { pipeline: { name, ...(revision !== undefined && { revision }) } };
     }
     case 'definition':
-      return { definition: decodeDefinition(found, `${field}.definition`, source.value) };
+      return { definition: yield* decodeDefinition(found, `${field}.definition`, source.value, work) };
     case undefined:
       addViolation(found, field, 'is required: what to run, by `pipeline` or by `definition`');
       return {};

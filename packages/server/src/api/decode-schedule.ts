@@ -5,18 +5,24 @@ import {
   type ScheduleSpec as ScheduleSpecMessage,
 } from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
 import { addViolation, type Found } from '../core/check-fields.ts';
+import type { CheckWork } from '../core/check-work.ts';
 import { checkSchedule } from '../core/check-schedule.ts';
 import type { MissedPolicy, OverlapPolicy, ScheduledRun, ScheduleSpec } from '../core/schedule.ts';
 import { decodeRunSpec } from './decode-run.ts';
 import { decodeDuration, decodeTime } from './request-fields.ts';
 
-/** Adds what is wrong to `found`, with paths under `field`. */
-export function decodeScheduleSpec(found: Found, field: string, spec: ScheduleSpecMessage | undefined): ScheduleSpec {
+/** Adds what is wrong to `found`, with paths under `field`. Comes in slices. */
+export function* decodeScheduleSpec(
+  found: Found,
+  field: string,
+  spec: ScheduleSpecMessage | undefined,
+  work: CheckWork,
+): Generator<undefined, ScheduleSpec> {
   const { cron = [], timeZone = '', maxCatchUp = 0, pausedIsMissed = false } = spec ?? {};
   const startMs = decodeTime(found, `${field}.start_time`, spec?.startTime);
   const endMs = decodeTime(found, `${field}.end_time`, spec?.endTime);
   return checkSchedule(found, field, {
-    run: decodeScheduledRun(found, `${field}.run`, spec?.run),
+    run: yield* decodeScheduledRun(found, `${field}.run`, spec?.run, work),
     cron,
     timeZone: timeZone === '' ? undefined : timeZone,
     startMs,
@@ -29,12 +35,17 @@ export function decodeScheduleSpec(found: Found, field: string, spec: ScheduleSp
   });
 }
 
-function decodeScheduledRun(found: Found, field: string, spec: ScheduleSpecMessage['run']): ScheduledRun {
+function* decodeScheduledRun(
+  found: Found,
+  field: string,
+  spec: ScheduleSpecMessage['run'],
+  work: CheckWork,
+): Generator<undefined, ScheduledRun> {
   if (spec?.trigger !== undefined)
     addViolation(found, `${field}.trigger`, 'must be left out: the schedule triggers it');
   if (spec?.startTime !== undefined)
     addViolation(found, `${field}.start_time`, 'must be left out: it starts at its time');
-  const { trigger: _byTime, startMs: _atOnce, ...run } = decodeRunSpec(found, field, spec);
+  const { trigger: _byTime, startMs: _atOnce, ...run } = yield* decodeRunSpec(found, field, spec, work);
   return run;
 }
 

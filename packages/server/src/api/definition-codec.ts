@@ -12,8 +12,8 @@ import {
   type RetryPolicySchema,
   RunCondition,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import { checkAppendedJobs, checkDefinition, type JobInput } from '../core/check-definition.ts';
-import { addViolation, checkCount, type Found } from '../core/check-fields.ts';
+import { checkDefinition, type JobInput } from '../core/check-definition.ts';
+import { addViolation, type Found } from '../core/check-fields.ts';
 import {
   DEFAULT_RETRY,
   DEFAULT_TIMEOUTS,
@@ -22,6 +22,7 @@ import {
   type JobTimeouts,
   type RetryPolicy,
 } from '../core/definition.ts';
+import type { CheckWork } from '../core/check-work.ts';
 import { LIMITS } from '../core/limits.ts';
 import {
   decodeConcurrency,
@@ -37,22 +38,18 @@ import {
 import { decodePlacement, encodePlacement } from './placement-codec.ts';
 import { decodeDuration } from './request-fields.ts';
 
-/** Adds what is wrong to `found`, with paths under `field`. */
-export function decodeDefinition(found: Found, field: string, definition: PipelineDefinitionMessage): Definition {
+/** Adds what is wrong to `found`, with paths under `field`. Comes in slices. */
+export function* decodeDefinition(
+  found: Found,
+  field: string,
+  definition: PipelineDefinitionMessage,
+  work: CheckWork,
+): Generator<undefined, Definition> {
   const { jobs, paramsSchema, labels, stages, env, failFast } = definition;
   checkBinarySize(found, field, definition);
   const input = { jobs: jobs.map(decodeJobDefinition), paramsSchema, labels, stages, env, failFast };
-  return checkDefinition(found, field, input);
-}
-
-/** Reads jobs that are appended to a run. Adds what is wrong to `found`, with paths under `field`. */
-export function decodeAppendedJobs(
-  found: Found,
-  field: string,
-  jobs: readonly JobDefinitionMessage[],
-): readonly JobDefinition[] {
-  checkCount(found, field, jobs.length, LIMITS.jobsPerRun);
-  return found.length > 0 ? [] : checkAppendedJobs(found, field, jobs.map(decodeJobDefinition));
+  yield;
+  return yield* checkDefinition(found, field, input, work);
 }
 
 /** Takes a job apart for checkLoneJob and checkDefinition; says nothing about what is wrong with it. */

@@ -30,6 +30,7 @@ import { encodePageToken } from './page-token.ts';
 import {
   decodeAsker,
   decodeCount,
+  decodeInTurns,
   decodeJobId,
   decodeNumber,
   decodePage,
@@ -53,11 +54,11 @@ export function createJobService({ runs, jobs, groups }: Engine): ServiceImpl<ty
     async createJob(request, { requestHeader }) {
       const project = decodeProject(request.project);
       const { params = {}, labels, job } = request;
-      const newRun = decodeRequest((found) => {
+      const newRun = await decodeInTurns(function* (found, work) {
         checkJson(found, 'params', params, LIMITS.paramsBytes);
         checkLabels(found, 'labels', labels);
         return {
-          definition: checkLoneJob(found, 'job', decodeJobDefinition(job ?? create(JobDefinitionSchema))),
+          definition: yield* checkLoneJob(found, 'job', decodeJobDefinition(job ?? create(JobDefinitionSchema)), work),
           params,
           labels,
           trigger: decodeTrigger(found, 'trigger', request.trigger),

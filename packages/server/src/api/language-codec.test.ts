@@ -4,6 +4,7 @@ import { PipelineDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipelin
 import { PipelineDiffSchema } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { expect, test } from 'vitest';
 import type { Found } from '../core/check-fields.ts';
+import { checkAtOnce } from '../core/testing/at-once.ts';
 import { decodeDefinition, encodeDefinition } from './definition-codec.ts';
 import { encodeDiff } from './encode-diff.ts';
 
@@ -20,7 +21,7 @@ function read(limits: { readonly limit?: number; readonly limitExpression?: stri
     ],
   } as MessageInitShape<typeof PipelineDefinitionSchema>);
   const found: Found = [];
-  const decoded = decodeDefinition(found, 'definition', definition);
+  const decoded = checkAtOnce(decodeDefinition, found, 'definition', definition);
   expect(found).toEqual([]);
   return { definition, decoded };
 }

@@ -4,29 +4,31 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import { PipelineDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import type { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { addViolation, checkName, type Found, PIPELINE_NAME } from '../core/check-fields.ts';
+import { type CheckWork, createCheckWork } from '../core/check-work.ts';
 import type { Definition } from '../core/definition.ts';
 import type { PipelineView } from '../core/views.ts';
+import { inTurns } from '../engine/pace.ts';
 import type { Engine } from '../engine/engine.ts';
 import { decodeDefinition } from './definition-codec.ts';
 import { encodeDiff } from './encode-diff.ts';
 import { encodePipeline, encodeRevision } from './encode-run.ts';
 import { encodePageToken } from './page-token.ts';
-import { decodeNumber, decodePage, decodeProject, decodeRequest } from './request-fields.ts';
+import { decodeInTurns, decodeNumber, decodePage, decodeProject, decodeRequest } from './request-fields.ts';
 
 export function createPipelineService({ pipelines }: Engine): ServiceImpl<typeof PipelineService> {
   return {
     async applyPipeline({ project, name, definition, expectedRevision, validateOnly }) {
       const owner = decodeProject(project);
-      const read = (found: Found): Definition => {
+      const read = function* (found: Found, work: CheckWork): Generator<undefined, Definition> {
         checkName(found, 'name', name, PIPELINE_NAME);
         if (expectedRevision !== undefined && expectedRevision < 0) {
           addViolation(found, 'expected_revision', `must be 0 or more; got ${expectedRevision}`);
         }
-        return decodeDefinition(found, 'definition', definition ?? create(PipelineDefinitionSchema));
+        return yield* decodeDefinition(found, 'definition', definition ?? create(PipelineDefinitionSchema), work);
       };
       if (validateOnly) {
         const found: Found = [];
-        const checked = read(found);
+        const checked = await inTurns(read(found, createCheckWork()));
         const options = { expectedRevision, found };
         const { newest, changed, warnings } = await pipelines.validate(owner, name, checked, options);
         return {
@@ -36,7 +38,7 @@ export function createPipelineService({ pipelines }: Engine): ServiceImpl<typeof
           diff: encodeDiff(newest?.definition, checked),
         };
       }
-      const checked = decodeRequest(read);
+      const checked = await decodeInTurns(read);
       const { pipeline, changed, warnings } = await pipelines.apply(owner, name, checked, expectedRevision);
       return { pipeline: encodePipeline(pipeline), changed, warnings: [...warnings] };
     },

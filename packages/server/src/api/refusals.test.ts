@@ -6,7 +6,7 @@ import { Code, createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.js';
 import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
-import { JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { GateVerdict, JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
@@ -37,12 +37,77 @@ const { method: drivers } = DriverService;
 const byName = { case: 'pipeline', value: { name: 'ci' } } as const;
 const manyLabels = Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`k${i}`, '']));
 
+/** So many lists and objects inside of each other. */
+function deep(levels: number): { [key: string]: JsonValue } {
+  let value: JsonValue = 1;
+  for (let level = 1; level < levels; level++) value = level % 2 === 0 ? { a: value } : [value];
+  return { deep: value };
+}
+
+const deepJob = { name: 'a', driver: 'shell' };
+const deepRun = (job: object) => ({ run: { source: { case: 'definition', value: { jobs: [job] } } } });
+
 const valueOf = (json: JsonValue) => fromJson(ValueSchema, json);
 const someValue = valueOf(true);
 const daily = { run: { source: byName }, cron: ['@daily'] };
 const second = (seconds: bigint) => ({ seconds });
 
 type BadInput = [what: string, method: DescMethod, request: MessageInitShape<DescMessage>, field: string];
+const TOO_DEEP: readonly BadInput[] = [
+  ['params', runs.createRun, { run: { source: byName, params: deep(26) } }, 'run.params.deep'],
+  ['params, far too deep', runs.createRun, { run: { source: byName, params: deep(90) } }, 'run.params.deep'],
+  ['params of a job', jobs.createJob, { job: deepJob, params: deep(26) }, 'params.deep'],
+  ['a spec', jobs.createJob, { job: { ...deepJob, spec: deep(26) } }, 'job.spec.deep'],
+  [
+    'a schema of outputs',
+    runs.createRun,
+    deepRun({ ...deepJob, outputsSchema: { default: deep(25) } }),
+    'run.definition.jobs[0].outputs_schema.default',
+  ],
+  [
+    'params of a call',
+    runs.createRun,
+    deepRun({ name: 'a', call: { pipeline: 'b', params: deep(26) } }),
+    'run.definition.jobs[0].call.params.deep',
+  ],
+  [
+    'an axis',
+    runs.createRun,
+    deepRun({ ...deepJob, matrix: { axes: { a: [deep(24)] } } }),
+    'run.definition.jobs[0].matrix.axes.a[0]',
+  ],
+  [
+    'what is included',
+    runs.createRun,
+    deepRun({ ...deepJob, matrix: { include: valueOf([deep(25)]) } }),
+    'run.definition.jobs[0].matrix.include[0]',
+  ],
+  [
+    'what a form asks for',
+    pipelines.applyPipeline,
+    { name: 'ci', definition: { jobs: [{ name: 'a', gate: { formSchema: { default: deep(25) } } }] } },
+    'definition.jobs[0].gate.form_schema.default',
+  ],
+  [
+    'a schema of params',
+    pipelines.applyPipeline,
+    { name: 'ci', definition: { jobs: [deepJob], paramsSchema: { default: deep(25) } } },
+    'definition.params_schema.default',
+  ],
+  ['a value', values.setRunValue, { runId: RUN_ID, key: 'k', value: valueOf(deep(26)) }, 'value.deep'],
+  [
+    'answers',
+    jobs.answerGate,
+    { jobId: JOB_ID, verdict: GateVerdict.APPROVE, actor: 'ada', answers: deep(26) },
+    'answers.deep',
+  ],
+  [
+    'params of a schedule',
+    schedules.applySchedule,
+    { name: 'nightly', spec: { ...daily, run: { source: byName, params: deep(26) } } },
+    'spec.run.params.deep',
+  ],
+];
 const BAD_INPUT: readonly BadInput[] = [
   ['a pipeline without a name', pipelines.applyPipeline, { definition: {} }, 'name'],
   ['a malformed name', pipelines.getPipeline, { name: 'CI!' }, 'name'],
@@ -281,6 +346,22 @@ describe.each(PROTOCOLS)('over %s', (protocol) => {
     expect(reason).toBe(['page_token', 'cursor'].includes(field) ? 'INVALID_CURSOR' : 'INVALID_FIELD');
     expect(violations).toContainEqual({ field, description: expect.stringMatching(/./) });
     expect(engine.asked).toHaveLength(before);
+  });
+
+  it.each(TOO_DEEP)('%s of too many levels are refused', async (_, method, request, field) => {
+    const before = engine.asked.length;
+    const { code, reason, message } = await refusalOf(call(doors.transports()[protocol], method, request));
+    expect({ code, reason }).toEqual({ code: Code.InvalidArgument, reason: 'INVALID_FIELD' });
+    expect(message).toMatch(/too deep: at most 25 lists and objects may be inside of each other.*; flatten it/);
+    expect(message).toContain(field);
+    expect(engine.asked).toHaveLength(before);
+  });
+
+  it.skipIf(['Connect binary', 'gRPC-Web'].includes(protocol))('what is too deep to be read is refused', async () => {
+    const request = { run: { source: byName, params: deep(600) } };
+    const refusal = await refusalOf(call(doors.transports()[protocol], runs.createRun, request));
+    expect(refusal).toMatchObject({ code: Code.InvalidArgument, reason: 'INVALID_FIELD' });
+    expect(refusal.message).toMatch(/request.* is too deep: at most 25 lists and objects/);
   });
 
   it('a call without a token is refused', async () => {

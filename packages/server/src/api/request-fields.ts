@@ -3,11 +3,13 @@
 import { durationMs, type Duration, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { Trigger as TriggerMessage } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import { addViolation, checkText, type Found, quote } from '../core/check-fields.ts';
+import { type CheckWork, createCheckWork } from '../core/check-work.ts';
 import type { Asker } from '../core/commands.ts';
 import type { Trigger } from '../core/events.ts';
 import { type JobKey, parseJobId, parseRunId, type RunId } from '../core/ids.ts';
 import { invalidFields, RefusedError } from '../core/refusal.ts';
 import type { PageRequest } from '../engine/engine.ts';
+import { inTurns } from '../engine/pace.ts';
 import { decodePageToken } from './page-token.ts';
 
 const DEFAULT_PROJECT = 'default';
@@ -21,6 +23,14 @@ const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 export function decodeRequest<T>(read: (found: Found) => T): T {
   const found: Found = [];
   const value = read(found);
+  if (found.length > 0) throw new RefusedError(invalidFields(found));
+  return value;
+}
+
+/** As decodeRequest, for what takes long to check: others go on in between. */
+export async function decodeInTurns<T>(read: (found: Found, work: CheckWork) => Generator<undefined, T>): Promise<T> {
+  const found: Found = [];
+  const value = await inTurns(read(found, createCheckWork()));
   if (found.length > 0) throw new RefusedError(invalidFields(found));
   return value;
 }

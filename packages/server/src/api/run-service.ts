@@ -10,10 +10,12 @@ import {
   type RunService,
 } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { addViolation, ANY_JOB_NAME, checkCount, checkName, type Found } from '../core/check-fields.ts';
+import { createCheckWork } from '../core/check-work.ts';
 import type { RunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import { invalidFields, isRefusal, type Refusal } from '../core/refusal.ts';
 import type { Engine, NewRun, RerunSource } from '../engine/engine.ts';
+import { inTurns } from '../engine/pace.ts';
 import { codeOf } from './call-error.ts';
 import { decodeAssumed } from './decode-assumed.ts';
 import { decodeRunFilter, decodeRunSpec } from './decode-run.ts';
@@ -27,6 +29,7 @@ import { decodePageToken, encodePageToken } from './page-token.ts';
 import {
   decodeAsker,
   decodeCount,
+  decodeInTurns,
   decodePage,
   decodeProject,
   decodeReason,
@@ -44,11 +47,10 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
   return {
     async createRun({ project, run, requestId }, { requestHeader }) {
       const owner = decodeProject(project);
-      const newRun = decodeRequest((found) => ({
-        ...decodeRunSpec(found, 'run', run),
-        ...decodeRequestId(found, requestId),
-        ...decodeTraceparent(requestHeader),
-      }));
+      const newRun = await decodeInTurns(function* (found, work) {
+        const spec = yield* decodeRunSpec(found, 'run', run, work);
+        return { ...spec, ...decodeRequestId(found, requestId), ...decodeTraceparent(requestHeader) };
+      });
       return { run: encodeRun(await runs.create(owner, newRun)) };
     },
 
@@ -59,7 +61,7 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
         checkCount(found, 'items', items.length, LIMITS.batchItems);
       });
       const traced = decodeTraceparent(requestHeader);
-      const decoded = items.map((item) => decodeItem(item, traced));
+      const decoded = await inTurns(decodeItems(items, traced));
       const sound = decoded.filter((item): item is NewRun => !isRefusal(item));
       const created = (await runs.createBatch(owner, sound)).values();
       const outcomes = decoded.map((item) => (isRefusal(item) ? item : created.next().value));
@@ -143,10 +145,10 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
 
     async planRun({ project, run, assumed }, { signal }) {
       const owner = decodeProject(project);
-      const decoded = decodeRequest((found) => ({
-        run: decodeRunSpec(found, 'run', run),
-        assumed: decodeAssumed(found, 'assumed', assumed),
-      }));
+      const decoded = await decodeInTurns(function* (found, work) {
+        const spec = yield* decodeRunSpec(found, 'run', run, work);
+        return { run: spec, assumed: decodeAssumed(found, 'assumed', assumed) };
+      });
       return await encodeRunPlan(await runs.plan(owner, decoded.run, decoded.assumed, signal));
     },
 
@@ -188,10 +190,20 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
   };
 }
 
-function decodeItem(item: BatchCreateRunsItem, traced: { traceparent?: string }): NewRun | Refusal {
-  const found: Found = [];
-  const run = { ...decodeRunSpec(found, 'run', item.run), ...decodeRequestId(found, item.requestId), ...traced };
-  return found.length === 0 ? run : invalidFields(found);
+/** All of them may take as much as one request. */
+function* decodeItems(
+  items: readonly BatchCreateRunsItem[],
+  traced: { readonly traceparent?: string },
+): Generator<undefined, readonly (NewRun | Refusal)[]> {
+  const work = createCheckWork();
+  const decoded: (NewRun | Refusal)[] = [];
+  for (const { run, requestId } of items) {
+    const found: Found = [];
+    const spec = yield* decodeRunSpec(found, 'run', run, work);
+    const item = { ...spec, ...decodeRequestId(found, requestId), ...traced };
+    decoded.push(found.length === 0 ? item : invalidFields(found));
+  }
+  return decoded;
 }
 
 function encodeResult(

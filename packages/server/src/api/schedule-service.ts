@@ -8,6 +8,7 @@ import { decodeScheduleSpec } from './decode-schedule.ts';
 import { encodeOccurrence, encodeSchedule } from './encode-schedule.ts';
 import { encodePageToken } from './page-token.ts';
 import {
+  decodeInTurns,
   decodePage,
   decodeProject,
   decodeReason,
@@ -24,9 +25,9 @@ export function createScheduleService({ schedules }: Engine): ServiceImpl<typeof
   return {
     async applySchedule({ project, name, spec, paused }) {
       const owner = decodeProject(project);
-      const checked = decodeRequest((found) => {
+      const checked = await decodeInTurns(function* (found, work) {
         checkScheduleName(found, name);
-        return decodeScheduleSpec(found, 'spec', spec);
+        return yield* decodeScheduleSpec(found, 'spec', spec, work);
       });
       const { schedule, changed, warnings } = await schedules.apply(owner, name, checked, paused);
       return { schedule: encodeSchedule(schedule), changed, warnings: [...warnings] };

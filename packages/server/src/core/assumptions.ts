@@ -82,5 +82,6 @@ function checkOutcome(found: Found, field: string, job: JobDefinition, { outcome
     addViolation(found, `${field}.outputs`, `must be left out: a ${what} has outputs only when it succeeds`);
   }
   const max = call === undefined ? LIMITS.outputBytes : LIMITS.gatheredOutputBytes;
-  checkJson(found, `${field}.outputs`, outputs, max);
+  // Each output may have as many levels as any value.
+  checkJson(found, `${field}.outputs`, outputs, max, LIMITS.jsonLevels + 1);
 }

@@ -2,12 +2,19 @@ import { describe, expect, it } from 'vitest';
 import type { ConcurrencyInput, RateLimitInput } from './check-concurrency.ts';
 import { checkDefinition, type JobInput } from './check-definition.ts';
 import type { Found } from './check-fields.ts';
+import { checkAtOnce } from './testing/at-once.ts';
 
 function check(job: Partial<JobInput>) {
   const found: Found = [];
   const base = { name: 'job', driver: 'shell', needs: [], secrets: [], allowFailure: false };
   const jobs = [{ ...base, ...job }];
-  const definition = checkDefinition(found, 'd', { jobs, labels: {}, stages: [], env: {}, failFast: false });
+  const definition = checkAtOnce(checkDefinition, found, 'd', {
+    jobs,
+    labels: {},
+    stages: [],
+    env: {},
+    failFast: false,
+  });
   return { job: definition.jobs[0], found: found.map(({ field, description }) => `${field} ${description}`) };
 }
 

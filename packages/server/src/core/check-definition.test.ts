@@ -3,6 +3,7 @@ import { checkDefinition, checkLoneJob, type DefinitionInput, type JobInput } fr
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS } from './definition.ts';
 import type { Found } from './check-fields.ts';
 import { LIMITS } from './limits.ts';
+import { checkAtOnce } from './testing/at-once.ts';
 
 function job(name: string, rest: Partial<JobInput> = {}): JobInput {
   return { name, driver: 'shell', needs: [], secrets: [], allowFailure: false, ...rest };
@@ -14,14 +15,14 @@ function definition(jobs: readonly JobInput[], rest: Partial<DefinitionInput> = 
 
 function findings(input: DefinitionInput): Found {
   const found: Found = [];
-  checkDefinition(found, 'definition', input);
+  checkAtOnce(checkDefinition, found, 'definition', input);
   return found;
 }
 
 describe('checkDefinition', () => {
   it('fills in every default', () => {
     const found: Found = [];
-    const checked = checkDefinition(found, 'definition', definition([job('build')]));
+    const checked = checkAtOnce(checkDefinition, found, 'definition', definition([job('build')]));
     expect(found).toEqual([]);
     expect(checked).toEqual({
       labels: {},
@@ -54,7 +55,7 @@ describe('checkDefinition', () => {
     };
     const timeouts = { queueMs: 1, offerMs: 2, runMs: 3.2, totalMs: 4, cancelGraceMs: 5 };
     const input = job('build', { when: 'ALWAYS', onLeaseDoubt: 'STOP', retry, timeouts, allowFailure: true });
-    const [checked] = checkDefinition(found, 'definition', definition([input])).jobs;
+    const [checked] = checkAtOnce(checkDefinition, found, 'definition', definition([input])).jobs;
     expect(found).toEqual([]);
     expect(checked).toMatchObject({ when: 'ALWAYS', onLeaseDoubt: 'STOP', allowFailure: true });
     expect(checked?.retry).toEqual({
@@ -330,19 +331,19 @@ describe('checkDefinition', () => {
 describe('checkLoneJob', () => {
   it('names fields under the job itself and refuses needs', () => {
     const found: Found = [];
-    checkLoneJob(found, 'job', job('', { needs: ['x'] }));
+    checkAtOnce(checkLoneJob, found, 'job', job('', { needs: ['x'] }));
     expect(found.map(({ field }) => field)).toEqual(['job.needs', 'job.name']);
   });
 
   it('checks the schema of its outputs', () => {
     const found: Found = [];
-    checkLoneJob(found, 'job', job('only', { outputsSchema: { type: 'string' } }));
+    checkAtOnce(checkLoneJob, found, 'job', job('only', { outputsSchema: { type: 'string' } }));
     expect(found.map(({ field }) => field)).toEqual(['job.outputs_schema.type']);
   });
 
   it('makes a definition of one job', () => {
     const found: Found = [];
-    expect(checkLoneJob(found, 'job', job('only')).jobs.map(({ name }) => name)).toEqual(['only']);
+    expect(checkAtOnce(checkLoneJob, found, 'job', job('only')).jobs.map(({ name }) => name)).toEqual(['only']);
     expect(found).toEqual([]);
   });
 });

@@ -25,6 +25,7 @@ import {
   type RetryPolicy,
   type RunCondition,
 } from './definition.ts';
+import type { CheckWork } from './check-work.ts';
 import { checkOutputsSchemas, checkParamsSchema, closedNames, outputNames } from './check-schemas.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
@@ -100,25 +101,35 @@ export interface TimeoutsInput {
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
-/** Adds what is wrong to `found`, with paths under `field`. The result is of use only when nothing was found. */
-export function checkDefinition(found: Found, field: string, input: DefinitionInput): Definition {
+/**
+ * Adds what is wrong to `found`, with paths under `field`. The result is of use only when nothing was found. Comes in slices: it may
+ * take long.
+ */
+export function* checkDefinition(
+  found: Found,
+  field: string,
+  input: DefinitionInput,
+  work: CheckWork,
+): Generator<undefined, Definition> {
   const { jobs, paramsSchema, labels, stages, env, failFast } = input;
   if (jobs.length === 0) addViolation(found, `${field}.jobs`, `is required: 1 to ${LIMITS.jobsPerRun} jobs`);
   checkCount(found, `${field}.jobs`, jobs.length, LIMITS.jobsPerRun);
   checkLabels(found, `${field}.labels`, labels);
-  if (paramsSchema !== undefined) checkParamsSchema(found, `${field}.params_schema`, paramsSchema);
+  if (paramsSchema !== undefined) checkParamsSchema(found, `${field}.params_schema`, paramsSchema, work);
   const hasFewStages = checkStages(found, field, stages, jobs);
   const checked = needsOfStages(
     hasFewStages ? stages : [],
-    jobs.map((job, index) => checkJob(found, `${field}.jobs[${index}]`, job)),
+    yield* checkJobs(found, (index) => `${field}.jobs[${index}]`, jobs, work),
   );
   checkNeedsCount(found, `${field}.jobs`, checked);
-  checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs);
+  yield* checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs, work);
   checkGraph(found, `${field}.jobs`, checked);
+  yield;
   checkAllCells(found, `${field}.jobs`, checked);
-  const known = { env, params: closedNames(paramsSchema), outputs: outputNames(checked) };
+  const known = { env, params: closedNames(paramsSchema), outputs: outputNames(checked), work };
   checkEnv(found, `${field}.env`, env, known);
-  checkExpressions(found, `${field}.jobs`, checked.map(withRealNeeds(checked)), known);
+  yield* checkExpressions(found, `${field}.jobs`, checked.map(withRealNeeds(checked)), known);
+  yield;
   // As it is shown: with the needs that its stages stand for.
   const bytes = jsonBytes({
     ...input,
@@ -139,24 +150,36 @@ export function checkDefinition(found: Found, field: string, input: DefinitionIn
 }
 
 /** As checkDefinition, for a job that is a run by itself: it needs no other. */
-export function checkLoneJob(found: Found, field: string, input: JobInput): Definition {
+export function* checkLoneJob(
+  found: Found,
+  field: string,
+  input: JobInput,
+  work: CheckWork,
+): Generator<undefined, Definition> {
   if (input.needs.length > 0) addViolation(found, `${field}.needs`, 'must be empty: the job is a run by itself');
-  checkOutputsSchemas(found, () => field, [input]);
-  const job = checkJob(found, field, { ...input, needs: [] });
-  checkExpressions(found, '', [job], { env: {} }, [field]);
+  yield* checkOutputsSchemas(found, () => field, [input], work);
+  const job = checkJob(found, field, { ...input, needs: [] }, work);
+  yield* checkExpressions(found, '', [job], { env: {}, work }, [field]);
   return { jobs: [job], labels: {} };
 }
 
 /** As checkDefinition, for jobs that are appended to a run, which alone knows what they may need. Empty when they are too large to be looked at. */
-export function checkAppendedJobs(found: Found, field: string, jobs: readonly JobInput[]): readonly JobDefinition[] {
+export function* checkAppendedJobs(
+  found: Found,
+  field: string,
+  jobs: readonly JobInput[],
+  work: CheckWork,
+): Generator<undefined, readonly JobDefinition[]> {
   if (jobs.length === 0) addViolation(found, field, `is required: 1 to ${LIMITS.jobsPerRun} jobs`);
-  const checked = jobs.map((job, index) => checkJob(found, `${field}[${index}]`, job));
+  checkCount(found, field, jobs.length, LIMITS.jobsPerRun);
+  if (found.length > 0) return [];
+  const checked = yield* checkJobs(found, (index) => `${field}[${index}]`, jobs, work);
   for (const [index, { stage }] of checked.entries()) {
     if (stage === undefined) continue;
     addViolation(found, `${field}[${index}].stage`, 'must not be set: an appended job comes after what it needs');
   }
-  checkOutputsSchemas(found, (index) => `${field}[${index}]`, jobs);
-  checkExpressions(found, field, checked, {});
+  yield* checkOutputsSchemas(found, (index) => `${field}[${index}]`, jobs, work);
+  yield* checkExpressions(found, field, checked, { work });
   const bytes = jsonBytes(checked);
   if (bytes <= LIMITS.definitionBytes) return checked;
   addViolation(
@@ -167,7 +190,21 @@ export function checkAppendedJobs(found: Found, field: string, jobs: readonly Jo
   return [];
 }
 
-function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
+function* checkJobs(
+  found: Found,
+  field: (index: number) => string,
+  jobs: readonly JobInput[],
+  work: CheckWork,
+): Generator<undefined, readonly JobDefinition[]> {
+  const checked: JobDefinition[] = [];
+  for (const [index, job] of jobs.entries()) {
+    yield;
+    checked.push(checkJob(found, field(index), job, work));
+  }
+  return checked;
+}
+
+function checkJob(found: Found, field: string, input: JobInput, work: CheckWork): JobDefinition {
   const { name, driver, spec = {}, needs, secrets, outputsSchema } = input;
   checkName(found, `${field}.name`, name, JOB_NAME);
   const isDriven = input.gate === undefined && input.call === undefined;
@@ -198,7 +235,7 @@ function checkJob(found: Found, field: string, input: JobInput): JobDefinition {
     ...checkCondition(found, `${field}.if`, input.if),
     ...(input.stage !== undefined && { stage: input.stage }),
     ...checkMatrix(found, `${field}.matrix`, input.matrix),
-    ...checkGate(found, `${field}.gate`, input.gate),
+    ...checkGate(found, `${field}.gate`, input.gate, work),
     ...checkCall(found, `${field}.call`, input.call),
     ...(outputsSchema !== undefined && { outputsSchema }),
     ...checkConcurrency(found, `${field}.concurrency`, input.concurrency),

@@ -7,7 +7,7 @@ import type { FieldViolation } from './refusal.ts';
 /** What was found wrong so far. */
 export type Found = FieldViolation[];
 
-/** More than anybody reads; checks go on but add nothing. */
+/** More than anybody reads; what is found beyond is not added. */
 const MAX_FOUND = 100;
 
 /** How many more are wrong than the first ones, of which so many were found: as many as are known. */
@@ -57,11 +57,15 @@ export const LABEL_KEY: NameRule = {
   rule: '1 to 128 characters of A-Z a-z 0-9 . _ - /',
 };
 
-const MAX_JSON_DEPTH = 64;
 const encoder = new TextEncoder();
 
 export function addViolation(found: Found, field: string, description: string): void {
   if (found.length < MAX_FOUND) found.push({ field, description });
+}
+
+/** Whether nothing is added any more: what takes long need not be checked then. @param more Found elsewhere, and still to be added. */
+export function isFull(found: Found, more = 0): boolean {
+  return found.length + more >= MAX_FOUND;
 }
 
 export function checkName(found: Found, field: string, name: string, { pattern, rule }: NameRule): void {
@@ -136,15 +140,30 @@ export function checkLabels(found: Found, field: string, labels: Readonly<Record
 }
 
 /**
- * Checks that a value can be stored and sent as JSON: finite numbers, well-formed text without NUL, at most 64 levels.
+ * Checks that a value can be stored and sent as JSON: finite numbers, well-formed text without NUL, few levels.
  * @param max In bytes of JSON.
+ * @param levels Of lists and objects inside of each other, itself counted.
  */
-export function checkJson(found: Found, field: string, value: JsonValue, max: number): void {
+export function checkJson(
+  found: Found,
+  field: string,
+  value: JsonValue,
+  max: number,
+  levels: number = LIMITS.jsonLevels,
+): void {
   const before = found.length;
-  checkJsonValue(found, field, value, 0);
+  checkJsonValue(found, field, value, levels);
   if (found.length > before) return;
   const bytes = jsonBytes(value);
   if (bytes > max) addViolation(found, field, `must have at most ${max} bytes as JSON; has ${bytes}`);
+}
+
+/** How many lists and objects are inside of each other, itself counted; 0 of a text or a number. */
+export function jsonLevels(value: JsonValue): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  let below = 0;
+  for (const member of Object.values(value)) below = Math.max(below, jsonLevels(member));
+  return below + 1;
 }
 
 /** How many bytes a value has as JSON. */
@@ -164,21 +183,22 @@ function textProblem(text: string): string | undefined {
   return undefined;
 }
 
-function checkJsonValue(found: Found, field: string, value: JsonValue, depth: number): void {
-  if (depth > MAX_JSON_DEPTH) {
-    addViolation(found, field, `must have at most ${MAX_JSON_DEPTH} levels`);
+function checkJsonValue(found: Found, field: string, value: JsonValue, levels: number): void {
+  if (typeof value === 'object' && value !== null && levels === 0) {
+    const description = `is too deep: at most ${LIMITS.jsonLevels} lists and objects may be inside of each other; flatten it, or give it as a text`;
+    addViolation(found, field, description);
   } else if (typeof value === 'string') {
     const problem = textProblem(value);
     if (problem !== undefined) addViolation(found, field, problem);
   } else if (typeof value === 'number') {
     if (!Number.isFinite(value)) addViolation(found, field, `must be a finite number; got ${value}`);
   } else if (Array.isArray(value)) {
-    for (const [index, item] of value.entries()) checkJsonValue(found, `${field}[${index}]`, item, depth + 1);
+    for (const [index, item] of value.entries()) checkJsonValue(found, `${field}[${index}]`, item, levels - 1);
   } else if (typeof value === 'object' && value !== null) {
     for (const [key, member] of Object.entries(value)) {
       const problem = textProblem(key);
       if (problem !== undefined) addViolation(found, field, `has the key ${quote(key)}, which ${problem}`);
-      checkJsonValue(found, `${field}.${key}`, member, depth + 1);
+      checkJsonValue(found, `${field}.${key}`, member, levels - 1);
     }
   }
 }

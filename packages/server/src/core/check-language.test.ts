@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { checkDefinition, type DefinitionInput, type JobInput } from './check-definition.ts';
 import type { Found } from './check-fields.ts';
+import { checkAtOnce } from './testing/at-once.ts';
 
 function job(name: string, rest: Partial<JobInput> = {}): JobInput {
   return {
@@ -18,7 +19,14 @@ const undriven = (name: string, rest: Partial<JobInput>): JobInput => job(name, 
 
 function findings(jobs: readonly JobInput[], rest: Partial<DefinitionInput> = {}): Found {
   const found: Found = [];
-  checkDefinition(found, 'definition', { jobs, labels: {}, stages: [], env: {}, failFast: false, ...rest });
+  checkAtOnce(checkDefinition, found, 'definition', {
+    jobs,
+    labels: {},
+    stages: [],
+    env: {},
+    failFast: false,
+    ...rest,
+  });
   return found;
 }
 

@@ -10,10 +10,12 @@ import {
   checkText,
   checkTextBytes,
   type Found,
+  isFull,
   type NameRule,
   PIPELINE_NAME,
   quote,
 } from './check-fields.ts';
+import { type CheckWork, takeCharacters } from './check-work.ts';
 import { checkBound } from './bounds.ts';
 import { requiredWithoutDefault } from './gate-form.ts';
 import { checkObjectSchema } from './check-schemas.ts';
@@ -87,7 +89,11 @@ export function checkMatrix(
     ...(maxParallel !== undefined && { maxParallel }),
     ...(failFast && { failFast }),
   };
-  checkCells(found, field, matrix);
+  const before = found.length;
+  for (const [part, value] of Object.entries({ axes, include, exclude })) {
+    if (value !== undefined) checkJson(found, `${field}.${part}`, value, LIMITS.definitionBytes);
+  }
+  if (found.length === before) checkCells(found, field, matrix);
   return { matrix };
 }
 
@@ -136,7 +142,12 @@ export function checkAllCells(found: Found, field: string, jobs: readonly Pick<J
 
 const EXPIRIES: readonly GateExpiry[] = ['FAIL', 'APPROVE', 'SKIP'];
 
-export function checkGate(found: Found, field: string, input: GateInput | undefined): Pick<JobDefinition, 'gate'> {
+export function checkGate(
+  found: Found,
+  field: string,
+  input: GateInput | undefined,
+  work: CheckWork,
+): Pick<JobDefinition, 'gate'> {
   if (input === undefined) return {};
   const { message, approvers, quorum, formSchema, onTimeout = 'FAIL' } = input;
   checkTextBytes(found, `${field}.message`, message, LIMITS.messageBytes);
@@ -153,7 +164,7 @@ export function checkGate(found: Found, field: string, input: GateInput | undefi
     checkText(found, `${field}.approvers[${index}]`, approver, 256);
   }
   if (quorum !== 0) checkNumber(found, `${field}.quorum`, quorum, { min: 1, max: LIMITS.gateQuorum, integer: true });
-  if (formSchema !== undefined) checkObjectSchema(found, `${field}.form_schema`, formSchema, 'answers');
+  if (formSchema !== undefined) checkObjectSchema(found, `${field}.form_schema`, formSchema, 'answers', work);
   const bounds = { min: 1_000, max: 365 * 86_400_000, bounds: '1 s to 365 days' };
   const timeoutMs = checkDuration(found, `${field}.timeout`, input.timeoutMs, bounds);
   const expiry = EXPIRIES.find((known) => known === onTimeout);
@@ -213,27 +224,31 @@ function addTexts(length: number, value: JsonValue | Readonly<Record<string, Jso
 }
 
 /**
- * @param known Nothing when only the run knows.
+ * Lets others go on before each job.
+ * @param known Little more than nothing when only the run knows.
  * @param fields The path of each job, unless it is its index under `field`.
  */
-export function checkExpressions(
+export function* checkExpressions(
   found: Found,
   field: string,
   jobs: readonly JobDefinition[],
   known: Known,
   fields?: readonly string[],
-): void {
+): Generator<undefined, void> {
   let matrices = 0;
   let length = 0;
   for (const [index, job] of jobs.entries()) {
     const path = fields?.[index] ?? `${field}[${index}]`;
     if (job.matrix !== undefined) matrices++;
-    length += expressionsIn(job);
+    const own = expressionsIn(job);
+    length += own;
     if (length > LIMITS.expressionCharacters) {
       const description = `the conditions and the texts with expressions have more than ${LIMITS.expressionCharacters} characters up to here`;
       addViolation(found, path, description);
       return;
     }
+    if (isFull(found) || !takeCharacters(found, path, known.work, own)) return;
+    yield;
     compileJob(found, path, job, known);
   }
   if (matrices <= LIMITS.matrices) return;

@@ -3,10 +3,11 @@ import { expect, it } from 'vitest';
 import type { Found } from './check-fields.ts';
 import { checkParamsSchema } from './check-schemas.ts';
 import type { JsonObject } from './json.ts';
+import { createCheckWork } from './check-work.ts';
 
 function findings(schema: JsonObject): string[] {
   const found: Found = [];
-  checkParamsSchema(found, 's', schema);
+  checkParamsSchema(found, 's', schema, createCheckWork());
   return found.map(({ field, description }) => `${field} ${description}`);
 }
 

@@ -1,21 +1,23 @@
 // What is wrong with the schemas of a definition. Each different one is compiled once: jobs of a matrix often share theirs.
-import { addViolation, type Found } from './check-fields.ts';
+import { addViolation, type Found, isFull } from './check-fields.ts';
 import { checkSchemaWords } from './check-schema-words.ts';
+import { type CheckWork, takeSchema } from './check-work.ts';
 import type { JobDefinition } from './definition.ts';
 import { canonicalJson, type JsonObject } from './json.ts';
 import { compileSchema } from './json-schema.ts';
 import { LIMITS } from './limits.ts';
 
-export function checkParamsSchema(found: Found, field: string, schema: JsonObject): void {
-  checkObjectSchema(found, field, schema, 'params');
+export function checkParamsSchema(found: Found, field: string, schema: JsonObject, work: CheckWork): void {
+  checkObjectSchema(found, field, schema, 'params', work);
 }
 
-/** @param field Of the job at a place in the definition. */
-export function checkOutputsSchemas(
+/** Lets others go on before each. @param field Of the job at a place in the definition. */
+export function* checkOutputsSchemas(
   found: Found,
   field: (index: number) => string,
   jobs: readonly { readonly outputsSchema?: JsonObject | undefined }[],
-): void {
+  work: CheckWork,
+): Generator<undefined, void> {
   const seen = new Set<string>();
   for (const [index, { outputsSchema }] of jobs.entries()) {
     if (outputsSchema === undefined) continue;
@@ -31,7 +33,8 @@ export function checkOutputsSchemas(
       );
       return;
     }
-    checkObjectSchema(found, schemaField, outputsSchema, 'outputs');
+    yield;
+    checkObjectSchema(found, schemaField, outputsSchema, 'outputs', work);
   }
 }
 
@@ -58,10 +61,12 @@ export function checkObjectSchema(
   field: string,
   schema: JsonObject,
   what: 'params' | 'outputs' | 'answers',
+  work: CheckWork,
 ): void {
   const { type } = schema;
   if (type !== undefined && type !== 'object') {
     addViolation(found, `${field}.type`, `must be "object": ${what} are an object`);
   }
+  if (isFull(found) || !takeSchema(found, field, work, schema)) return;
   if (compileSchema(found, field, schema) !== undefined) checkSchemaWords(found, field, schema);
 }

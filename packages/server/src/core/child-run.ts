@@ -1,6 +1,6 @@
 // Decisions on calls: a job that waits for the run of another pipeline ends as that run ends. Whoever makes, watches and cancels that
 // run is the engine; what it found is recorded here.
-import { jsonBytes } from './check-fields.ts';
+import { jsonBytes, jsonLevels } from './check-fields.ts';
 import type { Command, Reply } from './commands.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
@@ -44,6 +44,11 @@ function ended(state: 'FAILED' | 'CANCELLED', message: string): Conclusion {
 function succeeded(outputs: JsonObject): Conclusion {
   if (Object.keys(outputs).length === 0) return { state: 'SUCCEEDED' };
   const bytes = jsonBytes(outputs);
+  if (jsonLevels(outputs) > LIMITS.jsonLevels + 1) {
+    return invalid(
+      `the outputs of its run are too deep: with the names of its jobs, more than ${LIMITS.jsonLevels} lists and objects are inside of each other`,
+    );
+  }
   if (bytes <= LIMITS.gatheredOutputBytes) return { state: 'SUCCEEDED', outputs };
   return invalid(
     `the outputs of its run are ${bytes} bytes as JSON, at most ${LIMITS.gatheredOutputBytes} are allowed`,

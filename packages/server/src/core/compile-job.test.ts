@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { checkAppendedJobs, checkDefinition, type DefinitionInput, type JobInput } from './check-definition.ts';
 import type { Found } from './check-fields.ts';
 import type { JsonValue } from './json.ts';
+import { checkAtOnce } from './testing/at-once.ts';
 
 const matrix = { axes: { n: [1, 2] }, maxParallel: 0, failFast: false };
 
@@ -19,7 +20,14 @@ function job(name: string, rest: Partial<JobInput> = {}): JobInput {
 
 function findings(jobs: readonly JobInput[], rest: Partial<DefinitionInput> = {}): Found {
   const found: Found = [];
-  checkDefinition(found, 'definition', { jobs, labels: {}, stages: [], env: {}, failFast: false, ...rest });
+  checkAtOnce(checkDefinition, found, 'definition', {
+    jobs,
+    labels: {},
+    stages: [],
+    env: {},
+    failFast: false,
+    ...rest,
+  });
   return found;
 }
 
@@ -74,8 +82,8 @@ describe('what an expression reads', () => {
 
   it('takes what only its run knows of an appended job', () => {
     const found: Found = [];
-    checkAppendedJobs(found, 'jobs', [job('a', { if: 'env.FOO == "" && env.BAR == ""' })]);
-    checkAppendedJobs(found, 'jobs', [job('a', { if: 'run.foo == 1' })]);
+    checkAtOnce(checkAppendedJobs, found, 'jobs', [job('a', { if: 'env.FOO == "" && env.BAR == ""' })]);
+    checkAtOnce(checkAppendedJobs, found, 'jobs', [job('a', { if: 'run.foo == 1' })]);
     expect(found).toEqual([{ field: 'jobs[0].if', description: expect.stringContaining('"foo"') }]);
   });
 });

@@ -1,11 +1,13 @@
 // Compiles the expressions of a definition. What they may refer to is known here, and so are the fields that some of that has.
 import { addViolation, type Found, quote } from './check-fields.ts';
+import type { CheckWork } from './check-work.ts';
 import type { Definition, JobDefinition, Matrix } from './definition.ts';
 import { compileExpression, type Expression } from './expressions/expression.ts';
 import type { Root, Scope } from './expressions/nodes.ts';
 import { isOne } from './expressions/static-types.ts';
 import { compileTemplate, type Shape, type Template } from './expressions/template.ts';
 import type { JsonObject } from './json.ts';
+import { LIMITS } from './limits.ts';
 import type { MatrixValues } from './matrix.ts';
 import { sharesIn } from './shares.ts';
 
@@ -20,8 +22,12 @@ const RUN_FIELDS: Fields = {
 };
 const NEED_FIELDS: readonly string[] = ['outcome', 'conclusion', 'failure', 'outputs'];
 
+/** Of several values that are put together: each may have as many levels as any. */
+const PUT_TOGETHER = LIMITS.jsonLevels + 1;
 /** What is known of a definition when it is created. What is undefined is not known. */
 export interface Known {
+  /** What the checks of the request may take. */
+  readonly work: CheckWork;
   readonly env?: Definition['env'] | undefined;
   /** Those that its params can have. */
   readonly params?: readonly string[] | undefined;
@@ -60,7 +66,9 @@ export function compileJob(found: Found, field: string, job: JobDefinition, know
   const spec = call === undefined ? job.spec : call.params;
   const specField = call === undefined ? `${field}.spec` : `${field}.call.params`;
   const specTemplate = compileTemplate(found, specField, spec, scope);
-  const matrix = job.matrix && compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), matrixScope(job, known));
+  const matrix =
+    job.matrix &&
+    compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), matrixScope(job, known), PUT_TOGETHER);
   if (known !== 'stored' && matrix !== undefined) checkLists(found, matrix.shape);
   // Together, so that they have one budget.
   const shares = compileTemplate(found, field, sharesIn(job), scope);
@@ -74,12 +82,12 @@ export function compileJob(found: Found, field: string, job: JobDefinition, know
 
 /** Compiles the values that a definition names. */
 export function compileEnv(found: Found, field: string, env: Definition['env'], known: Checked): Template | undefined {
-  return env === undefined ? undefined : compileTemplate(found, field, { ...env }, envScope(known));
+  return env === undefined ? undefined : compileTemplate(found, field, { ...env }, envScope(known), PUT_TOGETHER);
 }
 
 /** Of the values that a definition names. */
 function envScope(known: Checked): Scope {
-  return { roots: RUN_ROOTS, needs: [], ...(known !== 'stored' && { fields: runFields(known) }) };
+  return { roots: RUN_ROOTS, needs: [], ...(known !== 'stored' && { fields: runFields(known), work: known.work }) };
 }
 
 function runFields({ params }: Known): Fields {
@@ -89,13 +97,13 @@ function runFields({ params }: Known): Fields {
 /** Of the matrix of a job. */
 function matrixScope({ needs }: JobDefinition, known: Checked): Scope {
   if (known === 'stored') return { roots: JOB_ROOTS, needs };
-  const { env, outputs } = known;
+  const { env, outputs, work } = known;
   const fields: Fields = {
     ...runFields(known),
     needs: NEED_FIELDS,
     ...(env !== undefined && { env: Object.keys(env) }),
   };
-  return { roots: JOB_ROOTS, needs, fields, ...(outputs !== undefined && { outputs }) };
+  return { roots: JOB_ROOTS, needs, fields, work, ...(outputs !== undefined && { outputs }) };
 }
 
 /** What an axis, and what is included and excluded, comes to has to be a list. */

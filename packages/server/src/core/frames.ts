@@ -1,10 +1,11 @@
 // What a driver and the control plane say to each other, as plain values: the contract's frames (driver_session.proto) with ids
 // decoded and durations in milliseconds.
-import type { JobDefinition, LeaseDoubt } from './definition.ts';
+import type { JobInput } from './check-definition.ts';
+import type { LeaseDoubt } from './definition.ts';
 import type { Annotation, Artifact } from './events.ts';
 import type { AttemptKey } from './ids.ts';
 import type { JsonObject, JsonValue } from './json.ts';
-import type { FieldViolation, Refusal } from './refusal.ts';
+import type { Refusal } from './refusal.ts';
 import type { AttemptState, CancelPhase, FailureClass, JobState, LogState } from './states.ts';
 import type { Labels, LogChannel, LogSection, Outputs, ProgressView } from './views.ts';
 
@@ -66,9 +67,8 @@ export type DriverFrame =
       readonly type: 'AppendJobs';
       readonly key: AttemptKey;
       readonly number: number;
-      readonly jobs: readonly JobDefinition[];
-      /** What is wrong with them: of use only for the answer. */
-      readonly violations: readonly FieldViolation[];
+      /** As they were written: to check them may take long. */
+      readonly jobs: readonly JobInput[];
     }
   | { readonly type: 'GetValue'; readonly key: AttemptKey; readonly number: number; readonly name: string }
   | {

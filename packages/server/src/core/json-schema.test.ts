@@ -28,6 +28,18 @@ const BUILD: JsonObject = {
 };
 
 describe('a compiled schema', () => {
+  it('refuses what its defaults make too deep', () => {
+    const list = (levels: number): JsonObject[string] => (levels === 0 ? 1 : [list(levels - 1)]);
+    const schema: JsonObject = {
+      properties: { next: { $ref: '#' }, extra: { default: list(20) } },
+    };
+    const nested = (levels: number): JsonObject => (levels === 1 ? {} : { next: nested(levels - 1) });
+    expect(check(schema, nested(5)).found).toEqual([]);
+    expect(check(schema, nested(6)).found).toEqual([
+      { field: expect.stringMatching(/^params(\.next){5}\.extra/), description: expect.stringMatching(/is too deep/) },
+    ]);
+  });
+
   it('fills in defaults in a copy', () => {
     const given: JsonObject = { image: 'node' };
     expect(check(BUILD, given)).toEqual({ found: [], value: { image: 'node', level: 'debug' } });

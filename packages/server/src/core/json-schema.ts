@@ -2,7 +2,7 @@
 // nothing behind. `format` is an annotation, as the specification has it.
 import { Ajv2020, type ErrorObject, type Options } from 'ajv/dist/2020.js';
 import { RE2JS } from 're2js';
-import { addViolation, checkJson, type Found, quote } from './check-fields.ts';
+import { addViolation, checkJson, type Found, jsonLevels, quote } from './check-fields.ts';
 import type { JsonObject } from './json.ts';
 import { loosen, markMembers } from './known-values.ts';
 import { LIMITS } from './limits.ts';
@@ -97,7 +97,12 @@ function build(schema: JsonObject): Schema {
     isCostly: (valueBytes) => hasCostly || text.length * valueBytes > COSTLY_BYTES,
     check(into, valueField, value) {
       const filled = structuredClone(value);
-      if (validate(filled)) return filled;
+      if (validate(filled)) {
+        // A default may stand at any depth, and may be deep itself.
+        if (jsonLevels(filled) > Math.max(LIMITS.jsonLevels, jsonLevels(value)))
+          checkJson(into, valueField, filled, Infinity);
+        return filled;
+      }
       for (const error of deepest(validate.errors)) addViolation(into, pathOf(valueField, error), describe(error));
       return filled;
     },

@@ -9,6 +9,13 @@ export const LIMITS = {
   responseBytes: 3_145_728,
   /** Largest page of a list, in bytes as JSON, roughly. A number takes 11 bytes of a message where it takes 2 of JSON. */
   pageBytes: 524_288,
+  /**
+   * Lists and objects inside of each other, in JSON that comes in or is worked out. Decoders of many languages stop at 100 messages
+   * inside of each other, and an object takes three: so every message that carries a value has 15 to spare.
+   */
+  jsonLevels: 25,
+  /** Messages inside of each other in one that comes in: more than jsonLevels needs, so that what is too deep is refused by its field. */
+  messageLevels: 300,
   jobsPerRun: 10_000,
   needsPerJob: 1_000,
   /** Needs of all jobs of a run, with those that stages and FINALLY stand for: each end of a job changes all that need it. */
@@ -16,6 +23,13 @@ export const LIMITS = {
   secretsPerJob: 64,
   /** Characters of the conditions, and of the texts with expressions, of one definition: a thousand take up to 7 ms to check. */
   expressionCharacters: 131_072,
+  /** As expressionCharacters, of all definitions of one request. */
+  requestExpressionCharacters: 262_144,
+  /** States of the different patterns in the expressions of one request: a thousand take some milliseconds, up to 20. */
+  requestPatternStates: 50_000,
+  /** What a schema that is compiled may count, as schemaWork has it, and all schemas of a request: 2,500 take about 100 ms. */
+  schemaWork: 2_500,
+  requestSchemaWork: 25_000,
   stages: 100,
   envValues: 64,
   envBytes: 4_096,

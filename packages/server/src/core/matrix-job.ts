@@ -1,5 +1,5 @@
 // The job that a matrix is of: which cells it makes, and what it concludes as once these have finished.
-import { jsonBytes } from './check-fields.ts';
+import { jsonBytes, jsonLevels } from './check-fields.ts';
 import { outputsOf } from './expression-inputs.ts';
 import { evaluateMatrix } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
@@ -63,6 +63,11 @@ function succeeded(draft: Draft, cells: readonly number[]): Conclusion {
   );
   if (Object.keys(outputs).length === 0) return { state: 'SUCCEEDED' };
   const bytes = jsonBytes(outputs);
+  if (jsonLevels(outputs) > LIMITS.jsonLevels + 1) {
+    return invalid(
+      `the outputs of its cells are too deep: with their keys, more than ${LIMITS.jsonLevels} lists and objects are inside of each other`,
+    );
+  }
   if (bytes <= LIMITS.gatheredOutputBytes) return { state: 'SUCCEEDED', outputs };
   return invalid(
     `the outputs of its cells are ${bytes} bytes as JSON, at most ${LIMITS.gatheredOutputBytes} are allowed`,

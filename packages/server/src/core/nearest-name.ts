@@ -1,37 +1,48 @@
 // The name that somebody probably meant: the nearest one by edits, if it is near enough to be a slip of the fingers.
 
 const MAX_LENGTH = 100;
+/** Looking among more would take milliseconds, for a hint. */
+const MAX_NAMES = 10_000;
 
 /** The nearest of `names`, at most two edits away and fewer than half of its length; undefined when none is. */
 export function nearestName(wrong: string, names: Iterable<string>): string | undefined {
   if (wrong.length > MAX_LENGTH) return undefined;
   let best: string | undefined;
   let bestDistance = Math.min(3, Math.ceil(wrong.length / 2));
+  let looked = 0;
   for (const name of names) {
-    if (name.length > MAX_LENGTH || Math.abs(name.length - wrong.length) >= bestDistance) continue;
-    const distance = editDistance(wrong, name);
+    if (++looked > MAX_NAMES || bestDistance === 1) break;
+    if (Math.abs(name.length - wrong.length) >= bestDistance) continue;
+    const distance = editDistance(wrong, name, bestDistance - 1);
     if (distance < bestDistance) [best, bestDistance] = [name, distance];
   }
   return best;
 }
 
-/** Optimal string alignment: an insertion, a deletion, a replacement or a swap of neighbours costs one. */
-function editDistance(a: string, b: string): number {
-  let beforeLast: number[] = [];
-  let last = Array.from({ length: b.length + 1 }, (_, column) => column);
-  for (let row = 1; row <= a.length; row++) {
-    const current = [row];
-    for (let column = 1; column <= b.length; column++) {
-      const same = a[row - 1] === b[column - 1];
-      const replaced = (last[column - 1] ?? 0) + (same ? 0 : 1);
-      const swapped =
-        row > 1 && column > 1 && a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1]
-          ? (beforeLast[column - 2] ?? 0) + 1
-          : Infinity;
-      current.push(Math.min(replaced, swapped, (last[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1));
-    }
-    beforeLast = last;
-    last = current;
+/** How many edits make one into the other; Infinity when more than `max`. */
+function editDistance(a: string, b: string, max: number): number {
+  for (let edits = 0; edits <= max; edits++) if (isWithin(edits, a, 0, b, 0)) return edits;
+  return Infinity;
+}
+
+/**
+ * Whether so many edits make the rest of one into the rest of the other: an insertion, a deletion, a replacement or a swap of
+ * neighbours is one. Few edits have few places, those where the two part, so nothing else is looked at.
+ */
+function isWithin(edits: number, a: string, fromA: number, b: string, fromB: number): boolean {
+  let atA = fromA;
+  let atB = fromB;
+  while (atA < a.length && atB < b.length && a[atA] === b[atB]) {
+    atA++;
+    atB++;
   }
-  return last[b.length] ?? 0;
+  const leftA = a.length - atA;
+  const leftB = b.length - atB;
+  if (leftA === 0 || leftB === 0) return leftA + leftB <= edits;
+  if (edits === 0 || Math.abs(leftA - leftB) > edits) return false;
+  if (isWithin(edits - 1, a, atA + 1, b, atB + 1)) return true;
+  if (isWithin(edits - 1, a, atA + 1, b, atB)) return true;
+  if (isWithin(edits - 1, a, atA, b, atB + 1)) return true;
+  const isSwap = a[atA] === b[atB + 1] && a[atA + 1] === b[atB];
+  return isSwap && isWithin(edits - 1, a, atA + 2, b, atB + 2);
 }

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, test } from 'vitest';
 import type { Definition, JobDefinition, PipelineCall } from '../core/definition.ts';
 import type { JsonObject } from '../core/json.ts';
-import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
+import { asWritten, definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { createCallCheck } from './call-check.ts';
 import type { RunningEngine } from './start-engine.ts';
 import { beginAttempt, connectDriver } from './testing/driver-session.ts';
@@ -89,10 +89,10 @@ describe('params of a call that its pipeline would refuse', () => {
     await applyChild();
     const driver = await connectDriver(engine);
     const key = await beginAttempt(engine, driver);
-    driver.session.receive([{ type: 'AppendJobs', key, number: 1, jobs: wrong.jobs, violations: [] }]);
+    driver.session.receive([{ type: 'AppendJobs', key, number: 1, jobs: wrong.jobs.map(asWritten) }]);
     await expect.poll(() => driver.find('AppendAnswer')?.refusal).toMatchObject(at('jobs').refusal);
     const right = [jobNamed('right', calling('child', { target: 'eu' }))];
-    driver.session.receive([{ type: 'AppendJobs', key, number: 2, jobs: right, violations: [] }]);
+    driver.session.receive([{ type: 'AppendJobs', key, number: 2, jobs: right.map(asWritten) }]);
     await expect.poll(() => driver.count('AppendAnswer')).toBe(2);
     await expect.poll(async () => (await engine.runs.get('default', key.runId)).counts.total).toBe(2);
   });

@@ -1,7 +1,7 @@
 // What older replicas do not know, drivers are not told of while one of them serves, and may not use.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { RunId } from '../core/ids.ts';
-import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
+import { asWritten, definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import type { RunningEngine } from './start-engine.ts';
 import { beginAttempt, connectDriver } from './testing/driver-session.ts';
 import { type EngineFixture, openEngineFixture } from './testing/engine-fixture.ts';
@@ -41,7 +41,7 @@ test('abilities are told of once every live replica has them', async () => {
   const first = await beginAttempt(engine, hasty);
   hasty.session.receive([{ type: 'SetValue', key: first, number: 1, name: 'gate', value: 1, expected: undefined }]);
   await expect.poll(() => hasty.find('ValueAnswer')?.refusal?.refused).toBe('REPLICA_TOO_OLD');
-  hasty.session.receive([{ type: 'AppendJobs', key: first, number: 1, jobs: [jobNamed('more')], violations: [] }]);
+  hasty.session.receive([{ type: 'AppendJobs', key: first, number: 1, jobs: [asWritten(jobNamed('more'))] }]);
   await expect.poll(() => hasty.find('AppendAnswer')?.refusal?.refused).toBe('REPLICA_TOO_OLD');
   hasty.session.receive([{ type: 'DeclareArtifact', key: first, number: 1, artifact }]);
   await expect.poll(() => failureOf(first.runId)).toMatchObject({ class: 'INVALID' });
@@ -59,7 +59,7 @@ test('abilities are told of once every live replica has them', async () => {
   able.session.receive([
     { type: 'SetValue', key: second, number: 1, name: 'gate', value: 1, expected: undefined },
     { type: 'DeclareArtifact', key: second, number: 1, artifact },
-    { type: 'AppendJobs', key: second, number: 2, jobs: [jobNamed('more')], violations: [] },
+    { type: 'AppendJobs', key: second, number: 2, jobs: [asWritten(jobNamed('more'))] },
   ]);
   await expect.poll(() => able.find('AppendAnswer')).toEqual({ type: 'AppendAnswer', key: second, number: 2 });
   await expect.poll(() => able.find('ValueAnswer')).toMatchObject({ number: 1, version: 1 });
@@ -73,7 +73,8 @@ test('abilities are told of once every live replica has them', async () => {
   await expect(engine.pipelines.apply(project, 'open', definition, undefined)).rejects.toMatchObject(tooOld);
   const run = { definition, params: {}, labels: {}, trigger: { kind: 'api', actor: '', reference: '' } };
   await expect(engine.runs.create(project, run)).rejects.toMatchObject(tooOld);
-  able.session.receive([{ type: 'AppendJobs', key: second, number: 3, jobs: definition.jobs, violations: [] }]);
+  const written = { ...asWritten(jobNamed('open')), concurrency: { key: 'k', limit: 0, limitExpression: '${{ 1 }}' } };
+  able.session.receive([{ type: 'AppendJobs', key: second, number: 3, jobs: [written] }]);
   await expect.poll(() => able.count('AppendAnswer')).toBe(2);
   await alsoServes(5);
   await expect.poll(() => engine.runs.create(project, run).catch(() => undefined), { timeout: 5_000 }).toBeDefined();

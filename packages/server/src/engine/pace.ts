@@ -27,6 +27,18 @@ export function createTurns(): Turns {
   return () => (performance.now() - sinceMs < WHOLE_TURN_MS ? undefined : letOthers());
 }
 
+/** Does work that comes in slices, and lets others go on in between. */
+export async function inTurns<T>(slices: Generator<undefined, T>): Promise<T> {
+  const turns = createTurns();
+  for (;;) {
+    const { done, value } = slices.next();
+    if (done === true) return value;
+    // Most slices are short: nothing is waited for after these.
+    const turned = turns();
+    if (turned !== undefined) await turned;
+  }
+}
+
 /** To be called between steps of the work. @throws the reason of the signal @throws RefusedError when it has taken too long */
 export function createPace(
   { turnMs, maxMs, refuse }: PaceOptions,

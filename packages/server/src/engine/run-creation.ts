@@ -5,7 +5,7 @@ import { DELAY_VERSION } from '../core/event-versions.ts';
 import type { Trigger } from '../core/events.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
 import { canonicalJson, type JsonObject } from '../core/json.ts';
-import { compileSchema, type Schema } from '../core/json-schema.ts';
+import type { Schema } from '../core/json-schema.ts';
 import { LIMITS } from '../core/limits.ts';
 import { type FieldViolation, invalidFields, isRefusal, RefusedError, type Refusal } from '../core/refusal.ts';
 import type { Labels } from '../core/views.ts';
@@ -22,6 +22,7 @@ import type { NewRun, RunSource } from './engine.ts';
 import { assertKnown, noSuchPipeline, noSuchRevision, replicaTooOld } from './refusals.ts';
 import type { Replica } from './replica.ts';
 import { bodyDigest, createOnce } from './request-ids.ts';
+import { createParamsSchemas } from './params-schemas.ts';
 import { type SpecCheck, specMismatch } from './spec-check.ts';
 
 export interface RunCreation {
@@ -69,6 +70,8 @@ interface Resolved {
 }
 
 export function createRunCreation({ pool, creates, checkSpecs, checkCalls, replica }: RunCreationOptions): RunCreation {
+  const schemas = createParamsSchemas();
+
   async function resolve(project: string, source: RunSource): Promise<Resolved> {
     const { definition, digest, pipeline } = await find(project, source);
     assertKnown(definition, replica.oldest());
@@ -80,7 +83,7 @@ export function createRunCreation({ pool, creates, checkSpecs, checkCalls, repli
     const paramsSchema =
       definition.paramsSchema === undefined
         ? undefined
-        : compileSchema(found, 'run.definition.params_schema', definition.paramsSchema);
+        : schemas.compile(found, 'run.definition.params_schema', definition.paramsSchema);
     if (found.length > 0) throw new RefusedError(invalidFields(found));
     const checked = { definition, digest, paramsSchema, warnings, callWarnings: calls.warnings };
     return { ...checked, ...(pipeline !== undefined && { pipeline }) };

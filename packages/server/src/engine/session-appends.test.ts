@@ -3,8 +3,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { JobDefinition } from '../core/definition.ts';
 import type { DriverFrame } from '../core/frames.ts';
 import { type AttemptKey, makeRunId } from '../core/ids.ts';
-import type { FieldViolation } from '../core/refusal.ts';
-import { jobNamed } from '../core/testing/definitions.ts';
+import { asWritten, jobNamed } from '../core/testing/definitions.ts';
 import type { RunningEngine } from './start-engine.ts';
 import { beginAttempt, type ConnectedDriver, connectDriver } from './testing/driver-session.ts';
 import { type EngineFixture, openEngineFixture } from './testing/engine-fixture.ts';
@@ -26,12 +25,11 @@ beforeEach(async () => {
   key = await beginAttempt(engine, driver);
 });
 
-const appending = (number: number, jobs: JobDefinition[], violations: FieldViolation[] = []): DriverFrame => ({
+const appending = (number: number, jobs: JobDefinition[]): DriverFrame => ({
   type: 'AppendJobs',
   key,
   number,
-  jobs,
-  violations,
+  jobs: jobs.map(asWritten),
 });
 
 const finishing = (): DriverFrame => ({
@@ -95,9 +93,9 @@ test('all that is wrong with jobs is answered at once, and the attempt goes on',
   const jobs = [
     jobNamed('pack', { driver: strict.driver, spec: { script: 1 } }),
     jobNamed('push', { needs: ['nobody'] }),
-    jobNamed('sign', { driver: strict.driver, spec: { script: 'sign' } }),
+    jobNamed('sign', { driver: strict.driver, spec: { script: 'sign' }, if: '1 +' }),
   ];
-  driver.session.receive([appending(1, jobs, [{ field: 'jobs[2].if', description: 'is no expression' }])]);
+  driver.session.receive([appending(1, jobs)]);
   await answers(1);
   const refusal = driver.find('AppendAnswer')?.refusal;
   expect(refusal?.refused).toBe('INVALID_FIELD');
@@ -128,7 +126,7 @@ test('who does not hold the attempt is told to stop, whatever the jobs are', asy
   const other = await connectDriver(engine);
   other.session.receive([appending(1, [jobNamed('pack')])]);
   await expect.poll(() => other.count('Revoke')).toBe(1);
-  other.session.receive([appending(2, [], [{ field: 'jobs', description: 'is required' }])]);
+  other.session.receive([appending(2, [])]);
   await expect.poll(() => other.count('Revoke')).toBe(2);
   driver.session.receive([{ ...appending(1, [jobNamed('pack')]), key: { ...key, attempt: 2 } } as DriverFrame]);
   await expect.poll(() => driver.find('Revoke')).toMatchObject({ fence: 2 });

@@ -21,6 +21,7 @@ import type { sendUnaryData, Server, ServerUnaryCall, ServerWritableStream } fro
 import { LIMITS } from '../../core/limits.ts';
 import { invalidFields, RefusedError } from '../../core/refusal.ts';
 import { requestTooLarge } from '../access.ts';
+import { isTooDeep, READ_OPTIONS, TOO_DEEP } from '../message-levels.ts';
 import { cancelledError } from '../call-error.ts';
 import type { CallPolicy } from '../call-policy.ts';
 import { headersOf } from './grpc-metadata.ts';
@@ -146,9 +147,11 @@ function responseOf({ service, responseHeader, responseTrailer }: HandlerContext
 function decode<Desc extends DescMessage>(schema: Desc, bytes: Buffer): MessageShape<Desc> {
   if (bytes.length > LIMITS.requestBytes) throw new RefusedError(requestTooLarge(bytes.length));
   try {
-    return fromBinary(schema, bytes);
+    return fromBinary(schema, bytes, READ_OPTIONS);
   } catch (error) {
-    const description = `is no ${schema.typeName}: ${error instanceof Error ? error.message : String(error)}`;
+    const description = isTooDeep(error)
+      ? TOO_DEEP
+      : `is no ${schema.typeName}: ${error instanceof Error ? error.message : String(error)}`;
     throw new RefusedError(invalidFields([{ field: 'request', description }]));
   }
 }

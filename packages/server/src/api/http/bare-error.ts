@@ -3,6 +3,7 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { ErrorInfoSchema } from '@conveyor/protocol/google/rpc/error_details_pb.js';
 import { ERROR_DOMAIN } from '../call-error.ts';
+import { isTooDeep, TOO_DEEP } from '../message-levels.ts';
 
 /** What a Connect handler answers, as far as it matters here. */
 interface Answer {
@@ -34,7 +35,12 @@ function withReason(error: unknown): unknown {
   if (reason === undefined) return error;
   const info = create(ErrorInfoSchema, { reason, domain: ERROR_DOMAIN });
   const value = Buffer.from(toBinary(ErrorInfoSchema, info)).toString('base64').replace(/=+$/, '');
-  return { ...error, details: [{ type: ErrorInfoSchema.typeName, value, debug: { reason, domain: ERROR_DOMAIN } }] };
+  const message = isTooDeep(error) ? `request ${TOO_DEEP}` : undefined;
+  return {
+    ...error,
+    ...(message !== undefined && { message }),
+    details: [{ type: ErrorInfoSchema.typeName, value, debug: { reason, domain: ERROR_DOMAIN } }],
+  };
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -13,6 +13,7 @@ import { LIMITS } from '../../core/limits.ts';
 import { requestTooLarge } from '../access.ts';
 import { refusalError } from '../call-error.ts';
 import type { CallPolicy } from '../call-policy.ts';
+import { READ_OPTIONS } from '../message-levels.ts';
 import { type RegisterServices, routeServices } from '../services.ts';
 import { explainBareError } from './bare-error.ts';
 import { answerCors } from './cors.ts';
@@ -48,7 +49,8 @@ export function createRequestListener(options: ListenerOptions): RequestListener
     writeMaxBytes: LIMITS.responseBytes,
     compressMinBytes: COMPRESS_MIN_BYTES,
     // A misspelt field must not be taken for one that was left out.
-    jsonOptions: { ignoreUnknownFields: false },
+    jsonOptions: { ignoreUnknownFields: false, ...READ_OPTIONS },
+    binaryOptions: READ_OPTIONS,
     acceptCompression: [compressionGzip, compressionBrotli],
   });
   routeServices(registerServices)(router);

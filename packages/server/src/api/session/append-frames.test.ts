@@ -8,8 +8,11 @@ import {
 import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
 import { RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { describe, expect, it } from 'vitest';
+import { checkAppendedJobs } from '../../core/check-definition.ts';
+import type { Found } from '../../core/check-fields.ts';
 import type { DriverFrame } from '../../core/frames.ts';
 import { LIMITS } from '../../core/limits.ts';
+import { checkAtOnce } from '../../core/testing/at-once.ts';
 import { jobNamed } from '../../core/testing/definitions.ts';
 import { ATTEMPT_ID, RUN_ID } from '../testing/test-engine.ts';
 import { decodeFrame } from './decode-frames.ts';
@@ -29,27 +32,28 @@ function decoded(value: MessageInitShape<typeof AppendJobsSchema>): DriverFrame 
 function wrongIn(jobs: Jobs): readonly string[] {
   const frame = decoded({ jobs });
   if (frame?.type !== 'AppendJobs') throw new Error(`it became ${frame?.type}`);
-  return frame.violations.map(({ field, description }) => `${field}: ${description}`);
+  const found: Found = [];
+  checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs);
+  return found.map(({ field, description }) => `${field}: ${description}`);
 }
 
 describe('appended jobs', () => {
   it('have the defaults of jobs of a definition', () => {
     const gate = { name: 'ask', gate: {}, needs: ['build'], when: RunCondition.ALWAYS };
-    expect(decoded({ jobs: [build, gate] })).toEqual({
-      type: 'AppendJobs',
-      key,
-      number: 3,
-      jobs: [
-        jobNamed('build'),
-        jobNamed('ask', {
-          driver: '',
-          needs: ['build'],
-          when: 'ALWAYS',
-          gate: { message: '', approvers: [], quorum: 1, onTimeout: 'FAIL' },
-        }),
-      ],
-      violations: [],
-    });
+    const frame = decoded({ jobs: [build, gate] });
+    if (frame?.type !== 'AppendJobs') throw new Error(`it became ${frame?.type}`);
+    expect(frame).toMatchObject({ type: 'AppendJobs', key, number: 3 });
+    const found: Found = [];
+    expect(checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs)).toEqual([
+      jobNamed('build'),
+      jobNamed('ask', {
+        driver: '',
+        needs: ['build'],
+        when: 'ALWAYS',
+        gate: { message: '', approvers: [], quorum: 1, onTimeout: 'FAIL' },
+      }),
+    ]);
+    expect(found).toEqual([]);
   });
 
   const cases: [string, Jobs, string | RegExp][] = [
@@ -85,7 +89,10 @@ describe('appended jobs', () => {
 
   it('that are too large are not looked at by anybody else', () => {
     const jobs = Array.from({ length: 3_000 }, (_, n) => ({ ...build, name: `job-${n}` }));
-    expect(decoded({ jobs })).toMatchObject({ jobs: [], violations: [{ field: 'jobs' }] });
+    const frame = decoded({ jobs });
+    const found: Found = [];
+    expect(frame?.type === 'AppendJobs' && checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs)).toEqual([]);
+    expect(found).toMatchObject([{ field: 'jobs' }]);
   });
 
   it('of no number, or of another fence, are no jobs', () => {

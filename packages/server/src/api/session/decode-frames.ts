@@ -31,7 +31,7 @@ import { LIMITS } from '../../core/limits.ts';
 import type { LogSection, ProgressView } from '../../core/views.ts';
 import { decodeExpected, decodeValue } from '../decode-value.ts';
 import { decodeArtifact } from '../artifact-codec.ts';
-import { decodeAppendedJobs } from '../definition-codec.ts';
+import { decodeJobDefinition } from '../definition-codec.ts';
 import { protocolViolation } from './protocol-violation.ts';
 
 const DAY_MS = 86_400_000;
@@ -107,8 +107,7 @@ export function decodeFrame({ frame }: DriverFrameMessage): DriverFrame | undefi
       const { number, jobs } = frame.value;
       return about(frame.value, (key, found) => {
         checkAskNumber(found, number);
-        const violations: Found = [];
-        return { type: 'AppendJobs', key, number, jobs: decodeAppendedJobs(violations, 'jobs', jobs), violations };
+        return { type: 'AppendJobs', key, number, jobs: jobs.map(decodeJobDefinition) };
       });
     }
     case 'getValue': {

@@ -19,6 +19,7 @@ import {
 } from '../../core/check-fields.ts';
 import type { HeldAttempt, Hello } from '../../core/frames.ts';
 import { parseAttemptId } from '../../core/ids.ts';
+import { createCheckWork, takeSchema } from '../../core/check-work.ts';
 import { compileSchema } from '../../core/json-schema.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { decodeCount } from '../request-fields.ts';
@@ -45,7 +46,9 @@ export function decodeHello(hello: HelloMessage): Hello {
   checkLabels(found, 'hello.labels', labels);
   checkNumber(found, 'hello.slots', slots, { min: 0, max: LIMITS.slots, integer: true });
   checkPools(found, pools);
-  if (specSchema !== undefined) compileSchema(found, 'hello.spec_schema', specSchema);
+  if (specSchema !== undefined && takeSchema(found, 'hello.spec_schema', createCheckWork(), specSchema)) {
+    compileSchema(found, 'hello.spec_schema', specSchema);
+  }
   checkText(found, 'hello.version', version, 128);
   checkCount(found, 'hello.held', hello.held.length, LIMITS.heldAttempts);
   const held = hello.held.flatMap((attempt, index) => decodeHeld(found, `hello.held[${index}]`, attempt));

@@ -10,6 +10,7 @@ import { RefusedError } from '../../core/refusal.ts';
 import type { DriverOperations, DriverSession, Principal } from '../../engine/engine.ts';
 import type { CallPolicy } from '../call-policy.ts';
 import { grpcStatus } from '../grpc/grpc-status.ts';
+import { isTooDeep, READ_OPTIONS, TOO_DEEP } from '../message-levels.ts';
 import { decodeFrame } from './decode-frames.ts';
 import { decodeHello } from './decode-hello.ts';
 import { createFrameQueue } from './frame-queue.ts';
@@ -185,11 +186,13 @@ function parse(bytes: Buffer): SessionRequest {
         `a message has more than ${LIMITS.messageFrames} frames and appended jobs: send them in several messages`,
       );
     }
-    return fromBinary(SessionRequestSchema, bytes);
+    return fromBinary(SessionRequestSchema, bytes, READ_OPTIONS);
   } catch (error) {
     if (error instanceof RefusedError) throw error;
     throw protocolViolation(
-      `a message is no SessionRequest: ${error instanceof Error ? error.message : String(error)}`,
+      isTooDeep(error)
+        ? `a message ${TOO_DEEP}`
+        : `a message is no SessionRequest: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
 }

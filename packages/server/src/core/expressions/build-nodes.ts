@@ -40,6 +40,9 @@ interface Builder {
   variable: string | undefined;
 }
 
+/** Of one expression: looking for the name that was meant takes time for each need. */
+const MAX_SUGGESTIONS = 10;
+
 /** Stands where a violation was found: what is built is then of no use. */
 const NOTHING: Node = { kind: 'constant', value: null };
 
@@ -154,8 +157,7 @@ function buildContainer(builder: Builder, operand: Expr | undefined, depth: numb
   }
   builder.needs.add(name);
   if (!builder.scope.needs.includes(name)) {
-    const near =
-      builder.scope.needs.find((need) => need.startsWith(`${name}-`)) ?? nearestName(name, builder.scope.needs);
+    const near = builder.found.length < MAX_SUGGESTIONS ? nearestNeed(builder.scope, name) : undefined;
     const hint = near === undefined ? '' : `; did you mean ${needPath(near)}?`;
     violate(builder, `there is no job ${quote(name)} among the needs${hint}`);
   }
@@ -163,6 +165,11 @@ function buildContainer(builder: Builder, operand: Expr | undefined, depth: numb
   const node = buildRoot(builder, 'needs');
   builder.exprs.set(node, operand);
   return node;
+}
+
+/** One that goes on after a `-`, which reads as a difference, comes first. */
+function nearestNeed({ needs }: Scope, name: string): string | undefined {
+  return needs.find((need) => need.startsWith(`${name}-`)) ?? nearestName(name, needs);
 }
 
 function buildCall(builder: Builder, call: Call, depth: number): Node {
@@ -211,7 +218,7 @@ function buildMatches(builder: Builder, { target, args }: Call, depth: number): 
   if (source === undefined || rest.length > 0) {
     return violate(builder, 'matches takes a pattern that is a text literal, such as x.matches("^v[0-9]+$")');
   }
-  const compiled = compilePattern(builder.found, builder.field, source);
+  const compiled = compilePattern(builder.found, builder.field, source, builder.scope.work);
   return compiled === undefined ? NOTHING : { kind: 'matches', operand, pattern: compiled };
 }
 

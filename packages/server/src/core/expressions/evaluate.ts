@@ -1,7 +1,7 @@
 // Evaluates expressions over JSON and says why they have their value. What that costs is bounded, whatever was written, and the same
 // whenever it is done; it never throws.
 import { type CelValue, celEnv, celType, isCelError, isCelList, isCelMap, parse, plan } from '@bufbuild/cel';
-import { jsonBytes } from '../check-fields.ts';
+import { jsonBytes, jsonLevels } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 import { createRun, evaluateNode, type Run } from './evaluate-node.ts';
@@ -27,7 +27,7 @@ export type Evaluation = (
 /** The value of a part, whether or not it was needed for the value of the whole. */
 export type PartValue = { readonly expression: string } & (
   | { readonly value: JsonValue }
-  /** What stands for a value of more than LIMITS.expressionPartBytes, such as "a list of 5000 entries". */
+  /** What stands for a value of more than LIMITS.expressionPartBytes or jsonLevels, such as "a list of 5000 entries". */
   | { readonly tooLarge: string }
   | { readonly error: string }
 );
@@ -91,7 +91,8 @@ function describeNode(run: Run, node: Node): Described {
   if (value instanceof Failure) {
     return meter.spent >= LIMITS.expressionPartBytes ? { tooLarge: describeSize(outcome) } : { error: value.message };
   }
-  return jsonBytes(value) > LIMITS.expressionPartBytes ? { tooLarge: describeSize(outcome) } : { value };
+  const isLarge = jsonBytes(value) > LIMITS.expressionPartBytes || jsonLevels(value) > LIMITS.jsonLevels;
+  return isLarge ? { tooLarge: describeSize(outcome) } : { value };
 }
 
 function describeSize(value: CelValue): string {

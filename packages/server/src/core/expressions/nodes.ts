@@ -1,5 +1,6 @@
 // An expression as it is evaluated: macros are loops, chains of && and || are one node, functions are found. A tree of at most
 // LIMITS.expressionNodes nodes, in which no loop is part of the body of another.
+import type { CheckWork } from '../check-work.ts';
 import type { CelValue } from '@bufbuild/cel';
 import type { JsonValue } from '../json.ts';
 import type { CelFunction } from './functions.ts';
@@ -26,6 +27,8 @@ export interface Scope {
    * not checked again by what has been learned since.
    */
   readonly fields?: Readonly<Partial<Record<Root, readonly string[]>>>;
+  /** What checks may take; left out where nothing is checked any more. */
+  readonly work?: CheckWork;
   /** All outputs that a needed job can have, where these are known, by its name. */
   readonly outputs?: ReadonlyMap<string, readonly string[]>;
 }

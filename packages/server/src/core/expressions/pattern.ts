@@ -2,6 +2,7 @@
 // takes time in proportion to the text.
 import { RE2JS } from 're2js';
 import { addViolation, type Found, quote } from '../check-fields.ts';
+import { type CheckWork, takePattern } from '../check-work.ts';
 import { LIMITS } from '../limits.ts';
 
 export interface Pattern {
@@ -20,13 +21,20 @@ export interface Matcher {
   test(text: string): boolean;
 }
 
-export function compilePattern(found: Found, field: string, source: string): Pattern | undefined {
+/** @param work What checks may take; undefined where the pattern was checked before. */
+export function compilePattern(
+  found: Found,
+  field: string,
+  source: string,
+  work: CheckWork | undefined,
+): Pattern | undefined {
   const { size, sets } = measurePattern(source);
   if (size > LIMITS.expressionPattern) {
     const problem = `is too large: ${size} states with its repetitions written out, of at most ${LIMITS.expressionPattern}`;
     addViolation(found, field, `the pattern ${quote(source)} ${problem}`);
     return undefined;
   }
+  if (work !== undefined && !takePattern(found, field, work, source, size)) return undefined;
   try {
     RE2JS.compile(source);
     return { size, sets, createMatcher: () => RE2JS.compile(source) };

@@ -54,6 +54,17 @@ describe('a template', () => {
     expect(resolve({ deep: [{ text }] })).toEqual({ value: { deep: [{ text: value }] } });
   });
 
+  it('has no value where lists and objects are too many inside of each other, and says which text makes them', () => {
+    const listed = (levels: number): string => `${'['.repeat(levels)}params.map${']'.repeat(levels)}`;
+    expect(resolve({ a: [`\${{ ${listed(22)} }}`] })).toMatchObject({ value: {} });
+    expect(resolve({ a: [`\${{ ${listed(23)} }}`] })).toEqual({
+      field: 'spec.a[0]',
+      error: expect.stringMatching(/is too deep: with what is around it, more than 25 lists and objects/),
+    });
+    // As text it is flat.
+    expect(resolve({ a: [`is \${{ ${listed(23)} }}`] })).toMatchObject({ value: {} });
+  });
+
   it('knows what its expressions refer to', () => {
     const value = {
       a: '${{ params.n }}',

@@ -1,6 +1,6 @@
 // JSON with expressions in its texts: `${{ params.image }}`. It is compiled once, and resolved for each set of inputs with one
 // budget for all of its expressions.
-import { addViolation, type Found, jsonBytes, quote } from '../check-fields.ts';
+import { addViolation, type Found, isFull, jsonBytes, jsonLevels, quote } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 import { evaluateJson, inLibrary, type OnSpent } from './evaluate.ts';
@@ -18,6 +18,8 @@ export interface Template {
   readonly needs: readonly string[] | 'all';
   /** Where the value is. */
   readonly field: string;
+  /** Of lists and objects inside of each other in what it comes to, at most. */
+  readonly levels: number;
   readonly shape: Shape;
 }
 
@@ -32,6 +34,8 @@ export type Shape =
 
 interface Compiler {
   readonly found: Found;
+  /** How many violations there are beside them. */
+  readonly foundBefore: number;
   readonly scope: Scope;
   readonly expressions: Expression[];
   count: number;
@@ -41,21 +45,29 @@ interface Compiler {
  * Finds and compiles the expressions in the texts of a value, at any depth, but not in keys: `${{ expression }}`, while `$${{`
  * stands for the characters `${{`. Undefined when there is nothing to resolve, which is cheap to see, and when something is wrong,
  * which is then added to `found` with paths under `field`.
+ * @param levels Of lists and objects inside of each other in what it comes to, at most.
  */
-export function compileTemplate(found: Found, field: string, value: JsonValue, scope: Scope): Template | undefined {
+export function compileTemplate(
+  found: Found,
+  field: string,
+  value: JsonValue,
+  scope: Scope,
+  levels: number = LIMITS.jsonLevels,
+): Template | undefined {
   if (!mentionsTemplate(value)) return undefined;
   // A list of its own: that of the caller takes only so many.
   const own: Found = [];
-  const compiler: Compiler = { found: own, scope, expressions: [], count: 0 };
+  const compiler: Compiler = { found: own, foundBefore: found.length, scope, expressions: [], count: 0 };
   const shape = compileValue(compiler, field, value);
   for (const violation of own) addViolation(found, violation.field, violation.description);
-  if (own.length > 0) return undefined;
+  if (own.length > 0 || isFull(found)) return undefined;
   const { expressions } = compiler;
   const isAll = expressions.some(({ needs }) => needs === 'all');
   return {
     roots: Array.from(new Set(expressions.flatMap(({ roots }) => roots))),
     needs: isAll ? 'all' : Array.from(new Set(expressions.flatMap(({ needs }) => needs))),
     field,
+    levels,
     shape,
   };
 }
@@ -120,6 +132,7 @@ function compileSource(compiler: Compiler, field: string, source: string): Expre
     }
     return [];
   }
+  if (isFull(compiler.found, compiler.foundBefore)) return [];
   const expression = compileExpression(compiler.found, field, source.trim(), compiler.scope);
   if (expression === undefined) return [];
   if (WITHOUT_JSON.includes(expression.type)) {
@@ -142,7 +155,7 @@ export type Resolution =
 export function resolveTemplate(template: Template, inputs: Inputs, maxBytes: number, onSpent?: OnSpent): Resolution {
   return inLibrary(() => {
     const run = createRun(inputs, createMeter(LIMITS.expressionSteps));
-    const value = resolveShape({ run, maxBytes, bytes: 0 }, template.shape);
+    const value = resolveShape({ run, maxBytes, bytes: 0 }, template.shape, template.levels);
     onSpent?.(Math.ceil(run.meter.spent));
     if (value instanceof Unresolved) {
       const { error, field, unknown } = value;
@@ -172,18 +185,19 @@ class Unresolved {
   }
 }
 
-function resolveShape(resolver: Resolver, shape: Shape): JsonValue | Unresolved {
+/** @param levels Left for what is inside of it, itself counted. */
+function resolveShape(resolver: Resolver, shape: Shape, levels: number): JsonValue | Unresolved {
   switch (shape.kind) {
     case 'constant':
       return shape.value;
     case 'value':
-      return resolveExpression(resolver, shape.field, shape.expression);
+      return resolveValue(resolver, shape.field, shape.expression, levels);
     case 'text':
       return resolveText(resolver, shape.field, shape.segments);
     case 'list':
-      return resolveEach(shape.items, (item) => resolveShape(resolver, item));
+      return resolveEach(shape.items, (item) => resolveShape(resolver, item, levels - 1));
     case 'object': {
-      const members = resolveEach(shape.members, ([, member]) => resolveShape(resolver, member));
+      const members = resolveEach(shape.members, ([, member]) => resolveShape(resolver, member, levels - 1));
       if (members instanceof Unresolved) return members;
       return Object.fromEntries(shape.members.map(([key], index) => [key, members[index] ?? null]));
     }
@@ -198,6 +212,18 @@ function resolveEach<T>(items: readonly T[], resolve: (item: T) => JsonValue | U
     values.push(value);
   }
   return values;
+}
+
+function resolveValue(
+  resolver: Resolver,
+  field: string,
+  expression: Expression,
+  levels: number,
+): JsonValue | Unresolved {
+  const value = resolveExpression(resolver, field, expression);
+  if (value instanceof Unresolved || jsonLevels(value) <= levels) return value;
+  const problem = `is too deep: with what is around it, more than ${LIMITS.jsonLevels} lists and objects are inside of each other`;
+  return new Unresolved(`${quote(expression.source)}: ${problem}`, field);
 }
 
 function resolveText(

@@ -1,5 +1,6 @@
 // Owns the definitions that tests of core decide on: written ones with defaults, and arbitrary graphs.
 import fc from 'fast-check';
+import type { JobInput } from '../check-definition.ts';
 import {
   DEFAULT_RETRY,
   DEFAULT_TIMEOUTS,
@@ -151,4 +152,34 @@ function jobAfter(index: number): fc.Arbitrary<JobDefinition> {
       timeouts,
     })
     .map((change) => jobNamed(`job-${index}`, change));
+}
+
+/** A job of a definition as it would be written, as far as its limits are no expressions and all else has its default. */
+export function asWritten({
+  name,
+  driver,
+  spec,
+  needs,
+  when,
+  secrets,
+  allowFailure,
+  call,
+  ...job
+}: JobDefinition): JobInput {
+  const base = {
+    name,
+    driver,
+    spec: Object.keys(spec).length === 0 ? undefined : spec,
+    needs,
+    when,
+    secrets,
+    allowFailure,
+  };
+  return {
+    ...base,
+    if: job.if,
+    stage: job.stage,
+    outputsSchema: job.outputsSchema,
+    call: call && { ...call, revision: call.revision ?? 0 },
+  };
 }

@@ -1,0 +1,17 @@
+// Runs what comes in slices to its end, with nobody to wait for it.
+import { createCheckWork } from '../check-work.ts';
+
+export function atOnce<T>(slices: Generator<undefined, T>): T {
+  for (;;) {
+    const { done, value } = slices.next();
+    if (done === true) return value;
+  }
+}
+
+/** As one request would check it. */
+export function checkAtOnce<A extends readonly unknown[], T>(
+  check: (...args: [...A, ReturnType<typeof createCheckWork>]) => Generator<undefined, T>,
+  ...args: A
+): T {
+  return atOnce(check(...args, createCheckWork()));
+}
