@@ -17,7 +17,8 @@ export default defineConfig({
     globalSetup: ['packages/server/src/store/testing/global-setup.ts'],
     pool: 'forks',
     execArgv: ['--conditions=source'],
-    maxWorkers: 2,
+    // Many of them wait, for a lease to run out or for a process to start.
+    maxWorkers: 3,
     testTimeout: 30_000,
     // How long a test waits for what it expects to come true.
     expect: { poll: { timeout: 15_000, interval: 20 } },

@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
-const CYCLES = 20;
+const CYCLES = 12;
 /** Whatever else the machine does passes, a flood does not: of so many measurements one has to be within the bound. */
 const MEASUREMENTS = 3;
 /** Both processors are shared with the flood itself, so this is about who waits behind whom, not about speed. */

@@ -100,7 +100,7 @@ describe('a stream ends at', () => {
       /not valid for encoding utf-8/,
     ],
     'more levels than a message may have': [
-      (stream) => stream.say({ case: 'output', value: { ...nowhere, key: 'deep', value: deepValue(100) } }),
+      (stream) => stream.say({ case: 'output', value: { ...nowhere, key: 'deep', value: deepValue(400) } }),
       status.INVALID_ARGUMENT,
       /maximum recursion depth/,
     ],

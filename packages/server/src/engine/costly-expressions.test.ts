@@ -5,7 +5,7 @@ import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { finishWell, type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
 
-const RUNS = 24;
+const RUNS = 16;
 const COSTLY = ['zz', 'yy', 'xx', 'ww'].map((end) => `params.list.all(x, !x.endsWith("${end}"))`).join(' && ');
 const params = { list: Array.from({ length: 5_000 }, (_, n) => `entry${n}`) };
 
@@ -61,7 +61,7 @@ test('so do those of runs that go on at the same time', async () => {
   expect(waitedMs).toBeLessThan(tookMs / 4);
 });
 
-const JOBS = 40;
+const JOBS = 30;
 const many = (change: Partial<JobDefinition>) =>
   Array.from({ length: JOBS }, (_, n) => jobNamed(`job-${n}`, { if: COSTLY, ...change }));
 

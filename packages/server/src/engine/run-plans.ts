@@ -22,7 +22,7 @@ import { readGroups } from './planned-groups.ts';
 import { readReadiness } from './readiness.ts';
 import type { PreparedRun, RunCreation } from './run-creation.ts';
 import { driversToAsk, specProblems } from './spec-check.ts';
-import { createTurns } from './turns.ts';
+import { createWaitingLine } from './waiting-line.ts';
 
 const PLANS_AT_A_TIME = 1;
 const PLANS_IN_LINE = 20;
@@ -44,7 +44,7 @@ export interface RunPlansOptions {
 
 export function createRunPlans(options: RunPlansOptions): Pick<RunOperations, 'plan'> {
   const { pool, plans, schemas, creation } = options;
-  const takeTurn = createTurns({ atATime: PLANS_AT_A_TIME, inLine: PLANS_IN_LINE, refuse: tooMany });
+  const takeTurn = createWaitingLine({ atATime: PLANS_AT_A_TIME, inLine: PLANS_IN_LINE, refuse: tooMany });
 
   async function plan(
     project: string,

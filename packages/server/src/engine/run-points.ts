@@ -7,7 +7,7 @@ import { readEvents, type StoredEvent } from '../store/event-views.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { noSuchRun } from './refusals.ts';
 import type { StoredRun } from './stored-run.ts';
-import { createTurns } from './turns.ts';
+import { createWaitingLine } from './waiting-line.ts';
 
 const REPLAYS_AT_A_TIME = 4;
 const REPLAYS_IN_LINE = 100;
@@ -24,7 +24,7 @@ export interface RunPoints {
 
 export function createRunPoints(pool: Pool): RunPoints {
   const kept = createKeptPoints();
-  const takeTurn = createTurns({ atATime: REPLAYS_AT_A_TIME, inLine: REPLAYS_IN_LINE, refuse: tooMany });
+  const takeTurn = createWaitingLine({ atATime: REPLAYS_AT_A_TIME, inLine: REPLAYS_IN_LINE, refuse: tooMany });
 
   async function readBetween(
     runId: RunId,

@@ -1,7 +1,7 @@
 // Lets only so many at a time do something that takes much memory; others wait in line, and who finds the line full is refused.
 import type { RefusedError } from '../core/refusal.ts';
 
-export interface TurnsOptions {
+export interface WaitingLineOptions {
   readonly atATime: number;
   /** How many may wait. */
   readonly inLine: number;
@@ -12,7 +12,7 @@ export interface TurnsOptions {
 /** Does the work when its turn comes. Leaves the line when the signal aborts, by throwing its reason. */
 export type TakeTurn = <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>;
 
-export function createTurns({ atATime, inLine, refuse }: TurnsOptions): TakeTurn {
+export function createWaitingLine({ atATime, inLine, refuse }: WaitingLineOptions): TakeTurn {
   let busy = 0;
   const line = new Set<() => void>();
 

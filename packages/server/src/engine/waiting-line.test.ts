@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { RefusedError } from '../core/refusal.ts';
-import { createTurns } from './turns.ts';
+import { createWaitingLine } from './waiting-line.ts';
 
 const { signal } = new AbortController();
 const refuse = (): RefusedError => new RefusedError({ refused: 'LIMIT_REACHED', message: 'too many' });
@@ -11,7 +11,7 @@ function gate(): { open: () => void; wait: () => Promise<void> } {
 }
 
 test('so many are at work at a time, the others in the order in which they came', async () => {
-  const takeTurn = createTurns({ atATime: 2, inLine: 10, refuse });
+  const takeTurn = createWaitingLine({ atATime: 2, inLine: 10, refuse });
   const gates = Array.from({ length: 5 }, gate);
   const begun: number[] = [];
   const all = gates.map(({ wait }, i) =>
@@ -31,7 +31,7 @@ test('so many are at work at a time, the others in the order in which they came'
 });
 
 test('who finds the line full is refused, and who leaves it makes room', async () => {
-  const takeTurn = createTurns({ atATime: 1, inLine: 1, refuse });
+  const takeTurn = createWaitingLine({ atATime: 1, inLine: 1, refuse });
   const { open, wait } = gate();
   const first = takeTurn(wait, signal);
   const leaving = new AbortController();
@@ -46,7 +46,7 @@ test('who finds the line full is refused, and who leaves it makes room', async (
 });
 
 test('a turn ends with work that fails, and none is taken by who has gone already', async () => {
-  const takeTurn = createTurns({ atATime: 1, inLine: 0, refuse });
+  const takeTurn = createWaitingLine({ atATime: 1, inLine: 0, refuse });
   await expect(takeTurn(() => Promise.reject(new Error('it broke')), signal)).rejects.toThrow('it broke');
   const gone = AbortSignal.abort(new Error('called off'));
   await expect(takeTurn(async () => 'never', gone)).rejects.toThrow('called off');
