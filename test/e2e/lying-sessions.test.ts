@@ -102,7 +102,7 @@ describe('a stream ends at', () => {
     'more levels than a message may have': [
       (stream) => stream.say({ case: 'output', value: { ...nowhere, key: 'deep', value: deepValue(400) } }),
       status.INVALID_ARGUMENT,
-      /maximum recursion depth/,
+      /a message is too deep/,
     ],
     'a half-closed stream without Goodbye': [
       (stream) => stream.halfClose(),
