@@ -19,8 +19,13 @@ export function* advance(
   nowMs: number,
   isLong: () => boolean,
 ): Generator<undefined, Wanted | undefined> {
+  let isFirst = true;
   for (const submission of work.submissions.slice(work.decided)) {
-    if (work.decided > 0 && isLong()) return undefined;
+    if (!isFirst) {
+      if (isLong()) return undefined;
+      yield;
+    }
+    isFirst = false;
     work.isDeciding = true;
     try {
       if (!work.answers.has(submission)) work.answers.set(submission, yield* decideOne(work, submission, nowMs));
@@ -33,7 +38,6 @@ export function* advance(
     work.decided++;
     work.known = nothingKnown();
     work.isDeciding = false;
-    yield;
   }
   return undefined;
 }

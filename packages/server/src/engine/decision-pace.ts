@@ -23,8 +23,7 @@ export function createDecisionPace(tx: Tx, isAlone: boolean): DecisionPace {
   let spentMs = 0;
   let spokenMs = performance.now();
 
-  async function keepAwake(): Promise<void> {
-    if (performance.now() - spokenMs < SILENT_MS) return;
+  async function speak(): Promise<void> {
     await readClock(tx);
     spokenMs = performance.now();
   }
@@ -34,9 +33,12 @@ export function createDecisionPace(tx: Tx, isAlone: boolean): DecisionPace {
       for (;;) {
         const beganMs = performance.now();
         const { done, value } = slices.next();
-        spentMs += performance.now() - beganMs;
-        await turns();
-        await keepAwake();
+        const nowMs = performance.now();
+        spentMs += nowMs - beganMs;
+        // Most decisions are short: nothing is waited for behind these.
+        const turned = turns();
+        if (turned !== undefined) await turned;
+        if (nowMs - spokenMs >= SILENT_MS) await speak();
         if (done === true) return { made: value };
         if (!isAlone && spentMs > LONG_MS_BESIDE_OTHERS) return undefined;
       }
