@@ -144,3 +144,14 @@ test('jobs leave the queue, but for those that a claim holds, which nobody waits
     await other.end();
   }
 });
+
+test('jobs leave by their keys, also when that was planned while the queue was empty', async () => {
+  await client.query('vacuum analyze queue');
+  await client.query('begin');
+  await leaveQueue(client, [{ runId: randomUUID() as RunId, job: 0 }]);
+  const { rows } = await client.query<{ 'QUERY PLAN': string }>("explain execute leave_queue('{}', '{}')");
+  await client.query('commit');
+  const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
+  expect(plan).toContain('Index Scan using queue_pkey');
+  expect(plan).not.toContain('Seq Scan');
+});
