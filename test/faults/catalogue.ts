@@ -26,14 +26,13 @@ export const catalogue: readonly Fault[] = [
   ...upgradeFaults,
 ];
 
+// The end of one replica, in order or not, has tests of its own, which play with every change, too.
 const quick = [
   'killed-before-commit',
   'killed-after-commit',
   'commit-lost',
   'offer-lost',
-  'killed-replica',
   'zombie-driver',
-  'rolling-restart',
   'silent-connections',
   'severed-connections',
   'killed-postgres',
