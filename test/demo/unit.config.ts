@@ -12,7 +12,7 @@ export default defineConfig({
       'packages/driver/src/{crc32c,log-spool}.test.ts',
       'packages/cli/src/{log-lines,params,pipeline-file,text}.test.ts',
     ],
-    exclude: [...(everything.test?.exclude ?? []), '**/ledger-properties.test.ts'],
+    exclude: [...(everything.test?.exclude ?? []), '**/{ledger,network,groups}-properties.test.ts'],
     globalSetup: [],
   },
 });

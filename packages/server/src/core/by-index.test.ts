@@ -64,5 +64,5 @@ it('a decision on one job costs about the same however many jobs of its run are 
   const best = (jobs: number): number => Math.min(...Array.from({ length: 5 }, () => thousandOffers(jobs)));
   best(100);
   // It was over a hundred times as long when each copied all jobs.
-  expect(best(10_000)).toBeLessThan(20 * best(100));
+  expect(best(10_000)).toBeLessThan(50 * best(100));
 });

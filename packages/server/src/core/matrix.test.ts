@@ -116,7 +116,7 @@ describe('cellsOf', () => {
     const axis = Array.from({ length: 100 }, (_, n) => n);
     const before = performance.now();
     expect(cellsOf({ axes: { a: axis, b: axis, c: axis, d: axis } })).toMatch(/^its axes have 100000000 combinations/);
-    expect(performance.now() - before).toBeLessThan(50);
+    expect(performance.now() - before).toBeLessThan(500);
   });
 });
 
