@@ -50,9 +50,9 @@ function* decideOne(work: RunWork, submission: Submission, nowMs: number): Gener
   }
   const { run, jobs, facts, known } = work;
   const slice = { plan: context.plan, run, jobs, known, ...(facts !== undefined && { facts }) };
-  const { reply, events, marks, after } = yield* decideInSlices(slice, command, nowMs);
+  const { reply, events, marks, after, touched } = yield* decideInSlices(slice, command, nowMs);
   const seq = work.run.seq;
-  if (work.starts !== undefined) noteStarts(work, after.jobs);
+  if (work.starts !== undefined) noteStarts(work, after.jobs, touched);
   work.run = after.run;
   work.jobs = after.jobs;
   work.facts = after.facts;
@@ -80,10 +80,10 @@ function* decideOne(work: RunWork, submission: Submission, nowMs: number): Gener
 }
 
 /** Before the work itself goes on. */
-function noteStarts(work: RunWork, after: RunWork['jobs']): void {
-  for (const [job, record] of after) {
-    const before = work.jobs.get(job);
-    if (record !== before) noteStart(work, job, before, record);
+function noteStarts(work: RunWork, after: RunWork['jobs'], touched: ReadonlySet<number>): void {
+  for (const job of touched) {
+    const [before, record] = [work.jobs.get(job), after.get(job)];
+    if (record !== undefined && record !== before) noteStart(work, job, before, record);
   }
 }
 
