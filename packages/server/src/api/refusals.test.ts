@@ -357,9 +357,13 @@ describe.each(PROTOCOLS)('over %s', (protocol) => {
     expect(engine.asked).toHaveLength(before);
   });
 
-  it.skipIf(['Connect binary', 'gRPC-Web'].includes(protocol))('what is too deep to be read is refused', async () => {
+  it('what is too deep to be read is refused', async () => {
     const request = { run: { source: byName, params: deep(600) } };
+    const before = engine.asked.length;
     const refusal = await refusalOf(call(doors.transports()[protocol], runs.createRun, request));
+    expect(engine.asked).toHaveLength(before);
+    // At these two doors the library answers by itself, before anybody else has a word.
+    if (protocol === 'Connect binary' || protocol === 'gRPC-Web') return expect(refusal.code).toBe(Code.Internal);
     expect(refusal).toMatchObject({ code: Code.InvalidArgument, reason: 'INVALID_FIELD' });
     expect(refusal.message).toMatch(/request.* is too deep: at most 25 lists and objects/);
   });
