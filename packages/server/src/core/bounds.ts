@@ -2,7 +2,8 @@
 import { addViolation, checkNumber, checkText, type Found, quote } from './check-fields.ts';
 import type { Bound, Definition, JobDefinition } from './definition.ts';
 import { splitTemplate } from './expressions/split-template.ts';
-import { compileTemplate, resolveTemplate } from './expressions/template.ts';
+import { resolveTemplate } from './expressions/resolve-template.ts';
+import { compileTemplate } from './expressions/template.ts';
 import type { JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 

@@ -5,7 +5,8 @@ import { jsonBytes } from './check-fields.ts';
 import type { Cell } from './definition.ts';
 import { evaluateExpression, type PartValue } from './expressions/evaluate.ts';
 import type { Expression } from './expressions/expression.ts';
-import { resolveTemplate, type Template } from './expressions/template.ts';
+import { resolveTemplate } from './expressions/resolve-template.ts';
+import type { Template } from './expressions/template.ts';
 import {
   expressionsOf,
   inputsOf,

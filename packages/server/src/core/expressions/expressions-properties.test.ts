@@ -9,7 +9,8 @@ import { evaluateExpression } from './evaluate.ts';
 import { compileExpression, type Expression } from './expression.ts';
 import { ROOTS } from './nodes.ts';
 import { OVERLOADS } from './overloads.ts';
-import { compileTemplate, resolveTemplate } from './template.ts';
+import { resolveTemplate } from './resolve-template.ts';
+import { compileTemplate } from './template.ts';
 
 const SCOPE = { roots: ROOTS, needs: ['a', 'b'] };
 

@@ -3,7 +3,8 @@ import type { Found } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 import type { Inputs, Scope } from './nodes.ts';
-import { compileTemplate, resolveTemplate } from './template.ts';
+import { resolveTemplate } from './resolve-template.ts';
+import { compileTemplate } from './template.ts';
 
 const SCOPE: Scope = { roots: ['params', 'needs', 'matrix'], needs: ['build', 'lint'] };
 const INPUTS: Inputs = {
