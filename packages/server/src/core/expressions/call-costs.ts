@@ -67,6 +67,13 @@ export function chargeCall(scales: Scales, id: string, operands: readonly CelVal
     case 'trim':
       if (typeof first === 'string') scales.meter.charge(first.length);
       return;
+    case 'fromJSON':
+      // Each of them may be a value, or a level.
+      scales.meter.charge(lengthOf(first));
+      return;
+    case 'toJSON':
+      scales.meter.charge(2 * weigh(scales, first));
+      return;
     case 'join':
       scales.meter.charge(weigh(scales, first));
       if (isList(first)) scales.meter.charge((first.size * lengthOf(second)) / CHARACTERS_PER_STEP);

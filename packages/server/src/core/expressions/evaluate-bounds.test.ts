@@ -33,6 +33,9 @@ const INPUTS: { readonly [name: string]: JsonValue } = {
   coins: coins(5_000),
   files: range(1_000, (index) => `packages/server/src/core/file-${index}.ts`),
   commas: ','.repeat(KIB_64),
+  json: JSON.stringify(range(KIB_64 / 2, (index) => index % 10)),
+  tail: `,1${',{}'.repeat(2_000)}]`,
+  brackets: '['.repeat(KIB_64),
   half: `${'a'.repeat(KIB_64 / 4)}b${'a'.repeat(KIB_64 / 4)}`,
 };
 
@@ -68,6 +71,8 @@ describe('an evaluation over 64 KiB', () => {
     ['matches many texts', `params.files.all(f, f.matches("^packages/(server|cli)/.*[.]ts$"))`],
     ['matches a pattern of many states', 'params.coins.matches("[ab]*a[ab]{60}")'],
     ['splits and joins', 'params.words.map(x, x.split("d").join("-")).join(",").size() > 1'],
+    ['reads JSON', 'fromJSON(params.json).size() == 32768'],
+    ['writes JSON', 'toJSON(params.objects).size() > 50000'],
     ['fails at every element', 'params.empties.all(x, x.missing == 1) || true'],
   ];
   it.each(affordable)('%s', (_, source) => {
@@ -116,6 +121,15 @@ describe('an evaluation over 64 KiB', () => {
     ['makes times', 'params.digits.all(x, timestamp("2024-01-01T00:00:00Z").getHours() == 0)'],
     ['adds times', 'params.digits.all(x, timestamp("2024-01-01T00:00:00Z") + duration("1h") != duration("1h"))'],
     ['makes bytes', 'params.digits.all(x, bytes("abc") == b"abc")'],
+    ['reads JSON for each element', 'params.digits.all(x, fromJSON(params.json).size() > 0)'],
+    [
+      'reads different JSON for each element',
+      'params.words.all(x, fromJSON("[" + string(x.size()) + params.tail).size() > 0)',
+    ],
+    ['reads brackets', 'params.words.all(x, fromJSON(params.brackets) == 1 || true)'],
+    ['writes JSON for each element', 'params.digits.all(x, toJSON(params.map) != "")'],
+    ['writes texts as JSON for each element', 'params.digits.all(x, toJSON([x, params.other]) != "")'],
+    ['writes small JSON for each element', 'params.digits.all(x, toJSON({"b": [x], "a": {"c": x}}) != "")'],
     ['reads types', 'params.digits.all(x, dyn(type(x)) == int)'],
   ];
   it.each(costly)('ends when it %s', (_, source) => {

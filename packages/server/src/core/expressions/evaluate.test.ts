@@ -129,6 +129,14 @@ describe('the value of an expression', () => {
     ],
     ['timestamp(params.at).getMilliseconds() + duration("90s").getMinutes()', 251],
     ['string(timestamp(params.at))', '2024-03-31T02:30:15.250Z'],
+    // JSON as text.
+    [`fromJSON('[1, 2.5, "a", null, {"b": [true]}]')`, [1, 2.5, 'a', null, { b: [true] }]],
+    ['fromJSON("7") + 1', 8],
+    ['fromJSON("[3, 4]").map(x, x * 2)', [6, 8]],
+    [`fromJSON('{"__proto__": 1}').__proto__`, 1],
+    ['fromJSON(toJSON(params)) == params', true],
+    ['toJSON({"b": [1, null], "a": params.ratio})', '{"a":0.5,"b":[1,null]}'],
+    ['toJSON(timestamp(params.at))', '"2024-03-31T02:30:15.250Z"'],
   ];
   it.each(values)('of %s', (source, value) => {
     const { cost, ...evaluation } = evaluate(source);
@@ -177,6 +185,13 @@ describe('the value of an expression', () => {
     ['timestamp(0)', 'cannot apply timestamp to int'],
     ['timestamp(params.at).getHours("Europe/Berlin")', 'cannot apply getHours to google.protobuf.Timestamp and string'],
     ['trigger.kind', 'trigger has no value here'],
+    ['fromJSON("[1,")', 'fromJSON: "[1," is no JSON'],
+    ['fromJSON(params.n)', 'cannot apply fromJSON to int'],
+    ['toJSON(b"a")', 'toJSON: a value of type bytes has no JSON'],
+    [
+      `fromJSON("${'['.repeat(26)}${']'.repeat(26)}")`,
+      'fromJSON: more than 25 lists and objects are inside of each other',
+    ],
   ];
   it.each(failures)('fails for %s', (source, error) => {
     expect(evaluate(source)).toMatchObject({ error });

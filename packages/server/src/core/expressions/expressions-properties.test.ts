@@ -63,11 +63,13 @@ const { bool, num, text, list } = fc.letrec<{ bool: string; num: string; text: s
       fc.tuple(texts, texts).map(([a, b]) => `(${a} + ${b})`),
       nums.map((operand) => `string(${operand})`),
       texts.map((operand) => `${operand}.upperAscii().trim()`),
+      fc.oneof(nums, lists, bools).map((operand) => `toJSON(${operand})`),
       fc.tuple(texts, texts).map(([a, b]) => `${a}.split(${b}).join("-")`),
     ),
     list: fc.oneof(
       { depthSize: 'small', withCrossShrink: true },
       fc.constantFrom('params.xs', 'params.xs', '[]'),
+      lists.map((items) => `fromJSON(toJSON(${items}))`),
       fc.array(nums, { maxLength: 3 }).map((items) => `[${items.join(', ')}]`),
       fc.tuple(lists, lists).map(([a, b]) => `(${a} + ${b})`),
       fc.tuple(lists, nums).map(([items, body]) => `${items}.map(x, ${inLoop(body)})`),

@@ -26,6 +26,7 @@ import type { Scales } from './scales.ts';
  *
  * - any value: size, type, dyn
  * - conversions: int, uint, double, bool, string, bytes, timestamp, duration
+ * - JSON as text: fromJSON, toJSON, of which equal values have equal texts
  * - text: contains, startsWith, endsWith, matches (the pattern is a literal), charAt, indexOf, lastIndexOf, lowerAscii,
  *   upperAscii, replace, split, substring, trim, and join of a list. Places in a text count UTF-16 units.
  * - timestamps, in UTC: getFullYear, getMonth, getDate, getDayOfMonth, getDayOfWeek, getDayOfYear, getHours, getMinutes,
@@ -35,6 +36,7 @@ import type { Scales } from './scales.ts';
  */
 export const FUNCTION_NAMES: readonly string[] = [
   'size type dyn int uint double bool string bytes timestamp duration',
+  'fromJSON toJSON',
   'contains startsWith endsWith matches charAt indexOf lastIndexOf lowerAscii upperAscii',
   'replace split substring trim join',
   'getFullYear getMonth getDate getDayOfMonth getDayOfWeek getDayOfYear',

@@ -1,11 +1,16 @@
 // JSON as values of CEL and back. What comes in is made when it is looked at, once, and paid for then: inputs are large, and most
 // expressions look at little of them. What goes out is JSON that can be stored.
 import { type CelUint, type CelValue, celList, celMap, celType, isCelList, isCelMap, isCelUint } from '@bufbuild/cel';
+import { isMessage, type Message, toJson as messageToJson } from '@bufbuild/protobuf';
+import { isReflectMessage } from '@bufbuild/protobuf/reflect';
+import { DurationSchema, TimestampSchema } from '@bufbuild/protobuf/wkt';
 import type { JsonObject, JsonValue } from '../json.ts';
-import { findFunction } from './functions.ts';
 import type { Meter } from './meter.ts';
 import { Failure } from './outcome.ts';
 import { CHARACTERS_PER_STEP, type Scales } from './scales.ts';
+
+/** Writing a timestamp or a duration. */
+const TIME_STEPS = 16;
 
 /** Of one evaluation. */
 export interface Importer extends Scales {
@@ -135,9 +140,18 @@ function integerToJson(value: bigint): number | Failure {
   return Number.isSafeInteger(number) ? number : new Failure(`${value} is too large for a number of JSON`);
 }
 
-function objectToJson(scales: Scales, value: CelValue): JsonValue | Failure {
-  const { name } = celType(value);
-  const isTime = name === 'google.protobuf.Timestamp' || name === 'google.protobuf.Duration';
-  const text = isTime ? findFunction('string')?.call(scales, false, [value]) : undefined;
-  return typeof text === 'string' ? text : new Failure(`a value of type ${name} has no JSON`);
+function objectToJson({ meter }: Scales, value: CelValue): JsonValue | Failure {
+  meter.charge(TIME_STEPS);
+  const json = isReflectMessage(value) ? timeToJson(value.message) : undefined;
+  return json ?? new Failure(`a value of type ${celType(value).name} has no JSON`);
+}
+
+/** Undefined also of one that is out of range. */
+function timeToJson(message: Message): string | undefined {
+  try {
+    if (isMessage(message, TimestampSchema)) return messageToJson(TimestampSchema, message);
+    return isMessage(message, DurationSchema) ? messageToJson(DurationSchema, message) : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -1,9 +1,14 @@
 // Overloads of our own, beside and instead of those of the library: where whole and other numbers meet, where the library takes
-// for a number what is none, and where it asks the machine for its time zone.
-import { type CelFunc, CelScalar, celFunc, celMethod, objectType } from '@bufbuild/cel';
+// for a number what is none, and where it asks the machine for its time zone; and JSON as text, which it has not.
+import { type CelFunc, CelScalar, type CelValue, celFunc, celMethod, objectType } from '@bufbuild/cel';
 import { type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
+import { quote } from '../check-fields.ts';
+import { canonicalJson, type JsonValue } from '../json.ts';
+import { LIMITS } from '../limits.ts';
+import { fromJson, toJson } from './json-values.ts';
+import { Failure } from './outcome.ts';
 
-const { DOUBLE, INT, STRING } = CelScalar;
+const { DOUBLE, DYN, INT, STRING } = CelScalar;
 const TIMESTAMP = objectType(TimestampSchema);
 const DAY_MS = 86_400_000;
 
@@ -29,6 +34,9 @@ export const OVERLOADS: readonly CelFunc[] = [
   celMethod('replace', STRING, [STRING, STRING, INT], STRING, function (part, by, times) {
     return replace(this, part, by, Number(times));
   }),
+
+  celFunc('fromJSON', [STRING], DYN, parseJson),
+  celFunc('toJSON', [DYN], STRING, writeJson),
 
   // Those of the library go through local time.
   getter('getFullYear', (date) => date.getUTCFullYear()),
@@ -62,6 +70,34 @@ function replace(text: string, part: string, by: string, times: number): string 
   if (times < 0 || times >= pieces.length - 1) return pieces.join(by);
   const replaced = pieces.slice(0, times + 1).join(by);
   return [replaced, ...pieces.slice(times + 1)].join(part);
+}
+
+/** What a call costs was charged by its arguments. */
+const FREE = { meter: { spent: 0, charge: () => undefined } };
+
+function parseJson(text: string): CelValue {
+  let value: JsonValue;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new Error(`${quote(text)} is no JSON`);
+  }
+  if (isDeeper(value, LIMITS.jsonLevels))
+    throw new Error(`more than ${LIMITS.jsonLevels} lists and objects are inside of each other`);
+  return fromJson({ ...FREE, weights: new WeakMap(), imported: new Map() }, value);
+}
+
+/** Looks no deeper than that. */
+function isDeeper(value: JsonValue, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((member) => isDeeper(member, levels - 1));
+}
+
+/** Equal values have equal texts. */
+function writeJson(value: CelValue): string {
+  const json = toJson({ ...FREE, weights: new WeakMap() }, value);
+  if (json instanceof Failure) throw new Error(json.message);
+  return canonicalJson(json);
 }
 
 function getter(name: string, read: (date: Date) => number): CelFunc {
