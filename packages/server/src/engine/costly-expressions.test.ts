@@ -1,6 +1,7 @@
 // What runs work out that takes long: whoever waits for none of it gets turns in between, and answers meanwhile.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { JobDefinition } from '../core/definition.ts';
+import type { RunId } from '../core/ids.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { finishWell, type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
@@ -92,6 +93,28 @@ test('one costly decision leaves turns to others, and what is asked of other run
   });
   expect(tookMs).toBeGreaterThan(JOBS * 10);
   expect(waitedMs).toBeLessThan(tookMs / 6);
+  expect(longestMs).toBeLessThan(tookMs / 2);
+});
+
+test('what is asked of a run of another project has its turn between those of many runs that are costly each', async () => {
+  const definition = definitionOf(jobNamed('first'), jobNamed('second', { needs: ['first'], if: COSTLY }));
+  const runIds: RunId[] = [];
+  await each(async () => {
+    const runId = await ledger.create(definition, { params });
+    runIds.push(runId);
+    await ledger.submit(runId, { type: 'Offer', job: 0, instance: 1, instanceId: 'i-1' });
+    await ledger.submit(runId, { type: 'Accept', job: 0, attempt: 1, instance: 1 });
+  });
+  const other = await ledger.create(definitionOf(jobNamed('other')), { project: 'other' });
+  let longestMs = Number.POSITIVE_INFINITY;
+  const { tookMs } = await longestWait(async () => {
+    const finished = Promise.all(runIds.map((runId) => ledger.submit(runId, finishWell(0, 1))));
+    longestMs = await longestAnswer(finished, () =>
+      ledger.submit(other, { type: 'HoldJob', job: 0, actor: 'test', reason: '' }),
+    );
+    expect(new Set((await finished).map(({ type }) => type))).toEqual(new Set(['Finished']));
+  });
+  expect(tookMs).toBeGreaterThan(RUNS * 10);
   expect(longestMs).toBeLessThan(tookMs / 2);
 });
 

@@ -72,7 +72,7 @@ export async function flushSubmissions(
     begun,
   ]);
   const runs = await loadLocked(tx, seqs, plans, cache);
-  const works = runs.map(({ context, header }) => beginWork(context, header, byRun.get(context.runId) ?? []));
+  const works = inTurns(runs.map(({ context, header }) => beginWork(context, header, byRun.get(context.runId) ?? [])));
   answerOutsiders(works, instances);
   const jobsWanted = (work: RunWork): readonly number[] =>
     work.submissions.flatMap(({ command }) => jobsNeeded(work.context.plan, command));
@@ -94,6 +94,18 @@ export async function flushSubmissions(
   const taken = [...(starts?.rates.values() ?? [])].filter((rate) => rate.taken);
   await Promise.all([write(tx, works, nowMs), taken.length > 0 && putBuckets(tx, taken), alongside?.(outcome)]);
   return outcome;
+}
+
+/** Works in the order in which they are decided on: projects in turns, and of each first what was asked first. */
+function inTurns(works: readonly RunWork[]): readonly RunWork[] {
+  const firstOf = ({ submissions: [first] }: RunWork): number => first?.number ?? 0;
+  const byProject = Map.groupBy(
+    works.toSorted((a, b) => firstOf(a) - firstOf(b)),
+    ({ context }) => context.project,
+  );
+  if (byProject.size === 1) return [...byProject.values()].flat();
+  const turns = [...byProject.values()].flatMap((own) => own.map((work, turn) => ({ work, turn })));
+  return turns.toSorted((a, b) => a.turn - b.turn).map(({ work }) => work);
 }
 
 /** Sorts the submissions about runs that were not locked: somebody else holds them, or they do not exist. */
@@ -150,7 +162,7 @@ interface DecideOptions extends Pick<FlushOptions, 'cache' | 'schemas'> {
   readonly pace: DecisionPace;
 }
 
-/** Decides on the submissions of the runs, but for those that take longer than they may here. */
+/** Decides on the submissions of the runs, but for those that take longer than they may here, and those that are left for later. */
 async function decideAll(
   tx: Tx,
   works: readonly RunWork[],
@@ -160,7 +172,15 @@ async function decideAll(
   let open = works;
   for (let round = 0; open.length > 0; round++) {
     const wanted = new Map<RunWork, Wanted>();
+    const begun = new Set<string>();
     for (const work of open) {
+      const { project } = work.context;
+      // One of each project has its turn however long the others took.
+      if (begun.has(project) && pace.isLong()) {
+        work.isDeciding = false;
+        continue;
+      }
+      begun.add(project);
       const step = await pace.make(advance(work, nowMs, pace.isLong));
       if (step?.made !== undefined) wanted.set(work, step.made);
     }
