@@ -41,7 +41,7 @@ export interface FlushOutcome {
   readonly works: readonly RunWork[];
   /** Submissions about runs that do not exist. */
   readonly refused: ReadonlyMap<Submission, Answer>;
-  /** Submissions about runs that somebody else holds. */
+  /** Submissions about runs that somebody else holds, or that claim what somebody else holds. */
   readonly missed: readonly Submission[];
   /** Submissions that were left because the flush takes long already. */
   readonly left: readonly Submission[];
@@ -52,7 +52,7 @@ export interface FlushOutcome {
 
 /**
  * What does not depend on an answer is sent without waiting for it, so a flush takes few round trips.
- * @param patient Whether to wait for runs that somebody else holds, and to make decisions that take long.
+ * @param patient Whether to wait for runs, groups and rates that somebody else holds, and to make decisions that take long.
  * @param alongside Writes more, in the same round trip, once all is decided.
  */
 export async function flushSubmissions(
@@ -76,20 +76,20 @@ export async function flushSubmissions(
   answerOutsiders(works, instances);
   const jobsWanted = (work: RunWork): readonly number[] =>
     work.submissions.flatMap(({ command }) => jobsNeeded(work.context.plan, command));
-  const [{ refused, missed }] = await Promise.all([
+  const [{ refused, missed: absent }] = await Promise.all([
     sortAbsent(tx, works, byRun),
     load(tx, works, jobsWanted, cache),
     loadContents(tx, works),
   ]);
   // Which attempt a timer is about is known only now.
   await loadContents(tx, works);
-  const starts = await loadPlaces(tx, works);
+  const { starts, missed: held } = await loadPlaces(tx, works, patient);
   const nowMs = starts?.nowMs ?? lockedMs;
-  await decideAll(tx, works, nowMs, { cache, schemas, pace: createDecisionPace(tx, patient) });
+  const open = works.filter((work) => !held.has(work));
+  await decideAll(tx, open, nowMs, { cache, schemas, pace: createDecisionPace(tx, patient) });
   const leftOf = (isCostly: boolean): readonly Submission[] =>
-    works.flatMap(({ submissions, decided, isDeciding }) =>
-      isDeciding === isCostly ? submissions.slice(decided) : [],
-    );
+    open.flatMap(({ submissions, decided, isDeciding }) => (isDeciding === isCostly ? submissions.slice(decided) : []));
+  const missed = [...absent, ...[...held].flatMap(({ submissions }) => submissions)];
   const outcome = { works, refused, missed, left: leftOf(false), costly: leftOf(true), nowMs };
   const taken = [...(starts?.rates.values() ?? [])].filter((rate) => rate.taken);
   await Promise.all([write(tx, works, nowMs), taken.length > 0 && putBuckets(tx, taken), alongside?.(outcome)]);
