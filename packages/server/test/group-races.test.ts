@@ -72,7 +72,7 @@ async function claimBehind(key: string, rewrites: Rewrites): Promise<readonly st
     await ledger.submitIn(tx, first, { type: 'ReleaseJob', ...by });
     await ledger.submitIn(tx, first, CLAIM);
     behind = replica.submit(second, CLAIM);
-    // Either it waits for the lock of the group, or it goes on and commits.
+    // Either it comes to wait for the lock of the group, or it goes on and commits.
     await Promise.race([behind, waitsForLock()]);
   });
   await behind;
@@ -97,8 +97,14 @@ test('a claim waits for one that is not committed yet, and then sees what came o
 
 describe('a group is over its limit when its claims', () => {
   const mutations: Readonly<Record<string, Rewrites>> = {
-    'lock nothing': { lock_starts: () => 'select 0 as no where $1::int[] is null' },
-    'do not wait for the lock': { lock_starts: (text) => `${text} skip locked` },
+    'lock nothing': {
+      lock_starts: () => 'select 0 as no where $1::int[] is null',
+      lock_free_starts: () => 'select no from unnest($1::int[]) u (no)',
+    },
+    'go on without the lock': {
+      lock_free_starts: (text) =>
+        `with free as (${text}) select no from unnest($1::int[]) u (no), (select count(*) from free) c`,
+    },
   };
   test.each(Object.entries(mutations))('%s', async (name, rewrites) => {
     expect(await claimBehind(`mutated ${name}`, rewrites)).toEqual(['QUEUED', 'QUEUED']);
@@ -109,7 +115,7 @@ test('a job without a group or a rate costs no statement more', async () => {
   const ran: string[] = [];
   const noting = (name: string) => [name, (text: string) => (ran.push(name), text)] as const;
   const [forGroups, forRates] = [
-    ['lock_starts', 'count_groups', 'group_fronts', 'put_group_members', 'drop_group_members'],
+    ['lock_free_starts', 'count_groups', 'group_fronts', 'put_group_members', 'drop_group_members'],
     ['load_rate_buckets', 'rate_fronts', 'put_rate_waiters', 'drop_rate_waiters', 'put_rate_buckets'],
   ];
   await using replica = await openRacingReplica(

@@ -81,8 +81,14 @@ test('who takes tokens waits for others that are not committed yet, and then see
 
 describe('a rate is exceeded when its claims', () => {
   const mutations: Readonly<Record<string, Rewrites>> = {
-    'lock nothing': { lock_starts: () => 'select 0 as no where $1::int[] is null' },
-    'do not wait for the lock': { lock_starts: (text) => `${text} skip locked` },
+    'lock nothing': {
+      lock_starts: () => 'select 0 as no where $1::int[] is null',
+      lock_free_starts: () => 'select no from unnest($1::int[]) u (no)',
+    },
+    'go on without the lock': {
+      lock_free_starts: (text) =>
+        `with free as (${text}) select no from unnest($1::int[]) u (no), (select count(*) from free) c`,
+    },
     'find every bucket full': { load_rate_buckets: (text) => text.replace('key = u.key', "key = u.key || ' '") },
   };
   test.each(Object.entries(mutations))('%s', async (name, rewrites) => {

@@ -187,6 +187,21 @@ test('the values of a run are bounded by count and by bytes, also when they are 
   await values.set(project, many, 'k1', 2);
 });
 
+test('many changes of a run that somebody holds leave connections to whoever asks for something else', async () => {
+  const [held, other] = [await create(), await create()];
+  await values.set(project, other, 'key', 1);
+  let changes: Promise<unknown> | undefined;
+  await withTransaction(otherPools.pool, async (tx) => {
+    await lockRunValues(tx, held);
+    changes = Promise.all(Array.from({ length: 20 }, (_, n) => values.set(project, held, `k${n}`, n)));
+    const askedMs = performance.now();
+    expect(await values.get(project, other, 'key')).toMatchObject({ value: 1 });
+    expect(performance.now() - askedMs).toBeLessThan(1_000);
+  });
+  await changes;
+  expect((await values.list(project, held, '', page)).items).toHaveLength(20);
+});
+
 describe('of two who change a value at once, from two replicas', () => {
   test('each that expects what there is wins once: nothing is lost', async () => {
     const runId = await create();

@@ -44,9 +44,18 @@ export function rateViewOf(rate: RateState, taker: Omit<RateWaiter, 'told'>, now
   const isKnown = rate.isWhole || ahead < rate.front.length;
   let aheadMs = 0;
   for (const { costMs } of rate.front.slice(0, ahead)) aheadMs += costMs;
-  const fullMs = Math.max(rate.fullMs, nowMs) + aheadMs + taker.costMs;
-  const expectedMs = Math.ceil(fullMs - taker.periodMs);
+  const expectedMs = expectedAt(rate, aheadMs, taker, nowMs);
   return { allowed: isKnown && expectedMs <= nowMs, expectedMs: Math.max(expectedMs, nowMs) };
+}
+
+/** When its tokens are there, once those before it have taken theirs. */
+function expectedAt(
+  { fullMs }: RateState,
+  aheadMs: number,
+  { costMs, periodMs }: Pick<RateWaiter, 'costMs' | 'periodMs'>,
+  nowMs: number,
+): number {
+  return Math.ceil(Math.max(fullMs, nowMs) + aheadMs + costMs - periodMs);
 }
 
 /** Takes the tokens of a job out of its bucket, and the job out of the line. */
@@ -63,10 +72,15 @@ export function rateCandidates(
   rate: RateState,
   nowMs: number,
 ): { readonly now: readonly Position[]; readonly nextMs: number | undefined } {
-  const views = rate.front.map((waiter) => ({ waiter, view: rateViewOf(rate, waiter, nowMs) }));
-  const next = views.find(({ view }) => !view.allowed);
-  return {
-    now: views.filter(({ waiter, view }) => view.allowed || !waiter.told).map(({ waiter }) => waiter),
-    nextMs: next?.view.expectedMs,
-  };
+  const now: Position[] = [];
+  let nextMs: number | undefined;
+  let aheadMs = 0;
+  for (const waiter of rate.front) {
+    const expectedMs = expectedAt(rate, aheadMs, waiter, nowMs);
+    aheadMs += waiter.costMs;
+    const allowed = expectedMs <= nowMs;
+    if (allowed || !waiter.told) now.push(waiter);
+    if (!allowed) nextMs ??= expectedMs;
+  }
+  return { now, nextMs };
 }

@@ -65,6 +65,7 @@ function playChain(links: number) {
     command,
     writer: undefined,
     misses: 0,
+    isCostly: false,
     answer() {},
     fail() {},
   };

@@ -1,7 +1,10 @@
 // What runs work out that takes long: whoever waits for none of it gets turns in between, and answers meanwhile.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { JobDefinition } from '../core/definition.ts';
+import type { RunId } from '../core/ids.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
+import { lockRuns } from '../store/ledger-rows.ts';
+import { withTransaction } from '../store/pool.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { finishWell, type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
 
@@ -95,6 +98,28 @@ test('one costly decision leaves turns to others, and what is asked of other run
   expect(longestMs).toBeLessThan(tookMs / 2);
 });
 
+test('what is asked of a run of another project has its turn between those of many runs that are costly each', async () => {
+  const definition = definitionOf(jobNamed('first'), jobNamed('second', { needs: ['first'], if: COSTLY }));
+  const runIds: RunId[] = [];
+  await each(async () => {
+    const runId = await ledger.create(definition, { params });
+    runIds.push(runId);
+    await ledger.submit(runId, { type: 'Offer', job: 0, instance: 1, instanceId: 'i-1' });
+    await ledger.submit(runId, { type: 'Accept', job: 0, attempt: 1, instance: 1 });
+  });
+  const other = await ledger.create(definitionOf(jobNamed('other')), { project: 'other' });
+  let longestMs = Number.POSITIVE_INFINITY;
+  const { tookMs } = await longestWait(async () => {
+    const finished = Promise.all(runIds.map((runId) => ledger.submit(runId, finishWell(0, 1))));
+    longestMs = await longestAnswer(finished, () =>
+      ledger.submit(other, { type: 'HoldJob', job: 0, actor: 'test', reason: '' }),
+    );
+    expect(new Set((await finished).map(({ type }) => type))).toEqual(new Set(['Finished']));
+  });
+  expect(tookMs).toBeGreaterThan(RUNS * 10);
+  expect(longestMs).toBeLessThan(tookMs / 2);
+});
+
 test('so does one costly creation, meanwhile others are made', async () => {
   const other = definitionOf(jobNamed('other'));
   let longestMs = Number.POSITIVE_INFINITY;
@@ -135,4 +160,33 @@ test('many commands for a large run leave turns to others', async () => {
     ]),
   );
   expect(waitedMs).toBeLessThan(tookMs / 2);
+});
+
+test('a run that somebody held waits for one costly decision, and not for all that were asked for before', async () => {
+  const definition = definitionOf(jobNamed('first'), ...many({ needs: ['first'] }).slice(0, 8));
+  const runIds = await Promise.all(Array.from({ length: 4 }, () => ledger.create(definition, { params })));
+  for (const runId of runIds) {
+    await ledger.submit(runId, { type: 'Offer', job: 0, instance: 1, instanceId: 'i-1' });
+    await ledger.submit(runId, { type: 'Accept', job: 0, attempt: 1, instance: 1 });
+  }
+  const create = () => ledger.create(definitionOf(jobNamed('one')), { project: 'other' });
+  const [busy, held, other] = [await create(), await create(), await create()];
+  const hold = (runId: RunId) => ledger.submit(runId, { type: 'HoldJob', job: 0, actor: 'test', reason: '' });
+  const flushes = async (count: number) => {
+    for (let flush = 0; flush < count; flush++) await hold(other);
+  };
+  let decided = 0;
+  const asked = await withTransaction(ledger.pool, async (tx) => {
+    await lockRuns(tx, [busy, held], true);
+    const first = hold(busy);
+    await flushes(4);
+    const costly = runIds.map((runId) => ledger.submit(runId, finishWell(0, 1)).then(() => decided++));
+    await flushes(runIds.length + 1);
+    const last = hold(held).then(() => decided);
+    await flushes(4);
+    expect(decided).toBe(0);
+    return { first, costly, last };
+  });
+  expect(await asked.last).toBeLessThan(2);
+  await Promise.all([asked.first, ...asked.costly]);
 });

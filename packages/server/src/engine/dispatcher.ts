@@ -206,6 +206,7 @@ function offerOf({ session: { facts }, key: { runId, job } }: Assignment): Submi
     command: { type: 'Offer', job, instance, instanceId: facts.instance },
     writer: facts.writer,
     misses: 0,
+    isCostly: false,
     number: 0,
     answer: () => undefined,
     fail: () => undefined,

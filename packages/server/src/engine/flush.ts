@@ -41,7 +41,7 @@ export interface FlushOutcome {
   readonly works: readonly RunWork[];
   /** Submissions about runs that do not exist. */
   readonly refused: ReadonlyMap<Submission, Answer>;
-  /** Submissions about runs that somebody else holds. */
+  /** Submissions about runs that somebody else holds, or that claim what somebody else holds. */
   readonly missed: readonly Submission[];
   /** Submissions that were left because the flush takes long already. */
   readonly left: readonly Submission[];
@@ -52,7 +52,7 @@ export interface FlushOutcome {
 
 /**
  * What does not depend on an answer is sent without waiting for it, so a flush takes few round trips.
- * @param patient Whether to wait for runs that somebody else holds, and to make decisions that take long.
+ * @param patient Whether to wait for runs, groups and rates that somebody else holds, and to make decisions that take long.
  * @param alongside Writes more, in the same round trip, once all is decided.
  */
 export async function flushSubmissions(
@@ -72,28 +72,40 @@ export async function flushSubmissions(
     begun,
   ]);
   const runs = await loadLocked(tx, seqs, plans, cache);
-  const works = runs.map(({ context, header }) => beginWork(context, header, byRun.get(context.runId) ?? []));
+  const works = inTurns(runs.map(({ context, header }) => beginWork(context, header, byRun.get(context.runId) ?? [])));
   answerOutsiders(works, instances);
   const jobsWanted = (work: RunWork): readonly number[] =>
     work.submissions.flatMap(({ command }) => jobsNeeded(work.context.plan, command));
-  const [{ refused, missed }] = await Promise.all([
+  const [{ refused, missed: absent }] = await Promise.all([
     sortAbsent(tx, works, byRun),
     load(tx, works, jobsWanted, cache),
     loadContents(tx, works),
   ]);
   // Which attempt a timer is about is known only now.
   await loadContents(tx, works);
-  const starts = await loadPlaces(tx, works);
+  const { starts, missed: held } = await loadPlaces(tx, works, patient);
   const nowMs = starts?.nowMs ?? lockedMs;
-  await decideAll(tx, works, nowMs, { cache, schemas, pace: createDecisionPace(tx, patient) });
+  const open = works.filter((work) => !held.has(work));
+  await decideAll(tx, open, nowMs, { cache, schemas, pace: createDecisionPace(tx, patient) });
   const leftOf = (isCostly: boolean): readonly Submission[] =>
-    works.flatMap(({ submissions, decided, isDeciding }) =>
-      isDeciding === isCostly ? submissions.slice(decided) : [],
-    );
+    open.flatMap(({ submissions, decided, isDeciding }) => (isDeciding === isCostly ? submissions.slice(decided) : []));
+  const missed = [...absent, ...[...held].flatMap(({ submissions }) => submissions)];
   const outcome = { works, refused, missed, left: leftOf(false), costly: leftOf(true), nowMs };
   const taken = [...(starts?.rates.values() ?? [])].filter((rate) => rate.taken);
   await Promise.all([write(tx, works, nowMs), taken.length > 0 && putBuckets(tx, taken), alongside?.(outcome)]);
   return outcome;
+}
+
+/** Works in the order in which they are decided on: projects in turns, and of each first what was asked first. */
+function inTurns(works: readonly RunWork[]): readonly RunWork[] {
+  const firstOf = ({ submissions: [first] }: RunWork): number => first?.number ?? 0;
+  const byProject = Map.groupBy(
+    works.toSorted((a, b) => firstOf(a) - firstOf(b)),
+    ({ context }) => context.project,
+  );
+  if (byProject.size === 1) return [...byProject.values()].flat();
+  const turns = [...byProject.values()].flatMap((own) => own.map((work, turn) => ({ work, turn })));
+  return turns.toSorted((a, b) => a.turn - b.turn).map(({ work }) => work);
 }
 
 /** Sorts the submissions about runs that were not locked: somebody else holds them, or they do not exist. */
@@ -150,7 +162,7 @@ interface DecideOptions extends Pick<FlushOptions, 'cache' | 'schemas'> {
   readonly pace: DecisionPace;
 }
 
-/** Decides on the submissions of the runs, but for those that take longer than they may here. */
+/** Decides on the submissions of the runs, but for those that take longer than they may here, and those that are left for later. */
 async function decideAll(
   tx: Tx,
   works: readonly RunWork[],
@@ -160,7 +172,15 @@ async function decideAll(
   let open = works;
   for (let round = 0; open.length > 0; round++) {
     const wanted = new Map<RunWork, Wanted>();
+    const begun = new Set<string>();
     for (const work of open) {
+      const { project } = work.context;
+      // One of each project has its turn however long the others took.
+      if (begun.has(project) && pace.isLong()) {
+        work.isDeciding = false;
+        continue;
+      }
+      begun.add(project);
       const step = await pace.make(advance(work, nowMs, pace.isLong));
       if (step?.made !== undefined) wanted.set(work, step.made);
     }

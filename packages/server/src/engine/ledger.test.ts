@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import { withTransaction } from '../store/pool.ts';
+import { lockStarts } from '../store/start-locks.ts';
 import type { RunId } from '../core/ids.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import type { Writer } from './run-work.ts';
@@ -44,6 +46,23 @@ test('a run that somebody holds for long holds up nobody else, and who asks for 
 
   await holder.release();
   expect(await ledger.submit(held, cancel)).toMatchObject({ type: 'Done' });
+});
+
+test('a group that somebody holds holds up those alone who claim a place of it', async () => {
+  const concurrency = { key: 'held', limit: 1, policy: 'QUEUE' } as const;
+  const claiming = await ledger.create(definitionOf(jobNamed('claims', { concurrency })));
+  const other = await ledger.create(definitionOf(jobNamed('other')));
+  const { claimed } = await withTransaction(ledger.pool, async (tx) => {
+    await lockStarts(tx, [{ project: 'default', key: 'held' }], [], true);
+    const claim = ledger.submit(claiming, { type: 'ClaimPlace', job: 0 });
+    const askedMs = performance.now();
+    expect(await ledger.submit(other, cancel)).toMatchObject({ type: 'Done' });
+    expect(performance.now() - askedMs).toBeLessThan(700);
+    return { claimed: claim };
+  });
+  expect(await claimed).toMatchObject({ type: 'Done' });
+  const { rows } = await ledger.pool.query('select state from jobs where run_id = $1', [claiming]);
+  expect(rows).toEqual([{ state: 'QUEUED' }]);
 });
 
 test('what is asked of a run later does not overtake what waits for it', async () => {

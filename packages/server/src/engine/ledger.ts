@@ -74,7 +74,10 @@ export function createLedger({ lane, patientLane, flushing, onCommitted }: Ledge
     onCommitted(outcome.works.filter((work) => work.events.length > 0));
     answerAll(outcome);
     for (const item of outcome.missed) item.misses++;
-    for (const item of outcome.costly) item.misses = MISSES_BEFORE_WAITING;
+    for (const item of outcome.costly) {
+      item.misses = MISSES_BEFORE_WAITING;
+      item.isCostly = true;
+    }
     return [...outcome.missed, ...outcome.left, ...outcome.costly];
   }
 
@@ -96,12 +99,16 @@ export function createLedger({ lane, patientLane, flushing, onCommitted }: Ledge
     fail,
   });
 
+  /** Whether the last turn on the patient lane was that of a decision that takes long. */
+  let wasCostly = false;
   const patient = createGroupCommit<Submission>({
     maxItems: MAX_FLUSH,
-    /** Commits what is asked of one run, the first. */
+    /** Commits what is asked of one run: runs whose decisions take long and those that somebody held take turns. */
     async flush(all, signal) {
       const items = inOrder(all);
-      const [first] = items;
+      const costly = new Set(items.filter(({ isCostly }) => isCostly).map(({ runId }) => runId));
+      const first = items.find(({ runId }) => costly.has(runId) !== wasCostly) ?? items[0];
+      wasCostly = first !== undefined && costly.has(first.runId);
       if (first === undefined) return [];
       const alone = items.filter(({ runId }) => runId === first.runId);
       const others = items.filter(({ runId }) => runId !== first.runId);
@@ -144,7 +151,17 @@ export function createLedger({ lane, patientLane, flushing, onCommitted }: Ledge
         return Promise.reject(overloaded(`${LIMITS.pendingCommands} commands`));
       }
       return new Promise((answer, reject) => {
-        group.add({ number: orders.next(), runId, project, command, writer, misses: 0, answer, fail: reject });
+        group.add({
+          number: orders.next(),
+          runId,
+          project,
+          command,
+          writer,
+          misses: 0,
+          isCostly: false,
+          answer,
+          fail: reject,
+        });
       });
     },
     async [Symbol.asyncDispose]() {

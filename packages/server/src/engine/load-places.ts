@@ -22,35 +22,61 @@ export interface LockedStarts {
   readonly nowMs: number;
 }
 
-/** Gives the works what their claims ask about; undefined when nothing is claimed. */
-export async function loadPlaces(tx: Tx, works: readonly RunWork[]): Promise<LockedStarts | undefined> {
-  const claiming = works.filter(({ submissions }) => submissions.some(({ command }) => command.type === 'ClaimPlace'));
-  if (claiming.length === 0) return undefined;
+export interface StartsLoaded {
+  /** Undefined when nothing is claimed. */
+  readonly starts: LockedStarts | undefined;
+  /** The works of which somebody else holds what they claim. */
+  readonly missed: ReadonlySet<RunWork>;
+}
+
+/** Gives the works what their claims ask about. @param wait Whether to wait for what somebody else holds. */
+export async function loadPlaces(tx: Tx, works: readonly RunWork[], wait: boolean): Promise<StartsLoaded> {
+  const claiming = new Map(works.map((work) => [work, claimedBy(work)] as const).filter(([, keys]) => keys.length > 0));
   const groups = new Map<string, SharedKey>();
   const rates = new Map<string, SharedKey>();
-  for (const { context, submissions, jobs } of claiming) {
-    const { project } = context;
-    for (const { command } of submissions) {
-      const details = command.type === 'ClaimPlace' ? jobs.get(command.job)?.details : undefined;
-      if (details?.group !== undefined) groups.set(idOf(context, details.group), { project, key: details.group });
-      for (const key of details?.rates ?? []) rates.set(idOf(context, key), { project, key });
-    }
+  for (const claims of claiming.values()) {
+    for (const { kind, id, key } of claims) (kind === 'GROUP' ? groups : rates).set(id, key);
   }
-  if (groups.size + rates.size === 0) return undefined;
+  if (groups.size + rates.size === 0) return { starts: undefined, missed: new Set() };
   const [groupKeys, rateKeys] = [[...groups.values()], [...rates.values()]];
-  const [, groupStates, rateStates, nowMs] = await Promise.all([
-    lockStarts(tx, groupKeys, rateKeys),
+  const [locks, groupStates, rateStates, nowMs] = await Promise.all([
+    lockStarts(tx, groupKeys, rateKeys, wait),
     groupKeys.length > 0 ? loadGroups(tx, groupKeys) : [],
     rateKeys.length > 0 ? loadRates(tx, rateKeys) : [],
     readClock(tx),
   ]);
-  const locked = {
+  const starts = {
     groups: new Map([...groups.keys()].map((id, i) => [id, present(groupStates[i])])),
     rates: new Map([...rates].map(([id, key], i) => [id, { ...key, ...present(rateStates[i]) }])),
     nowMs,
   };
-  for (const work of claiming) work.starts = locked;
-  return locked;
+  const missed = new Set<RunWork>();
+  for (const [work, claims] of claiming) {
+    work.starts = starts;
+    if (!claims.every(({ kind, key }) => (kind === 'GROUP' ? locks.group(key) : locks.rate(key)))) missed.add(work);
+  }
+  return { starts, missed };
+}
+
+interface Claimed {
+  readonly kind: 'GROUP' | 'RATE';
+  readonly id: string;
+  readonly key: SharedKey;
+}
+
+/** The groups and buckets that the commands for a run ask about. */
+function claimedBy({ context, submissions, jobs }: RunWork): readonly Claimed[] {
+  const { project } = context;
+  return submissions.flatMap(({ command }): Claimed[] => {
+    if (command.type !== 'ClaimPlace') return [];
+    const { group, rates = [] } = jobs.get(command.job)?.details ?? {};
+    const ofGroup =
+      group === undefined ? [] : [{ kind: 'GROUP' as const, id: idOf(context, group), key: { project, key: group } }];
+    return [
+      ...ofGroup,
+      ...rates.map((key) => ({ kind: 'RATE' as const, id: idOf(context, key), key: { project, key } })),
+    ];
+  });
 }
 
 export interface StartViews {

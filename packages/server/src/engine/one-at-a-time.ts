@@ -3,7 +3,7 @@
 
 export interface OneAtATime {
   /** Does a task behind those before it. Whoever fails tells its own caller; the next one has its turn all the same. */
-  run(task: () => Promise<void>): Promise<void>;
+  run<T>(task: () => Promise<T>): Promise<T>;
   /** Resolves when all that came before is done; undefined: it is already. */
   settled(): Promise<unknown> | undefined;
 }

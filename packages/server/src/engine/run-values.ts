@@ -4,7 +4,8 @@ import { jsonBytes } from '../core/check-fields.ts';
 import { VALUES_VERSION } from '../core/event-versions.ts';
 import type { AttemptKey, RunId } from '../core/ids.ts';
 import type { JsonValue } from '../core/json.ts';
-import { isRefusal, RefusedError, type Refusal } from '../core/refusal.ts';
+import { LIMITS } from '../core/limits.ts';
+import { isRefusal, overloaded, RefusedError, type Refusal } from '../core/refusal.ts';
 import { decideDeletion, decideSetting, type ExpectedVersion, type StoredValues } from '../core/run-values.ts';
 import type { AttemptState } from '../core/states.ts';
 import { shareInstances } from '../store/instance-rows.ts';
@@ -24,6 +25,7 @@ import {
   readStored,
 } from '../store/value-rows.ts';
 import type { RunValueOperations } from './engine.ts';
+import { createOneAtATime, type OneAtATime } from './one-at-a-time.ts';
 import { malformedCursor, noSuchRun, noSuchValue, replicaTooOld } from './refusals.ts';
 import type { Replica } from './replica.ts';
 import type { Writer } from './run-work.ts';
@@ -61,6 +63,24 @@ export interface RunValuesOptions {
 }
 
 export function createRunValues({ pool, replica }: RunValuesOptions): RunValues {
+  /** Of the runs of which values are being changed here. */
+  const lines = new Map<RunId, OneAtATime>();
+  let changing = 0;
+
+  /** Changes of one run take one connection at a time: a run that somebody holds for long takes no more of those that all share. */
+  async function changeInLine<T>(runId: RunId, work: (tx: Tx) => Promise<T>): Promise<T> {
+    if (changing >= LIMITS.pendingQueries) throw overloaded(`${LIMITS.pendingQueries} changes of values`);
+    const line = lines.get(runId) ?? createOneAtATime();
+    lines.set(runId, line);
+    changing++;
+    try {
+      return await line.run(() => withTransaction(pool, work));
+    } finally {
+      changing--;
+      if (line.settled() === undefined) lines.delete(runId);
+    }
+  }
+
   /** An older build would leave the values of a run that it deletes behind. */
   function whyTooOld(): Refusal | undefined {
     const oldest = replica.oldest();
@@ -71,7 +91,7 @@ export function createRunValues({ pool, replica }: RunValuesOptions): RunValues 
   async function change(project: string, runId: RunId, to: ValueChange): Promise<number> {
     const tooOld = whyTooOld();
     if (tooOld !== undefined) throw new RefusedError(tooOld);
-    return await withTransaction(pool, async (tx) => {
+    return await changeInLine(runId, async (tx) => {
       const run = await lockRunValues(tx, runId);
       if (run === undefined || run.project !== project) throw noSuchRun(runId);
       const stored = await readStored(tx, runId, run, to.key);
@@ -113,7 +133,7 @@ export function createRunValues({ pool, replica }: RunValuesOptions): RunValues 
     async changeFor(writer, attempt, number, to) {
       const tooOld = whyTooOld();
       if (tooOld !== undefined) return { type: 'Refused', refusal: tooOld, version: 0 };
-      return await withTransaction(pool, (tx) => changeUnder(tx, writer, attempt, number, to));
+      return await changeInLine(attempt.runId, (tx) => changeUnder(tx, writer, attempt, number, to));
     },
   };
 }

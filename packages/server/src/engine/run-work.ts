@@ -38,6 +38,8 @@ export interface Submission {
   readonly writer: Writer | undefined;
   /** In how many flushes somebody else held the run. */
   misses: number;
+  /** Whether the decision was found to take long. */
+  isCostly: boolean;
   answer(answer: Answer): void;
   fail(error: unknown): void;
 }

@@ -12,8 +12,11 @@ const MAX_BATCH = 500;
 /** How late a timer is noticed that another replica set. */
 const POLL_MS = 500;
 const SHORTEST_MS = 10;
-/** Whose timers are under way. */
-const MAX_RUNS = 500;
+/** Whose timers are under way, of all and of one project: decisions that take long are made one after the other. */
+const MAX_RUNS = 1_000;
+const MAX_OF_PROJECT = 250;
+/** How soon those are looked at again that were left for it. */
+const LEFT_MS = 50;
 /** Timers of one run that are decided on at once. */
 const MAX_OF_RUN = 100;
 
@@ -25,7 +28,7 @@ export interface Timers {
 
 export interface TimersOptions {
   readonly pool: Pool;
-  readonly ledger: Ledger;
+  readonly ledger: Pick<Ledger, 'submit'>;
   /** The newest version of events that every live replica knows. */
   readonly eventVersion: () => number;
   readonly log: Log;
@@ -37,6 +40,7 @@ export function createTimers({ pool, ledger, eventVersion, log }: TimersOptions)
   const bell = createRing();
   const underWay = createUnderWay({
     maxKeys: MAX_RUNS,
+    maxOfOwner: MAX_OF_PROJECT,
     maxParts: MAX_OF_RUN,
     failed: 'timers could not be fired, trying again',
     log,
@@ -45,15 +49,23 @@ export function createTimers({ pool, ledger, eventVersion, log }: TimersOptions)
   /** Fires what is due. Returns how long nothing will be. */
   async function fire(signal: AbortSignal): Promise<number> {
     nextMs = Number.POSITIVE_INFINITY;
+    let isLeft = false;
     for (let fromMs = 0; !signal.aborted; ) {
       const { nowMs, due, laterMs } = await withConnection(pool, (tx) => dueJobs(tx, MAX_BATCH, fromMs));
       clockAheadMs = nowMs - Date.now();
       const fresh = due.filter(({ runId, job }) => !underWay.has(runId, job));
-      await underWay.begin(
-        fresh.map(({ runId, job }) => ({ key: runId, part: job, work: () => ledger.submit(runId, timerOf(job)) })),
+      const leftSome = await underWay.begin(
+        fresh.map(({ runId, job, project }) => ({
+          key: runId,
+          part: job,
+          owner: project,
+          work: () => ledger.submit(runId, timerOf(job)),
+        })),
       );
+      isLeft ||= leftSome;
       const last = due[MAX_BATCH - 1];
       if (last === undefined) {
+        if (isLeft) return LEFT_MS;
         const nearest = Math.min(nextMs, laterMs ?? Number.POSITIVE_INFINITY);
         return Math.min(POLL_MS, Math.max(SHORTEST_MS, nearest - Date.now() - clockAheadMs));
       }

@@ -108,3 +108,19 @@ test('at the end what is under way is awaited, and what is in line is not begun'
   await settled;
   expect(begun).toEqual(['a1']);
 });
+
+test('an owner of many keys leaves some to others, and is told that some of its own were left', async () => {
+  const log = pino({ level: 'silent' });
+  const shared = createUnderWay({ maxKeys: 4, maxOfOwner: 2, maxParts: 1, failed, log });
+  const ofOwner = (key: string, owner: string) => ({ ...lasting(key, 1), owner });
+  const [first, ...others] = ['a', 'b', 'c'].map((key) => ofOwner(key, 'greedy'));
+  expect(await shared.begin([first!, ...others])).toBe(true);
+  expect(await shared.begin([ofOwner('d', 'modest')])).toBe(false);
+  expect(shared.keys()).toEqual(['a', 'b', 'd']);
+  // What comes for a key that is under way needs no other one.
+  expect(await shared.begin([{ ...lasting('a', 2), owner: 'greedy' }])).toBe(false);
+  first!.resolve();
+  for (const task of others) task.resolve();
+  await expect.poll(() => shared.has('b', 1)).toBe(false);
+  expect(await shared.begin([ofOwner('c', 'greedy')])).toBe(false);
+});

@@ -9,12 +9,17 @@ export interface Task {
   readonly key: string;
   /** Names it among those of its key: of two that wait, the newer one is done. */
   readonly part: Part;
+  /** Whose key it is, where one may have so many of them that others would have none. */
+  readonly owner?: string;
   readonly work: () => Promise<unknown>;
 }
 
 export interface UnderWay {
-  /** Begins tasks or puts them in line behind those of their keys. Resolves at once, or, while `maxKeys` are under way, when one has ended. */
-  begin(tasks: readonly Task[]): Promise<void>;
+  /**
+   * Begins tasks or puts them in line behind those of their keys. Resolves at once, or, while `maxKeys` are under way, when one has ended.
+   * Returns whether some were left, for `maxOfOwner` keys of their owner are under way: they are to be found again.
+   */
+  begin(tasks: readonly Task[]): Promise<boolean>;
   /** Whether it is under way or in line. */
   has(key: string, part: Part): boolean;
   /** What is under way. */
@@ -25,6 +30,8 @@ export interface UnderWay {
 
 export interface UnderWayOptions {
   readonly maxKeys: number;
+  /** Keys of one owner. Default: as many as of all. */
+  readonly maxOfOwner?: number;
   /** Tasks of one key at once. */
   readonly maxParts: number;
   /** What the log says of a task that failed: once until one succeeds, because an outage fails all alike. */
@@ -33,13 +40,16 @@ export interface UnderWayOptions {
 }
 
 interface Line {
+  readonly owner: string | undefined;
   doing: ReadonlyMap<Part, Task>;
   readonly waiting: Map<Part, Task>;
   end: Promise<void>;
 }
 
-export function createUnderWay({ maxKeys, maxParts, failed, log }: UnderWayOptions): UnderWay {
+export function createUnderWay({ maxKeys, maxOfOwner = maxKeys, maxParts, failed, log }: UnderWayOptions): UnderWay {
   const lines = new Map<string, Line>();
+  /** How many lines each owner has. */
+  const owned = new Map<string, number>();
   let failing = false;
   let stopped = false;
 
@@ -58,12 +68,21 @@ export function createUnderWay({ maxKeys, maxParts, failed, log }: UnderWayOptio
     } finally {
       // In the same turn as the last look at what waits, so that nothing joins a line that nobody goes through.
       lines.delete(key);
+      count(line.owner, -1);
     }
   }
 
-  function openLine(key: string): Line {
-    const line: Line = { doing: new Map(), waiting: new Map(), end: Promise.resolve() };
+  function count(owner: string | undefined, change: 1 | -1): void {
+    if (owner === undefined) return;
+    const now = (owned.get(owner) ?? 0) + change;
+    if (now > 0) owned.set(owner, now);
+    else owned.delete(owner);
+  }
+
+  function openLine(key: string, owner: string | undefined): Line {
+    const line: Line = { owner, doing: new Map(), waiting: new Map(), end: Promise.resolve() };
     lines.set(key, line);
+    count(owner, 1);
     // After whoever opened it has put its tasks in.
     line.end = Promise.resolve().then(() => goThrough(key, line));
     return line;
@@ -71,11 +90,18 @@ export function createUnderWay({ maxKeys, maxParts, failed, log }: UnderWayOptio
 
   return {
     async begin(tasks) {
+      let isLeft = false;
       for (const [key, parts] of Map.groupBy(tasks, (task) => task.key)) {
+        const owner = parts[0]?.owner;
+        if (!lines.has(key) && owner !== undefined && (owned.get(owner) ?? 0) >= maxOfOwner) {
+          isLeft = true;
+          continue;
+        }
         while (!lines.has(key) && lines.size >= maxKeys) await Promise.race([...lines.values()].map(({ end }) => end));
-        const line = lines.get(key) ?? openLine(key);
+        const line = lines.get(key) ?? openLine(key, owner);
         for (const task of parts) line.waiting.set(task.part, task);
       }
+      return isLeft;
     },
     has(key, part) {
       const line = lines.get(key);

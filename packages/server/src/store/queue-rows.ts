@@ -177,16 +177,7 @@ const LEAVE_QUEUE = statement(
      cross join lateral (select ctid as place from queue where run_id = u.run_id and job = u.job for update skip locked) q))`,
 );
 
-// A plan that was made while the queue was empty would read all of it for each row, and is kept until statistics change.
-const BY_KEYS_ALONE = statement('by_keys_alone', "select set_config('enable_seqscan', 'off', true)");
-
-/**
- * Takes jobs out of the queue that wait or end without an offer, under the locks of their runs. Waits for nobody. To be called in a
- * transaction.
- */
+/** Takes jobs out of the queue that wait or end without an offer, under the locks of their runs. Waits for nobody. */
 export async function leaveQueue(tx: Tx, keys: readonly JobKey[]): Promise<void> {
-  await Promise.all([
-    execute(tx, BY_KEYS_ALONE, []),
-    execute(tx, LEAVE_QUEUE, [plain(keys, (key) => key.runId), plain(keys, (key) => key.job)]),
-  ]);
+  await execute(tx, LEAVE_QUEUE, [plain(keys, (key) => key.runId), plain(keys, (key) => key.job)]);
 }

@@ -108,6 +108,7 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
         command,
         writer: undefined,
         misses: 0,
+        isCostly: false,
         number: 0,
         answer: () => undefined,
         fail: () => undefined,

@@ -1,0 +1,45 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { rateCandidates, type RateState, rateViewOf, type RateWaiter } from './rate.ts';
+
+const front = (costs: readonly number[], told: (n: number) => boolean = () => true): RateWaiter[] =>
+  costs.map((costMs, n) => ({ runId: 'r', job: n, readyMs: n, costMs, periodMs: 1_000, told: told(n) }));
+
+const rateOf = (waiters: RateWaiter[], fullMs: number): RateState => ({
+  fullMs,
+  isWhole: true,
+  front: waiters,
+  taken: false,
+});
+
+test('those of a line on whom somebody has to decide are those who are told so each by itself', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.record({ costMs: fc.integer({ min: 1, max: 400 }), told: fc.boolean() }), { maxLength: 20 }),
+      fc.integer({ min: -1_000, max: 2_000 }),
+      (line, fullMs) => {
+        const rate = rateOf(
+          front(
+            line.map(({ costMs }) => costMs),
+            (n) => line[n]?.told === true,
+          ),
+          fullMs,
+        );
+        const views = rate.front.map((waiter) => ({ waiter, view: rateViewOf(rate, waiter, 0) }));
+        expect(rateCandidates(rate, 0)).toEqual({
+          now: views.filter(({ waiter, view }) => view.allowed || !waiter.told).map(({ waiter }) => waiter),
+          nextMs: views.find(({ view }) => !view.allowed)?.view.expectedMs,
+        });
+      },
+    ),
+  );
+});
+
+test('a look at a long line costs as much as it is long', () => {
+  let reads = 0;
+  const counted = front(Array.from({ length: 1_000 }, () => 10)).map((waiter) =>
+    Object.defineProperty(waiter, 'costMs', { get: () => (reads++, 10) }),
+  );
+  rateCandidates(rateOf(counted, 5_000), 0);
+  expect(reads).toBeLessThan(10_000);
+});
