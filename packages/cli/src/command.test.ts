@@ -246,12 +246,12 @@ describe('conveyor apply', () => {
     });
   });
 
-  it('says by line and column what is no pipeline, without a server', async () => {
-    const result = await run(['apply', '-f', '-'], {}, 'name: ci\njob: []\n');
+  it('says by line and column what is no pipeline, and that nobody could look for more', async () => {
+    const result = await run(['apply', '-f', '-'], { CONVEYOR_ADDRESS: '127.0.0.1:1' }, 'name: ci\njob: []\n');
     expect(result).toMatchObject({
       exitCode: 2,
       stderr:
-        'error: <stdin> is no pipeline\n<stdin>:2:1: job: is no field here; did you mean jobs? these are: name, jobs, paramsSchema, labels, stages, env, failFast\n',
+        'error: <stdin> is no pipeline\n<stdin>:2:1: job: is no field here; did you mean jobs? these are: name, jobs, paramsSchema, labels, stages, env, failFast\nthe server did not look for more: cannot reach the server at 127.0.0.1:1: connect ECONNREFUSED 127.0.0.1:1\n',
     });
   });
 });
