@@ -24,5 +24,6 @@ function placeInBlock(source: string, begin: number, value: string, offset: numb
   const [line = ''] = source.slice(from).split(/\r?\n/, 1);
   const text = value.split('\n')[index] ?? '';
   const column = before[index]?.length ?? 0;
-  return line.endsWith(text) ? from + line.length - text.length + column : undefined;
+  // An empty line says nothing of where it is.
+  return text !== '' && line.endsWith(text) ? from + line.length - text.length + column : undefined;
 }
