@@ -1,13 +1,12 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { DiscrepancyKind, JobState, RunState, StopCause, StopPhase, WaitReason } from '@conveyor/client';
+import { JobState, RunState } from '@conveyor/client';
 import { refusal, startScriptedServer } from '@conveyor/client/testing';
-import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
+import { RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { run, runForBytes, start } from './testing/run-command.ts';
-import { finished, newRunId, runId, startScriptedPlane, started } from './testing/scripted-plane.ts';
+import { run, start } from './testing/run-command.ts';
+import { finished, runId, startScriptedPlane, started } from './testing/scripted-plane.ts';
 
 const pipelineYaml = `name: ci
 jobs:
@@ -150,82 +149,6 @@ describe('conveyor run', () => {
   });
 });
 
-describe('conveyor watch and logs', () => {
-  it('watch shows every event and exits as the run did', async () => {
-    await using plane = await startScriptedPlane({ state: RunState.FAILED });
-    const { exitCode, stdout } = await run(['watch', runId], plane.env);
-    expect(exitCode).toBe(1);
-    expect(stdout).toContain('build * 03:04:06 attempt 1 started\n');
-    expect(stdout).not.toContain('|');
-  });
-
-  it('watch -o json gives one event a line', async () => {
-    await using plane = await startScriptedPlane();
-    const { stdout } = await run(['watch', runId, '-o', 'json'], plane.env);
-    const events: unknown[] = stdout
-      .trimEnd()
-      .split('\n')
-      .map((line) => JSON.parse(line));
-    expect(events).toHaveLength(4);
-    expect(events[0]).toMatchObject({ seq: '1', runCreated: { jobs: 1 } });
-  });
-
-  it.each([[[]], [['-f']]])('logs RUN/JOB %s gives the bytes as they were written', async (options) => {
-    const log = Buffer.from([0x61, 0x0a, 0x00, 0xff, 0x0d]);
-    await using plane = await startScriptedPlane({ jobs: { build: { log } } });
-    const { stdout } = await runForBytes(['logs', `${runId}/build`, ...options], plane.env);
-    expect(stdout).toEqual(log);
-  });
-
-  it.each([[[]], [['-f']]])('logs RUN %s gives the lines of all jobs behind their names', async (options) => {
-    await using plane = await startScriptedPlane({ jobs: { build: { log: 'a\n' }, test: { log: 'b' } } });
-    const { stdout } = await run(['logs', runId, ...options], plane.env);
-    expect(stdout.split('\n').toSorted()).toEqual(['', 'build | a', 'test  | b']);
-  });
-});
-
-describe('a log that is expired', () => {
-  it.each([[`${runId}/build`], [runId]])('logs %s says so and shows nothing', async (target) => {
-    await using plane = await startScriptedPlane({ expired: true });
-    for (const options of target === runId ? [[]] : [[], ['-f']]) {
-      expect(await run(['logs', target, ...options], plane.env)).toEqual({
-        exitCode: 0,
-        stdout: '',
-        stderr: 'the log of attempt 1 is expired: it is older than the server keeps logs\n',
-      });
-    }
-  });
-});
-
-describe('conveyor verify', () => {
-  it('exits 0 when the run is as its ledger says', async () => {
-    await using plane = await startScriptedPlane();
-    expect(await run(['verify', runId], plane.env)).toEqual({
-      exitCode: 0,
-      stdout: `run ${runId} is as its ledger says: 4 events, 1 job, 1 attempt, 1 log of 1.5 KiB\n`,
-      stderr: '',
-    });
-  });
-
-  it('exits 1 when something differs, and shows what', async () => {
-    const where = 'jobs[0].state';
-    await using plane = await startScriptedPlane({
-      discrepancies: [{ kind: DiscrepancyKind.JOB, where, expected: '"FAILED"', found: '"RUNNING"' }],
-    });
-    const { exitCode, stdout } = await run(['verify', runId], plane.env);
-    expect(exitCode).toBe(1);
-    expect(stdout.split('\n').slice(1)).toEqual([
-      'WHERE          EXPECTED  FOUND',
-      'jobs[0].state  "FAILED"  "RUNNING"',
-      'and 3 more',
-      '',
-    ]);
-    const json = await run(['verify', runId, '-o', 'json'], plane.env);
-    expect(json.exitCode).toBe(1);
-    expect(JSON.parse(json.stdout)).toMatchObject({ discrepancyCount: '4', discrepancies: [{ where }] });
-  });
-});
-
 describe('conveyor apply', () => {
   it('stores a pipeline and warns of what was not checked', async () => {
     await using plane = await startScriptedPlane();
@@ -246,180 +169,13 @@ describe('conveyor apply', () => {
     });
   });
 
-  it('says by line and column what is no pipeline, without a server', async () => {
-    const result = await run(['apply', '-f', '-'], {}, 'name: ci\njob: []\n');
+  it('says by line and column what is no pipeline, and that nobody could look for more', async () => {
+    const result = await run(['apply', '-f', '-'], { CONVEYOR_ADDRESS: '127.0.0.1:1' }, 'name: ci\njob: []\n');
     expect(result).toMatchObject({
       exitCode: 2,
       stderr:
-        'error: <stdin> is no pipeline\n<stdin>:2:1: job: is no field here; did you mean jobs? these are: name, jobs, paramsSchema, labels, stages, env, failFast\n',
+        'error: <stdin> is no pipeline\n<stdin>:2:1: job: is no field here; did you mean jobs? these are: name, jobs, paramsSchema, labels, stages, env, failFast\nthe server did not look for more: cannot reach the server at 127.0.0.1:1: connect ECONNREFUSED 127.0.0.1:1\n',
     });
-  });
-});
-
-describe('commands that change something', () => {
-  it.each([
-    [['cancel', runId, '--force', '--reason', 'why'], { cancel: runId, reason: 'why', force: true }],
-    [['cancel', `${runId}/build`], { cancel: 'id-of-build', reason: '' }],
-    [['pause', runId, '--reason', 'why'], { pause: runId, reason: 'why', actor: 'ada' }],
-    [['resume', runId], { resume: runId, reason: '', actor: 'ada' }],
-    [['hold', `${runId}/build`, '--reason', 'why'], { hold: 'id-of-build', reason: 'why', actor: 'ada' }],
-    [['release', `${runId}/build`], { release: 'id-of-build', reason: '', actor: 'ada' }],
-    [['retry', `${runId}/build`], { retry: 'id-of-build', kind: 'manual' }],
-    [['rerun', runId, '--failed'], { rerun: runId, scope: RerunScope.FAILED, fromJobs: [] }],
-    [['rerun', runId], { rerun: runId, scope: RerunScope.ALL, fromJobs: [] }],
-    [['rerun', runId, '--from', 'a', '--from', 'b'], { rerun: runId, scope: RerunScope.FROM, fromJobs: ['a', 'b'] }],
-    [['delete', 'run', runId], { delete: runId }],
-    [['delete', 'pipeline', 'ci'], { delete: 'ci' }],
-    [['verify', runId, '--skip-logs'], { verify: runId, skipLogs: true }],
-    [['drain', 'shell/host-1', '--undo'], { drain: 'shell', instance: 'host-1', undo: true, evicts: false }],
-    [['drain', 'sh*', '--instance', 'h*', '--evict'], { drain: 'sh*', instance: 'h*', undo: false, evicts: true }],
-    [
-      ['queue', 'pause', 'shell', '--pipeline', 'ci', '--reason', 'why'],
-      { pauseQueue: 'shell', pipeline: 'ci', reason: 'why', actor: 'ada' },
-    ],
-    [['queue', 'resume', 'shell'], { resumeQueue: 'shell', pipeline: '' }],
-  ])('%j', async (args, change) => {
-    await using plane = await startScriptedPlane();
-    expect(await run(args, { ...plane.env, USER: 'ada' })).toMatchObject({ exitCode: 0 });
-    expect(plane.changes).toEqual([change]);
-  });
-
-  it('delete run deletes what it can, tells what it cannot, and then exits 1', async () => {
-    await using plane = await startScriptedPlane();
-    expect(await run(['delete', 'run', 'nope', runId], plane.env)).toEqual({
-      exitCode: 1,
-      stdout: `run ${runId} is deleted\n`,
-      stderr: 'error: there is no run nope\n',
-    });
-    expect(plane.changes).toEqual([{ delete: runId }]);
-  });
-
-  it('queue list tells how many wait and what is paused', async () => {
-    await using plane = await startScriptedPlane();
-    const { stdout } = await run(['queue', 'list'], plane.env);
-    expect(stdout).toMatch(/^busy +100000 or more$/m);
-    expect(stdout).toMatch(/^shell +7 +all for .* by ana: upgrade$/m);
-    expect((await run(['queue', 'resume', 'none'], plane.env)).stdout).toBe('queue none was not paused\n');
-  });
-
-  it('drain --wait exits 1 when work is still held', async () => {
-    await using plane = await startScriptedPlane();
-    expect(await run(['drain', 'shell', '--wait', '1s'], plane.env)).toMatchObject({ exitCode: 1 });
-  });
-
-  it('drain --wait --evict exits 0 and says what it took', async () => {
-    await using plane = await startScriptedPlane();
-    const result = await run(['drain', 'shell', '--wait', '1s', '--evict'], plane.env);
-    expect(result).toMatchObject({ exitCode: 0, stderr: '1 attempt was taken away\n' });
-  });
-
-  it.each([
-    [['pause', runId], `run ${runId} is running, paused\n`],
-    [['resume', runId], `run ${runId} is running\n`],
-    [['hold', `${runId}/build`], `job ${runId}/build is running, held\n`],
-    [['release', `${runId}/build`], `job ${runId}/build is queued\n`],
-    [['retry', `${runId}/waiting`], `job ${runId}/waiting is queued\n`],
-    [['retry', `${runId}/build`], `run ${newRunId} started\n`],
-  ])('%j says how things stand', async (args, stdout) => {
-    await using plane = await startScriptedPlane({ jobs: { build: {}, waiting: { state: JobState.WAITING } } });
-    expect(await run(args, plane.env)).toMatchObject({ exitCode: 0, stdout });
-  });
-
-  it.each([
-    [['pause', runId], { runId, pause: {} }],
-    [['resume', runId], { runId }],
-    [['hold', `${runId}/build`], { state: 'JOB_STATE_RUNNING', hold: {} }],
-    [['release', `${runId}/build`], { state: 'JOB_STATE_QUEUED' }],
-    [['retry', `${runId}/build`], { runId: newRunId }],
-  ])('%j -o json gives the message of the contract', async (args, message) => {
-    await using plane = await startScriptedPlane();
-    const { stdout } = await run([...args, '-o', 'json'], plane.env);
-    expect(JSON.parse(stdout)).toMatchObject(message);
-  });
-});
-
-describe('commands that show something', () => {
-  it.each([
-    [['get', 'runs'], 'RUN ', 'ci@3'],
-    [['get', 'jobs', runId], 'JOB ', 'build  succeeded  shell   1'],
-    [['get', 'attempts', `${runId}/build`], 'ATTEMPT ', '1.5 KiB sealed'],
-    [['get', 'artifacts', runId], 'JOB ', 'build  1        build.tgz  1.5 KiB  crc32c:00ff00ff  s3://builds/build.tgz'],
-    [['get', 'artifacts', `${runId}/build`], 'JOB ', 'build.tgz'],
-    [['get', 'pipelines'], 'PIPELINE ', 'ci        3 '],
-    [['get', 'drivers'], 'DRIVER ', 'shell   host-1    ready  1/4'],
-    [['describe', 'run', runId], 'Run: ', 'Labels:    branch=main'],
-    [['describe', 'job', `${runId}/build`], 'Job: ', 'host-1'],
-    [
-      ['describe', 'job', `${runId}/build`],
-      'Job: ',
-      'Artifacts:\n  build.tgz 1.5 KiB crc32c:00ff00ff s3://builds/build.tgz\n  and 2 more\n',
-    ],
-    [['describe', 'pipeline', 'ci'], '# revision 3', 'name: ci\njobs:\n  - name: build'],
-    [['version'], 'conveyor 0.1.0\n', 'server   9.8.7 at'],
-  ])('%j', async (args, beginning, part) => {
-    await using plane = await startScriptedPlane();
-    const { exitCode, stdout, stderr } = await run(args, plane.env);
-    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
-    expect(stdout.startsWith(beginning)).toBe(true);
-    expect(stdout).toContain(part);
-    expect(stdout).not.toContain('\u001B');
-  });
-
-  const time = timestampFromMs(Date.UTC(2026, 0, 2, 3, 4, 5));
-  it.each([
-    [
-      { state: JobState.WAITING, wait: { reason: WaitReason.BACKOFF, untilTime: time } },
-      'Waits for:   backoff until 03:04:05',
-      'waits: backoff',
-    ],
-    [
-      { state: JobState.WAITING, wait: { reason: WaitReason.HELD }, hold: { reason: 'Friday', actor: 'ada', time } },
-      'Held:        2026-01-02 03:04:05Z by ada: Friday',
-      'waits: held',
-    ],
-    [
-      { state: JobState.CANCELLING, stop: { cause: StopCause.CANCEL, phase: StopPhase.SOFT, reason: 'enough', time } },
-      'Stopping:    2026-01-02 03:04:05Z asked to stop by a cancel: enough',
-      'asked to stop by a cancel: enough',
-    ],
-    [
-      { state: JobState.RUNNING, stop: { cause: StopCause.TIMEOUT, phase: StopPhase.KILL, reason: 'too long', time } },
-      'Stopping:    2026-01-02 03:04:05Z being killed by a timeout: too long',
-      'being killed by a timeout: too long',
-    ],
-  ])('tell what a job waits for, who holds it and how it is stopped: %#', async (shown, described, listed) => {
-    await using plane = await startScriptedPlane({ jobs: { build: { state: shown.state, shown } } });
-    const { stdout } = await run(['describe', 'job', `${runId}/build`], plane.env);
-    expect(stdout.replaceAll(/^(\w[\w ]*:) +/gm, (_, name: string) => name.padEnd(13))).toContain(described);
-    expect((await run(['get', 'jobs', runId], plane.env)).stdout).toContain(listed);
-  });
-
-  it('tell who paused a run, when and why', async () => {
-    await using plane = await startScriptedPlane({
-      state: RunState.RUNNING,
-      pause: { reason: 'maintenance', actor: 'ada' },
-    });
-    const { stdout } = await run(['describe', 'run', runId], plane.env);
-    expect(stdout).toMatch(/^State: +running, paused$/m);
-    expect(stdout).toMatch(/^Paused: +2026-01-02 03:04:05Z by ada: maintenance$/m);
-    expect((await run(['get', 'runs'], plane.env)).stdout).toContain('running, paused');
-  });
-
-  it('as JSON give the messages of the contract', async () => {
-    await using plane = await startScriptedPlane();
-    const json = async (...args: string[]): Promise<unknown> =>
-      JSON.parse((await run([...args, '-o', 'json'], plane.env)).stdout);
-    expect(await json('get', 'runs')).toMatchObject([{ runId, state: 'RUN_STATE_SUCCEEDED', rerunOf: '' }]);
-    expect(await json('describe', 'job', `${runId}/build`)).toMatchObject({ jobId: 'id-of-build', attempt: 1 });
-    expect(await json('version')).toMatchObject({ version: '0.1.0', server: { version: '9.8.7' } });
-  });
-
-  it('are coloured when that is asked for, and never with NO_COLOR', async () => {
-    await using plane = await startScriptedPlane();
-    const coloured = await run(['get', 'runs'], { ...plane.env, FORCE_COLOR: '1' });
-    expect(coloured.stdout).toContain('\u001B[32msucceeded');
-    const plain = await run(['get', 'runs'], { ...plane.env, FORCE_COLOR: '1', NO_COLOR: '1' });
-    expect(plain.stdout).not.toContain('\u001B');
   });
 });
 

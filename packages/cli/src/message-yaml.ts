@@ -9,7 +9,7 @@ import {
   toJson,
 } from '@bufbuild/protobuf';
 import { Document, Scalar, visit } from 'yaml';
-import { choicesOf, EXPRESSION_PATTERN, expressionFieldOf } from './message-file.ts';
+import { choicesOf, EXPRESSION_PATTERN, expressionFieldOf } from './message-fields.ts';
 
 /** A message as a file holds it, with the fields beside it first. */
 export function messageYaml<Desc extends DescMessage>(

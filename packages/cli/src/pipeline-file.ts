@@ -2,16 +2,14 @@
 import { ScalarType } from '@bufbuild/protobuf';
 import type { PipelineDefinition } from '@conveyor/client';
 import { PipelineDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import { type FileField, type FileProblem, problemsText } from './file-problem.ts';
-import { type FileKind, parseMessageFile } from './message-file.ts';
+import { type FileProblem, problemsText } from './file-problem.ts';
+import { type FileKind, type FilePlaces, type MeantFile, readMessageFile } from './message-file.ts';
 
 /** A pipeline, and where each part of it stands in its file. */
-export interface PipelineFile {
+export interface PipelineFile extends FilePlaces {
   /** Its `name`; undefined when the file gives none. */
   readonly name: string | undefined;
   readonly definition: PipelineDefinition;
-  /** A field by its path as the server writes it: its path in the file, and where it or what is nearest above it stands. */
-  locate(fieldPath: string): FileField;
 }
 
 /** A file is no pipeline. The message holds every problem, one a line. */
@@ -33,14 +31,25 @@ export const pipelineFile: FileKind<typeof PipelineDefinitionSchema> = {
   prefix: /^(run\.)?definition\.?/,
 };
 
+/** A pipeline as it was most likely meant. */
+export interface MeantPipeline extends PipelineFile, Pick<MeantFile<typeof PipelineDefinitionSchema>, 'refusals'> {
+  /** Everything that is wrong with the form of its file, by place. */
+  readonly problems: readonly FileProblem[];
+}
+
 /** Reads a pipeline from YAML or JSON. Throws PipelineFileError. */
 export function parsePipeline(source: string | Uint8Array, fileName: string): PipelineFile {
-  const read = parseMessageFile(source, fileName, pipelineFile);
-  if (!('message' in read)) throw new PipelineFileError(read);
-  const { name } = read.beside;
-  return {
-    name: typeof name === 'string' ? name : undefined,
-    definition: read.message,
-    locate: (fieldPath) => read.locate(fieldPath),
-  };
+  const read = readPipeline(source, fileName);
+  const problems = 'definition' in read ? read.problems : read;
+  if (!('definition' in read) || problems.length > 0) throw new PipelineFileError(problems);
+  return read;
+}
+
+/** Reads a pipeline from YAML or JSON as it was most likely meant; answers with what is wrong when nothing of it can be read. */
+export function readPipeline(source: string | Uint8Array, fileName: string): MeantPipeline | readonly FileProblem[] {
+  const read = readMessageFile(source, fileName, pipelineFile);
+  if (!('message' in read)) return read;
+  const { beside, message, ...rest } = read;
+  const { name } = beside;
+  return { ...rest, name: typeof name === 'string' ? name : undefined, definition: message };
 }

@@ -6,32 +6,37 @@ import { ConveyorError } from '@conveyor/client';
 import type { Cli } from './cli.ts';
 import { UsageError } from './failure.ts';
 import { byPlace, type FileProblem, problemsText } from './file-problem.ts';
-import { type PipelineFile, PipelineFileError, parsePipeline } from './pipeline-file.ts';
+import { allProblems, offlineProblems, type Problems, refusedFields, type WrongFile } from './findings.ts';
+import { type MeantPipeline, type PipelineFile, readPipeline } from './pipeline-file.ts';
 import { type ScheduleFile, parseSchedule } from './schedule-file.ts';
 import { tooLargeText } from './source-text.ts';
 import { MAX_FILE_BYTES } from './yaml-tree.ts';
 
-/** Reads a pipeline; `-` is standard input. Throws UsageError. */
+/** Reads a pipeline without a server; `-` is standard input. Throws UsageError. */
 export async function readPipelineFile(cli: Cli, file: string): Promise<PipelineFile> {
-  return goodOnes([await inspect(cli, file)])[0];
+  const [read] = await goodOnes([await inspect(cli, file)], async (wrong) => offlineProblems(wrong));
+  return read;
+}
+
+/** Reads a pipeline to run; `-` is standard input. Throws UsageError with all that is wrong, whoever finds it. */
+export async function readPipelineToRun(cli: Cli, file: string): Promise<PipelineFile> {
+  const [read] = await goodOnes([await inspect(cli, file)], (wrong) => allProblems(cli, wrong));
+  return read;
 }
 
 /** A pipeline that can be stored. */
 export type NamedPipelineFile = PipelineFile & { readonly name: string };
 
-/** Reads pipelines to store, each with a name of its own, as inspectPipelineFiles does. Throws UsageError when one is wrong. */
+/** Reads pipelines to store, as inspectPipelineFiles does. Throws UsageError with all that is wrong, whoever finds it, when one is. */
 export async function readNamedPipelines(
   cli: Cli,
   paths: readonly string[],
 ): Promise<[NamedPipelineFile, ...NamedPipelineFile[]]> {
-  return goodOnes(await inspectPipelineFiles(cli, paths));
+  return goodOnes(await inspectPipelineFiles(cli, paths), (wrong) => allProblems(cli, wrong));
 }
 
 /** A file, and the pipeline in it or what is wrong with it. */
-export type Inspected<T> = { readonly file: string } & (
-  | { readonly pipeline: T; readonly problems?: undefined }
-  | { readonly pipeline?: undefined; readonly problems: readonly FileProblem[] }
-);
+export type Inspected<T> = { readonly file: string; readonly pipeline: T; readonly problems?: undefined } | WrongFile;
 
 /**
  * Reads what should be pipelines to store: `-` is standard input, and of directories the YAML and JSON files in them are meant, by name.
@@ -45,23 +50,13 @@ export async function inspectPipelineFiles(
   const inspected: Inspected<NamedPipelineFile>[] = [];
   const firstOf = new Map<string, string>();
   for (const path of files) {
-    const { file, pipeline, problems } = await inspect(cli, path);
-    if (pipeline === undefined) {
-      inspected.push({ file, problems });
-      continue;
-    }
-    const { name } = pipeline;
-    const first = firstOf.get(name ?? '');
-    const problem =
-      name === undefined
-        ? 'is required: add a line such as `name: ci` at the top'
-        : first && `is also the name of the pipeline in ${first}`;
-    if (name === undefined || problem !== undefined) {
-      inspected.push({ file, problems: [{ ...pipeline.locate('name'), message: problem ?? '' }] });
-      continue;
-    }
-    firstOf.set(name, file);
-    inspected.push({ file, pipeline: { ...pipeline, name } });
+    const { file, problems, meant } = await readForm(cli, path);
+    const { name } = meant ?? {};
+    const wrongName = meant && nameProblem(meant, name === undefined ? undefined : firstOf.get(name));
+    if (name !== undefined && !firstOf.has(name)) firstOf.set(name, file);
+    const all = wrongName === undefined ? problems : [...problems, wrongName].toSorted(byPlace);
+    if (meant === undefined || name === undefined || all.length > 0) inspected.push({ file, problems: all, meant });
+    else inspected.push({ file, pipeline: { ...meant, name } });
   }
   return inspected;
 }
@@ -88,26 +83,30 @@ export async function withFilePlaces<T>(file: PipelineFile | ScheduleFile, call:
   }
 }
 
-/** The fields of a file that the server refused, as they stand in it, if that is what was thrown. */
-export function refusedFields(file: PipelineFile | ScheduleFile, thrown: unknown): FileProblem[] {
-  if (!(thrown instanceof ConveyorError)) return [];
-  return thrown.fieldViolations
-    .map(({ field, description }) => ({ ...file.locate(field), message: description }))
-    .toSorted(byPlace);
-}
-
 /** Whether only what was given beside a pipeline's file is refused: the params of a run. */
 function isOfParams(thrown: unknown): boolean {
   const fields = thrown instanceof ConveyorError ? thrown.fieldViolations : [];
   return fields.length > 0 && fields.every(({ field }) => /^run\.params(?![a-z_])/.test(field));
 }
 
+/** What is wrong with the name of a pipeline, unless that was told already. @param first The file that has the same. */
+function nameProblem(meant: MeantPipeline, first: string | undefined): FileProblem | undefined {
+  const at = meant.locate('name');
+  if (first !== undefined) return { ...at, message: `is also the name of the pipeline in ${first}` };
+  if (meant.name !== undefined || meant.refusals.some(({ path }) => path === at.path)) return undefined;
+  return { ...at, message: 'is required: add a line such as `name: ci` at the top' };
+}
+
 /** Pipelines of files of which none is wrong. */
-function goodOnes<T>(inspected: readonly Inspected<T>[]): [T, ...T[]] {
-  const wrong = inspected.filter(({ problems }) => problems !== undefined);
+async function goodOnes<T>(
+  inspected: readonly Inspected<T>[],
+  problemsOf: (wrong: readonly WrongFile[]) => Promise<Problems>,
+): Promise<[T, ...T[]]> {
+  const wrong = inspected.filter((one) => one.problems !== undefined);
   if (wrong.length > 0) {
     const title = wrong.length === 1 ? `${wrong[0]?.file} is no pipeline` : `${wrong.length} files are no pipelines`;
-    throw new UsageError(`${title}\n${problemsText(wrong.flatMap(({ problems = [] }) => problems))}`);
+    const { problems, unasked } = await problemsOf(wrong);
+    throw new UsageError([title, problemsText(problems), ...(unasked === undefined ? [] : [unasked])].join('\n'));
   }
   const [first, ...more] = inspected.flatMap(({ pipeline }) => (pipeline === undefined ? [] : [pipeline]));
   if (first === undefined) throw new Error('no file was inspected');
@@ -115,13 +114,16 @@ function goodOnes<T>(inspected: readonly Inspected<T>[]): [T, ...T[]] {
 }
 
 async function inspect(cli: Cli, path: string): Promise<Inspected<PipelineFile>> {
+  const { file, problems, meant } = await readForm(cli, path);
+  return meant === undefined || problems.length > 0 ? { file, problems, meant } : { file, pipeline: meant };
+}
+
+async function readForm(cli: Cli, path: string): Promise<WrongFile> {
   const { source, name: file } = await readSource(cli, path);
-  try {
-    return { file, pipeline: parsePipeline(source, file) };
-  } catch (thrown) {
-    if (thrown instanceof PipelineFileError) return { file, problems: thrown.problems };
-    throw thrown;
-  }
+  const read = readPipeline(source, file);
+  return 'definition' in read
+    ? { file, problems: read.problems, meant: read }
+    : { file, problems: read, meant: undefined };
 }
 
 async function filesOf(path: string): Promise<string[]> {

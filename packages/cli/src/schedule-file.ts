@@ -2,18 +2,16 @@
 import { ScalarType } from '@bufbuild/protobuf';
 import type { ScheduleSpec } from '@conveyor/client';
 import { ScheduleSpecSchema } from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
-import type { FileField, FileProblem } from './file-problem.ts';
-import { type FileKind, parseMessageFile } from './message-file.ts';
+import type { FileProblem } from './file-problem.ts';
+import { type FileKind, type FilePlaces, parseMessageFile } from './message-file.ts';
 
 /** A schedule, and where each part of it stands in its file. */
-export interface ScheduleFile {
+export interface ScheduleFile extends FilePlaces {
   /** Its `name`; undefined when the file gives none. */
   readonly name: string | undefined;
   /** Its `paused`; undefined when the file says nothing of it. */
   readonly paused: boolean | undefined;
   readonly spec: ScheduleSpec;
-  /** A field by its path as the server writes it: its path in the file, and where it or what is nearest above it stands. */
-  locate(fieldPath: string): FileField;
 }
 
 /** Schedules as files. */
@@ -37,5 +35,6 @@ export function parseSchedule(source: string | Uint8Array, fileName: string): Sc
     paused: typeof paused === 'boolean' ? paused : undefined,
     spec: read.message,
     locate: (fieldPath) => read.locate(fieldPath),
+    problemOf: (violation) => read.problemOf(violation),
   };
 }

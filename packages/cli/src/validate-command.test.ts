@@ -81,14 +81,18 @@ describe('conveyor validate', () => {
     expect(JSON.parse(right.stdout)).toMatchObject([{ severity: 'warning', line: 1, column: 1, path: '' }]);
   });
 
-  it('needs no server for what the files get wrong, nor for --offline', async () => {
+  it('tells what a file gets wrong also when no server can be reached, or shall be', async () => {
     const wrong = 'name: a\nlabels: { x: 1 }\njobs:\n  - { nam: build, when: alway }\n';
-    const { exitCode, stdout, stderr } = await run(['validate', '-f', '-'], nowhere, wrong);
-    expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: '' });
+    const { exitCode, stdout, stderr } = await run(['validate', '-f', '-', '-f', at('unnamed.yaml')], nowhere, wrong);
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/^note: the server did not look for more: cannot reach the server at 127.0.0.1:1: .*\n$/);
+    const offline = await run(['validate', '--offline', '-f', '-', '-f', at('unnamed.yaml')], nowhere, wrong);
+    expect(offline).toEqual({ exitCode, stdout, stderr: '' });
     expect(stdout.split('\n').map((line) => line.replace(/ these are.*/, ''))).toEqual([
       '<stdin>:2:11: labels.x: must be text; put it in quotes',
       '<stdin>:4:7: jobs[0].nam: is no field here; did you mean name?',
       '<stdin>:4:19: jobs[0].when: must be success or always or failure or finally; did you mean always?',
+      `${at('unnamed.yaml')}:2:1: name: is required: add a line such as \`name: ci\` at the top`,
       '',
     ]);
     expect(await run(['validate', '--offline', '-f', '-'], nowhere, good('a'))).toEqual({
@@ -96,6 +100,36 @@ describe('conveyor validate', () => {
       stdout: '<stdin>: pipeline a is well-formed\n',
       stderr: '',
     });
+  });
+
+  it('tells what the server finds in what was most likely meant beside what the form gets wrong', async () => {
+    await using plane = await startScriptedPlane();
+    const wrong =
+      'name: ci\nlabels: { x: 1 }\njobs:\n  - name: build\n  - { nedes: [biuld], nam: 5, name: test, when: alway }\n';
+    const { exitCode, stdout, stderr } = await run(['validate', '-f', '-'], plane.env, wrong);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: '' });
+    expect(stdout.split('\n').map((line) => line.replace(/ these are.*/, ''))).toEqual([
+      '<stdin>:2:11: labels.x: must be text; put it in quotes',
+      '<stdin>:5:7: jobs[1].nedes: is no field here; did you mean needs?',
+      '<stdin>:5:15: jobs[1].nedes[0]: there is no job "biuld"',
+      '<stdin>:5:23: jobs[1].nam: is no field here; did you mean name?',
+      '<stdin>:5:43: jobs[1].when: must be success or always or failure or finally; did you mean always?',
+      '',
+    ]);
+    const applied = await run(['apply', '-f', '-'], plane.env, wrong);
+    expect(applied).toMatchObject({ exitCode: 2, stdout: '', stderr: `error: <stdin> is no pipeline\n${stdout}` });
+    expect(plane.changes).toEqual([
+      { validate: 'ci', jobs: ['build', 'test'] },
+      { validate: 'ci', jobs: ['build', 'test'] },
+    ]);
+  });
+
+  it('points at the very place in a text', async () => {
+    await using plane = await startScriptedPlane();
+    const wrong =
+      'name: ci\njobs:\n  - { name: build, if: params.x }\n  - { name: test, needs: [biuld], if: "true && parms.x" }\n';
+    const { stdout } = await run(['validate', '-f', '-'], plane.env, wrong);
+    expect(stdout).toContain('<stdin>:4:48: jobs[1].if: there is no variable "parms"\n');
   });
 
   it('tells what the files get wrong also when the server cannot be reached for others', async () => {
@@ -138,7 +172,8 @@ describe('conveyor apply', () => {
     expect(JSON.parse(stdout)).toMatchObject([{ name: 'a' }, { name: 'b' }]);
     const before = plane.changes.length;
     const { exitCode, stderr } = await run(['apply', '-f', at('ci.yaml'), '-f', at('unnamed.yaml')], plane.env);
-    expect({ exitCode, changes: plane.changes.length }).toEqual({ exitCode: 2, changes: before });
+    expect(exitCode).toBe(2);
+    expect(plane.changes.slice(before)).toEqual([{ validate: '', jobs: [] }]);
     expect(stderr).toContain('unnamed.yaml:2:1: name: is required');
   });
 

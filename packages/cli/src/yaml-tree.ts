@@ -14,6 +14,8 @@ export interface YamlScalar {
   /** Where it begins, in UTF-16 units of the text. */
   readonly offset: number;
   readonly value: string | number | boolean | null;
+  /** As it is written, without quotes and the like. */
+  readonly source: string;
 }
 
 export interface YamlList {
@@ -47,12 +49,25 @@ export interface Spot {
   readonly offset: number;
 }
 
+/** What a key or value that is wrong is read as: nothing, a guess of what was meant, or, of a key alone, the field that was meant. */
+export type Instead = 'nothing' | 'guess' | 'field';
+
+/** Something that is wrong, by its path, and what is read instead. */
+export interface Refusal {
+  readonly path: string;
+  readonly instead: Instead;
+}
+
 /** What a source holds, and what is wrong with it so far. */
 export interface YamlFile {
   readonly root: YamlNode;
+  readonly text: string;
   /** Every problem, as far as anybody reads. */
   readonly problems: readonly FileProblem[];
-  refuse(spot: Spot | undefined, message: string): void;
+  /** Of each problem. */
+  readonly refusals: readonly Refusal[];
+  /** @param instead Default: nothing. */
+  refuse(spot: Spot | undefined, message: string, instead?: Instead): void;
   placeOf(offset: number): FilePlace;
 }
 
@@ -78,13 +93,16 @@ export function parseYaml(source: string | Uint8Array, file: string): YamlFile |
   }
   const start = offsetOf(composed.contents, 0);
   const problems: FileProblem[] = [];
-  const refuse = (spot: Spot | undefined, message: string) => {
+  const refusals: Refusal[] = [];
+  const refuse = (spot: Spot | undefined, message: string, instead: Instead = 'nothing') => {
     if (problems.length >= MAX_PROBLEMS) return;
-    problems.push({ ...placeOf(spot?.offset ?? start), path: pathText(spot), message });
+    const path = pathText(spot);
+    problems.push({ ...placeOf(spot?.offset ?? start), path, message });
+    refusals.push({ path, instead });
   };
   const reading: Reading = { anchors: new Map(), size: 0, refuse };
   const { node } = readNode(composed.contents, undefined, start, 0, reading);
-  return { root: node, problems, refuse, placeOf };
+  return { root: node, text, problems, refusals, refuse, placeOf };
 }
 
 /** A path as the server writes it. */
@@ -103,7 +121,7 @@ interface Reading {
   readonly anchors: Map<string, Sized | undefined>;
   /** How large all of it is so far, aliases as what they stand for. */
   size: number;
-  refuse(spot: Spot | undefined, message: string): void;
+  refuse(spot: Spot | undefined, message: string, instead?: Instead): void;
 }
 
 interface Read {
@@ -120,7 +138,7 @@ interface Sized extends Read {
 function readNode(node: unknown, spot: Spot | undefined, keyOffset: number, depth: number, reading: Reading): Sized {
   if (isAlias(node)) return readAlias(node.source, spot, offsetOf(node, keyOffset), depth, reading);
   const offset = offsetOf(node, keyOffset);
-  if (!isScalar(node) && !isSeq(node) && !isMap(node)) return scalarOf(offset, null);
+  if (!isScalar(node) && !isSeq(node) && !isMap(node)) return scalarOf(offset, null, '');
   const { anchor } = node;
   if (anchor !== undefined) reading.anchors.set(anchor, undefined);
   const before = reading.size;
@@ -157,16 +175,16 @@ function readScalar(value: unknown, source: string, spot: Spot | undefined, offs
     reading.refuse(spot, message);
     return refusedAt(offset);
   };
-  if (value === null || typeof value === 'boolean') return scalarOf(offset, value);
+  if (value === null || typeof value === 'boolean') return scalarOf(offset, value, source);
   if (typeof value === 'string') {
     if (!value.isWellFormed()) return refused('must be valid Unicode; it holds half of a surrogate pair');
-    return scalarOf(offset, value);
+    return scalarOf(offset, value, source);
   }
   if (typeof value !== 'number' && typeof value !== 'bigint') return refused('has no form in JSON');
   const number = Number(value);
   if (!Number.isFinite(number)) return refused('has no form in JSON');
   if (!isExact(value, source)) return refused(`loses digits as a number, which would be ${number}; put it in quotes`);
-  return scalarOf(offset, number);
+  return scalarOf(offset, number, source);
 }
 
 function readList(
@@ -214,7 +232,7 @@ function readMap(
       mergeInto(merged, read.node, at, reading);
       levels = Math.max(levels, read.levels - 1);
     } else {
-      if (first !== undefined) reading.refuse(at, 'is given twice');
+      if (first !== undefined) reading.refuse(at, 'is given twice', 'guess');
       entries.set(name, { offset: keyOffset, value: read.node });
       levels = Math.max(levels, read.levels);
     }
@@ -256,8 +274,8 @@ function refusedAt(offset: number): Read {
   return { node: { kind: 'refused', offset }, levels: 0 };
 }
 
-function scalarOf(offset: number, value: YamlScalar['value']): Sized {
-  return { node: { kind: 'scalar', offset, value }, levels: 0, size: 0 };
+function scalarOf(offset: number, value: YamlScalar['value'], source: string): Sized {
+  return { node: { kind: 'scalar', offset, value, source }, levels: 0, size: 0 };
 }
 
 function offsetOf(node: unknown, fallback: number): number {

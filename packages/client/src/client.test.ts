@@ -28,11 +28,15 @@ describe.each(doors)('a call over %s', (door) => {
   });
 
   it('throws what the server said: code, reason, metadata and wrong fields', async () => {
-    const field = { field: 'definition.jobs[0].needs[0]', description: 'no job is called "tset"' };
+    const fields = [
+      { field: 'definition.jobs[0].needs[0]', description: 'no job is called "tset"' },
+      { field: 'definition.jobs[0].if', description: 'at column 1: there is no variable "parms"', offset: 0 },
+      { field: 'definition.jobs[0].if', description: 'at column 12: there is no variable "quux"', offset: 11 },
+    ];
     await using server = await startScriptedServer((router) =>
       router.service(PipelineService, {
         applyPipeline() {
-          const details = { metadata: { limit: 'jobs' }, fields: [field] };
+          const details = { metadata: { limit: 'jobs' }, fields };
           throw refusal('invalid_argument', 'INVALID_FIELD', 'the definition is wrong', details);
         },
       }),
@@ -46,7 +50,7 @@ describe.each(doors)('a call over %s', (door) => {
       reason: 'INVALID_FIELD',
       message: 'the definition is wrong',
       metadata: { limit: 'jobs' },
-      fieldViolations: [field],
+      fieldViolations: fields,
       retryable: false,
     });
   });

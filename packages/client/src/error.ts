@@ -1,7 +1,7 @@
 // Owns the one error that every call of this package throws. Whatever a transport throws becomes a ConveyorError; what
 // the server said of it (reason, metadata, wrong fields) is decoded, never parsed out of the message.
 import { Code, ConnectError } from '@connectrpc/connect';
-import type { ErrorReason as ErrorReasonEnum } from '@conveyor/protocol/conveyor/v1/error_pb.js';
+import { type ErrorReason as ErrorReasonEnum, TextPlacesSchema } from '@conveyor/protocol/conveyor/v1/error_pb.js';
 import { BadRequestSchema, ErrorInfoSchema } from '@conveyor/protocol/google/rpc/error_details_pb.js';
 
 /** Why the server refused a call: the contract's `ErrorReason` without its prefix. */
@@ -32,6 +32,11 @@ export interface FieldViolation {
   readonly field: string;
   /** What is wrong with it, for people to read. */
   readonly description: string;
+  /**
+   * Where in the text of the field, such as a condition, in UTF-16 units; the description begins with its column. Undefined: all of the
+   * field.
+   */
+  readonly offset?: number | undefined;
 }
 
 /** What a ConveyorError knows beside its code and message. */
@@ -80,10 +85,15 @@ export function toConveyorError(thrown: unknown): ConveyorError {
   if (thrown instanceof ConveyorError) return thrown;
   const error = ConnectError.from(thrown);
   const [info] = error.findDetails(ErrorInfoSchema);
+  const places = error.findDetails(TextPlacesSchema).flatMap((found) => found.places);
+  const offsets = new Map(places.map(({ violation, offset }) => [violation, offset]));
   const fieldViolations = error
     .findDetails(BadRequestSchema)
     .flatMap((request) => request.fieldViolations)
-    .map(({ field, description }) => ({ field, description }));
+    .map(({ field, description }, index) => {
+      const offset = offsets.get(index);
+      return { field, description, ...(offset !== undefined && { offset }) };
+    });
   return new ConveyorError(wasRefused(error) ? 'unavailable' : codeNames[error.code], error.rawMessage, {
     reason: info?.reason,
     metadata: info?.metadata ?? {},

@@ -15,7 +15,7 @@ import { actorOf, type Cli, type OutputOptions, jsonOf, outputOption, prettyJson
 import { UsageError } from '../failure.ts';
 import { followToExit } from '../follow.ts';
 import { parseLabels, parseParams } from '../params.ts';
-import { readPipelineFile, withFilePlaces } from '../read-files.ts';
+import { readPipelineToRun, withFilePlaces } from '../read-files.ts';
 import { parseTime } from '../text.ts';
 
 export function addRun(program: Command, cli: Cli): void {
@@ -105,7 +105,7 @@ export async function withRunInput<T>(
   if (pipeline !== undefined || options.revision !== undefined) {
     throw new UsageError('a stored pipeline and a file cannot both be run', 'leave one of them out');
   }
-  const file = await readPipelineFile(cli, options.file);
+  const file = await readPipelineToRun(cli, options.file);
   const { definition } = file;
   const params = parseParams(options.param, definition.paramsSchema);
   return withFilePlaces(file, use(client, { definition, ...rest, params }));

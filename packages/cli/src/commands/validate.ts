@@ -4,7 +4,8 @@ import type { Command } from 'commander';
 import { type Cli, type OutputOptions, filesOption, outputOption, prettyJson } from '../cli.ts';
 import { exitCodes } from '../failure.ts';
 import { type FileProblem, problemText } from '../file-problem.ts';
-import { type NamedPipelineFile, inspectPipelineFiles, refusedFields } from '../read-files.ts';
+import { allProblems, offlineProblems, refusedFields } from '../findings.ts';
+import { type NamedPipelineFile, inspectPipelineFiles } from '../read-files.ts';
 
 export function addValidate(program: Command, cli: Cli): void {
   program
@@ -49,8 +50,11 @@ async function validate(cli: Cli, { file, offline, output }: ValidateOptions): P
     if (!found.some(({ severity }) => severity === 'error')) await cli.terminal.print(verdict);
   };
   try {
-    // What the files say by themselves first: it needs no server.
-    for (const { problems } of inspected) if (problems !== undefined) await tell(failed(problems));
+    // What the files get wrong by themselves first: that is known also when the server cannot be reached.
+    const wrong = inspected.filter((one) => one.problems !== undefined);
+    const { problems, unasked } = offline ? offlineProblems(wrong) : await allProblems(cli, wrong);
+    if (wrong.length > 0) await tell(failed(problems));
+    if (unasked !== undefined) cli.terminal.note(`note: ${unasked}`);
     for (const { pipeline } of inspected) {
       if (pipeline !== undefined) await tell(offline ? wellFormed(pipeline) : await checkByServer(cli, pipeline));
     }

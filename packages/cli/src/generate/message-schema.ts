@@ -6,12 +6,12 @@ import { PipelineRefSchema } from '@conveyor/protocol/conveyor/v1/run_service_pb
 import {
   DURATION_PATTERN,
   EXPRESSION_PATTERN,
-  type FileKind,
   alternativesIn,
   boundsOf,
   choicesOf,
   expressionFieldOf,
-} from '../message-file.ts';
+} from '../message-fields.ts';
+import type { FileKind } from '../message-file.ts';
 import { TIME_PATTERN } from '../text.ts';
 
 /** The comments of the contract, by the full name of what they are about. */

@@ -9,7 +9,7 @@ import {
   fromJson,
 } from '@bufbuild/protobuf';
 import fc from 'fast-check';
-import { alternativesIn, boundsOf, choicesOf, expressionFieldOf } from '../message-file.ts';
+import { alternativesIn, boundsOf, choicesOf, expressionFieldOf } from '../message-fields.ts';
 
 /** Any message. @param fields Only these fields of it; default all. */
 export function messages<Desc extends DescMessage>(

@@ -133,7 +133,12 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
         changes.push({ ...asked, ...(expectedRevision !== undefined && { expectedRevision }) });
         const field = 'definition.jobs[1].needs[0]';
         const isWrong = definition?.jobs[1]?.needs[0] === 'biuld';
-        const fields = [{ field, description: 'there is no job "biuld"' }];
+        const fields = [
+          { field, description: 'there is no job "biuld"' },
+          ...(definition?.jobs[1]?.if
+            ? [{ field: 'definition.jobs[1].if', description: 'at column 9: there is no variable "parms"', offset: 8 }]
+            : []),
+        ];
         if (isWrong) throw refusal('invalid_argument', 'INVALID_FIELD', 'the definition is wrong', { fields });
         const warnings = ['driver shell has never connected'];
         if (!validateOnly) return { pipeline: { name, revision: 3 }, changed: true, warnings };

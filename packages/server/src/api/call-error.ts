@@ -1,7 +1,8 @@
-// Maps what went wrong to what a caller sees: a code, an ErrorInfo with the reason, and for wrong fields a BadRequest. This is the
-// only place that knows both. Defects are told by an id alone, which the log also holds.
+// Maps what went wrong to what a caller sees: a code, an ErrorInfo with the reason, and for wrong fields a BadRequest with the
+// places in their texts. This is the only place that knows both. Defects are told by an id alone, which the log also holds.
 import { randomUUID } from 'node:crypto';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { TextPlacesSchema } from '@conveyor/protocol/conveyor/v1/error_pb.js';
 import { BadRequestSchema, ErrorInfoSchema } from '@conveyor/protocol/google/rpc/error_details_pb.js';
 import { howManyMore } from '../core/check-fields.ts';
 import { RefusedError, type FieldViolation, type Refusal, type RefusalReason } from '../core/refusal.ts';
@@ -41,6 +42,8 @@ const CODES: Readonly<Record<RefusalReason, Code>> = {
   SERVER_STOPPING: Code.Unavailable,
   DATABASE_UNAVAILABLE: Code.Unavailable,
 };
+
+type Details = NonNullable<ConstructorParameters<typeof ConnectError>[3]>;
 
 /** Errors travel in trailers, of which many clients take no more than 8 KiB in all. */
 const MAX_MESSAGE = 512;
@@ -108,11 +111,17 @@ function callError(
 ): ConnectError {
   const text = message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE - 1)}…` : message;
   const info = { desc: ErrorInfoSchema, value: { reason, domain: ERROR_DOMAIN, metadata } };
-  const details =
-    violations.length === 0
-      ? [info]
-      : [info, { desc: BadRequestSchema, value: { fieldViolations: fitting(violations) } }];
-  return new ConnectError(text.toWellFormed(), code, undefined, details);
+  return new ConnectError(text.toWellFormed(), code, undefined, [info, ...fieldDetails(fitting(violations))]);
+}
+
+function fieldDetails(violations: readonly FieldViolation[]): Details {
+  if (violations.length === 0) return [];
+  const fieldViolations = violations.map(({ field, description }) => ({ field, description }));
+  const places = violations.flatMap(({ offset }, violation) => (offset === undefined ? [] : [{ violation, offset }]));
+  return [
+    { desc: BadRequestSchema, value: { fieldViolations } },
+    ...(places.length > 0 ? [{ desc: TextPlacesSchema, value: { places } }] : []),
+  ];
 }
 
 /** As many violations as fit; the last one says how many do not. */
@@ -121,13 +130,13 @@ function fitting(violations: readonly FieldViolation[]): FieldViolation[] {
   let bytes = 0;
   for (const violation of violations) {
     const { field, description } = violation;
-    bytes += Buffer.byteLength(field) + Buffer.byteLength(description) + 8;
+    bytes += Buffer.byteLength(field) + Buffer.byteLength(description) + (violation.offset === undefined ? 8 : 16);
     if (bytes > MAX_VIOLATION_BYTES) {
       const left = violations.length - taken.length;
       const count = howManyMore(violations.length, taken.length);
       return [...taken, { field: '', description: `${count} more field${left === 1 ? ' is' : 's are'} wrong` }];
     }
-    taken.push({ field: field.toWellFormed(), description: description.toWellFormed() });
+    taken.push({ ...violation, field: field.toWellFormed(), description: description.toWellFormed() });
   }
   return taken;
 }

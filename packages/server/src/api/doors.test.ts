@@ -240,6 +240,34 @@ describe('the HTTP door', () => {
 
   it.each([
     [
+      'a misspelt field',
+      { nedes: ['b'] },
+      /"nedes" is unknown; did you mean needs\? these are: name, driver, .*, stickyKey$/,
+    ],
+    ['a field that is none', { steps: [] }, /"steps" is unknown; these are: name, driver, .*, stickyKey$/],
+    ['a value without its prefix', { when: 'always' }, /"always"; did you mean RUN_CONDITION_ALWAYS\? these are: RUN_/],
+    [
+      'a misspelt value',
+      { when: 'RUN_CONDITION_ALWAY' },
+      /"RUN_CONDITION_ALWAY"; did you mean RUN_CONDITION_ALWAYS\? /,
+    ],
+    [
+      'a value that is none',
+      { when: 'sometimes' },
+      /"sometimes"; these are: RUN_CONDITION_SUCCESS, .*, RUN_CONDITION_FINALLY$/,
+    ],
+    ['a value that is no text', { when: true }, /from JSON: true$/],
+  ])('tells what there is instead of %s', async (_, job, message) => {
+    const response = await fetch(`${doors.httpUrl}/conveyor.v1.PipelineService/ApplyPipeline`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...bearer },
+      body: JSON.stringify({ name: 'ci', definition: { jobs: [{ name: 'a', driver: 'shell', ...job }] } }),
+    });
+    expect(await response.json()).toMatchObject({ code: 'invalid_argument', message: expect.stringMatching(message) });
+  });
+
+  it.each([
+    [
       'a host that is no host',
       'POST /conveyor.v1.RunService/GetRun HTTP/1.1\r\nHost: a b\r\nContent-Length: 0\r\n\r\n',
     ],

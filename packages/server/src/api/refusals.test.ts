@@ -518,6 +518,25 @@ describe('many wrong fields', () => {
   });
 });
 
+it.each(PROTOCOLS)('what is wrong in a text is told with its place, over %s', async (protocol) => {
+  const spec = { text: 'say ${{ foo() }}' };
+  const request = { name: 'ci', definition: { jobs: [{ name: '', driver: 'shell', if: 'true && parms.x', spec }] } };
+  const transport = doors.transports()[protocol];
+  const { violations, places } = await refusalOf(call(transport, pipelines.applyPipeline, request));
+  expect(violations).toEqual([
+    { field: 'definition.jobs[0].name', description: expect.stringMatching(/^is required/) },
+    {
+      field: 'definition.jobs[0].if',
+      description: expect.stringMatching(/^at column 9: there is no variable "parms"/),
+    },
+    { field: 'definition.jobs[0].spec.text', description: 'at column 9: there is no function "foo"' },
+  ]);
+  expect(places).toMatchObject([
+    { violation: 1, offset: 8 },
+    { violation: 2, offset: 8 },
+  ]);
+});
+
 it('a definition that only JSON can hold is refused', async () => {
   const spec = { ones: Array.from({ length: 30_000 }, () => 1) };
   const jobs = Array.from({ length: 5 }, (_, i) => ({ name: `job-${i}`, driver: 'shell', spec }));

@@ -1,7 +1,7 @@
 // Decisions on jobs that a running job appends to its own run: they are checked against the run as it is, and go on as if its definition
 // had held them. Appending what is there as it is changes nothing, so whoever is not sure asks again.
 import { heldBy, stale } from './attempt.ts';
-import { addViolation, type Found, jsonBytes, quote } from './check-fields.ts';
+import { addFound, addViolation, type Found, jsonBytes, quote } from './check-fields.ts';
 import { checkGraph, checkNeedsCount } from './check-graph.ts';
 import type { Command, Reply } from './commands.ts';
 import type { JobDefinition } from './definition.ts';
@@ -32,7 +32,7 @@ export function appendJobs(draft: Draft, command: Extract<Command, { type: 'Appe
     );
   }
   const found: Found = [];
-  for (const { field, description } of command.violations) addViolation(found, field, description);
+  for (const violation of command.violations) addFound(found, violation);
   checkAppended(found, draft.plan, job, command.jobs, fresh);
   if (found.length > 0) return { type: 'Refused', refusal: invalidFields(found) };
   const first = draft.plan.jobs.length;

@@ -44,10 +44,16 @@ describe('a concurrency group', () => {
     [{ key: '${{ matrix.n }}' }, 'd.jobs[0].concurrency.key '],
     [{ limit: 10_001 }, 'd.jobs[0].concurrency.limit must be'],
     [{ limit: -1 }, 'd.jobs[0].concurrency.limit must be'],
-    [{ limitExpression: '${{ params. }}' }, 'd.jobs[0].concurrency.limit_expression "params." ends too early'],
+    [
+      { limitExpression: '${{ params. }}' },
+      'd.jobs[0].concurrency.limit_expression at column 12: "params." ends too early',
+    ],
     [{ limitExpression: '${{ parms.n }}' }, 'd.jobs[0].concurrency.limit_expression '],
     [{ limitExpression: '${{ matrix.n }}' }, 'd.jobs[0].concurrency.limit_expression '],
-    [{ limitExpression: '${{ run.statsu }}' }, 'd.jobs[0].concurrency.limit_expression run has no field "statsu"'],
+    [
+      { limitExpression: '${{ run.statsu }}' },
+      'd.jobs[0].concurrency.limit_expression at column 9: run has no field "statsu"',
+    ],
     [
       { limitExpression: '3' },
       'd.jobs[0].concurrency.limit_expression must be one expression and nothing else, as ${{',

@@ -60,7 +60,11 @@ export const LABEL_KEY: NameRule = {
 const encoder = new TextEncoder();
 
 export function addViolation(found: Found, field: string, description: string): void {
-  if (found.length < MAX_FOUND) found.push({ field, description });
+  addFound(found, { field, description });
+}
+
+export function addFound(found: Found, violation: FieldViolation): void {
+  if (found.length < MAX_FOUND) found.push(violation);
 }
 
 /** Whether nothing is added any more: what takes long need not be checked then. @param more Found elsewhere, and still to be added. */

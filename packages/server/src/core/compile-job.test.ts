@@ -66,7 +66,7 @@ describe('what an expression reads', () => {
       /"y"; known are n, os$/,
     ],
   ])('is refused: %s', (_, jobs, rest, field, description) => {
-    expect(findings(jobs, rest)).toEqual([
+    expect(findings(jobs, rest)).toMatchObject([
       { field: `definition.${field}`, description: expect.stringMatching(description) },
     ]);
   });
@@ -84,6 +84,6 @@ describe('what an expression reads', () => {
     const found: Found = [];
     checkAtOnce(checkAppendedJobs, found, 'jobs', [job('a', { if: 'env.FOO == "" && env.BAR == ""' })]);
     checkAtOnce(checkAppendedJobs, found, 'jobs', [job('a', { if: 'run.foo == 1' })]);
-    expect(found).toEqual([{ field: 'jobs[0].if', description: expect.stringContaining('"foo"') }]);
+    expect(found).toMatchObject([{ field: 'jobs[0].if', description: expect.stringContaining('"foo"') }]);
   });
 });

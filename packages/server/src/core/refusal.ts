@@ -33,6 +33,8 @@ export type RefusalReason =
 export interface FieldViolation {
   readonly field: string;
   readonly description: string;
+  /** Where in the text of the field it is, in UTF-16 units; the description begins with its column. Undefined: all of the field. */
+  readonly offset?: number;
 }
 
 export interface Refusal {
@@ -89,6 +91,6 @@ export function withFields(refusal: Refusal, rename: (field: string) => string):
   return {
     ...refusal,
     message: message.startsWith(first.field) ? rename(first.field) + message.slice(first.field.length) : message,
-    violations: violations.map(({ field, description }) => ({ field: rename(field), description })),
+    violations: violations.map((violation) => ({ ...violation, field: rename(violation.field) })),
   };
 }

@@ -154,10 +154,12 @@ test('a pipeline that is not there may be applied later, and warns with the name
   expect(await apply('parent', definitionOf(jobNamed('a', calling('child', { target: 1 }))))).toHaveLength(1);
 });
 
-test('a run and a look at a pipeline that is not there are refused with the name that was meant', async () => {
+test('whoever asks for a pipeline that is not there is told the name that was meant', async () => {
   await applyChild();
   const refusal = { refused: 'PIPELINE_NOT_FOUND', message: expect.stringMatching(/; did you mean "child"\?$/) };
   await expect(engine.pipelines.get(project, 'cihld')).rejects.toMatchObject({ refusal });
+  await expect(engine.pipelines.delete(project, 'cihld')).rejects.toMatchObject({ refusal });
+  await expect(engine.pipelines.listRevisions(project, 'cihld', { size: 1 })).rejects.toMatchObject({ refusal });
   const run = {
     pipeline: { name: 'cihld' },
     params: {},

@@ -2,7 +2,6 @@
 import type { Definition } from '../core/definition.ts';
 import { invalidFields, RefusedError } from '../core/refusal.ts';
 import type { PipelineView } from '../core/views.ts';
-import { pipelineNamesLike } from '../store/called-pipelines.ts';
 import { type DefinitionDigest, digestOf, insertDefinitions } from '../store/definition-rows.ts';
 import { readClock } from '../store/ledger-rows.ts';
 import {
@@ -17,11 +16,12 @@ import {
 } from '../store/pipelines.ts';
 import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
-import { type CallCheck, MAX_NAMES } from './call-check.ts';
+import type { CallCheck } from './call-check.ts';
 import type { PipelineOperations } from './engine.ts';
-import { assertKnown, noSuchPipeline, noSuchRevision, numberCursor } from './refusals.ts';
+import { assertKnown, noSuchRevision, numberCursor } from './refusals.ts';
 import type { Replica } from './replica.ts';
 import { type SpecCheck, specMismatch } from './spec-check.ts';
+import { unknownPipeline } from './unknown-pipeline.ts';
 
 export interface PipelinesOptions {
   readonly pool: Pool;
@@ -62,13 +62,15 @@ export function createPipelines({ pool, checkSpecs, checkCalls, replica }: Pipel
     async listRevisions(project, name, { size, after }) {
       const before = numberCursor(after);
       return await withConnection(pool, async (tx) => {
-        if ((await findPipeline(tx, project, name, undefined)) === undefined) throw noSuchPipeline(name);
+        const found = await findPipeline(tx, project, name, undefined);
+        if (found === undefined) throw await unknownPipeline(tx, project, name);
         return await listRevisions(tx, project, name, { size, before });
       });
     },
     async delete(project, name) {
-      const deleted = await withConnection(pool, (tx) => deletePipeline(tx, project, name));
-      if (!deleted) throw noSuchPipeline(name);
+      await withConnection(pool, async (tx) => {
+        if (!(await deletePipeline(tx, project, name))) throw await unknownPipeline(tx, project, name);
+      });
     },
   };
 }
@@ -116,7 +118,7 @@ function isUnchanged(
 
 async function getPipeline(tx: Tx, project: string, name: string, revision: number | undefined): Promise<PipelineView> {
   const pipeline = await findPipeline(tx, project, name, revision);
-  if (pipeline === undefined) throw noSuchPipeline(name, await pipelineNamesLike(tx, project, [name], MAX_NAMES));
+  if (pipeline === undefined) throw await unknownPipeline(tx, project, name);
   if (pipeline.found === undefined) throw noSuchRevision(name, revision ?? 0, pipeline.newestRevision);
   return pipeline.found.view;
 }

@@ -34,7 +34,7 @@ export function noJobNamed(runId: RunId, name: string): RefusedError {
 }
 
 /** @param names Of pipelines that there are, among which the one that was meant may be. */
-export function noSuchPipeline(name: string, names: readonly string[] = []): RefusedError {
+export function noSuchPipeline(name: string, names: readonly string[]): RefusedError {
   const near = nearestName(name, names);
   const hint = near === undefined ? '' : `; did you mean ${quote(near)}?`;
   const message = `pipeline ${name} does not exist: apply it first, or list the pipelines that do with ListPipelines${hint}`;

@@ -9,21 +9,21 @@ import type { Schema } from '../core/json-schema.ts';
 import { LIMITS } from '../core/limits.ts';
 import { type FieldViolation, invalidFields, isRefusal, RefusedError, type Refusal } from '../core/refusal.ts';
 import type { Labels } from '../core/views.ts';
-import { pipelineNamesLike } from '../store/called-pipelines.ts';
 import { type DefinitionDigest, digestOf } from '../store/definition-rows.ts';
 import { findPipeline } from '../store/pipelines.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { checkBounded } from './bounded-check.ts';
-import { type CallCheck, type CallFindings, MAX_NAMES } from './call-check.ts';
+import type { CallCheck, CallFindings } from './call-check.ts';
 import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun } from './begin-run.ts';
 import type { Creates } from './creates.ts';
 import type { NewRun, RunSource } from './engine.ts';
-import { assertKnown, noSuchPipeline, noSuchRevision, replicaTooOld } from './refusals.ts';
+import { assertKnown, noSuchRevision, replicaTooOld } from './refusals.ts';
 import type { Replica } from './replica.ts';
 import { bodyDigest, createOnce } from './request-ids.ts';
 import { createParamsSchemas } from './params-schemas.ts';
 import { type SpecCheck, specMismatch } from './spec-check.ts';
+import { unknownPipeline } from './unknown-pipeline.ts';
 
 export interface RunCreation {
   /**
@@ -98,7 +98,7 @@ export function createRunCreation({ pool, creates, checkSpecs, checkCalls, repli
     const { name, revision } = pipeline;
     const known = await withConnection(pool, async (tx) => {
       const found = await findPipeline(tx, project, name, revision);
-      if (found === undefined) throw noSuchPipeline(name, await pipelineNamesLike(tx, project, [name], MAX_NAMES));
+      if (found === undefined) throw await unknownPipeline(tx, project, name);
       return found;
     });
     if (known.found === undefined) throw noSuchRevision(name, revision ?? 0, known.newestRevision);

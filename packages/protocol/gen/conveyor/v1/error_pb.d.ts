@@ -11,6 +11,54 @@ import type { Message } from "@bufbuild/protobuf";
 export declare const file_conveyor_v1_error: GenFile;
 
 /**
+ * Where in the texts of fields what `google.rpc.BadRequest` tells of stands: a detail of an error beside that one.
+ *
+ * @generated from message conveyor.v1.TextPlaces
+ */
+export declare type TextPlaces = Message<"conveyor.v1.TextPlaces"> & {
+  /**
+   * In the order of the violations, at most one for each.
+   *
+   * @generated from field: repeated conveyor.v1.TextPlace places = 1;
+   */
+  places: TextPlace[];
+};
+
+/**
+ * Describes the message conveyor.v1.TextPlaces.
+ * Use `create(TextPlacesSchema)` to create a new message.
+ */
+export declare const TextPlacesSchema: GenMessage<TextPlaces>;
+
+/**
+ * A place in the text of a field, such as a condition.
+ *
+ * @generated from message conveyor.v1.TextPlace
+ */
+export declare type TextPlace = Message<"conveyor.v1.TextPlace"> & {
+  /**
+   * Index of the violation among `field_violations`.
+   *
+   * @generated from field: int32 violation = 1;
+   */
+  violation: number;
+
+  /**
+   * From the beginning of the field's text, in UTF-16 units. The description begins with the same place, as `at column 8: ` or, in a
+   * text of several lines, `at line 2, column 8: `; both count from 1.
+   *
+   * @generated from field: int32 offset = 2;
+   */
+  offset: number;
+};
+
+/**
+ * Describes the message conveyor.v1.TextPlace.
+ * Use `create(TextPlaceSchema)` to create a new message.
+ */
+export declare const TextPlaceSchema: GenMessage<TextPlace>;
+
+/**
  * One field that cannot be taken, where an answer and not an error tells of it.
  *
  * @generated from message conveyor.v1.FieldViolation
@@ -40,7 +88,8 @@ export declare const FieldViolationSchema: GenMessage<FieldViolation>;
 /**
  * Why a call was refused. Every error carries a `google.rpc.ErrorInfo` detail whose domain is `conveyor.dev` and whose
  * reason is one of these names without its `ERROR_REASON_` prefix. INVALID_ARGUMENT also carries a `google.rpc.BadRequest`
- * that names each wrong field by its path.
+ * that names each wrong field by its path, and
+ * TextPlaces where something is wrong at a place in the text of a field.
  *
  * @generated from enum conveyor.v1.ErrorReason
  */

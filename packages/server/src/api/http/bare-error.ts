@@ -1,9 +1,10 @@
 // Connect reads a request before anything of ours sees it, and what it refuses carries no reason. This adds the reason to the JSON of
-// such an error, so that every error has one.
+// such an error, so that every error has one, and what was meant by a name that there is none of.
 import { create, toBinary } from '@bufbuild/protobuf';
 import { ErrorInfoSchema } from '@conveyor/protocol/google/rpc/error_details_pb.js';
 import { ERROR_DOMAIN } from '../call-error.ts';
 import { isTooDeep, TOO_DEEP } from '../message-levels.ts';
+import { jsonHint } from './json-hint.ts';
 
 /** What a Connect handler answers, as far as it matters here. */
 interface Answer {
@@ -35,10 +36,11 @@ function withReason(error: unknown): unknown {
   if (reason === undefined) return error;
   const info = create(ErrorInfoSchema, { reason, domain: ERROR_DOMAIN });
   const value = Buffer.from(toBinary(ErrorInfoSchema, info)).toString('base64').replace(/=+$/, '');
-  const message = isTooDeep(error) ? `request ${TOO_DEEP}` : undefined;
+  const told = 'message' in error ? String(error.message) : '';
+  const message = isTooDeep(error) ? `request ${TOO_DEEP}` : `${told}${jsonHint(told) ?? ''}`;
   return {
     ...error,
-    ...(message !== undefined && { message }),
+    message,
     details: [{ type: ErrorInfoSchema.typeName, value, debug: { reason, domain: ERROR_DOMAIN } }],
   };
 }

@@ -9,6 +9,7 @@ import {
   type MessageInitShape,
 } from '@bufbuild/protobuf';
 import { ConnectError, createContextValues, type Transport } from '@connectrpc/connect';
+import { TextPlacesSchema } from '@conveyor/protocol/conveyor/v1/error_pb.js';
 import { BadRequestSchema, ErrorInfoSchema } from '@conveyor/protocol/google/rpc/error_details_pb.js';
 
 export interface CallSettings {
@@ -45,6 +46,7 @@ export async function refusalOf(answer: Promise<unknown>): Promise<{
   readonly domain: string | undefined;
   readonly metadata: Record<string, string> | undefined;
   readonly violations: readonly { field: string; description: string }[];
+  readonly places: readonly { violation: number; offset: number }[];
 }> {
   const error: unknown = await answer.then(
     () => undefined,
@@ -60,6 +62,7 @@ export async function refusalOf(answer: Promise<unknown>): Promise<{
     domain: info?.domain,
     metadata: info?.metadata,
     violations: (badRequest?.fieldViolations ?? []).map(({ field, description }) => ({ field, description })),
+    places: error.findDetails(TextPlacesSchema).flatMap(({ places }) => places),
   };
 }
 

@@ -1,15 +1,18 @@
 // From what the parser made to what is evaluated. Everything that can be known to be wrong is found here, all of it at once.
 import { type parse, unparse } from '@bufbuild/cel';
-import { addViolation, type Found, quote } from '../check-fields.ts';
+import { type Found, quote } from '../check-fields.ts';
 import { LIMITS } from '../limits.ts';
 import { nearestName } from '../nearest-name.ts';
 import { type Constant, literalValue, TYPES } from './constants.ts';
+import { offsetOfExpr } from './expr-offsets.ts';
 import { findParts } from './find-parts.ts';
-import { FUNCTION_NAMES, findFunction } from './functions.ts';
-import { describeUnknownField } from './known-fields.ts';
+import { findFunction } from './functions.ts';
+import { describeUnknownField, describeUnknownNeed } from './known-fields.ts';
+import { describeUnknownFunction } from './known-functions.ts';
 import { LOOPS, type Loop, type LoopNode, type Node, type Part, ROOTS, type Root, type Scope } from './nodes.ts';
 import { Failure } from './outcome.ts';
 import { compilePattern } from './pattern.ts';
+import { addProblem, type Problem } from './problems.ts';
 
 export type Parsed = ReturnType<typeof parse>;
 type Expr = Parsed['expr'];
@@ -23,11 +26,13 @@ export interface Built {
   readonly parts: readonly Part[];
   readonly roots: readonly Root[];
   readonly needs: readonly string[] | 'all';
+  /** Where a node stands in the source; undefined where nothing of the source is the node by itself. */
+  offsetOf(node: Node): number | undefined;
 }
 
 interface Builder {
-  readonly found: Found;
-  readonly field: string;
+  readonly problems: Problem[];
+  readonly source: string;
   readonly parsed: Parsed;
   readonly scope: Scope;
   readonly exprs: Map<Node, Expr>;
@@ -43,13 +48,14 @@ interface Builder {
 /** Of one expression: looking for the name that was meant takes time for each need. */
 const MAX_SUGGESTIONS = 10;
 
-/** Stands where a violation was found: what is built is then of no use. */
+/** Stands where a problem was found: what is built is then of no use. */
 const NOTHING: Node = { kind: 'constant', value: null };
 
-export function buildNodes(found: Found, field: string, parsed: Parsed, scope: Scope): Built {
+/** Adds what is wrong to `problems`. */
+export function buildNodes(problems: Problem[], source: string, parsed: Parsed, scope: Scope): Built {
   const builder: Builder = {
-    found,
-    field,
+    problems,
+    source,
     parsed,
     scope,
     exprs: new Map(),
@@ -70,23 +76,24 @@ export function buildNodes(found: Found, field: string, parsed: Parsed, scope: S
     parts: builder.isTooLarge ? [] : findParts(node, texts),
     roots: Array.from(builder.roots),
     needs: builder.needsAll ? 'all' : Array.from(builder.needs),
+    offsetOf: (part) => offsetIn(builder, builder.exprs.get(part)),
   };
 }
 
 function build(builder: Builder, expr: Expr | undefined, depth: number): Node {
-  if (expr === undefined) return violate(builder, 'is no expression');
-  if (!isWithinBounds(builder, depth)) return NOTHING;
+  if (expr === undefined) return violate(builder, undefined, 'is no expression');
+  if (!isWithinBounds(builder, expr, depth)) return NOTHING;
   const node = buildKind(builder, expr, depth);
   builder.exprs.set(node, expr);
   return node;
 }
 
-function isWithinBounds(builder: Builder, depth: number): boolean {
+function isWithinBounds(builder: Builder, expr: Expr, depth: number): boolean {
   if (builder.isTooLarge) return false;
   if (depth > LIMITS.expressionDepth) {
-    violate(builder, `must have at most ${LIMITS.expressionDepth} levels of operators and calls`);
+    violate(builder, expr, `must have at most ${LIMITS.expressionDepth} levels of operators and calls`);
   } else if (++builder.nodes > LIMITS.expressionNodes) {
-    violate(builder, `must have at most ${LIMITS.expressionNodes} operators, calls, fields and literals`);
+    violate(builder, expr, `must have at most ${LIMITS.expressionNodes} operators, calls, fields and literals`);
   } else {
     return true;
   }
@@ -94,42 +101,43 @@ function isWithinBounds(builder: Builder, depth: number): boolean {
   return false;
 }
 
-function buildKind(builder: Builder, { id, exprKind }: Expr, depth: number): Node {
+function buildKind(builder: Builder, expr: Expr, depth: number): Node {
+  const { exprKind } = expr;
   switch (exprKind.case) {
     case 'constExpr':
-      return buildConstant(builder, exprKind.value);
+      return buildConstant(builder, expr, exprKind.value);
     case 'identExpr':
-      return buildName(builder, exprKind.value.name);
+      return buildName(builder, expr, exprKind.value.name);
     case 'selectExpr': {
       const { operand, field, testOnly } = exprKind.value;
-      const from = buildContainer(builder, operand, depth, field);
+      const from = buildContainer(builder, operand, depth, { name: field, at: expr });
       return { kind: testOnly ? 'has' : 'select', operand: from, field };
     }
     case 'callExpr':
-      return buildCall(builder, exprKind.value, depth);
+      return buildCall(builder, expr, exprKind.value, depth);
     case 'listExpr':
       return { kind: 'list', items: exprKind.value.elements.map((item) => build(builder, item, depth + 1)) };
     case 'structExpr':
-      return buildMap(builder, exprKind.value, depth);
+      return buildMap(builder, expr, exprKind.value, depth);
     case 'comprehensionExpr':
-      return buildLoop(builder, id, exprKind.value, depth);
+      return buildLoop(builder, expr, exprKind.value, depth);
     case undefined:
-      return violate(builder, 'is no expression');
+      return violate(builder, expr, 'is no expression');
   }
 }
 
-function buildConstant(builder: Builder, constant: Constant): Node {
+function buildConstant(builder: Builder, expr: Expr, constant: Constant): Node {
   const value = literalValue(constant);
-  return value instanceof Failure ? violate(builder, value.message) : { kind: 'constant', value };
+  return value instanceof Failure ? violate(builder, expr, value.message) : { kind: 'constant', value };
 }
 
-function buildName(builder: Builder, name: string): Node {
+function buildName(builder: Builder, expr: Expr, name: string): Node {
   if (name === builder.variable) return { kind: 'element' };
   if (name === 'needs' && isRoot(builder, name)) builder.needsAll = true;
-  return buildRoot(builder, name);
+  return buildRoot(builder, expr, name);
 }
 
-function buildRoot(builder: Builder, name: string): Node {
+function buildRoot(builder: Builder, expr: Expr, name: string): Node {
   const root = builder.scope.roots.find((known) => known === name);
   if (root !== undefined) {
     builder.roots.add(root);
@@ -138,41 +146,43 @@ function buildRoot(builder: Builder, name: string): Node {
   const type = TYPES.get(name);
   if (type !== undefined) return { kind: 'constant', value: type };
   if (ROOTS.some((known) => known === name)) {
-    return violate(builder, `${quote(name)} has no value here; known are ${listed(builder.scope.roots)}`);
+    return violate(builder, expr, `${quote(name)} has no value here; known are ${listed(builder.scope.roots)}`);
   }
   const names = builder.variable === undefined ? builder.scope.roots : [builder.variable, ...builder.scope.roots];
   const near = nearestName(name, names);
   const hint = near === undefined ? `; known are ${listed(names)}` : `; did you mean ${quote(near)}?`;
-  return violate(builder, `there is no variable ${quote(name)}${hint}`);
+  return violate(builder, expr, `there is no variable ${quote(name)}${hint}`);
+}
+
+/** A field or entry that is taken by its name, and what says it. */
+interface Taken {
+  readonly name: string;
+  readonly at: Expr;
 }
 
 /** What a field or an entry is taken of: of `needs`, the name says which job is meant. */
-function buildContainer(builder: Builder, operand: Expr | undefined, depth: number, name: string | undefined): Node {
+function buildContainer(builder: Builder, operand: Expr | undefined, depth: number, taken: Taken | undefined): Node {
   const isNeeds = operand?.exprKind.case === 'identExpr' && operand.exprKind.value.name === 'needs';
-  if (!isNeeds || name === undefined || !isRoot(builder, 'needs')) {
-    const before = builder.found.length;
+  if (!isNeeds || taken === undefined || !isRoot(builder, 'needs')) {
+    const before = builder.problems.length;
     const container = build(builder, operand, depth + 1);
-    const unknown = name === undefined ? undefined : describeUnknownField(builder.scope, operand, name);
-    return unknown === undefined || builder.found.length > before ? container : violate(builder, unknown);
+    const unknown = taken && describeUnknownField(builder.scope, operand, taken.name);
+    const isTold = unknown === undefined || builder.problems.length > before;
+    return isTold ? container : violate(builder, taken?.at, unknown);
   }
+  const { name, at } = taken;
   builder.needs.add(name);
   if (!builder.scope.needs.includes(name)) {
-    const near = builder.found.length < MAX_SUGGESTIONS ? nearestNeed(builder.scope, name) : undefined;
-    const hint = near === undefined ? '' : `; did you mean ${needPath(near)}?`;
-    violate(builder, `there is no job ${quote(name)} among the needs${hint}`);
+    const isHinted = builder.problems.length < MAX_SUGGESTIONS;
+    violate(builder, at, describeUnknownNeed(builder.scope, name, isHinted));
   }
-  if (!isWithinBounds(builder, depth + 1)) return NOTHING;
-  const node = buildRoot(builder, 'needs');
+  if (!isWithinBounds(builder, operand, depth + 1)) return NOTHING;
+  const node = buildRoot(builder, operand, 'needs');
   builder.exprs.set(node, operand);
   return node;
 }
 
-/** One that goes on after a `-`, which reads as a difference, comes first. */
-function nearestNeed({ needs }: Scope, name: string): string | undefined {
-  return needs.find((need) => need.startsWith(`${name}-`)) ?? nearestName(name, needs);
-}
-
-function buildCall(builder: Builder, call: Call, depth: number): Node {
+function buildCall(builder: Builder, expr: Expr, call: Call, depth: number): Node {
   const { function: id, target, args } = call;
   switch (id) {
     case '_&&_':
@@ -186,18 +196,19 @@ function buildCall(builder: Builder, call: Call, depth: number): Node {
     case '_[_]': {
       const [container, at] = args;
       const name = literalText(at);
-      const operand = buildContainer(builder, container, depth, name);
+      const taken = at === undefined || name === undefined ? undefined : { name, at };
+      const operand = buildContainer(builder, container, depth, taken);
       return { kind: 'index', operand, index: build(builder, at, depth + 1) };
     }
     case 'matches':
-      return buildMatches(builder, call, depth);
+      return buildMatches(builder, expr, call, depth);
   }
   const operands = (target === undefined ? args : [target, ...args]).map((arg) => build(builder, arg, depth + 1));
   const callee = findFunction(id);
-  if (callee === undefined) return violate(builder, describeUnknownFunction(id));
+  if (callee === undefined) return violate(builder, expr, describeUnknownFunction(id));
   const isMethod = target !== undefined;
   if (isMethod ? !callee.isMethod : !callee.isFunction) {
-    return violate(builder, `${id} is called as ${isMethod ? `${id}(x)` : `x.${id}()`}`);
+    return violate(builder, expr, `${id} is called as ${isMethod ? `${id}(x)` : `x.${id}()`}`);
   }
   return { kind: 'call', callee, isMethod, operands };
 }
@@ -211,19 +222,25 @@ function buildChain(builder: Builder, id: string, args: readonly Expr[], depth: 
   });
 }
 
-function buildMatches(builder: Builder, { target, args }: Call, depth: number): Node {
+function buildMatches(builder: Builder, expr: Expr, { target, args }: Call, depth: number): Node {
   const [text, pattern, ...rest] = target === undefined ? args : [target, ...args];
   const source = literalText(pattern);
   const operand = build(builder, text, depth + 1);
   if (source === undefined || rest.length > 0) {
-    return violate(builder, 'matches takes a pattern that is a text literal, such as x.matches("^v[0-9]+$")');
+    return violate(
+      builder,
+      pattern ?? expr,
+      'matches takes a pattern that is a text literal, such as x.matches("^v[0-9]+$")',
+    );
   }
-  const compiled = compilePattern(builder.found, builder.field, source, builder.scope.work);
+  const wrong: Found = [];
+  const compiled = compilePattern(wrong, '', source, builder.scope.work);
+  for (const { description } of wrong) violate(builder, pattern, description);
   return compiled === undefined ? NOTHING : { kind: 'matches', operand, pattern: compiled };
 }
 
-function buildMap(builder: Builder, { messageName, entries }: Struct, depth: number): Node {
-  if (messageName !== '') return violate(builder, `cannot make a message ${quote(messageName)}`);
+function buildMap(builder: Builder, expr: Expr, { messageName, entries }: Struct, depth: number): Node {
+  if (messageName !== '') return violate(builder, expr, `cannot make a message ${quote(messageName)}`);
   return {
     kind: 'map',
     entries: entries.map(({ keyKind, value }) => ({
@@ -234,16 +251,16 @@ function buildMap(builder: Builder, { messageName, entries }: Struct, depth: num
 }
 
 /** The parser writes macros out; which one it was, and what it was given, is at a known place of each. */
-function buildLoop(builder: Builder, id: bigint, comprehension: Comprehension, depth: number): Node {
+function buildLoop(builder: Builder, expr: Expr, comprehension: Comprehension, depth: number): Node {
   const { iterRange, iterVar, loopStep } = comprehension;
-  const macro = builder.parsed.sourceInfo?.macroCalls[id.toString()]?.exprKind;
+  const macro = builder.parsed.sourceInfo?.macroCalls[expr.id.toString()]?.exprKind;
   const name = macro?.case === 'callExpr' ? macro.value.function : '';
   const loop = name === 'existsOne' ? 'exists_one' : LOOPS.find((known) => known === name);
-  if (loop === undefined || loopStep?.exprKind.case !== 'callExpr') return violate(builder, 'is no expression');
+  if (loop === undefined || loopStep?.exprKind.case !== 'callExpr') return violate(builder, expr, 'is no expression');
   const range = build(builder, iterRange, depth + 1);
-  if (builder.variable !== undefined) return violate(builder, `${loop} may not be inside of another loop`);
+  if (builder.variable !== undefined) return violate(builder, expr, `${loop} may not be inside of another loop`);
   if (ROOTS.some((root) => root === iterVar))
-    return violate(builder, `${quote(iterVar)} is the name of a variable already`);
+    return violate(builder, expr, `${quote(iterVar)} is the name of a variable already`);
   builder.variable = iterVar;
   const body = buildBody(builder, loop, loopStep.exprKind.value, depth);
   builder.variable = undefined;
@@ -278,29 +295,15 @@ function isRoot({ scope }: Builder, name: Root): boolean {
   return scope.roots.includes(name);
 }
 
-/** What other systems ask in conditions, and what does it here. */
-const OUTCOME_FUNCTIONS = ['success', 'failure', 'always', 'cancelled'];
-
-function describeUnknownFunction(id: string): string {
-  if (OUTCOME_FUNCTIONS.includes(id)) {
-    return `there is no function ${quote(id)}; how needs have to end is said by the job's \`when\`: success, failure, always, finally`;
-  }
-  if (id === 'has') return 'has takes a field, such as has(params.name)';
-  if (LOOPS.some((loop) => loop === id) || id === 'existsOne')
-    return `${id} takes a name and an expression: x.${id}(item, …)`;
-  const near = nearestName(id, [...FUNCTION_NAMES, ...LOOPS, 'has']);
-  return `there is no function ${quote(id)}${near === undefined ? '' : `; did you mean ${near}?`}`;
-}
-
-function needPath(name: string): string {
-  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) ? `needs.${name}` : `needs[${quote(name)}]`;
-}
-
 function listed(names: readonly string[]): string {
   return names.length === 0 ? 'none' : names.join(', ');
 }
 
-function violate({ found, field }: Builder, description: string): Node {
-  addViolation(found, field, description);
+function violate(builder: Builder, expr: Expr | undefined, description: string): Node {
+  addProblem(builder.problems, description, offsetIn(builder, expr));
   return NOTHING;
+}
+
+function offsetIn({ source, parsed }: Builder, expr: Expr | undefined): number | undefined {
+  return expr && offsetOfExpr(source, parsed, expr);
 }

@@ -16,7 +16,10 @@ function violations(source: string, scope?: Scope): string[] {
   const { expression, found } = compile(source, scope);
   expect(expression === undefined).toBe(found.length > 0);
   expect(found.every(({ field }) => field === 'jobs[0].if')).toBe(true);
-  return found.map(({ description }) => description);
+  for (const { description, offset } of found) {
+    expect(/^at (?:line \d+, )?column \d+: /.test(description)).toBe(offset !== undefined);
+  }
+  return found.map(({ description }) => description.replace(/^at (?:line \d+, )?column \d+: /, ''));
 }
 
 describe('compileExpression', () => {
@@ -39,14 +42,11 @@ describe('compileExpression', () => {
   const wrong: [string, string[]][] = [
     ['', ['is required: an expression']],
     ['  \n', ['is required: an expression']],
-    ['params.n ==', ['"params.n ==" ends too early, at column 10']],
-    ['(params.n', ['"(params.n" ends too early, at column 10']],
-    ['params.a b', ['"params.a b" is no expression from column 10 on, where it has "b"']],
-    ['params.a\n  && b c', ['"params.a\\n  && b c" is no expression from line 2, column 8 on, where it has "c"']],
-    [
-      'params.a = 3',
-      ['"params.a = 3" is no expression from column 10 on, where it has "= 3"; values are compared by =='],
-    ],
+    ['params.n ==', ['"params.n ==" ends too early']],
+    ['(params.n', ['"(params.n" ends too early']],
+    ['params.a b', ['"params.a b" is no expression from "b" on']],
+    ['params.a\n  && b c', ['"params.a\\n  && b c" is no expression from "c" on']],
+    ['params.a = 3', ['"params.a = 3" is no expression from "= 3" on; values are compared by ==']],
     ['parms.n == 3', ['there is no variable "parms"; did you mean "params"?']],
     ['quux', ['there is no variable "quux"; known are params, labels, needs, run']],
     ['params.xs.all(item, itm > 2)', ['there is no variable "itm"; did you mean "item"?']],
@@ -98,6 +98,50 @@ describe('compileExpression', () => {
   ];
   it.each(wrong)('says all that is wrong with %j', (source, expected) => {
     expect(violations(source)).toEqual(expected);
+  });
+
+  const places: [string, string[]][] = [
+    ['params.a b', ['b']],
+    ['params.n ==', ['']],
+    ['params.n == \n', [' \n']],
+    ['  parms.n == 3', ['parms.n == 3']],
+    ['"é😀" + parms', ['parms']],
+    ['params.a == 1 && quux.b || needs . biuld.ok', ['quux.b || needs . biuld.ok', 'biuld.ok']],
+    ['needs["biuld"].ok', ['"biuld"].ok']],
+    ['has(needs.biuld)', ['biuld)']],
+    ['params.s\n  .startWith("v")', ['startWith("v")']],
+    ['now() > 3', ['now() > 3']],
+    ['params.xs.exists(x, y > x)', ['y > x)']],
+    ['params.xs.map(x, params.ys.map(y, y))', ['map(y, y))']],
+    ['params.s.matches("(") || params.s.matches(params.t)', ['"(") || params.s.matches(params.t)', 't)']],
+    ['params.s.int()', ['int()']],
+    ['1 in [1, 9223372036854775808]', ['9223372036854775808]']],
+  ];
+  it.each(places)('points at the place of what is wrong with %j', (source, expected) => {
+    expect(compile(source).found.map(({ offset = NaN }) => source.slice(offset))).toEqual(expected);
+  });
+
+  it('says the column, and of several lines which one', () => {
+    const descriptions = (source: string) => compile(source).found.map(({ description }) => description);
+    expect(descriptions('params.a && foo()')).toEqual(['at column 13: there is no function "foo"']);
+    expect(descriptions('foo() ||\n  bar()')).toEqual([
+      'at line 1, column 1: there is no function "foo"',
+      'at line 2, column 3: there is no function "bar"',
+    ]);
+    expect(descriptions('"x".matches("' + 'a'.repeat(2_000) + '")')).toEqual([
+      'must have at most 1024 characters; has 2015',
+    ]);
+  });
+
+  it('counts what is a part of a text from where that begins', () => {
+    const found: Found = [];
+    const text = 'v1\nx ${{ foo() }}';
+    compileExpression(found, 'spec.a', 'foo()', SCOPE, { text, offset: 9 });
+    compileExpression(found, 'spec.a', '', SCOPE, { text, offset: 9 });
+    expect(found).toEqual([
+      { field: 'spec.a', description: 'at line 2, column 7: there is no function "foo"', offset: 9 },
+      { field: 'spec.a', description: 'at line 2, column 7: is required: an expression', offset: 9 },
+    ]);
   });
 
   it('knows every function that it suggests', () => {

@@ -1,12 +1,14 @@
 // Conditions and values of definitions: expressions of CEL, checked when a definition is created, so that what is left for the
 // run-time are values of the wrong type and fields that are not there.
 import { parse } from '@bufbuild/cel';
-import { addViolation, type Found, quote } from '../check-fields.ts';
+import { addFound, addViolation, type Found, quote } from '../check-fields.ts';
 import { LIMITS } from '../limits.ts';
 import { buildNodes, type Parsed } from './build-nodes.ts';
 import { bracketDepth } from './literals.ts';
 import type { Node, Part, Root, Scope } from './nodes.ts';
+import { addProblem, type Problem } from './problems.ts';
 import { ANY, type StaticType, staticType } from './static-types.ts';
+import { type TextPlace, violationAt } from './text-place.ts';
 
 /** A checked expression. Compiling takes some ten times as long as evaluating: keep it. */
 export interface Expression {
@@ -22,62 +24,77 @@ export interface Expression {
   readonly parts: readonly Part[];
 }
 
-/** Compiles an expression; undefined when something is wrong with it, which is then added to `found` as of `field`. */
-export function compileExpression(found: Found, field: string, source: string, scope: Scope): Expression | undefined {
+/**
+ * Compiles an expression; undefined when something is wrong with it, which is then added to `found` as of `field`.
+ * @param place Where it stands when it is only a part of the field's text.
+ */
+export function compileExpression(
+  found: Found,
+  field: string,
+  source: string,
+  scope: Scope,
+  place?: TextPlace,
+): Expression | undefined {
   // A list of its own: that of the caller takes only so many.
-  const own: Found = [];
-  const parsed = parseExpression(own, field, source);
-  const built = parsed === undefined ? undefined : buildNodes(own, field, parsed, scope);
+  const own: Problem[] = [];
+  const parsed = parseExpression(own, source);
+  const built = parsed === undefined ? undefined : buildNodes(own, source, parsed, scope);
   // What is stored was checked when it was created, by the rules of then.
   const isNew = scope.fields !== undefined;
   const type =
     built === undefined || own.length > 0 || !isNew
       ? ANY
-      : staticType(built.node, (problem) =>
-          addViolation(own, field, `${quote(source)} can never be worked out: ${problem}`),
+      : staticType(built.node, (problem, node) =>
+          addProblem(own, `${quote(source)} can never be worked out: ${problem}`, built.offsetOf(node)),
         );
-  for (const violation of own) addViolation(found, violation.field, violation.description);
+  const { text, offset: from } = place ?? { text: source, offset: 0 };
+  for (const { description, offset = place && 0 } of own) {
+    if (offset === undefined) addViolation(found, field, description);
+    else addFound(found, violationAt(field, description, { text, offset: from + offset }));
+  }
   if (built === undefined || own.length > 0) return undefined;
   const { node, parts, roots, needs } = built;
   return { source, roots, needs, node, type, parts };
 }
 
-function parseExpression(found: Found, field: string, source: string): Parsed | undefined {
-  if (source.trim() === '') {
-    addViolation(found, field, 'is required: an expression');
-    return undefined;
-  }
-  if (source.length > LIMITS.expressionLength) {
-    addViolation(found, field, `must have at most ${LIMITS.expressionLength} characters; has ${source.length}`);
-    return undefined;
-  }
-  // The parser needs stack for each bracket that is open.
-  if (bracketDepth(source) > LIMITS.expressionDepth) {
-    addViolation(found, field, `must have at most ${LIMITS.expressionDepth} brackets inside of each other`);
+function parseExpression(own: Problem[], source: string): Parsed | undefined {
+  const problem = sizeProblem(source);
+  if (problem !== undefined) {
+    addProblem(own, problem);
     return undefined;
   }
   try {
     return parse(source);
   } catch (error) {
-    addViolation(found, field, describeSyntaxError(source, error));
+    own.push(syntaxProblem(source, error));
     return undefined;
   }
 }
 
-function describeSyntaxError(source: string, error: unknown): string {
-  if (/^\s*\$\{\{/.test(source)) return `${quote(source)} is no expression: write it without \${{ }}`;
-  const offset = offsetOf(error);
-  if (offset === undefined) {
-    return `${quote(source)} is no expression: ${error instanceof Error ? error.message : String(error)}`;
+function sizeProblem(source: string): string | undefined {
+  if (source.trim() === '') return 'is required: an expression';
+  if (source.length > LIMITS.expressionLength)
+    return `must have at most ${LIMITS.expressionLength} characters; has ${source.length}`;
+  // The parser needs stack for each bracket that is open.
+  if (bracketDepth(source) > LIMITS.expressionDepth)
+    return `must have at most ${LIMITS.expressionDepth} brackets inside of each other`;
+  return undefined;
+}
+
+function syntaxProblem(source: string, error: unknown): Problem {
+  if (/^\s*\$\{\{/.test(source)) return { description: `${quote(source)} is no expression: write it without \${{ }}` };
+  const stoppedAt = offsetOf(error);
+  if (stoppedAt === undefined) {
+    const why = error instanceof Error ? error.message : String(error);
+    return { description: `${quote(source)} is no expression: ${why}` };
   }
-  const lines = source.slice(0, offset).split('\n');
-  const column = (lines.at(-1) ?? '').length + 1;
-  const place = lines.length > 1 ? `line ${lines.length}, column ${column}` : `column ${column}`;
-  const rest = source.slice(offset).trim();
+  const rest = source.slice(stoppedAt).trim();
   // The parser stops at the last place to which all is well: before an operator that misses its second operand.
-  if (OPERATOR_OR_NOTHING.test(rest)) return `${quote(source)} ends too early, at ${place}`;
+  if (OPERATOR_OR_NOTHING.test(rest))
+    return { description: `${quote(source)} ends too early`, offset: source.trimEnd().length };
+  const offset = stoppedAt + source.slice(stoppedAt).search(/\S/);
   const hint = /^=[^=]/.test(rest) ? '; values are compared by ==' : '';
-  return `${quote(source)} is no expression from ${place} on, where it has ${quote(rest)}${hint}`;
+  return { description: `${quote(source)} is no expression from ${quote(rest)} on${hint}`, offset };
 }
 
 const OPERATOR_OR_NOTHING = /^(?:[-+*/%<>.]|[=!<>]=|&&|\|\||in)?$/;

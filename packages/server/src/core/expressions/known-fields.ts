@@ -1,4 +1,4 @@
-// The fields of variables whose shape is known before a run: one that is not among them is a slip, found when it is compiled.
+// The jobs and fields of variables that are known before a run: one that is not among them is a slip, found when it is compiled.
 import { type parse } from '@bufbuild/cel';
 import { quote } from '../check-fields.ts';
 import { nearestName } from '../nearest-name.ts';
@@ -18,6 +18,22 @@ export function describeUnknownField(scope: Scope, operand: Expr | undefined, fi
   const near = nearestName(field, known);
   const hint = near === undefined ? `; known are ${listed(known)}` : `; did you mean ${quote(near)}?`;
   return `${what} ${quote(field)}${hint}`;
+}
+
+/** @param isHinted Whether to look for the job that was meant. */
+export function describeUnknownNeed(scope: Scope, name: string, isHinted: boolean): string {
+  const near = isHinted ? nearestNeed(scope, name) : undefined;
+  const hint = near === undefined ? '' : `; did you mean ${needPath(near)}?`;
+  return `there is no job ${quote(name)} among the needs${hint}`;
+}
+
+/** One that goes on after a `-`, which reads as a difference, comes first. */
+function nearestNeed({ needs }: Scope, name: string): string | undefined {
+  return needs.find((need) => need.startsWith(`${name}-`)) ?? nearestName(name, needs);
+}
+
+function needPath(name: string): string {
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) ? `needs.${name}` : `needs[${quote(name)}]`;
 }
 
 /** What can be read of a variable, of a job of needs, and of the outputs of one. */

@@ -4,7 +4,10 @@ import { endOfLiteral } from './literals.ts';
 
 const OPEN = '${{';
 
-export type Segment = { readonly text: string } | { readonly source: string };
+export type Segment =
+  | { readonly text: string }
+  /** An expression without the spaces around it, and where in the text it begins. */
+  | { readonly source: string; readonly offset: number };
 
 /** Whether a text has anything to replace. */
 export function hasTemplate(text: string): boolean {
@@ -27,12 +30,17 @@ export function splitTemplate(text: string): readonly Segment[] | { readonly unc
     literal += text.slice(from, open);
     if (literal !== '') segments.push({ text: literal });
     literal = '';
-    segments.push({ source: text.slice(open + OPEN.length, end) });
+    segments.push(sourceIn(text, open + OPEN.length, end));
     from = end + 2;
   }
   literal += text.slice(from);
   if (literal !== '') segments.push({ text: literal });
   return segments;
+}
+
+function sourceIn(text: string, from: number, end: number): Segment {
+  const inside = text.slice(from, end);
+  return { source: inside.trim(), offset: from + inside.length - inside.trimStart().length };
 }
 
 /** Where the `}}` is that ends an expression. */

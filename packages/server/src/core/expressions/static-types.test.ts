@@ -13,25 +13,25 @@ function compile(source: string, within: Scope = scope) {
 
 describe('what can never be worked out', () => {
   it.each([
-    ['size(1, 2) == 1', 'cannot apply size to int and int'],
-    ['"a" + 1 == 2', 'cannot apply + to string and int'],
-    ['!params.a || !"x"', 'cannot apply ! to string'],
-    ['params.a && 1', 'expected a bool, got int'],
-    ['1 ? 2 : 3', 'expected a bool, got int'],
-    ['"a".b', 'cannot read the field "b" of string'],
-    ['has("a".b)', 'cannot read the field "b" of string'],
-    ['(1 + 1)[0]', 'cannot read the entry int of int'],
-    ['"a".exists(x, x > 1)', 'exists goes through a list or a map, not string'],
-    ['[1].map(x, 1 + "a")', 'cannot apply + to int and string'],
-    ['{"a": -"b"}', 'cannot apply - to string'],
-    ['size(params.a).matches("x")', 'cannot apply matches to int'],
-    ['params + 1', 'cannot apply + to map and int'],
-    ['"a".size(1)', 'cannot apply size to string and int'],
-    ['params.a < [1]', 'cannot apply < to dyn and list'],
-  ])('%s', (source, problem) => {
+    ['size(1, 2) == 1', 1, 'cannot apply size to int and int'],
+    ['"a" + 1 == 2', 5, 'cannot apply + to string and int'],
+    ['!params.a || !"x"', 14, 'cannot apply ! to string'],
+    ['params.a && 1', 13, 'expected a bool, got int'],
+    ['1 ? 2 : 3', 1, 'expected a bool, got int'],
+    ['"a".b', 5, 'cannot read the field "b" of string'],
+    ['has("a".b)', 9, 'cannot read the field "b" of string'],
+    ['(1 + 1)[0]', 8, 'cannot read the entry int of int'],
+    ['"a".exists(x, x > 1)', 5, 'exists goes through a list or a map, not string'],
+    ['[1].map(x, 1 + "a")', 14, 'cannot apply + to int and string'],
+    ['{"a": -"b"}', 7, 'cannot apply - to string'],
+    ['size(params.a).matches("x")', 16, 'cannot apply matches to int'],
+    ['params + 1', 8, 'cannot apply + to map and int'],
+    ['"a".size(1)', 5, 'cannot apply size to string and int'],
+    ['params.a < [1]', 10, 'cannot apply < to dyn and list'],
+  ])('%s', (source, column, problem) => {
     expect(compile(source)).toEqual({
       type: undefined,
-      found: [`${JSON.stringify(source)} can never be worked out: ${problem}`],
+      found: [`at column ${column}: ${JSON.stringify(source)} can never be worked out: ${problem}`],
     });
     const { fields: _, ...stored } = scope;
     expect(compile(source, stored).found).toEqual([]);

@@ -7,7 +7,7 @@ import type { LoopNode, Node } from './nodes.ts';
 export type StaticType = string;
 export const ANY = 'dyn';
 
-type Tell = (problem: string) => void;
+type Tell = (problem: string, node: Node) => void;
 
 /** The type of a node. Tells what is wrong inside of it. */
 export function staticType(node: Node, tell: Tell): StaticType {
@@ -22,19 +22,19 @@ export function staticType(node: Node, tell: Tell): StaticType {
     case 'select':
     case 'has': {
       const type = typeOf(node.operand);
-      if (!isOne(type, ['map'])) tell(`cannot read the field ${JSON.stringify(node.field)} of ${type}`);
+      if (!isOne(type, ['map'])) tell(`cannot read the field ${JSON.stringify(node.field)} of ${type}`, node);
       return node.kind === 'has' ? 'bool' : ANY;
     }
     case 'index': {
       const [type, index] = [typeOf(node.operand), typeOf(node.index)];
-      if (!isOne(type, ['map', 'list'])) tell(`cannot read the entry ${index} of ${type}`);
+      if (!isOne(type, ['map', 'list'])) tell(`cannot read the entry ${index} of ${type}`, node);
       return ANY;
     }
     case 'logic':
-      for (const operand of node.operands) tellUnlessBool(typeOf(operand), tell);
+      for (const operand of node.operands) tellUnlessBool(operand, tell);
       return 'bool';
     case 'choice': {
-      tellUnlessBool(typeOf(node.condition), tell);
+      tellUnlessBool(node.condition, tell);
       const [whenTrue, whenFalse] = [typeOf(node.whenTrue), typeOf(node.whenFalse)];
       return whenTrue === whenFalse ? whenTrue : ANY;
     }
@@ -42,7 +42,7 @@ export function staticType(node: Node, tell: Tell): StaticType {
       return typeOfCall(node, node.operands.map(typeOf), tell);
     case 'matches': {
       const type = typeOf(node.operand);
-      if (!isOne(type, ['string'])) tell(`cannot apply matches to ${type}`);
+      if (!isOne(type, ['string'])) tell(`cannot apply matches to ${type}`, node);
       return 'bool';
     }
     case 'list':
@@ -56,30 +56,29 @@ export function staticType(node: Node, tell: Tell): StaticType {
   }
 }
 
-function typeOfCall(
-  { callee, isMethod }: Extract<Node, { kind: 'call' }>,
-  types: readonly StaticType[],
-  tell: Tell,
-): StaticType {
+function typeOfCall(node: Extract<Node, { kind: 'call' }>, types: readonly StaticType[], tell: Tell): StaticType {
+  const { callee, isMethod } = node;
   const results = callee.resultsOf(isMethod, types);
   const [first, ...more] = results;
   if (first === undefined) {
-    tell(`cannot apply ${callee.name} to ${types.length === 0 ? 'nothing' : types.join(' and ')}`);
+    tell(`cannot apply ${callee.name} to ${types.length === 0 ? 'nothing' : types.join(' and ')}`, node);
     return ANY;
   }
   return more.every((result) => result === first) ? first : ANY;
 }
 
-function typeOfLoop({ loop, range, test, step }: LoopNode, tell: Tell): StaticType {
+function typeOfLoop(node: LoopNode, tell: Tell): StaticType {
+  const { loop, range, test, step } = node;
   const type = staticType(range, tell);
-  if (!isOne(type, ['list', 'map'])) tell(`${loop} goes through a list or a map, not ${type}`);
-  if (test !== undefined) tellUnlessBool(staticType(test, tell), tell);
+  if (!isOne(type, ['list', 'map'])) tell(`${loop} goes through a list or a map, not ${type}`, node);
+  if (test !== undefined) tellUnlessBool(test, tell);
   if (step !== undefined) staticType(step, tell);
   return loop === 'map' || loop === 'filter' ? 'list' : 'bool';
 }
 
-function tellUnlessBool(type: StaticType, tell: Tell): void {
-  if (!isOne(type, ['bool'])) tell(`expected a bool, got ${type}`);
+function tellUnlessBool(node: Node, tell: Tell): void {
+  const type = staticType(node, tell);
+  if (!isOne(type, ['bool'])) tell(`expected a bool, got ${type}`, node);
 }
 
 /** Whether a value of this type may be of one of those. */

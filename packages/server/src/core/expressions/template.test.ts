@@ -90,28 +90,32 @@ describe('a template', () => {
     expect(JSON.stringify(resolve(sneaky))).toBe('{"value":{"__proto__":3}}');
   });
 
-  const wrong: [JsonValue, string, RegExp][] = [
+  const wrong: [JsonValue, string, RegExp, number?][] = [
     [
       { steps: [{}, {}, { run: 'make ${{ params.n' }] },
       'spec.steps[2].run',
-      /^has no }} after "\$\{\{ params.n"; write \$\$\{\{/,
+      /^at column 6: has no }} after "\$\{\{ params.n"; write \$\$\{\{/,
+      5,
     ],
-    [{ a: '${{ "}} }}' }, 'spec.a', /^has no }} after/],
-    [{ a: '${{ {"b": 1 }}' }, 'spec.a', /^has no }} after/],
+    [{ a: '${{ "}} }}' }, 'spec.a', /: has no }} after/, 0],
+    [{ a: '${{ {"b": 1 }}' }, 'spec.a', /: has no }} after/, 0],
     [
       { a: { 'x ${{ params.n }}': 1 } },
       'spec.a',
       /^has the key "x \$\{\{ params.n }}"; expressions may not be in keys/,
     ],
-    [{ a: '${{ }}' }, 'spec.a', /^is required: an expression/],
-    [['${{ parms.n }}'], 'spec[0]', /did you mean "params"/],
-    [{ a: '${{ needs.deploy.x }}' }, 'spec.a', /no job "deploy"/],
-    [{ a: '${{ params.n + }}' }, 'spec.a', /ends too early/],
+    [{ a: '${{ }}' }, 'spec.a', /^at column 5: is required: an expression/, 4],
+    [['${{ parms.n }}'], 'spec[0]', /^at column 5: .*did you mean "params"/, 4],
+    [{ a: 'x ${{ 1 }} ${{needs.deploy.x }}' }, 'spec.a', /^at column 21: .*no job "deploy"/, 20],
+    [{ a: '${{ params.n + }}' }, 'spec.a', /^at column 15: .*ends too early/, 14],
+    [{ a: 'a\n  ${{ foo() }}' }, 'spec.a', /^at line 2, column 7: there is no function/, 8],
   ];
-  it.each(wrong)('names the place of what is wrong in %j', (value, field, description) => {
+  it.each(wrong)('names the place of what is wrong in %j', (value, field, description, offset) => {
     const { template, found } = compile(value);
     expect(template).toBeUndefined();
-    expect(found).toEqual([{ field, description: expect.stringMatching(description) }]);
+    expect(found).toEqual([
+      { field, description: expect.stringMatching(description), ...(offset !== undefined && { offset }) },
+    ]);
   });
 
   it('names all that is wrong', () => {

@@ -1,10 +1,11 @@
 // JSON with expressions in its texts: `${{ params.image }}`. It is compiled once, and resolved for each set of inputs.
-import { addViolation, type Found, isFull, quote } from '../check-fields.ts';
+import { addFound, addViolation, type Found, isFull, quote } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 import { compileExpression, type Expression } from './expression.ts';
 import type { Root, Scope } from './nodes.ts';
 import { hasTemplate, splitTemplate } from './split-template.ts';
+import { type TextPlace, violationAt } from './text-place.ts';
 
 /** A checked template. Compiling is costly: keep it. */
 export interface Template {
@@ -54,7 +55,7 @@ export function compileTemplate(
   const own: Found = [];
   const compiler: Compiler = { found: own, foundBefore: found.length, scope, expressions: [], count: 0 };
   const shape = compileValue(compiler, field, value);
-  for (const violation of own) addViolation(found, violation.field, violation.description);
+  for (const violation of own) addFound(found, violation);
   if (own.length > 0 || isFull(found)) return undefined;
   const { expressions } = compiler;
   const isAll = expressions.some(({ needs }) => needs === 'all');
@@ -103,23 +104,20 @@ function compileText(compiler: Compiler, field: string, text: string): Shape {
   const { found } = compiler;
   const split = splitTemplate(text);
   if ('unclosedAt' in split) {
-    addViolation(
-      found,
-      field,
-      `has no }} after ${quote(text.slice(split.unclosedAt))}; write $\${{ for the characters \${{`,
-    );
+    const description = `has no }} after ${quote(text.slice(split.unclosedAt))}; write $\${{ for the characters \${{`;
+    addFound(found, violationAt(field, description, { text, offset: split.unclosedAt }));
     return { kind: 'constant', value: text };
   }
   const segments = split.flatMap((segment): (string | Expression)[] => {
     if ('text' in segment) return [segment.text];
-    return compileSource(compiler, field, segment.source);
+    return compileSource(compiler, field, segment.source, { text, offset: segment.offset });
   });
   const [first] = segments;
   if (segments.length === 1 && typeof first === 'object') return { kind: 'value', field, expression: first };
   return { kind: 'text', field, segments };
 }
 
-function compileSource(compiler: Compiler, field: string, source: string): Expression[] {
+function compileSource(compiler: Compiler, field: string, source: string, place: TextPlace): Expression[] {
   compiler.count++;
   if (compiler.count > LIMITS.templateExpressions) {
     if (compiler.count === LIMITS.templateExpressions + 1) {
@@ -128,10 +126,11 @@ function compileSource(compiler: Compiler, field: string, source: string): Expre
     return [];
   }
   if (isFull(compiler.found, compiler.foundBefore)) return [];
-  const expression = compileExpression(compiler.found, field, source.trim(), compiler.scope);
+  const expression = compileExpression(compiler.found, field, source, compiler.scope, place);
   if (expression === undefined) return [];
   if (WITHOUT_JSON.includes(expression.type)) {
-    addViolation(compiler.found, field, `${quote(source.trim())} is of type ${expression.type}, which has no JSON`);
+    const description = `${quote(source)} is of type ${expression.type}, which has no JSON`;
+    addFound(compiler.found, violationAt(field, description, place));
   }
   compiler.expressions.push(expression);
   return [expression];

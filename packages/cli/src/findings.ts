@@ -1,0 +1,103 @@
+// Owns what the server finds wrong with a file: by line and column, and beside what is wrong with the form of the file. What was most
+// likely meant by that is what the server looks at, and what only follows from it is not told.
+import { ConveyorError } from '@conveyor/client';
+import type { Cli } from './cli.ts';
+import { describeFailure, UsageError } from './failure.ts';
+import { byPlace, type FileProblem, MAX_PROBLEMS } from './file-problem.ts';
+import type { FilePlaces } from './message-file.ts';
+import type { MeantPipeline } from './pipeline-file.ts';
+import type { Refusal } from './yaml-tree.ts';
+
+/** A file whose form is wrong. */
+export interface WrongFile {
+  readonly file: string;
+  readonly pipeline?: undefined;
+  readonly problems: readonly FileProblem[];
+  /** Undefined when nothing of it can be read. */
+  readonly meant: MeantPipeline | undefined;
+}
+
+/** What is wrong with files. */
+export interface Problems {
+  readonly problems: readonly FileProblem[];
+  /** Why the server did not look for more, if it should have. */
+  readonly unasked?: string;
+}
+
+/** What the files say by themselves. */
+export function offlineProblems(wrong: readonly WrongFile[]): Problems {
+  return { problems: wrong.flatMap(({ problems }) => problems) };
+}
+
+/** Everything that is wrong with files whose form is wrong: that, and what the server finds in what was most likely meant. */
+export async function allProblems(cli: Cli, wrong: readonly WrongFile[]): Promise<Problems> {
+  const all: FileProblem[] = [];
+  let unasked: string | undefined;
+  for (const { problems, meant } of wrong) {
+    const canAsk = unasked === undefined && meant !== undefined && problems.length < MAX_PROBLEMS;
+    const found = canAsk ? await askServer(cli, meant) : [];
+    if (typeof found === 'string') {
+      unasked = `the server did not look for more: ${found}`;
+      all.push(...problems);
+    } else {
+      const news = newFindings(found, meant?.refusals ?? []);
+      all.push(...[...problems, ...news].toSorted(byPlace).slice(0, MAX_PROBLEMS));
+    }
+  }
+  return { problems: all, ...(unasked !== undefined && { unasked }) };
+}
+
+/** What the server finds in a pipeline; a text says why it cannot be asked. */
+async function askServer(cli: Cli, meant: MeantPipeline): Promise<FileProblem[] | string> {
+  const { name = '', definition } = meant;
+  try {
+    await cli.client().pipelines.validate({ name, definition });
+    return [];
+  } catch (thrown) {
+    if (!(thrown instanceof ConveyorError || thrown instanceof UsageError)) throw thrown;
+    const found = refusedFields(meant, thrown);
+    if (found.length === 0) return describeFailure(thrown, cli.address()).message;
+    // That a file has no name is told by who needs one.
+    return found.filter(({ path }) => path !== 'name' || meant.name !== undefined);
+  }
+}
+
+/** The fields of a file that the server refused, as they stand in it, if that is what was thrown. */
+export function refusedFields(file: FilePlaces, thrown: unknown): FileProblem[] {
+  if (!(thrown instanceof ConveyorError)) return [];
+  return thrown.fieldViolations.map((violation) => file.problemOf(violation)).toSorted(byPlace);
+}
+
+/**
+ * A finding is told unless it is at or inside of a value that was refused, or says that something is missing which may be what was lost
+ * there: a job where it misses a job, otherwise something of its own job or, where it misses a name, of the pipeline.
+ */
+function newFindings(findings: readonly FileProblem[], refusals: readonly Refusal[]): readonly FileProblem[] {
+  const values = refusals.filter(({ instead }) => instead !== 'field');
+  const lost = refusals.filter(({ instead }) => instead === 'nothing');
+  return findings.filter(
+    (finding) =>
+      !values.some(({ path }) => isWithin(finding.path, path)) && !lost.some(({ path }) => mayExplain(path, finding)),
+  );
+}
+
+const MISSES_JOB = /^there is no job "(?!.* among the needs)/;
+const MISSES_NAME = /there is no stage|has no (?:field|value)/;
+const MISSES_ANYTHING =
+  /among the needs|has no (?:field|value|output)|is required|must have (?!at most)|without|only FINALLY/;
+
+/** Whether what was lost at a path may be what a finding misses. */
+function mayExplain(lost: string, { path, message }: FileProblem): boolean {
+  if (MISSES_JOB.test(message)) return /^jobs(?:\[\d+\](?:\.name)?)?$/.test(lost);
+  const job = jobOf(lost);
+  if (job === undefined) return MISSES_NAME.test(message);
+  return job === jobOf(path) && MISSES_ANYTHING.test(message);
+}
+
+function jobOf(path: string): string | undefined {
+  return /^jobs\[\d+\]/.exec(path)?.[0];
+}
+
+function isWithin(path: string, outer: string): boolean {
+  return path === outer || path.startsWith(`${outer}.`) || path.startsWith(`${outer}[`);
+}
