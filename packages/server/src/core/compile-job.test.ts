@@ -1,6 +1,6 @@
 // Fields that are known before a run, as a definition has them.
 import { describe, expect, it } from 'vitest';
-import { checkAppendedJobs, checkDefinition, type DefinitionInput, type JobInput } from './check-definition.ts';
+import { checkDefinition, type DefinitionInput, type JobInput } from './check-definition.ts';
 import type { Found } from './check-fields.ts';
 import type { JsonValue } from './json.ts';
 import { checkAtOnce } from './testing/at-once.ts';
@@ -78,12 +78,5 @@ describe('what an expression reads', () => {
   ])('is taken where %s may bring what a cell has', (_, include) => {
     const found = findings([job('p'), job('a', { needs: ['p'], matrix: { ...matrix, include }, if: 'has(matrix.y)' })]);
     expect(found).toEqual([]);
-  });
-
-  it('takes what only its run knows of an appended job', () => {
-    const found: Found = [];
-    checkAtOnce(checkAppendedJobs, found, 'jobs', [job('a', { if: 'env.FOO == "" && env.BAR == ""' })]);
-    checkAtOnce(checkAppendedJobs, found, 'jobs', [job('a', { if: 'run.foo == 1' })]);
-    expect(found).toEqual([{ field: 'jobs[0].if', description: expect.stringContaining('"foo"') }]);
   });
 });

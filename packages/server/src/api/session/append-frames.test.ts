@@ -33,7 +33,7 @@ function wrongIn(jobs: Jobs): readonly string[] {
   const frame = decoded({ jobs });
   if (frame?.type !== 'AppendJobs') throw new Error(`it became ${frame?.type}`);
   const found: Found = [];
-  checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs);
+  checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs, {});
   return found.map(({ field, description }) => `${field}: ${description}`);
 }
 
@@ -44,7 +44,7 @@ describe('appended jobs', () => {
     if (frame?.type !== 'AppendJobs') throw new Error(`it became ${frame?.type}`);
     expect(frame).toMatchObject({ type: 'AppendJobs', key, number: 3 });
     const found: Found = [];
-    expect(checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs)).toEqual([
+    expect(checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs, {})).toEqual([
       jobNamed('build'),
       jobNamed('ask', {
         driver: '',
@@ -91,7 +91,7 @@ describe('appended jobs', () => {
     const jobs = Array.from({ length: 3_000 }, (_, n) => ({ ...build, name: `job-${n}` }));
     const frame = decoded({ jobs });
     const found: Found = [];
-    expect(frame?.type === 'AppendJobs' && checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs)).toEqual([]);
+    expect(frame?.type === 'AppendJobs' && checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs, {})).toEqual([]);
     expect(found).toMatchObject([{ field: 'jobs' }]);
   });
 
