@@ -11,7 +11,7 @@ import { timerOf } from '../src/core/testing/driver.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
 import { finishWell, type LedgerFixture, openLedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
 import { openRacingReplica, type RacingReplica } from '../src/engine/testing/racing-replica.ts';
-import { withConnection, withTransaction } from '../src/store/pool.ts';
+import { withConnection } from '../src/store/pool.ts';
 import { auditGroups } from '../src/store/testing/check-groups.ts';
 import type { Rewrites } from '../src/store/testing/rewriting-lane.ts';
 import { openRaces, type Races } from './races.ts';
@@ -68,9 +68,9 @@ async function claimBehind(key: string, rewrites: Rewrites): Promise<readonly st
   const by = { job: 0, reason: 'not yet', actor: '' };
   await ledger.submit(first, { type: 'HoldJob', ...by });
   let behind: Promise<unknown> | undefined;
-  await withTransaction(ledger.pool, async (tx) => {
-    await ledger.submitIn(tx, first, { type: 'ReleaseJob', ...by });
-    await ledger.submitIn(tx, first, CLAIM);
+  await ledger.inTransaction(async (submit) => {
+    await submit(first, { type: 'ReleaseJob', ...by });
+    await submit(first, CLAIM);
     behind = replica.submit(second, CLAIM);
     // Either it waits for the lock of the group, or it goes on and commits.
     await Promise.race([behind, waitsForLock()]);

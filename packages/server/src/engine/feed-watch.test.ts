@@ -92,24 +92,20 @@ test('runs of another project are never shown', async () => {
 
 test('a transaction that began early and commits late is not missed, and nobody waits for it', async () => {
   const [late, prompt] = [await ledger.create(one, { project }), await ledger.create(one, { project })];
-  const slow = await ledger.pool.connect();
-  try {
-    await slow.query('begin');
-    await ledger.submitIn(slow, late, cancel);
-    const reader = watch();
-    const { cursor: before } = await reader.next();
+  const reader = watch();
+  const [before, between] = await ledger.inTransaction(async (submit) => {
+    await submit(late, cancel);
+    const { cursor: first } = await reader.next();
     await ledger.submit(prompt, cancel);
-    const { cursor: between } = await reader.shows(prompt);
+    const { cursor: second } = await reader.shows(prompt);
     expect(reader.seen.slice(1).flatMap(({ changes }) => changes.map(({ run }) => run.runId))).toEqual([prompt]);
-    await slow.query('commit');
-    expect((await reader.shows(late)).changes).toMatchObject([{ run: { runId: late, state: 'CANCELLED' } }]);
-    await watch({}, before).shows(late, prompt);
-    const resumed = watch({}, between);
-    await resumed.shows(late);
-    expect(resumed.seen.flatMap(({ changes }) => changes.map(({ run }) => run.runId))).toEqual([late]);
-  } finally {
-    slow.release(true);
-  }
+    return [first, second];
+  });
+  expect((await reader.shows(late)).changes).toMatchObject([{ run: { runId: late, state: 'CANCELLED' } }]);
+  await watch({}, before).shows(late, prompt);
+  const resumed = watch({}, between);
+  await resumed.shows(late);
+  expect(resumed.seen.flatMap(({ changes }) => changes.map(({ run }) => run.runId))).toEqual([late]);
 });
 
 test('a writing transaction that never ends, in another database, neither delays nor repeats changes', async () => {

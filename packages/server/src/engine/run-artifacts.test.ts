@@ -5,7 +5,7 @@ import type { Artifact } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
-import { withConnection, withTransaction } from '../store/pool.ts';
+import { withConnection } from '../store/pool.ts';
 import { liveAttempts } from '../store/attempt-rows.ts';
 import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { verifyRun } from '../store/verify-run.ts';
@@ -135,8 +135,8 @@ test('what is not there, or of another project, is not found', async () => {
 test('a flush that fails leaves none behind', async () => {
   const runId = await ledger.create(two);
   await start(runId, 0);
-  const failing = withTransaction(ledger.pool, async (tx) => {
-    expect(await ledger.submitIn(tx, runId, declare(0, 1))).toEqual({ type: 'Done' });
+  const failing = ledger.inTransaction(async (submit) => {
+    expect(await submit(runId, declare(0, 1))).toEqual({ type: 'Done' });
     throw new Error('killed');
   });
   await expect(failing).rejects.toThrow('killed');
