@@ -6,7 +6,7 @@ import type { AttemptKey } from '../core/ids.ts';
 import { versionNeeded } from '../core/plan.ts';
 import type { Refusal } from '../core/refusal.ts';
 import type { AppendCheck } from './append-check.ts';
-import type { SessionLink } from './engine.ts';
+import type { SessionLink } from './driver-operations.ts';
 import type { Ledger } from './ledger.ts';
 import type { LedgerReply, Writer } from './run-work.ts';
 

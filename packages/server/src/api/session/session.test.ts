@@ -13,7 +13,7 @@ import {
 import type { Offer, ServerFrame, Start } from '../../core/frames.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { RefusedError } from '../../core/refusal.ts';
-import type { DriverOperations } from '../../engine/engine.ts';
+import type { DriverOperations } from '../../engine/driver-operations.ts';
 import { openTestDoors, type TestDoors } from '../testing/test-doors.ts';
 import {
   createTestSessions,

@@ -5,7 +5,8 @@ import type { Definition, JobDefinition } from '../../core/definition.ts';
 import type { Hello, ServerFrame } from '../../core/frames.ts';
 import type { AttemptKey } from '../../core/ids.ts';
 import { definitionOf, jobNamed } from '../../core/testing/definitions.ts';
-import type { DriverSession, Engine } from '../engine.ts';
+import type { DriverSession } from '../driver-operations.ts';
+import type { Engine } from '../engine.ts';
 
 export interface ConnectedDriver {
   readonly driver: string;
