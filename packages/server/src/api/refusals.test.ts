@@ -17,7 +17,9 @@ import { invalidFields, RefusedError, type RefusalReason } from '../core/refusal
 import { codeOf } from './call-error.ts';
 import { call, refusalOf } from './testing/any-call.ts';
 import { openTestDoors, PROTOCOLS, type TestDoors } from './testing/test-doors.ts';
-import { createTestEngine, DRIVER_TOKEN, JOB_ID, RUN_ID, type TestEngine } from './testing/test-engine.ts';
+import { JOB_ID } from './testing/sample-jobs.ts';
+import { RUN_ID } from './testing/sample-runs.ts';
+import { createTestEngine, DRIVER_TOKEN, type TestEngine } from './testing/test-engine.ts';
 
 let engine: TestEngine;
 let doors: TestDoors;

@@ -14,7 +14,8 @@ import type { DriverFrame } from '../../core/frames.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { checkAtOnce } from '../../core/testing/at-once.ts';
 import { jobNamed } from '../../core/testing/definitions.ts';
-import { ATTEMPT_ID, RUN_ID } from '../testing/test-engine.ts';
+import { ATTEMPT_ID } from '../testing/sample-jobs.ts';
+import { RUN_ID } from '../testing/sample-runs.ts';
 import { decodeFrame } from './decode-frames.ts';
 import { encodeFrame } from './encode-frames.ts';
 

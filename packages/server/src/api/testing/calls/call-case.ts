@@ -1,7 +1,7 @@
 // A call of the contract as it should be understood and answered, and what several of them hold.
 import type { DescMessage, DescMethod, MessageInitShape } from '@bufbuild/protobuf';
 import { LeaseDoubt, RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
-import { RUN_ID } from '../test-engine.ts';
+import { RUN_ID } from '../sample-runs.ts';
 
 export interface Case {
   readonly method: DescMethod;

@@ -2,7 +2,8 @@
 import { GateVerdict, JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { expect } from 'vitest';
-import { JOB_ID, RUN_ID } from '../test-engine.ts';
+import { JOB_ID } from '../sample-jobs.ts';
+import { RUN_ID } from '../sample-runs.ts';
 import { type Case, definition, definitionJson, artifactJson, trigger, key } from './call-case.ts';
 
 export const JOB_CALLS: readonly Case[] = [

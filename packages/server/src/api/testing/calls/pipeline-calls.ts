@@ -1,7 +1,7 @@
 // Calls on pipelines.
 import { PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { expect } from 'vitest';
-import { DEFINITION } from '../test-engine.ts';
+import { DEFINITION } from '../sample-definitions.ts';
 import { type Case, definition, definitionJson } from './call-case.ts';
 
 export const PIPELINE_CALLS: readonly Case[] = [

@@ -3,7 +3,9 @@ import { JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { RunState } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import { RerunScope, RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { expect } from 'vitest';
-import { DEFINITION, JOB_ID, RUN_ID } from '../test-engine.ts';
+import { DEFINITION } from '../sample-definitions.ts';
+import { JOB_ID } from '../sample-jobs.ts';
+import { RUN_ID } from '../sample-runs.ts';
 import { type Case, definition, definitionJson, artifactJson, trigger, byApi } from './call-case.ts';
 
 export const RUN_CALLS: readonly Case[] = [

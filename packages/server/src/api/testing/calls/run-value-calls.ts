@@ -3,7 +3,7 @@ import { fromJson } from '@bufbuild/protobuf';
 import { ValueSchema } from '@bufbuild/protobuf/wkt';
 import { RunValueService } from '@conveyor/protocol/conveyor/v1/run_value_service_pb.js';
 import { expect } from 'vitest';
-import { RUN_ID } from '../test-engine.ts';
+import { RUN_ID } from '../sample-runs.ts';
 import { type Case } from './call-case.ts';
 
 export const RUN_VALUE_CALLS: readonly Case[] = [

@@ -2,7 +2,9 @@
 import { ScheduleMissedPolicy, ScheduleOverlapPolicy } from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
 import { ScheduleService } from '@conveyor/protocol/conveyor/v1/schedule_service_pb.js';
 import { expect } from 'vitest';
-import { DEFINITION, RUN_ID, SCHEDULE } from '../test-engine.ts';
+import { DEFINITION } from '../sample-definitions.ts';
+import { RUN_ID } from '../sample-runs.ts';
+import { SCHEDULE } from '../sample-schedules.ts';
 import { type Case, definition } from './call-case.ts';
 
 export const SCHEDULE_CALLS: readonly Case[] = [
