@@ -9,7 +9,7 @@ import type { JsonObject } from '../src/core/json.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import { timerOf } from '../src/core/testing/driver.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
-import { finishWell, type LedgerFixture, openLedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
+import { finishWell, type LedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
 import { openRacingReplica, type RacingReplica } from '../src/engine/testing/racing-replica.ts';
 import { withConnection } from '../src/store/pool.ts';
 import { auditGroups } from '../src/store/testing/check-groups.ts';
@@ -22,12 +22,9 @@ let races: Races;
 let ledger: LedgerFixture;
 beforeAll(async () => {
   races = await openRaces();
-  ledger = await openLedgerFixture(races.database);
+  ({ ledger } = races);
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await races[Symbol.asyncDispose]();
-});
+afterAll(() => races[Symbol.asyncDispose]());
 
 const CLAIM: Command = { type: 'ClaimPlace', job: 0, place: undefined };
 

@@ -5,7 +5,7 @@ import type { Command } from '../src/core/commands.ts';
 import type { RunId } from '../src/core/ids.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
-import { type LedgerFixture, openLedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
+import type { LedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
 import { openRacingReplica } from '../src/engine/testing/racing-replica.ts';
 import { forgetFullBuckets } from '../src/store/rate-rows.ts';
 import { withConnection } from '../src/store/pool.ts';
@@ -20,12 +20,9 @@ let races: Races;
 let ledger: LedgerFixture;
 beforeAll(async () => {
   races = await openRaces();
-  ledger = await openLedgerFixture(races.database);
+  ({ ledger } = races);
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await races[Symbol.asyncDispose]();
-});
+afterAll(() => races[Symbol.asyncDispose]());
 
 const CLAIM: Command = { type: 'ClaimPlace', job: 0 };
 
