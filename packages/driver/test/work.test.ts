@@ -5,7 +5,7 @@ import { AnnotationLevel, FailureClass, JobState, ProgressPhase } from '@conveyo
 import { LogChannel } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import { describe, expect, test } from 'vitest';
 import { JobFailure } from '@conveyor/driver';
-import { heldWork, startDriver, startServer } from './fixture.ts';
+import { heldWork, startDriver, startServer, working } from './fixture.ts';
 import { crc32c, duration, offerOf } from './scripted-server.ts';
 
 describe('a session', () => {
@@ -303,14 +303,8 @@ describe('work', () => {
   });
 
   test('says nothing more once it has ended', async () => {
-    const server = await startServer();
-    const work = heldWork();
-    startDriver([server], { run: work.run });
-    const session = await server.session();
+    const { session, work, context } = await working();
     session.finishAcks = false;
-    session.welcome();
-    await session.startJob('a');
-    const context = await work.context;
     work.finish();
     expect(await session.next('finish')).toMatchObject({ logSize: 0n });
     await context.log('late');
