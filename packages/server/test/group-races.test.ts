@@ -83,7 +83,7 @@ async function claimBehind(key: string, rewrites: Rewrites): Promise<readonly st
 async function waitsForLock(): Promise<void> {
   const waiting = `select count(*)::int as count from pg_stat_activity where wait_event_type = 'Lock' and query like '%start_locks%'`;
   await expect
-    .poll(async () => (await races.sql.query<{ count: number }>(waiting)).rows[0]?.count, { interval: 5 })
+    .poll(async () => (await ledger.pool.query<{ count: number }>(waiting)).rows[0]?.count, { interval: 5 })
     .toBeGreaterThan(0);
 }
 

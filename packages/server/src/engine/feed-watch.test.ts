@@ -2,13 +2,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import type { RunId } from '../core/ids.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { createPools, type Pools } from '../store/connect.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import type { RunChanges, RunFilter } from './engine.ts';
 import { createFeedWatch } from './feed-watch.ts';
-import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { createTestDatabase } from '../store/testing/database.ts';
+import { type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 import { createWakeUps } from './wake-ups.ts';
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 let stop: AbortController;
 let count = 0;
@@ -17,13 +16,9 @@ const one = definitionOf(jobNamed('build'));
 const all: RunFilter = { states: [], labels: {} };
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 beforeEach(() => {
   stop = new AbortController();
   project = `project-${count++}`;

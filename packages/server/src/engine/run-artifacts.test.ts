@@ -7,13 +7,11 @@ import { LIMITS } from '../core/limits.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { withConnection } from '../store/pool.ts';
 import { liveAttempts } from '../store/attempt-rows.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { verifyRun } from '../store/verify-run.ts';
 import { createJobQueries } from './job-queries.ts';
 import { createRunArtifacts } from './run-artifacts.ts';
-import { finishWell, type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { finishWell, type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 let jobs: ReturnType<typeof createJobQueries>;
 let runs: ReturnType<typeof createRunArtifacts>;
@@ -21,16 +19,12 @@ const two = definitionOf(jobNamed('build'), jobNamed('pack'));
 const page = { size: 100 };
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
   jobs = createJobQueries(ledger);
   runs = createRunArtifacts(ledger);
   await ledger.connect('shell', 'i-1');
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 
 const artifact = (name: string): Artifact => ({
   name,

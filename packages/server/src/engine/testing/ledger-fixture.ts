@@ -12,7 +12,7 @@ import { grantLease, insertSpecSchema, takeOver } from '../../store/instance-row
 import { readClock } from '../../store/ledger-rows.ts';
 import { type Pool, withTransaction } from '../../store/pool.ts';
 import type { Tx } from '../../store/sql.ts';
-import type { TestDatabase } from '../../store/testing/database.ts';
+import { createTestDatabase, type TestDatabase } from '../../store/testing/database.ts';
 import { createCreates } from '../creates.ts';
 import { flushSubmissions } from '../flush.ts';
 import { createLedger, type Ledger } from '../ledger.ts';
@@ -51,6 +51,19 @@ export interface LedgerFixture extends AsyncDisposable {
   succeed(runId: RunId, job: number): Promise<void>;
   /** Registers a driver instance as a session would. Returns the number of its row. */
   connect(driver: string, instance: string, input?: InstanceInput): Promise<number>;
+}
+
+/** A ledger over a database of its own. Call it once a test file. */
+export async function openTestLedger(): Promise<LedgerFixture> {
+  const database = await createTestDatabase();
+  const ledger = await openLedgerFixture(database);
+  return {
+    ...ledger,
+    async [Symbol.asyncDispose]() {
+      await ledger[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    },
+  };
 }
 
 export async function openLedgerFixture({ config }: TestDatabase): Promise<LedgerFixture> {
