@@ -21,7 +21,6 @@ import {
   RunConditionSchema,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { describe, expect, it } from 'vitest';
-import { parseDuration } from './duration.ts';
 import type { MatrixOptions } from './job-kinds.ts';
 import type { ConcurrencyOptions, RateLimitOptions } from './job-limits.ts';
 import type { LabelRuleOptions, SelectorOptions } from './job-places.ts';
@@ -329,78 +328,6 @@ describe('the pipeline builder', () => {
     }
   });
 
-  it('tells all that is wrong with a job that no compiler has seen, and what there is instead', () => {
-    const options: object = {
-      driver: 7,
-      when: 'sucess',
-      need: ['build'],
-      needs: ['biuld'],
-      timeouts: { runTimeout: '10 minutes', silence: '1m' },
-      retry: { workload: 1.5 },
-      secrets: 'token',
-      rateLimits: [{ key: 'a', limit: 1, period: 60 }],
-      matrix: { axes: [1] },
-    };
-    const built = pipeline<string>('ci').job('build', { driver: 'shell' });
-    const told = () => built.job('test', options as JobOptions<string>);
-    expect(told).toThrow(TypeError);
-    const lines = wrongOf(told);
-    expect(lines[0]).toBe('job test of pipeline ci needs biuld, which no job before it is called');
-    const fields = lines.slice(1).map((line) => line.replace('job test of pipeline ci: ', ''));
-    expect(fields[0]).toMatch(/^need is no field here; these are: needs, when, .*stickyKey$/);
-    expect(fields.slice(1)).toEqual([
-      'driver must be a string; got 7',
-      "when must be 'success' or 'always' or 'failure' or 'finally'; got 'sucess'",
-      'retry.workload must be a whole number; got 1.5',
-      expect.stringMatching(/^timeouts.silence is no field here; these are: .*silenceTimeout/),
-      "timeouts.runTimeout must be a duration such as 250ms, 1.5s, 10m, 2h or 7d; got '10 minutes'",
-      'secrets must be a list',
-      'matrix.axes must be an object; got a list',
-      'rateLimits[0].period must be a duration such as 250ms, 1.5s, 10m, 2h or 7d; got 60',
-    ]);
-    const shared: object = { label: {}, failFast: 'yes' };
-    expect(wrongOf(() => pipeline('ci', shared))).toEqual([
-      'pipeline ci: label is no field here; these are: paramsSchema, labels, stages, env, failFast',
-      "pipeline ci: failFast must be a boolean; got 'yes'",
-    ]);
-    const noJson: object = { driver: 'shell', spec: { at: new Date(0), n: undefined } };
-    expect(() => built.job('test', noJson as JobOptions<string>)).toThrow(/^job test of pipeline ci: /);
-  });
-
-  it('refuses a stage that the pipeline does not have, when compiled and when run', () => {
-    const staged = pipeline('ci', { stages: ['check'] });
-    // @ts-expect-error no stage is called 'chekc'
-    expect(() => staged.job('test', { driver: 'shell', stage: 'chekc' })).toThrow(
-      'job test is of stage chekc, which pipeline ci does not have',
-    );
-    // @ts-expect-error there are no stages
-    expect(() => pipeline('ci').job('test', { driver: 'shell', stage: 'check' })).toThrow('of stage check');
-    const named = pipeline<string>('ci', { stages: ['check'] });
-    expect(named.job('test', { driver: 'shell', stage: 'check' }).definition.jobs[0]?.stage).toBe('check');
-  });
-
-  it('refuses a need that no earlier job has, when compiled and when run', () => {
-    const ci = pipeline('ci').job('build', { driver: 'shell' });
-    // @ts-expect-error no job is called 'biuld'
-    expect(() => ci.job('test', { driver: 'shell', needs: ['biuld'] })).toThrow(
-      'job test of pipeline ci needs biuld, which no job before it is called',
-    );
-  });
-
-  it('refuses a name that an earlier job has, when compiled and when run', () => {
-    const ci = pipeline('ci').job('build', { driver: 'shell' });
-    // @ts-expect-error a job is called 'build' already
-    expect(() => ci.job('build', { driver: 'shell' })).toThrow('pipeline ci already has a job build');
-  });
-
-  it('checks names that are only known when run', () => {
-    let fanOut = pipeline<string>('fan-out').job('plan', { driver: 'shell' });
-    for (const index of [1, 2]) fanOut = fanOut.job(`part-${index}`, { driver: 'shell', needs: ['plan'] });
-    expect(fanOut.definition.jobs.map(({ name }) => name)).toEqual(['plan', 'part-1', 'part-2']);
-    expect(() => fanOut.job('sum', { driver: 'shell', needs: ['part-3'] })).toThrow('needs part-3');
-    expect(() => fanOut.job('plan', { driver: 'shell' })).toThrow('already has a job plan');
-  });
-
   it('leaves the pipeline that it began with as it was', () => {
     const base = pipeline('ci').job('build', { driver: 'shell' });
     base.job('test', { driver: 'shell' });
@@ -415,26 +342,3 @@ describe('the pipeline builder', () => {
 
 /** All fields of options, so that the compiler finds one that is missing or too much. */
 type Every<T> = Readonly<Record<keyof T, 1>>;
-
-function wrongOf(build: () => unknown): readonly string[] {
-  try {
-    build();
-  } catch (error) {
-    return String((error as Error).message).split('\n');
-  }
-  throw new Error('nothing was wrong');
-}
-
-describe('durations', () => {
-  it.each([
-    ['250ms', 250],
-    ['1.5s', 1_500],
-    ['10m', 600_000],
-    ['2h', 7_200_000],
-    ['7d', 604_800_000],
-  ])('%s is %d ms', (text, ms) => expect(parseDuration(text)).toEqual(durationFromMs(ms)));
-
-  it.each(['', '10', 'm', '-1s', '1.5.0s', '1h30m', '1e3s'])('%j is none', (text) => {
-    expect(parseDuration(text)).toBeUndefined();
-  });
-});
