@@ -4,30 +4,13 @@ import { checkDefinition, type DefinitionInput, type JobInput } from './check-de
 import type { Found } from './check-fields.ts';
 import type { JsonValue } from './json.ts';
 import { checkAtOnce } from './testing/at-once.ts';
+import { definitionInput as definition, jobInput as job } from './testing/inputs.ts';
 
 const matrix = { axes: { n: [1, 2] }, maxParallel: 0, failFast: false };
 
-function job(name: string, rest: Partial<JobInput> = {}): JobInput {
-  return {
-    name,
-    driver: 'shell',
-    needs: [],
-    secrets: [],
-    allowFailure: false,
-    ...rest,
-  };
-}
-
 function findings(jobs: readonly JobInput[], rest: Partial<DefinitionInput> = {}): Found {
   const found: Found = [];
-  checkAtOnce(checkDefinition, found, 'definition', {
-    jobs,
-    labels: {},
-    stages: [],
-    env: {},
-    failFast: false,
-    ...rest,
-  });
+  checkAtOnce(checkDefinition, found, 'definition', definition(jobs, rest));
   return found;
 }
 
