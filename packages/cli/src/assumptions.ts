@@ -1,7 +1,8 @@
 // Owns `JOB=OUTCOME[:JSON]` arguments: how jobs of a plan are assumed to end, and which outputs they are assumed to have.
-import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+import type { JsonObject } from '@bufbuild/protobuf';
 import type { AssumedInput } from '@conveyor/client';
 import { UsageError } from './failure.ts';
+import { isJsonObject, readJson } from './json.ts';
 
 const OUTCOMES = ['succeeded', 'failed', 'cancelled', 'skipped'] as const;
 const SHAPE = `JOB=${OUTCOMES.join('|')}, perhaps with outputs, as 'build=succeeded:{"image":"a:1"}'`;
@@ -21,17 +22,8 @@ function parseAssumption(arg: string): [string, AssumedInput] {
 
 function parseOutputs(text: string): JsonObject {
   const value = readJson(text);
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+  if (!isJsonObject(value)) {
     throw new UsageError(`'${text}' is no JSON object of outputs`, `write ${SHAPE}`);
   }
   return value;
-}
-
-function readJson(text: string): JsonValue | undefined {
-  try {
-    const value: JsonValue = JSON.parse(text);
-    return value;
-  } catch {
-    return undefined;
-  }
 }

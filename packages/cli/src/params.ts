@@ -2,6 +2,7 @@
 // the argument says so itself by `key:=JSON`.
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { UsageError } from './failure.ts';
+import { isJsonObject, readJson } from './json.ts';
 
 /** Reads `-l key=value` arguments. */
 export function parseLabels(args: readonly string[]): Record<string, string> {
@@ -39,17 +40,4 @@ function parseJson(what: string, key: string, text: string): JsonValue {
   if (value === undefined)
     throw new UsageError(`${what} ${key}: '${text}' is not JSON`, `write ${key}=${text} for text`);
   return value;
-}
-
-function readJson(text: string): JsonValue | undefined {
-  try {
-    const value: JsonValue = JSON.parse(text);
-    return value;
-  } catch {
-    return undefined;
-  }
-}
-
-function isJsonObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -12,7 +12,7 @@ import { JobDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.
 import { status } from '@grpc/grpc-js';
 import { describe, expect, test } from 'vitest';
 import { AppendError, type JobInit, JobStopped } from '@conveyor/driver';
-import { heldWork, startDriver, startServer } from './fixture.ts';
+import { startDriver, startServer, working } from './fixture.ts';
 import type { ScriptedSession } from './scripted-server.ts';
 
 const capabilities = ['append_jobs'];
@@ -28,20 +28,9 @@ function answer(
   session.send({ case: 'appendAnswer', value: { attemptId: 'a', fence: 1, number, ...said } });
 }
 
-/** A session with one job in hand, `a`. */
-async function working(welcome: { capabilities: string[] } = { capabilities }) {
-  const server = await startServer();
-  const work = heldWork();
-  startDriver([server], { run: work.run });
-  const session = await server.session();
-  session.welcome(welcome);
-  await session.startJob('a');
-  return { server, session, context: await work.context };
-}
-
 describe('jobs', () => {
   test('are appended to the run of the attempt, as messages or as what makes them', async () => {
-    const { session, context } = await working();
+    const { session, context } = await working({ capabilities });
     expect(session.hello.capabilities).toContain('append_jobs');
     const appended = context.append([pack, create(JobDefinitionSchema, push)]);
     const said = await session.next('appendJobs');
@@ -52,7 +41,7 @@ describe('jobs', () => {
   });
 
   test('that cannot be appended are told with all that is wrong with them', async () => {
-    const { session, context } = await working();
+    const { session, context } = await working({ capabilities });
     const appended = context.append([push]);
     const { number } = await session.next('appendJobs');
     const violations = [{ field: 'jobs[0].needs[0]', description: 'there is no job "pack"' }];
@@ -66,7 +55,7 @@ describe('jobs', () => {
   });
 
   test('are appended one request at a time, in the order of the calls, as they were then', async () => {
-    const { session, context } = await working();
+    const { session, context } = await working({ capabilities });
     const first = context.append([push]);
     const later = { ...pack, spec: { n: 1 } };
     const second = context.append([later]);
@@ -84,7 +73,7 @@ describe('jobs', () => {
   });
 
   test('that are no messages are refused here, by field and with what to write', async () => {
-    const { session, context } = await working();
+    const { session, context } = await working({ capabilities });
     const jobs: object[] = [
       { name: 'a', when: 'finally', timeouts: { runTimeout: '10m' }, stikyKey: 'x', needs: 'pack' },
       { name: 'b', selector: { required: [{ key: 'k', operator: 9 }] }, gate: 'yes' },
@@ -110,7 +99,7 @@ describe('jobs', () => {
   });
 
   test('of more than one message holds are refused here', async () => {
-    const { session, context } = await working();
+    const { session, context } = await working({ capabilities });
     const spec = { script: 'x'.repeat(60_000) };
     const many = Array.from({ length: 18 }, (_, n) => ({ ...pack, name: `job-${n}`, spec }));
     await expect(context.append(many)).rejects.toThrow(RangeError);
@@ -124,7 +113,7 @@ describe('jobs', () => {
 
 describe('what was asked', () => {
   test('is asked again, unchanged, in the next session, until it is answered', async () => {
-    const { server, session, context } = await working();
+    const { server, session, context } = await working({ capabilities });
     const appended = context.append([pack, push]);
     const said = await session.next('appendJobs');
     session.fail(status.UNAVAILABLE, 'gone');
@@ -137,7 +126,7 @@ describe('what was asked', () => {
   });
 
   test("is given up when the attempt is no longer this driver's", async () => {
-    const { session, context } = await working();
+    const { session, context } = await working({ capabilities });
     const appended = context.append([pack]);
     await session.next('appendJobs');
     session.send({ case: 'revoke', value: { attemptId: 'a', fence: 1, reason: 'lost' } });
@@ -146,7 +135,7 @@ describe('what was asked', () => {
   });
 
   test('is refused for a cancel: by JobStopped when the work is to stop, too', async () => {
-    const { session, context } = await working();
+    const { session, context } = await working({ capabilities });
     const goesOn = context.append([pack]);
     answer(session, (await session.next('appendJobs')).number, { error: ErrorReason.CANCEL_REQUESTED });
     await expect(goesOn).rejects.toMatchObject({ name: 'AppendError', reason: 'CANCEL_REQUESTED' });
@@ -160,7 +149,7 @@ describe('what was asked', () => {
   test('is refused by a control plane that does not take it, and given up when the next session is with one', async () => {
     const old = await working({ capabilities: ['values'] });
     await expect(old.context.append([pack])).rejects.toMatchObject({ reason: 'UNSUPPORTED' });
-    const { server, session, context } = await working();
+    const { server, session, context } = await working({ capabilities });
     const appended = context.append([pack]);
     await session.next('appendJobs');
     session.fail(status.UNAVAILABLE, 'gone');

@@ -4,25 +4,14 @@ import { VerdictKind, VerdictSchema } from '@conveyor/protocol/conveyor/v1/drive
 import { status } from '@grpc/grpc-js';
 import { expect, test } from 'vitest';
 import type { JobArtifact } from '@conveyor/driver';
-import { heldWork, startDriver, startServer } from './fixture.ts';
+import { startDriver, startServer, working } from './fixture.ts';
 
 const capabilities = ['artifacts'];
 const digest = `sha256:${'0a'.repeat(32)}`;
 const app: JobArtifact = { name: 'app', digest, size: 1_024, uri: 's3://builds/app', mediaType: 'application/gzip' };
 
-/** A session with one job in hand, `a`. */
-async function working(welcome: { capabilities: string[] } = { capabilities }) {
-  const server = await startServer();
-  const work = heldWork();
-  startDriver([server], { run: work.run });
-  const session = await server.session();
-  session.welcome(welcome);
-  await session.startJob('a');
-  return { server, session, work, context: await work.context };
-}
-
 test('artifacts are numbered in the order of the calls, and said before the result', async () => {
-  const { session, work, context } = await working();
+  const { session, work, context } = await working({ capabilities });
   expect(session.hello.capabilities).toContain('artifacts');
   context.artifact(app);
   context.artifact({ name: 'sum', digest: 'crc32c:00ff00ff', size: 0 });
@@ -39,7 +28,7 @@ test('artifacts are numbered in the order of the calls, and said before the resu
 });
 
 test('artifacts are said again, with the same numbers, in the next session', async () => {
-  const { server, session, context } = await working();
+  const { server, session, context } = await working({ capabilities });
   context.artifact(app);
   const said = await session.next('declareArtifact');
   session.fail(status.UNAVAILABLE, 'gone');
@@ -74,7 +63,7 @@ test.each<[string, Partial<JobArtifact>, RegExp]>([
   ['a relative URI', { uri: 'builds/app' }, /absolute URI/],
   ['half a media type', { mediaType: 'gzip' }, /type\/subtype/],
 ])('%s is refused here, and counts for nothing', async (_, change, message) => {
-  const { session, context } = await working();
+  const { session, context } = await working({ capabilities });
   expect(() => context.artifact({ ...app, ...change })).toThrow(RangeError);
   expect(() => context.artifact({ ...app, ...change })).toThrow(message);
   context.artifact(app);
@@ -82,7 +71,7 @@ test.each<[string, Partial<JobArtifact>, RegExp]>([
 });
 
 test('more than 1,000 are refused', async () => {
-  const { context } = await working();
+  const { context } = await working({ capabilities });
   for (let number = 1; number <= 1_000; number++) context.artifact(app);
   expect(() => context.artifact(app)).toThrow('at most 1000 artifacts');
 });

@@ -1,7 +1,7 @@
 // Servers and drivers of one test, and work that the test steers. All of it is gone when the test ends.
 import { onTestFinished } from 'vitest';
 import { defineDriver, type DriverSettings, type JobContext, type RunningDriver } from '@conveyor/driver';
-import { ScriptedServer } from './scripted-server.ts';
+import { ScriptedServer, type ScriptedSession } from './scripted-server.ts';
 
 export async function startServer(port = 0): Promise<ScriptedServer> {
   const server = await ScriptedServer.start(port);
@@ -47,4 +47,15 @@ export function heldWork(): HeldWork {
     context: started.promise,
     finish: resolve,
   };
+}
+
+/** A session with one job in hand, `a`, whose work goes on until the test ends it. @param welcome What the server says of itself. */
+export async function working(welcome: Parameters<ScriptedSession['welcome']>[0] = {}) {
+  const server = await startServer();
+  const work = heldWork();
+  startDriver([server], { run: work.run });
+  const session = await server.session();
+  session.welcome(welcome);
+  await session.startJob('a');
+  return { server, session, work, context: await work.context };
 }

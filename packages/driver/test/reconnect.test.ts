@@ -10,7 +10,7 @@ import { LeaseDoubt } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { status } from '@grpc/grpc-js';
 import { describe, expect, test } from 'vitest';
 import { type JobContext, JobStopped } from '@conveyor/driver';
-import { heldWork, startDriver, startServer } from './fixture.ts';
+import { heldWork, startDriver, startServer, working } from './fixture.ts';
 import { anySession, crc32c, duration, offerOf, ScriptedServer } from './scripted-server.ts';
 
 const { START, KEEP, STOP, FINISHED } = VerdictKind;
@@ -41,13 +41,7 @@ describe('after a lost connection', () => {
   });
 
   test('work that is kept goes on: its log from what is durable, all that it reported, and then its result', async () => {
-    const server = await startServer();
-    const work = heldWork();
-    startDriver([server], { run: work.run });
-    const first = await server.session();
-    first.welcome();
-    await first.startJob('a');
-    const context = await work.context;
+    const { server, session: first, work, context } = await working();
     await context.log('0123456789');
     context.output('key', 1);
     context.annotate('note');
@@ -114,12 +108,7 @@ describe('after a lost connection', () => {
     ['FINISHED', [{ attemptId: 'a', fence: 1, kind: FINISHED, logState: LogState.SEALED }]],
     ['no verdict', []],
   ])('work with the verdict %s is stopped and forgotten', async (_, verdicts) => {
-    const server = await startServer();
-    const work = heldWork();
-    startDriver([server], { run: work.run });
-    const first = await server.session();
-    first.welcome();
-    await first.startJob('a');
+    const { server, session: first, work } = await working();
     const { signal, killed } = await work.context;
     first.fail(status.UNAVAILABLE, 'gone');
     const second = await server.session();
@@ -185,13 +174,7 @@ describe('after a lost connection', () => {
 
 describe('bytes that did not arrive', () => {
   test('are sent again when they left a gap, once for many reports of it', async () => {
-    const server = await startServer();
-    const work = heldWork();
-    startDriver([server], { run: work.run });
-    const session = await server.session();
-    session.welcome();
-    await session.startJob('a');
-    const context = await work.context;
+    const { session, work, context } = await working();
     await context.log('0123456789');
     await session.log('a', 10);
     const gap = {
@@ -221,14 +204,9 @@ describe('bytes that did not arrive', () => {
   });
 
   test('are given up, and said to be lost, when they were acknowledged before', async () => {
-    const server = await startServer();
-    const work = heldWork();
-    startDriver([server], { run: work.run });
-    const session = await server.session();
+    const { session, work, context } = await working();
     session.finishAcks = false;
-    session.welcome();
-    await session.startJob('a');
-    await (await work.context).log('0123456789');
+    await context.log('0123456789');
     await session.log('a', 10);
     session.send({ case: 'logAck', value: { attemptId: 'a', fence: 1, offset: 10n, windowEnd: 1000n } });
     work.finish();

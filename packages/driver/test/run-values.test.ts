@@ -7,7 +7,7 @@ import { ErrorReason } from '@conveyor/protocol/conveyor/v1/error_pb.js';
 import { status } from '@grpc/grpc-js';
 import { describe, expect, test } from 'vitest';
 import { JobStopped, type JobContext, RunValueError } from '@conveyor/driver';
-import { heldWork, startDriver, startServer } from './fixture.ts';
+import { startDriver, startServer, working } from './fixture.ts';
 import type { ScriptedSession } from './scripted-server.ts';
 
 const capabilities = ['values'];
@@ -16,20 +16,9 @@ function answer(session: ScriptedSession, number: number, value: MessageInitShap
   session.send({ case: 'valueAnswer', value: { attemptId: 'a', fence: 1, number, ...value } });
 }
 
-/** A session with one job in hand, `a`. */
-async function working(welcome: { capabilities: string[] } = { capabilities }) {
-  const server = await startServer();
-  const work = heldWork();
-  startDriver([server], { run: work.run });
-  const session = await server.session();
-  session.welcome(welcome);
-  await session.startJob('a');
-  return { server, session, work, context: await work.context };
-}
-
 describe('a value', () => {
   test('is read, set and deleted by the run of the attempt', async () => {
-    const { session, context } = await working();
+    const { session, context } = await working({ capabilities });
     expect(session.hello.capabilities).toContain('values');
     const read = context.values.get('gate');
     const get = await session.next('getValue');
@@ -55,7 +44,7 @@ describe('a value', () => {
   });
 
   test('that has another version than expected is told with the one that it has', async () => {
-    const { session, context } = await working();
+    const { session, context } = await working({ capabilities });
     const set = context.values.set('owner', 'me', { expectedVersion: 0 });
     const { number } = await session.next('setValue');
     answer(session, number, { version: 4n, error: ErrorReason.VERSION_MISMATCH, message: 'it has version 4' });
@@ -64,7 +53,7 @@ describe('a value', () => {
   });
 
   test('is changed one at a time, in the order of the calls', async () => {
-    const { session, context } = await working();
+    const { session, context } = await working({ capabilities });
     const first = context.values.set('a', 1);
     const second = context.values.set('b', 2);
     const { number } = await session.next('setValue');
@@ -94,7 +83,7 @@ describe('a value', () => {
     ['a deletion of nothing', ({ values }) => values.delete('a', { expectedVersion: 0 }), /expectedVersion 0/],
   ];
   test.each(bad)('with %s is refused here', async (_, call, message) => {
-    const { session, context } = await working();
+    const { session, context } = await working({ capabilities });
     await expect(call(context)).rejects.toThrow(RangeError);
     await expect(call(context)).rejects.toThrow(message);
     expect(session.arrived('setValue')).toEqual([]);
@@ -103,7 +92,7 @@ describe('a value', () => {
 
 describe('what was asked', () => {
   test('is asked again, unchanged, in the next session, until it is answered', async () => {
-    const { server, session, context } = await working();
+    const { server, session, context } = await working({ capabilities });
     const set = context.values.set('gate', 1);
     const said = await session.next('setValue');
     session.fail(status.UNAVAILABLE, 'gone');
@@ -133,7 +122,7 @@ describe('what was asked', () => {
   });
 
   test("is given up when the attempt is no longer this driver's", async () => {
-    const { session, context } = await working();
+    const { session, context } = await working({ capabilities });
     const read = context.values.get('gate');
     await session.next('getValue');
     session.send({ case: 'revoke', value: { attemptId: 'a', fence: 1, reason: 'lost' } });
@@ -148,7 +137,7 @@ describe('what was asked', () => {
   });
 
   test('is given up when the next session is with one that does not', async () => {
-    const { server, session, context } = await working();
+    const { server, session, context } = await working({ capabilities });
     const read = context.values.get('gate');
     await session.next('getValue');
     session.fail(status.UNAVAILABLE, 'gone');

@@ -9,7 +9,7 @@ import { AttemptState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { status } from '@grpc/grpc-js';
 import { describe, expect, test } from 'vitest';
 import { defineDriver, JobFailure, type JobStopped } from '@conveyor/driver';
-import { heldWork, startDriver, startServer } from './fixture.ts';
+import { heldWork, startDriver, startServer, working } from './fixture.ts';
 import { crc32c, offerOf } from './scripted-server.ts';
 
 describe('a cancel', () => {
@@ -77,16 +77,11 @@ describe('a cancel', () => {
   });
 
   test('with another fence has no effect', async () => {
-    const server = await startServer();
-    const work = heldWork();
-    startDriver([server], { run: work.run });
-    const session = await server.session();
-    session.welcome();
-    await session.startJob('a');
+    const { session, context } = await working();
     session.send({ case: 'cancel', value: { attemptId: 'a', fence: 2, phase: CancelPhase.KILL } });
     session.send(offerOf('after'));
     await session.next('accept');
-    expect((await work.context).signal.aborted).toBe(false);
+    expect(context.signal.aborted).toBe(false);
   });
 });
 

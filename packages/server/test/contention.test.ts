@@ -9,7 +9,7 @@ import { type AttemptKey, formatAttemptId } from '../src/core/ids.ts';
 import { RefusedError } from '../src/core/refusal.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
-import type { DriverSession } from '../src/engine/engine.ts';
+import type { DriverSession } from '../src/engine/driver-operations.ts';
 import { startTwoEngines, type TwoEngines } from './two-engines.ts';
 import { checkLedger } from '../src/store/testing/check-ledger.ts';
 

@@ -6,7 +6,8 @@ import { demandKey, type DemandView } from '../src/core/demand.ts';
 import type { RunId } from '../src/core/ids.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
-import type { DemandChanges, Engine } from '../src/engine/engine.ts';
+import type { DemandChanges } from '../src/engine/driver-operations.ts';
+import type { Engine } from '../src/engine/engine.ts';
 import { beginAttempt, connectDriver } from '../src/engine/testing/driver-session.ts';
 import { startTwoEngines, type TwoEngines } from './two-engines.ts';
 

@@ -7,7 +7,8 @@ import type { ServerFrame } from '../src/core/frames.ts';
 import type { RunId } from '../src/core/ids.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
-import type { DriverSession, Engine } from '../src/engine/engine.ts';
+import type { DriverSession } from '../src/engine/driver-operations.ts';
+import type { Engine } from '../src/engine/engine.ts';
 import { startTwoEngines, type TwoEngines } from './two-engines.ts';
 
 const random = randomFrom(20_261_130);

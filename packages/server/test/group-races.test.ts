@@ -9,9 +9,9 @@ import type { JsonObject } from '../src/core/json.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import { timerOf } from '../src/core/testing/driver.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
-import { finishWell, type LedgerFixture, openLedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
+import { finishWell, type LedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
 import { openRacingReplica, type RacingReplica } from '../src/engine/testing/racing-replica.ts';
-import { withConnection, withTransaction } from '../src/store/pool.ts';
+import { withConnection } from '../src/store/pool.ts';
 import { auditGroups } from '../src/store/testing/check-groups.ts';
 import type { Rewrites } from '../src/store/testing/rewriting-lane.ts';
 import { openRaces, type Races } from './races.ts';
@@ -22,12 +22,9 @@ let races: Races;
 let ledger: LedgerFixture;
 beforeAll(async () => {
   races = await openRaces();
-  ledger = await openLedgerFixture(races.database);
+  ({ ledger } = races);
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await races[Symbol.asyncDispose]();
-});
+afterAll(() => races[Symbol.asyncDispose]());
 
 const CLAIM: Command = { type: 'ClaimPlace', job: 0, place: undefined };
 
@@ -68,9 +65,9 @@ async function claimBehind(key: string, rewrites: Rewrites): Promise<readonly st
   const by = { job: 0, reason: 'not yet', actor: '' };
   await ledger.submit(first, { type: 'HoldJob', ...by });
   let behind: Promise<unknown> | undefined;
-  await withTransaction(ledger.pool, async (tx) => {
-    await ledger.submitIn(tx, first, { type: 'ReleaseJob', ...by });
-    await ledger.submitIn(tx, first, CLAIM);
+  await ledger.inTransaction(async (submit) => {
+    await submit(first, { type: 'ReleaseJob', ...by });
+    await submit(first, CLAIM);
     behind = replica.submit(second, CLAIM);
     // Either it comes to wait for the lock of the group, or it goes on and commits.
     await Promise.race([behind, waitsForLock()]);
@@ -86,7 +83,7 @@ async function claimBehind(key: string, rewrites: Rewrites): Promise<readonly st
 async function waitsForLock(): Promise<void> {
   const waiting = `select count(*)::int as count from pg_stat_activity where wait_event_type = 'Lock' and query like '%start_locks%'`;
   await expect
-    .poll(async () => (await races.sql.query<{ count: number }>(waiting)).rows[0]?.count, { interval: 5 })
+    .poll(async () => (await ledger.pool.query<{ count: number }>(waiting)).rows[0]?.count, { interval: 5 })
     .toBeGreaterThan(0);
 }
 

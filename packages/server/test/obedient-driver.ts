@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Hello, ServerFrame } from '../src/core/frames.ts';
 import { type AttemptKey, formatJobId, type JobKey } from '../src/core/ids.ts';
-import type { DriverSession, Engine } from '../src/engine/engine.ts';
+import type { DriverSession } from '../src/engine/driver-operations.ts';
+import type { Engine } from '../src/engine/engine.ts';
 
 export interface ObedientDriver {
   /** The attempts that were started here, in order. */

@@ -4,7 +4,7 @@ import { Client } from 'pg';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { FairOrder } from '../src/core/fair-order.ts';
 import type { RunId } from '../src/core/ids.ts';
-import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type JobDefinition } from '../src/core/definition.ts';
+import { jobNamed } from '../src/core/testing/definitions.ts';
 import { connectionOptions } from '../src/store/connection-options.ts';
 import { dequeue, enqueue, type QueueInsert, type QueueRow } from '../src/store/queue-rows.ts';
 import { createTestDatabase, type TestDatabase } from '../src/store/testing/database.ts';
@@ -27,18 +27,7 @@ afterAll(async () => {
 });
 beforeEach(() => client.query('truncate queue'));
 
-const job: JobDefinition = {
-  name: 'job',
-  driver: 'shell',
-  spec: {},
-  needs: [],
-  when: 'SUCCESS',
-  retry: DEFAULT_RETRY,
-  timeouts: DEFAULT_TIMEOUTS,
-  onLeaseDoubt: 'CONTINUE',
-  allowFailure: false,
-  secrets: [],
-};
+const job = jobNamed('job');
 
 function rows(project: string, pipeline: string, count: number, queuedMs: number, rest = {}): QueueInsert[] {
   return Array.from({ length: count }, (_, i) =>

@@ -7,7 +7,7 @@ import type { RunEvent } from '../src/core/events.ts';
 import type { RunId } from '../src/core/ids.ts';
 import { timerOf } from '../src/core/testing/driver.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
-import { loseCommand } from '../src/engine/takeover.ts';
+import { loseCommand } from '../src/engine/verdicts.ts';
 import type { LedgerReply } from '../src/engine/run-work.ts';
 import { finishWell } from '../src/engine/testing/ledger-fixture.ts';
 import type { Raced } from '../src/engine/testing/raced-attempts.ts';

@@ -5,12 +5,14 @@ import { connectionOptions } from '../src/store/connection-options.ts';
 import { ensureLogPartitions } from '../src/store/log-partitions.ts';
 import { checkLedger } from '../src/store/testing/check-ledger.ts';
 import { createTestDatabase, type TestDatabase } from '../src/store/testing/database.ts';
-import { openLedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
+import { type LedgerFixture, openLedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
 import { createRacedAttempts, type RacedAttempts } from '../src/engine/testing/raced-attempts.ts';
 import { openRacingReplica, type RacingReplica } from '../src/engine/testing/racing-replica.ts';
 
 export interface Races extends AsyncDisposable {
   readonly database: TestDatabase;
+  /** Of neither replica. */
+  readonly ledger: LedgerFixture;
   readonly replicas: readonly [RacingReplica, RacingReplica];
   readonly attempts: RacedAttempts;
   readonly sql: Client;
@@ -34,6 +36,7 @@ export async function openRaces(): Promise<Races> {
   const moved = stack.move();
   return {
     database,
+    ledger,
     replicas,
     attempts: createRacedAttempts(ledger),
     sql,

@@ -5,10 +5,10 @@ import type { Command } from '../src/core/commands.ts';
 import type { RunId } from '../src/core/ids.ts';
 import { definitionOf, jobNamed } from '../src/core/testing/definitions.ts';
 import { randomFrom } from '../src/core/testing/random-from.ts';
-import { type LedgerFixture, openLedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
+import type { LedgerFixture } from '../src/engine/testing/ledger-fixture.ts';
 import { openRacingReplica } from '../src/engine/testing/racing-replica.ts';
 import { forgetFullBuckets } from '../src/store/rate-rows.ts';
-import { withTransaction } from '../src/store/pool.ts';
+import { withConnection } from '../src/store/pool.ts';
 import type { Rewrites } from '../src/store/testing/rewriting-lane.ts';
 import { openRaces, type Races } from './races.ts';
 
@@ -20,12 +20,9 @@ let races: Races;
 let ledger: LedgerFixture;
 beforeAll(async () => {
   races = await openRaces();
-  ledger = await openLedgerFixture(races.database);
+  ({ ledger } = races);
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await races[Symbol.asyncDispose]();
-});
+afterAll(() => races[Symbol.asyncDispose]());
 
 const CLAIM: Command = { type: 'ClaimPlace', job: 0 };
 
@@ -34,7 +31,7 @@ async function create(key: string, cost: number, limit = LIMIT, periodMs = PERIO
 }
 
 async function statesOf(runs: readonly RunId[]): Promise<readonly string[]> {
-  const { rows } = await races.sql.query<{ run_id: RunId; state: string }>(
+  const { rows } = await ledger.pool.query<{ run_id: RunId; state: string }>(
     'select run_id, state from jobs where run_id = any($1)',
     [runs],
   );
@@ -56,9 +53,9 @@ async function claimBehind(key: string, rewrites: Rewrites): Promise<readonly st
   const by = { job: 0, reason: 'not yet', actor: '' };
   await ledger.submit(runs[0], { type: 'HoldJob', ...by });
   let behind: Promise<unknown> | undefined;
-  await withTransaction(ledger.pool, async (tx) => {
-    await ledger.submitIn(tx, runs[0], { type: 'ReleaseJob', ...by });
-    await ledger.submitIn(tx, runs[0], CLAIM);
+  await ledger.inTransaction(async (submit) => {
+    await submit(runs[0], { type: 'ReleaseJob', ...by });
+    await submit(runs[0], CLAIM);
     behind = replica.submit(runs[1], CLAIM);
     await Promise.race([behind, waitsForLock()]);
   });
@@ -71,7 +68,7 @@ async function claimBehind(key: string, rewrites: Rewrites): Promise<readonly st
 async function waitsForLock(): Promise<void> {
   const waiting = `select count(*)::int as count from pg_stat_activity where wait_event_type = 'Lock' and query similar to '%(start_locks|into rate_buckets)%'`;
   await expect
-    .poll(async () => (await races.sql.query<{ count: number }>(waiting)).rows[0]?.count, { interval: 5 })
+    .poll(async () => (await ledger.pool.query<{ count: number }>(waiting)).rows[0]?.count, { interval: 5 })
     .toBeGreaterThan(0);
 }
 
@@ -112,7 +109,7 @@ test('no more tokens are taken in any window than may be, and all have their tur
       const replica = races.replicas[own() < 0.5 ? 0 : 1];
       await Promise.all([replica.submit(waiting, CLAIM), ...runs.slice(0, 5).map((run) => replica.submit(run, CLAIM))]);
       // What is cleaned up behind must not fill a bucket.
-      if (own() < 0.1) await forgetFullBuckets(races.sql, Date.now(), 100);
+      if (own() < 0.1) await withConnection(ledger.pool, (tx) => forgetFullBuckets(tx, Date.now(), 100));
     }
   };
   await Promise.all([1, 2, 3, 4].map(worker));

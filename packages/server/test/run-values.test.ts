@@ -254,8 +254,8 @@ describe('of two who change a value at once, from two replicas', () => {
   test('the end of the run comes first or last, never between', async () => {
     const runId = await create();
     let writing: Promise<unknown> | undefined;
-    await withTransaction(ledger.pool, async (tx) => {
-      await ledger.submitIn(tx, runId, { type: 'CancelRun', reason: '', force: true });
+    await ledger.inTransaction(async (submit) => {
+      await submit(runId, { type: 'CancelRun', reason: '', force: true });
       writing = refusalOf(others.set(project, runId, 'late', 1));
       await delay(20);
     });

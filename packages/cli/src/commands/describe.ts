@@ -1,5 +1,5 @@
 // `conveyor describe`: everything about one resource.
-import { type DescMessage, type JsonObject, type JsonValue, type MessageShape, create } from '@bufbuild/protobuf';
+import { type DescMessage, type JsonValue, type MessageShape, create } from '@bufbuild/protobuf';
 import { AnnotationLevel, DriverState, type Event, type Job, JobState, type Run, outputsOf } from '@conveyor/client';
 import { DriverSchema } from '@conveyor/protocol/conveyor/v1/driver_pb.js';
 import { JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
@@ -24,6 +24,7 @@ import {
   reasonFields,
 } from '../job-sections.ts';
 import { limitFields } from '../job-limits.ts';
+import { isJsonObject } from '../json.ts';
 import { take } from '../lists.ts';
 import { messageJson, messageYaml, yamlOf } from '../message-yaml.ts';
 import { atOption, eventAt, momentOf, type PointOptions, pointText } from '../points.ts';
@@ -245,8 +246,4 @@ function printSections({ terminal }: Cli, sections: readonly string[]): Promise<
 function yamlSection(title: string, value: JsonValue | undefined): string {
   if (!isJsonObject(value) || Object.keys(value).length === 0) return '';
   return `${title}:\n${yamlOf(value).replaceAll(/^/gm, '  ')}`;
-}
-
-function isJsonObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -15,7 +15,8 @@ import { DoorError, type DoorOptions } from './door.ts';
 import { SERVICES } from './services.ts';
 import { refusalOf } from './testing/any-call.ts';
 import { openTestDoors, type TestDoors } from './testing/test-doors.ts';
-import { createTestEngine, OPERATOR_TOKEN, RUN, RUN_ID } from './testing/test-engine.ts';
+import { RUN, RUN_ID } from './testing/sample-runs.ts';
+import { createTestEngine, OPERATOR_TOKEN } from './testing/test-engine.ts';
 import { TEST_CERT, TEST_KEY } from './testing/test-tls.ts';
 
 const bearer = { authorization: `Bearer ${OPERATOR_TOKEN}` };

@@ -21,7 +21,8 @@ import {
   PIPELINE_NAME,
 } from '../core/check-fields.ts';
 import type { QueuePause, QueueView } from '../core/views.ts';
-import type { DrainRequest, Engine } from '../engine/engine.ts';
+import type { DrainRequest } from '../engine/driver-operations.ts';
+import type { Engine } from '../engine/engine.ts';
 import { unimplementedError } from './call-error.ts';
 import { encodeDemand } from './encode-demand.ts';
 import { encodeDriver } from './encode-run.ts';

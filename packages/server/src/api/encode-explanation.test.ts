@@ -3,7 +3,7 @@ import { ExplainJobResponseSchema } from '@conveyor/protocol/conveyor/v1/job_ser
 import { expect, test } from 'vitest';
 import { encodeExplanation } from './encode-explanation.ts';
 import { explanationOf } from './testing/test-explanation.ts';
-import { RUN_ID } from './testing/test-engine.ts';
+import { RUN_ID } from './testing/sample-runs.ts';
 
 test('each kind of blocker and of caveat is told with everything that is known of it, and a line for people', () => {
   const key = { runId: RUN_ID, job: 9 };

@@ -8,7 +8,9 @@ import { LIMITS } from '../core/limits.ts';
 import type { RunOperations } from '../engine/engine.ts';
 import { refusalOf } from './testing/any-call.ts';
 import { openTestDoors, PROTOCOLS } from './testing/test-doors.ts';
-import { createTestEngine, EVENTS, JOB_ID, RUN, RUN_ID } from './testing/test-engine.ts';
+import { JOB_ID } from './testing/sample-jobs.ts';
+import { EVENTS, RUN, RUN_ID } from './testing/sample-runs.ts';
+import { createTestEngine } from './testing/test-engine.ts';
 
 /** Says one thing, then nothing more until it is aborted; then ends quietly, as if all had been said. */
 function quietWatch() {

@@ -1,17 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { checkDefinition, checkLoneJob, type DefinitionInput, type JobInput } from './check-definition.ts';
+import { checkDefinition, checkLoneJob, type DefinitionInput } from './check-definition.ts';
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS } from './definition.ts';
 import type { Found } from './check-fields.ts';
 import { LIMITS } from './limits.ts';
 import { checkAtOnce } from './testing/at-once.ts';
-
-function job(name: string, rest: Partial<JobInput> = {}): JobInput {
-  return { name, driver: 'shell', needs: [], secrets: [], allowFailure: false, ...rest };
-}
-
-function definition(jobs: readonly JobInput[], rest: Partial<DefinitionInput> = {}): DefinitionInput {
-  return { jobs, labels: {}, stages: [], env: {}, failFast: false, ...rest };
-}
+import { definitionInput as definition, jobInput as job } from './testing/inputs.ts';
 
 function findings(input: DefinitionInput): Found {
   const found: Found = [];

@@ -28,6 +28,7 @@ import {
 import type { CheckWork } from './check-work.ts';
 import { checkOutputsSchemas, checkParamsSchema, closedNames, outputNames } from './check-schemas.ts';
 import type { JsonObject } from './json.ts';
+import type { KnownOfRun } from './known-of-run.ts';
 import { LIMITS } from './limits.ts';
 import { checkConcurrency, checkRateLimits, type ConcurrencyInput, type RateLimitInput } from './check-concurrency.ts';
 import { checkGraph, checkNeedsCount } from './check-graph.ts';
@@ -168,6 +169,7 @@ export function* checkAppendedJobs(
   found: Found,
   field: string,
   jobs: readonly JobInput[],
+  run: KnownOfRun,
   work: CheckWork,
 ): Generator<undefined, readonly JobDefinition[]> {
   if (jobs.length === 0) addViolation(found, field, `is required: 1 to ${LIMITS.jobsPerRun} jobs`);
@@ -179,7 +181,8 @@ export function* checkAppendedJobs(
     addViolation(found, `${field}[${index}].stage`, 'must not be set: an appended job comes after what it needs');
   }
   yield* checkOutputsSchemas(found, (index) => `${field}[${index}]`, jobs, work);
-  yield* checkExpressions(found, field, checked, { work });
+  const outputs = new Map([...(run.outputs ?? []), ...outputNames(checked)]);
+  yield* checkExpressions(found, field, checked, { ...run, outputs, work });
   const bytes = jsonBytes(checked);
   if (bytes <= LIMITS.definitionBytes) return checked;
   addViolation(

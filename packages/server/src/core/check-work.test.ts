@@ -4,24 +4,7 @@ import type { Found } from './check-fields.ts';
 import { createCheckWork, schemaWork } from './check-work.ts';
 import type { JsonObject } from './json.ts';
 import { atOnce } from './testing/at-once.ts';
-
-const job = (name: string, rest: Partial<JobInput> = {}): JobInput => ({
-  name,
-  driver: 'shell',
-  needs: [],
-  secrets: [],
-  allowFailure: false,
-  ...rest,
-});
-
-const definition = (jobs: readonly JobInput[], rest: Partial<DefinitionInput> = {}): DefinitionInput => ({
-  jobs,
-  labels: {},
-  stages: [],
-  env: {},
-  failFast: false,
-  ...rest,
-});
+import { definitionInput as definition, jobInput as job } from './testing/inputs.ts';
 
 /** An object schema of so many properties. */
 function schemaOf(count: number, each: (index: number) => JsonObject): JsonObject {

@@ -1,33 +1,16 @@
 // Fields that are known before a run, as a definition has them.
 import { describe, expect, it } from 'vitest';
-import { checkAppendedJobs, checkDefinition, type DefinitionInput, type JobInput } from './check-definition.ts';
+import { checkDefinition, type DefinitionInput, type JobInput } from './check-definition.ts';
 import type { Found } from './check-fields.ts';
 import type { JsonValue } from './json.ts';
 import { checkAtOnce } from './testing/at-once.ts';
+import { definitionInput as definition, jobInput as job } from './testing/inputs.ts';
 
 const matrix = { axes: { n: [1, 2] }, maxParallel: 0, failFast: false };
 
-function job(name: string, rest: Partial<JobInput> = {}): JobInput {
-  return {
-    name,
-    driver: 'shell',
-    needs: [],
-    secrets: [],
-    allowFailure: false,
-    ...rest,
-  };
-}
-
 function findings(jobs: readonly JobInput[], rest: Partial<DefinitionInput> = {}): Found {
   const found: Found = [];
-  checkAtOnce(checkDefinition, found, 'definition', {
-    jobs,
-    labels: {},
-    stages: [],
-    env: {},
-    failFast: false,
-    ...rest,
-  });
+  checkAtOnce(checkDefinition, found, 'definition', definition(jobs, rest));
   return found;
 }
 
@@ -78,12 +61,5 @@ describe('what an expression reads', () => {
   ])('is taken where %s may bring what a cell has', (_, include) => {
     const found = findings([job('p'), job('a', { needs: ['p'], matrix: { ...matrix, include }, if: 'has(matrix.y)' })]);
     expect(found).toEqual([]);
-  });
-
-  it('takes what only its run knows of an appended job', () => {
-    const found: Found = [];
-    checkAtOnce(checkAppendedJobs, found, 'jobs', [job('a', { if: 'env.FOO == "" && env.BAR == ""' })]);
-    checkAtOnce(checkAppendedJobs, found, 'jobs', [job('a', { if: 'run.foo == 1' })]);
-    expect(found).toMatchObject([{ field: 'jobs[0].if', description: expect.stringContaining('"foo"') }]);
   });
 });

@@ -7,7 +7,7 @@ import { jobOf } from './run-state.ts';
 import { ATTEMPT_GRAPH, JOB_GRAPH, RUN_GRAPH } from './states.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
 import { create, finish, pass, start } from './testing/driver.ts';
-import { attemptMoves, jobMoves, runMoves } from './testing/invariants.ts';
+import { attemptMoves, jobMoves, runMoves } from './testing/moves.ts';
 import { openLedger, submit } from './testing/simulated-ledger.ts';
 
 const created: RunEvent = { type: 'RunCreated', jobs: 2, trigger: { kind: 'api', actor: '', reference: '' } };

@@ -5,8 +5,7 @@ import { describe, expect, test } from 'vitest';
 import type { Command } from './commands.ts';
 import { decide, decideInSlices, type Decision } from './decide.ts';
 import type { Definition } from './definition.ts';
-import { EVENT_VERSION } from './event-versions.ts';
-import { type JobRecord, JobsNotLoaded, liveOf, type RunHeader } from './run-state.ts';
+import { type JobRecord, liveOf } from './run-state.ts';
 import { dueOf } from './alarms.ts';
 import { type FinishedJobState, isJobFinished } from './states.ts';
 import { definitions, richDefinitions } from './testing/definitions.ts';
@@ -14,7 +13,7 @@ import { timerOf } from './testing/driver.ts';
 import { checkReplay, checkStep } from './testing/invariants.ts';
 import { commandFor, type RandomStep, randomSteps, richSteps } from './testing/random-commands.ts';
 import { attemptKey, type Decide, openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
-import { misled, spoilt, withJobs } from './testing/wrong-decisions.ts';
+import { WRONG_DECISIONS } from './testing/wrong-decisions.ts';
 
 /** What a rerun inherits: some of the first jobs. DELAYED: it is no rerun, and is to start later. */
 const inheritances = fc.oneof(
@@ -218,96 +217,7 @@ function waitsForOthers(job: JobRecord): boolean {
 }
 
 describe('the checkers catch a decision that', () => {
-  const faults: Readonly<Record<string, Decide>> = {
-    'ignores the fence': misled((command, { jobs }) => {
-      if (!('attempt' in command) || 'content' in command) return command;
-      return { ...command, attempt: jobs.get(command.job)?.attempt ?? command.attempt };
-    }),
-    'ignores who speaks': misled((command, { jobs }) => {
-      const job = 'instance' in command && 'attempt' in command ? jobs.get(command.job) : undefined;
-      return { ...command, ...(job !== undefined && { instance: liveOf(job)?.instance }) } as Command;
-    }),
-    'repeats a fence': spoilt(({ events }) => ({
-      events: events.map((event) => (event.type === 'AttemptOffered' ? { ...event, attempt: 1 } : event)),
-    })),
-    'loses an event': spoilt(({ events, marks }) => ({ events: events.slice(1), marks: marks.slice(1) })),
-    'changes the state without an event': spoilt(({ after }) => ({
-      after: { ...after, run: { ...after.run, lastMs: after.run.lastMs + 1 } },
-    })),
-    'counts wrong': spoilt(({ after: { run, ...after } }) => ({
-      after: { ...after, run: { ...run, counts: { ...run.counts, skipped: run.counts.skipped + 1 } } },
-    })),
-    'hides a change': spoilt(({ touched }) => ({ touched: new Set([...touched].slice(1)) })),
-    'invents outputs': spoilt(({ events }) => ({
-      events: events.map((event) => (event.type === 'AttemptEnded' ? { ...event, outputs: { made: 'up' } } : event)),
-    })),
-    'offers what is blocked': misled(
-      (command) => command,
-      (slice) => ({ ...slice, jobs: new Map([...slice.jobs].map(([index, job]) => [index, unblocked(job)])) }),
-    ),
-    'ends a run too soon': spoilt(({ after }) => ({ after: { ...after, run: { ...after.run, state: 'SUCCEEDED' } } })),
-    'acknowledges a cancel and forgets it': misled((command) =>
-      command.type === 'CancelRun' ? { type: 'ReleaseBackoff', job: 0 } : command,
-    ),
-    'acknowledges the cancel of a job and forgets it': misled((command) =>
-      command.type === 'CancelJob' ? { type: 'ReleaseBackoff', job: 0 } : command,
-    ),
-    'acknowledges a pause and forgets it': misled((command) =>
-      command.type === 'PauseRun' ? { type: 'ReleaseBackoff', job: 0 } : command,
-    ),
-    'acknowledges a hold and forgets it': misled((command) =>
-      command.type === 'HoldJob' ? { type: 'ReleaseBackoff', job: command.job } : command,
-    ),
-    'does not see that a run is paused': misled(
-      (command) => command,
-      (slice) => ({ ...slice, run: unpaused(slice.run) }),
-    ),
-    'offers what is held back': misled(
-      (command) => command,
-      (slice) => ({ ...slice, jobs: new Map([...slice.jobs].map(([index, job]) => [index, letGo(job)])) }),
-    ),
-    'does not hear an attempt': misled((command) => {
-      if (command.type !== 'Timer' || command.content === undefined) return command;
-      const { heardMs: _unheard, ...unheard } = command.content;
-      return { ...command, content: unheard };
-    }),
-    'writes what older replicas do not know': misled((command) =>
-      command.type === 'Timer' ? { ...command, eventVersion: EVENT_VERSION } : command,
-    ),
-    'retries beyond the budget': misled(
-      (command) => command,
-      withJobs(({ retry, ...job }) => {
-        const budgets = { WORKLOAD: 100, DRIVER: 100, INFRASTRUCTURE: 100, TIMEOUT: 100, REJECTED: 100 };
-        return { ...job, retry: { ...retry, budgets } };
-      }),
-    ),
-    'waits too long before a retry': misled(
-      (command) => command,
-      withJobs(({ retry, ...job }) => {
-        return { ...job, retry: { ...retry, initialBackoffMs: 200, maxBackoffMs: 20_000 } };
-      }),
-    ),
-    'never fires a timer': misled((command) =>
-      command.type === 'Timer' ? { type: 'ReleaseBackoff', job: command.job } : command,
-    ),
-    'fires a timer too soon': (slice, command, nowMs) =>
-      decide(slice, command, command.type === 'Timer' ? nowMs + 1 : nowMs),
-    'takes a job that it does not know for one that does not matter': (slice, command, nowMs) => {
-      try {
-        return decide(slice, command, nowMs);
-      } catch (error) {
-        if (!(error instanceof JobsNotLoaded)) throw error;
-        return { reply: { type: 'Done' }, events: [], marks: [], after: slice, touched: new Set(), unknown: new Map() };
-      }
-    },
-    'changes what it was given': (slice, command, nowMs) => {
-      const decision = decide(slice, command, nowMs);
-      Object.assign(slice.run, { seq: decision.after.run.seq });
-      return decision;
-    },
-  };
-
-  test.each(Object.entries(faults))('%s', (_, decideWrongly) => {
+  test.each(Object.entries(WRONG_DECISIONS))('%s', (_, decideWrongly) => {
     const property = fc.property(definitions, inheritances, randomSteps, (definition, inherited, steps) => {
       live(definition, inherited, steps, decideWrongly);
     });
@@ -317,15 +227,3 @@ describe('the checkers catch a decision that', () => {
     expect(String(errorInstance)).toMatch(/^(Error: broken:|AssertionError:)/);
   });
 });
-
-function unblocked(job: JobRecord): JobRecord {
-  return job.state === 'BLOCKED' ? { ...job, state: 'QUEUED' } : job;
-}
-
-function letGo({ hold: _ended, ...job }: JobRecord): JobRecord {
-  return job.state === 'WAITING' && job.wait.reason === 'HELD' ? { ...job, state: 'QUEUED' } : job;
-}
-
-function unpaused({ pause: _ended, ...run }: RunHeader): RunHeader {
-  return run;
-}

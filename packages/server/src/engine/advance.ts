@@ -6,7 +6,7 @@ import type { RunEvent } from '../core/events.ts';
 import { FactsNotLoaded, JobsNotLoaded } from '../core/run-state.ts';
 import { nothingKnown } from '../core/working.ts';
 import type { AttemptChange } from '../store/attempt-rows.ts';
-import { attemptNeeded } from './command-needs.ts';
+import { attemptNeeded } from '../core/command-needs.ts';
 import { noteStart, startViewsOf } from './load-places.ts';
 import { type Answer, contentKey, type RunWork, type Submission, type Wanted } from './run-work.ts';
 

@@ -5,24 +5,18 @@ import type { RunId } from '../core/ids.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { lockRuns } from '../store/ledger-rows.ts';
 import { withTransaction } from '../store/pool.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
-import { finishWell, type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { finishWell, type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 
 const RUNS = 16;
 const COSTLY = ['zz', 'yy', 'xx', 'ww'].map((end) => `params.list.all(x, !x.endsWith("${end}"))`).join(' && ');
 const params = { list: Array.from({ length: 5_000 }, (_, n) => `entry${n}`) };
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 
 /** How long the work takes, and how long others waited for it at worst. */
 async function longestWait(work: () => Promise<unknown>): Promise<{ tookMs: number; waitedMs: number }> {

@@ -1,22 +1,16 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
-import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 
 const HOUR_MS = 3_600_000;
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
 });
 afterEach(() => vi.restoreAllMocks());
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 
 async function seenMs(): Promise<number[]> {
   const { rows } = await ledger.pool.query<{ seen_ms: number }>('select seen_ms from definitions');

@@ -1,34 +1,23 @@
 // Runs that are to start later, over a real database and a running engine: the timers let them go when their time has come.
-import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { DEFAULT_TIMING } from '../core/limits.ts';
 import type { JobDefinition } from '../core/definition.ts';
 import type { RunId } from '../core/ids.ts';
 import type { RefusedError } from '../core/refusal.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
-import { createPools, type Pools } from '../store/connect.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
-import { type RunningEngine, startEngine } from './start-engine.ts';
+import type { RunningEngine } from './start-engine.ts';
+import { type EngineFixture, openEngineFixture } from './testing/engine-fixture.ts';
 
 const project = 'default';
 const DAY_MS = 86_400_000;
 
-let database: TestDatabase;
-let pools: Pools;
+let fixture: EngineFixture;
 let engine: RunningEngine;
 
 beforeEach(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
-  const log = pino({ level: 'silent' });
-  const { schema } = database.config;
-  engine = await startEngine({ pools, schema, version: 'test', timing: DEFAULT_TIMING, log });
+  fixture = await openEngineFixture();
+  ({ engine } = fixture);
 });
-afterEach(async () => {
-  await engine[Symbol.asyncDispose]();
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterEach(() => fixture[Symbol.asyncDispose]());
 
 async function createAt(
   startMs: number | undefined,
@@ -87,7 +76,7 @@ test('the start belongs to what a request id stands for', async () => {
 });
 
 test('a run that starts later is refused while a replica serves that does not know such runs', async () => {
-  await pools.pool.query(
+  await fixture.pools.pool.query(
     `insert into replicas (replica, version, started_ms, seen_ms, event_version)
      select 'older', '1.0.0', 0, floor(extract(epoch from clock_timestamp()) * 1000) + 60000, 2`,
   );

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type DemandChange, demandChanges, type DemandReading } from '../core/demand.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { DemandReader } from './demand-reader.ts';
-import type { DemandChanges, DriverOperations } from './engine.ts';
+import type { DemandChanges, DriverOperations } from './driver-operations.ts';
 import { follow, type Reading } from './follow.ts';
 import type { WakeUps } from './wake-ups.ts';
 

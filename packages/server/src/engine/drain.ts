@@ -5,12 +5,12 @@ import { holdsAnything, liveAttempts } from '../store/attempt-rows.ts';
 import { driversByNumber } from '../store/driver-views.ts';
 import { drainMatching } from '../store/instance-rows.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
-import type { DriverOperations } from './engine.ts';
+import type { DriverOperations } from './driver-operations.ts';
 import type { Hints } from './hints.ts';
 import type { Ledger } from './ledger.ts';
 import { nobodyMatches } from './refusals.ts';
 import type { Sessions } from './sessions.ts';
-import { loseCommand } from './takeover.ts';
+import { loseCommand } from './verdicts.ts';
 
 const IDLE_POLL_MS = 250;
 const MAX_SHOWN = 1_000;

@@ -2,18 +2,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { drainMatching } from '../store/instance-rows.ts';
 import { withConnection } from '../store/pool.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createDriverQueries } from './driver-queries.ts';
-import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 let drivers: ReturnType<typeof createDriverQueries>;
 const specSchema = { type: 'object', required: ['script'] };
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
   drivers = createDriverQueries(ledger);
   const no = await ledger.connect('shell', 'b', { labels: { zone: 'x' }, specSchema });
   await ledger.connect('shell', 'a', { leaseMs: -1 });
@@ -21,10 +18,7 @@ beforeAll(async () => {
   const runId = await ledger.create(definitionOf(jobNamed('one'), jobNamed('two')));
   await ledger.submit(runId, { type: 'Offer', job: 0, instance: no, instanceId: 'b' });
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 
 test('a driver instance is read with its schema, its lease and how much it holds', async () => {
   expect(await drivers.get('shell', 'b')).toMatchObject({

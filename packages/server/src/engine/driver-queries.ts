@@ -1,7 +1,7 @@
 // Reading driver instances.
 import { type DriverPlace, findDriver, listDrivers } from '../store/driver-views.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
-import type { DriverOperations } from './engine.ts';
+import type { DriverOperations } from './driver-operations.ts';
 import { malformedCursor, noSuchDriver } from './refusals.ts';
 
 export interface DriverQueriesOptions {

@@ -5,7 +5,7 @@ import { dropLeases, setDraining, setSlots } from '../store/instance-rows.ts';
 import { withConnection } from '../store/pool.ts';
 import type { AppendCheck } from './append-check.ts';
 import type { Background } from './background.ts';
-import type { DriverOperations } from './engine.ts';
+import type { DriverOperations } from './driver-operations.ts';
 import type { Fit } from './fit.ts';
 import type { Hints } from './hints.ts';
 import type { Leases } from './leases.ts';

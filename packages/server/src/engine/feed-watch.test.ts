@@ -2,13 +2,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import type { RunId } from '../core/ids.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { createPools, type Pools } from '../store/connect.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import type { RunChanges, RunFilter } from './engine.ts';
 import { createFeedWatch } from './feed-watch.ts';
-import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { createTestDatabase } from '../store/testing/database.ts';
+import { type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 import { createWakeUps } from './wake-ups.ts';
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 let stop: AbortController;
 let count = 0;
@@ -17,13 +16,9 @@ const one = definitionOf(jobNamed('build'));
 const all: RunFilter = { states: [], labels: {} };
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 beforeEach(() => {
   stop = new AbortController();
   project = `project-${count++}`;
@@ -92,24 +87,20 @@ test('runs of another project are never shown', async () => {
 
 test('a transaction that began early and commits late is not missed, and nobody waits for it', async () => {
   const [late, prompt] = [await ledger.create(one, { project }), await ledger.create(one, { project })];
-  const slow = await ledger.pool.connect();
-  try {
-    await slow.query('begin');
-    await ledger.submitIn(slow, late, cancel);
-    const reader = watch();
-    const { cursor: before } = await reader.next();
+  const reader = watch();
+  const [before, between] = await ledger.inTransaction(async (submit) => {
+    await submit(late, cancel);
+    const { cursor: first } = await reader.next();
     await ledger.submit(prompt, cancel);
-    const { cursor: between } = await reader.shows(prompt);
+    const { cursor: second } = await reader.shows(prompt);
     expect(reader.seen.slice(1).flatMap(({ changes }) => changes.map(({ run }) => run.runId))).toEqual([prompt]);
-    await slow.query('commit');
-    expect((await reader.shows(late)).changes).toMatchObject([{ run: { runId: late, state: 'CANCELLED' } }]);
-    await watch({}, before).shows(late, prompt);
-    const resumed = watch({}, between);
-    await resumed.shows(late);
-    expect(resumed.seen.flatMap(({ changes }) => changes.map(({ run }) => run.runId))).toEqual([late]);
-  } finally {
-    slow.release(true);
-  }
+    return [first, second];
+  });
+  expect((await reader.shows(late)).changes).toMatchObject([{ run: { runId: late, state: 'CANCELLED' } }]);
+  await watch({}, before).shows(late, prompt);
+  const resumed = watch({}, between);
+  await resumed.shows(late);
+  expect(resumed.seen.flatMap(({ changes }) => changes.map(({ run }) => run.runId))).toEqual([late]);
 });
 
 test('a writing transaction that never ends, in another database, neither delays nor repeats changes', async () => {

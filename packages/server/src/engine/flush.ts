@@ -14,7 +14,7 @@ import { existingRuns, insertEvents, lockRuns, readClock, updateRuns } from '../
 import type { Tx } from '../store/sql.ts';
 import { advance } from './advance.ts';
 import { callChanges } from './call-changes.ts';
-import { jobsNeeded } from './command-needs.ts';
+import { jobsNeeded } from '../core/command-needs.ts';
 import { growDefinitions, jobsAdded } from './growth.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
 import { type StartChange, startChange } from './member-changes.ts';

@@ -6,8 +6,7 @@ import { EVENT_VERSION } from '../core/event-versions.ts';
 import type { RunId } from '../core/ids.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { withConnection } from '../store/pool.ts';
-import { createPools, type Pools } from '../store/connect.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import { openTestPools, type TestPools } from '../store/testing/pools.ts';
 import { createHoldBacks } from './hold-backs.ts';
 import { joinReplicas, type Replica } from './replica.ts';
 import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
@@ -15,20 +14,17 @@ import { createTimers } from './timers.ts';
 
 const log = pino({ level: 'silent' });
 const asker = { reason: 'maintenance', actor: 'ada' };
-let database: TestDatabase;
 let ledger: LedgerFixture;
-let pools: Pools;
+let pools: TestPools;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
-  ledger = await openLedgerFixture(database);
+  pools = await openTestPools();
+  ledger = await openLedgerFixture(pools.database);
   await ledger.connect('shell', 'i-1');
 });
 afterAll(async () => {
   await ledger[Symbol.asyncDispose]();
   await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
 });
 
 const join = (id: string): Promise<Replica> =>

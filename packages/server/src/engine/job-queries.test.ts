@@ -5,26 +5,20 @@ import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import type { ProgressView } from '../core/views.ts';
 import { moveLogHeads } from '../store/log-rows.ts';
 import { withConnection } from '../store/pool.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createJobQueries } from './job-queries.ts';
-import { finishWell, type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { finishWell, type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 let jobs: ReturnType<typeof createJobQueries>;
 const build = jobNamed('build', { retry: { ...jobNamed('x').retry, initialBackoffMs: 60_000 } });
 const two = definitionOf(build, jobNamed('test', { needs: ['build'], driver: 'tester' }));
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
   jobs = createJobQueries(ledger);
   await ledger.connect('shell', 'i-1');
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 
 /** Starts attempt `attempt` of job 0. */
 async function start(runId: RunId, attempt = 1): Promise<JobKey> {

@@ -10,7 +10,7 @@ import type { DriverSchemas } from './driver-schemas.ts';
 import type { Plans } from './plans.ts';
 import type { CachedRun, RunCache } from './run-cache.ts';
 import { driversToAsk, specProblems } from './spec-check.ts';
-import { attemptNeeded } from './command-needs.ts';
+import { attemptNeeded } from '../core/command-needs.ts';
 import { addFacts, addLoaded, contentKey, type RunWork, type Wanted } from './run-work.ts';
 
 type LockedRun = Pick<CachedRun, 'context' | 'header'>;

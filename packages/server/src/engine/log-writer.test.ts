@@ -234,12 +234,10 @@ test('a write that meets the end of its attempt waits, and is refused', async ()
   const key = await begin();
   const { instance } = logs.writer;
   const lose = { type: 'Lose', job: 0, attempt: 1, instance, failureClass: 'INVALID', message: '', random: 0 } as const;
-  const writing = await logs.pools.openLane('ender').use(async (tx) => {
-    await tx.query('begin');
-    await logs.ledger.submitIn(tx, key.runId, { ...lose, content: undefined });
+  const writing = await logs.ledger.inTransaction(async (submit) => {
+    await submit(key.runId, { ...lose, content: undefined });
     const result = logs.write(logFrame(key, 0, 'late'));
     await flushWaits();
-    await tx.query('commit');
     return { result };
   });
   expect(await writing.result).toEqual({ type: 'Stale', state: 'FAILED' });

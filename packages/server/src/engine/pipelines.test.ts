@@ -6,14 +6,12 @@ import { digestOf } from '../store/definition-rows.ts';
 import { prunePipelines } from '../store/pipelines.ts';
 import { withConnection } from '../store/pool.ts';
 import type { OlderReplica } from '../store/replica-rows.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createCallCheck } from './call-check.ts';
 import { createPipelines } from './pipelines.ts';
 import { createDriverSchemas } from './driver-schemas.ts';
 import { createSpecCheck } from './spec-check.ts';
-import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 let pipelines: ReturnType<typeof createPipelines>;
 let count = 0;
@@ -23,8 +21,7 @@ let older: OlderReplica | undefined;
 const [first, second, third] = [1, 2, 3].map((step) => definitionOf(jobNamed('build', { spec: { step } })));
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
   const { pool } = ledger;
   pipelines = createPipelines({
     pool,
@@ -33,10 +30,7 @@ beforeAll(async () => {
     replica: { oldest: () => older },
   });
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 beforeEach(() => {
   older = undefined;
   project = `project-${count++}`;

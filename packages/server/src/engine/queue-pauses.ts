@@ -4,7 +4,7 @@ import { RefusedError } from '../core/refusal.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { listQueues, pauseQueue, resumeQueue } from '../store/queue-pauses.ts';
 import type { Dispatcher } from './dispatcher.ts';
-import type { DriverOperations } from './engine.ts';
+import type { DriverOperations } from './driver-operations.ts';
 import type { Hints } from './hints.ts';
 import type { WakeUps } from './wake-ups.ts';
 

@@ -3,8 +3,8 @@ import { addViolation, type Found, quote } from '../core/check-fields.ts';
 import type { InheritedJob, Trigger } from '../core/events.ts';
 import { formatJobId, type JobKey, type RunId } from '../core/ids.ts';
 import { nearestName } from '../core/nearest-name.ts';
-import type { AddedCells, AddedJobs, Addition, Definition } from '../core/definition.ts';
-import { compilePlan, growPlan, type Plan, plannedJob } from '../core/plan.ts';
+import { type Plan, plannedJob } from '../core/plan.ts';
+import { planAgain } from '../core/plan-again.ts';
 import { invalidFields, isRefusal, type Refusal, RefusedError } from '../core/refusal.ts';
 import { isJobFinished, isRunFinished } from '../core/states.ts';
 import { type JobOutcome, jobOutcomes } from '../store/outcome-rows.ts';
@@ -162,63 +162,6 @@ function withDependants(plan: Plan, jobs: readonly number[]): ReadonlySet<number
   // A set is walked in order of insertion, and what is added on the way is reached too.
   for (const job of found) for (const dependant of plan.jobs[job]?.dependants ?? []) found.add(dependant);
   return found;
-}
-
-/**
- * The plan of a run that runs some jobs of another one again. A matrix that is to be worked out again loses its cells; one of which only
- * cells are run again keeps all of them. What a job appended goes when that job is run again, and with it what cannot be without it.
- */
-function planAgain(plan: Plan, again: ReadonlySet<number>): Plan {
-  const { added = [], ...definition } = plan.definition;
-  const gone = new Set<string>();
-  const kept = added.filter((addition) => {
-    const isKept =
-      'cells' in addition ? keepsCells(plan, addition, again, gone) : keepsJobs(plan, addition, again, gone);
-    if (isKept) return true;
-    for (const name of namesOf(plan, addition)) gone.add(name);
-    return false;
-  });
-  return kept.length === added.length ? plan : compilePlan(renumbered(plan, { ...definition, added: kept }));
-}
-
-function keepsCells(plan: Plan, { job }: AddedCells, again: ReadonlySet<number>, gone: ReadonlySet<string>): boolean {
-  const { name, needs, cells = [] } = plannedJob(plan, job);
-  if (gone.has(name)) return false;
-  if (!again.has(job)) return true;
-  return cells.some((cell) => again.has(cell)) && !needs.some((need) => again.has(need));
-}
-
-function keepsJobs(
-  plan: Plan,
-  { by, jobs }: AddedJobs,
-  again: ReadonlySet<number>,
-  gone: ReadonlySet<string>,
-): boolean {
-  if (again.has(by) || gone.has(plannedJob(plan, by).name)) return false;
-  return !jobs.some(({ needs }) => needs.some((need) => gone.has(need)));
-}
-
-function namesOf(plan: Plan, addition: Addition): readonly string[] {
-  if ('jobs' in addition) return addition.jobs.map(({ name }) => name);
-  const { name } = plannedJob(plan, addition.job);
-  return addition.cells.map(({ key }) => `${name}[${key}]`);
-}
-
-/** A definition whose additions say where the jobs stand that they are of, when others are not there any more. */
-function renumbered(plan: Plan, { added = [], ...base }: Definition): Definition {
-  let partial = compilePlan(base);
-  const placed: Addition[] = [];
-  const placeOf = (job: number): number => {
-    const { name } = plannedJob(plan, job);
-    return partial.jobs.find((planned) => planned.name === name)?.index ?? job;
-  };
-  for (const addition of added) {
-    const moved =
-      'cells' in addition ? { ...addition, job: placeOf(addition.job) } : { ...addition, by: placeOf(addition.by) };
-    placed.push(moved);
-    partial = growPlan(partial, moved);
-  }
-  return placed.length === 0 ? base : { ...base, added: placed };
 }
 
 /** The jobs that are not run again, by their place in the new run, whose cells may have other places. */

@@ -8,7 +8,7 @@ import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
 import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';
 import { repeat } from './repeat.ts';
-import { loseCommand } from './takeover.ts';
+import { loseCommand } from './verdicts.ts';
 import { allOf, createUnderWay, type UnderWay } from './under-way.ts';
 
 const LOOK_MS = 1_000;

@@ -1,32 +1,26 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { RunId } from '../core/ids.ts';
 import type { Retention } from '../core/retention.ts';
-import { createPools, type Pools } from '../store/connect.ts';
 import { withConnection } from '../store/pool.ts';
 import { runBehindNewest } from '../store/retention-rows.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import { openTestPools, type TestPools } from '../store/testing/pools.ts';
 import { storeRun, type StoredRunInput } from '../store/testing/stored-run.ts';
 import { createRunRetention } from './retention.ts';
 import { createRunDeletion } from './run-deletion.ts';
 
 const HOUR_MS = 3_600_000;
 
-let database: TestDatabase;
-let pools: Pools;
+let pools: TestPools;
 let nowMs: number;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
+  pools = await openTestPools();
 });
 beforeEach(async () => {
   await pools.pool.query('truncate runs, deleted_runs');
   nowMs = Date.now();
 });
-afterAll(async () => {
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => pools[Symbol.asyncDispose]());
 
 /** A replica's retention, and what it deleted in each transaction. */
 function replica(retention: Retention) {

@@ -5,15 +5,13 @@ import type { Artifact } from '../core/events.ts';
 import type { RunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
-import { withConnection, withTransaction } from '../store/pool.ts';
+import { withConnection } from '../store/pool.ts';
 import { liveAttempts } from '../store/attempt-rows.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { verifyRun } from '../store/verify-run.ts';
 import { createJobQueries } from './job-queries.ts';
 import { createRunArtifacts } from './run-artifacts.ts';
-import { finishWell, type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { finishWell, type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 let jobs: ReturnType<typeof createJobQueries>;
 let runs: ReturnType<typeof createRunArtifacts>;
@@ -21,16 +19,12 @@ const two = definitionOf(jobNamed('build'), jobNamed('pack'));
 const page = { size: 100 };
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
   jobs = createJobQueries(ledger);
   runs = createRunArtifacts(ledger);
   await ledger.connect('shell', 'i-1');
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 
 const artifact = (name: string): Artifact => ({
   name,
@@ -135,8 +129,8 @@ test('what is not there, or of another project, is not found', async () => {
 test('a flush that fails leaves none behind', async () => {
   const runId = await ledger.create(two);
   await start(runId, 0);
-  const failing = withTransaction(ledger.pool, async (tx) => {
-    expect(await ledger.submitIn(tx, runId, declare(0, 1))).toEqual({ type: 'Done' });
+  const failing = ledger.inTransaction(async (submit) => {
+    expect(await submit(runId, declare(0, 1))).toEqual({ type: 'Done' });
     throw new Error('killed');
   });
   await expect(failing).rejects.toThrow('killed');

@@ -4,13 +4,11 @@ import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import type { JobView, Page } from '../core/views.ts';
 import { moveLogHeads } from '../store/log-rows.ts';
 import { withConnection } from '../store/pool.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createRunHistory, type RunHistory } from './run-history.ts';
 import { createRunQueries } from './run-queries.ts';
 import { asker, asksBy } from './testing/asks.ts';
-import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 let history: RunHistory;
 let runs: ReturnType<typeof createRunQueries>;
@@ -26,16 +24,12 @@ const graph = definitionOf(
 );
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
   history = createRunHistory(ledger);
   runs = createRunQueries(ledger);
   asks = asksBy(await ledger.connect('shell', 'i-1'), 'i-1');
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 
 /** Jobs without needs. */
 function jobsOf(count: number) {

@@ -7,15 +7,13 @@ import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import type { AttemptView, JobView, RunView } from '../core/views.ts';
 import { moveLogHeads } from '../store/log-rows.ts';
 import { withConnection } from '../store/pool.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createJobQueries } from './job-queries.ts';
 import { createRunDeletion } from './run-deletion.ts';
 import { createRunHistory, type RunHistory } from './run-history.ts';
 import { createRunQueries } from './run-queries.ts';
 import { type Ask, asksBy } from './testing/asks.ts';
-import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 let history: RunHistory;
 let runs: ReturnType<typeof createRunQueries>;
@@ -36,18 +34,14 @@ const graph = definitionOf(
 );
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
   history = createRunHistory(ledger);
   runs = createRunQueries(ledger);
   jobs = createJobQueries(ledger);
   instance = await ledger.connect('shell', 'i-1');
   asks = asksBy(instance, 'i-1');
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 
 /** A run with its jobs and attempts as they are shown. */
 interface Shown {

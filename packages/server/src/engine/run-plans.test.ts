@@ -6,7 +6,6 @@ import type { Assumptions } from '../core/assumptions.ts';
 import type { Definition, JobDefinition } from '../core/definition.ts';
 import { RefusedError } from '../core/refusal.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createCallCheck } from './call-check.ts';
 import type { NewRun } from './engine.ts';
 import { createPace } from './pace.ts';
@@ -15,19 +14,14 @@ import { createRunCreation } from './run-creation.ts';
 import { createRunPlans } from './run-plans.ts';
 import { createDriverSchemas } from './driver-schemas.ts';
 import { createSpecCheck } from './spec-check.ts';
-import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 
 const trigger = { kind: 'api', actor: '', reference: '' };
 const { signal } = new AbortController();

@@ -3,25 +3,19 @@ import type { RunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { RunFilter } from './engine.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createRunQueries } from './run-queries.ts';
-import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 let runs: ReturnType<typeof createRunQueries>;
 const one = definitionOf(jobNamed('build'));
 const all: RunFilter = { states: [], labels: {} };
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
   runs = createRunQueries(ledger);
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 
 test('a run is read with its params, its definition and how its jobs stand', async () => {
   const definition = definitionOf(jobNamed('build'), jobNamed('test', { needs: ['build'] }));

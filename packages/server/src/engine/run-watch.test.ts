@@ -2,25 +2,19 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import type { RunId } from '../core/ids.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import type { EventView } from '../core/views.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createRunWatch } from './run-watch.ts';
-import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 import { createPlans } from './plans.ts';
 import { createWakeUps } from './wake-ups.ts';
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 let stop: AbortController;
 const two = definitionOf(jobNamed('build'), jobNamed('test', { needs: ['build'] }));
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 beforeEach(() => {
   stop = new AbortController();
 });

@@ -1,38 +1,27 @@
 // Schedules over a real database and a running engine: what is applied, what becomes of occurrences, and what of their runs.
-import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { RunId } from '../core/ids.ts';
-import { DEFAULT_TIMING } from '../core/limits.ts';
 import { type OccurrenceView, SCHEDULE_LABEL, type ScheduleSpec } from '../core/schedule.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import type { RunView } from '../core/views.ts';
-import { createPools, type Pools } from '../store/connect.ts';
 import { forgetOccurrences } from '../store/occurrence-rows.ts';
 import { withConnection } from '../store/pool.ts';
 import { forgetRequestIds } from '../store/run-rows.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
-import { type RunningEngine, startEngine } from './start-engine.ts';
+import type { RunningEngine } from './start-engine.ts';
+import { type EngineFixture, openEngineFixture } from './testing/engine-fixture.ts';
 
 const project = 'default';
 const name = 'tick';
 const definition = definitionOf(jobNamed('build', { driver: 'nobody' }));
 
-let database: TestDatabase;
-let pools: Pools;
+let fixture: EngineFixture;
 let engine: RunningEngine;
 
 beforeEach(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
-  const { schema } = database.config;
-  const log = pino({ level: 'silent' });
-  engine = await startEngine({ pools, schema, version: 'test', timing: DEFAULT_TIMING, log });
+  fixture = await openEngineFixture();
+  ({ engine } = fixture);
 });
-afterEach(async () => {
-  await engine[Symbol.asyncDispose]();
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterEach(() => fixture[Symbol.asyncDispose]());
 
 /** A schedule that comes once a year, unless it says otherwise. */
 function specOf(change: Partial<ScheduleSpec> = {}): ScheduleSpec {
@@ -68,7 +57,10 @@ async function end(runId: RunId | undefined): Promise<void> {
 
 /** As if nobody had looked at the schedule for so long. */
 async function sleep(ms: number): Promise<void> {
-  await pools.pool.query('update schedules set cursor_ms = cursor_ms - $1, due_ms = 0 where name = $2', [ms, name]);
+  await fixture.pools.pool.query('update schedules set cursor_ms = cursor_ms - $1, due_ms = 0 where name = $2', [
+    ms,
+    name,
+  ]);
 }
 
 describe('a schedule that is applied', () => {
@@ -218,20 +210,20 @@ describe('an occurrence', () => {
     const second = await engine.schedules.trigger(project, name);
     expect(second).toMatchObject({ state: 'SKIPPED', skip: 'OVERLAP' });
     const soon = Date.now() + 60_000;
-    expect(await withConnection(pools.pool, (tx) => forgetOccurrences(tx, soon, 10))).toBe(1);
+    expect(await withConnection(fixture.pools.pool, (tx) => forgetOccurrences(tx, soon, 10))).toBe(1);
     expect(await past()).toMatchObject([{ runId }]);
   });
 
   test('of a schedule with many is forgotten before they are too many', async () => {
     await engine.schedules.apply(project, name, specOf({ overlap: 'ALLOW' }));
-    await pools.pool.query(
+    await fixture.pools.pool.query(
       `insert into occurrences (schedule_id, at_ms, project, state, origin, open, skip, decided_ms)
        select schedule_id, n * 1000, project, 'SKIPPED', 'TIME', false, 'MISSED', n from schedules, generate_series(1, 10500) n`,
     );
-    await pools.pool.query('update schedules set unpruned = 499');
+    await fixture.pools.pool.query('update schedules set unpruned = 499');
     await engine.schedules.apply(project, name, specOf({ cron: every.second }));
     const count = async () =>
-      (await pools.pool.query<{ n: number }>('select count(*) as n from occurrences')).rows[0]!.n;
+      (await fixture.pools.pool.query<{ n: number }>('select count(*) as n from occurrences')).rows[0]!.n;
     await expect.poll(count).toBeLessThanOrEqual(10_010);
     expect(await count()).toBeGreaterThanOrEqual(10_000);
   });
@@ -392,7 +384,7 @@ test('a schedule that is deleted is gone with its occurrences, and its runs stay
   await engine.schedules.delete(project, name);
   await expect(engine.schedules.get(project, name)).rejects.toMatchObject(refused('SCHEDULE_NOT_FOUND'));
   for (const table of ['schedules', 'occurrences', 'schedule_requests']) {
-    expect((await pools.pool.query(`select from ${table}`)).rowCount, table).toBe(0);
+    expect((await fixture.pools.pool.query(`select from ${table}`)).rowCount, table).toBe(0);
   }
   expect(await engine.runs.get(project, runId!)).toMatchObject({ state: 'PENDING' });
   // A new one under the old name has nothing of it.
@@ -403,7 +395,7 @@ test('a schedule that is deleted is gone with its occurrences, and its runs stay
 
 test('a schedule that cannot be decided on keeps no other one from its time', async () => {
   await engine.schedules.apply(project, 'broken', specOf({ cron: every.second }));
-  await pools.pool.query(
+  await fixture.pools.pool.query(
     `update schedules set spec = '{"cron": ["no"], "timeZone": "UTC"}', due_ms = 0 where name = 'broken'`,
   );
   await engine.schedules.apply(project, name, specOf({ cron: every.second }));
@@ -414,8 +406,8 @@ test('the request id of an occurrence that does not know its run yet is kept, ho
   await engine.schedules.apply(project, name, specOf(), undefined);
   const { runId } = await engine.schedules.trigger(project, name, undefined);
   // As if the replica had died between the run and its record, a long time ago.
-  await pools.pool.query(`update occurrences set state = 'STARTING', run_id = null`);
-  const forget = () => withConnection(pools.pool, (tx) => forgetRequestIds(tx, Date.now() + 1_000, 10));
+  await fixture.pools.pool.query(`update occurrences set state = 'STARTING', run_id = null`);
+  const forget = () => withConnection(fixture.pools.pool, (tx) => forgetRequestIds(tx, Date.now() + 1_000, 10));
   expect(await forget()).toBe(0);
   await sleep(0);
   await vi.waitFor(async () => expect(await past()).toMatchObject([{ state: 'STARTED', runId }]), 15_000);

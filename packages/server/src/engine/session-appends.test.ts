@@ -110,6 +110,17 @@ test('all that is wrong with jobs is answered at once, and the attempt goes on',
   expect(await namesNow()).toEqual(['one', 'pack']);
 });
 
+test('jobs are held against the definition of their run', async () => {
+  const paramsSchema = { type: 'object', properties: { target: {} }, additionalProperties: false };
+  const own = await connectDriver(engine);
+  key = await beginAttempt(engine, own, {}, { paramsSchema });
+  own.session.receive([appending(1, [jobNamed('pack', { spec: { to: '${{ params.taget }}' } })])]);
+  await expect
+    .poll(() => own.find('AppendAnswer')?.refusal?.violations)
+    .toEqual([{ field: 'jobs[0].spec.to', description: expect.stringContaining('did you mean "target"?') }]);
+  expect(await namesNow()).toEqual(['one']);
+});
+
 test('an appended job whose expressions come to what its driver does not take fails by itself', async () => {
   const strict = await connectDriver(engine, { specSchema: { properties: { script: { type: 'string' } } } });
   const spec = { script: '${{ 1 + 1 }}' };

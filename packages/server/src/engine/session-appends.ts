@@ -1,17 +1,13 @@
-// What the driver of one session appends to its runs: held against what is published of drivers, then asked of the ledger, which knows
+// What the driver of one session appends to its runs: checked as far as can be without a lock, then asked of the ledger, which knows
 // what is there, and answered once it is committed.
-import { checkAppendedJobs } from '../core/check-definition.ts';
-import type { Found } from '../core/check-fields.ts';
-import { createCheckWork } from '../core/check-work.ts';
 import { LANGUAGE_VERSION } from '../core/event-versions.ts';
 import type { DriverFrame } from '../core/frames.ts';
 import type { AttemptKey } from '../core/ids.ts';
 import { versionNeeded } from '../core/plan.ts';
 import type { Refusal } from '../core/refusal.ts';
 import type { AppendCheck } from './append-check.ts';
-import type { SessionLink } from './engine.ts';
+import type { SessionLink } from './driver-operations.ts';
 import type { Ledger } from './ledger.ts';
-import { inTurns } from './pace.ts';
 import type { LedgerReply, Writer } from './run-work.ts';
 
 type AppendFrame = Extract<DriverFrame, { type: 'AppendJobs' }>;
@@ -38,11 +34,9 @@ export function createSessionAppends(options: SessionAppendsOptions): SessionApp
   const { writer, link, ledger } = options;
 
   async function append({ type, key, jobs: written }: AppendFrame): Promise<LedgerReply> {
-    const violations: Found = [];
-    const jobs = await inTurns(checkAppendedJobs(violations, 'jobs', written, createCheckWork()));
+    const { jobs, violations } = await options.checkAppended(key.runId, written);
     const refusal = options.whyTooOld(Math.max(LANGUAGE_VERSION, versionNeeded({ jobs, labels: {} })));
     if (refusal !== undefined) return { type: 'Refused', refusal };
-    const found = await options.checkAppended(key.runId, jobs);
     const { reply } = await ledger.submit(
       key.runId,
       {
@@ -51,7 +45,7 @@ export function createSessionAppends(options: SessionAppendsOptions): SessionApp
         attempt: key.attempt,
         instance: writer.instance,
         jobs,
-        violations: [...violations, ...found],
+        violations,
         content: undefined,
       },
       { writer },

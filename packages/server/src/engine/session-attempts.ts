@@ -5,7 +5,7 @@ import type { DriverFrame } from '../core/frames.ts';
 import { type AttemptKey, formatAttemptId } from '../core/ids.ts';
 import { canonicalJson, type JsonObject } from '../core/json.ts';
 import type { AttemptState } from '../core/states.ts';
-import type { SessionLink } from './engine.ts';
+import type { SessionLink } from './driver-operations.ts';
 import type { Hold, Holds } from './holds.ts';
 import type { Ledger } from './ledger.ts';
 import type { LogAcks } from './log-acks.ts';

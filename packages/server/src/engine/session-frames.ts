@@ -4,7 +4,7 @@ import type { DriverFrame } from '../core/frames.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Refusal } from '../core/refusal.ts';
 import type { AppendCheck } from './append-check.ts';
-import type { SessionLink } from './engine.ts';
+import type { SessionLink } from './driver-operations.ts';
 import { type Answered, createFrameLines } from './frame-lines.ts';
 import type { Holds } from './holds.ts';
 import type { Ledger } from './ledger.ts';

@@ -1,7 +1,7 @@
 // What the driver of one session reads and changes of the values of its runs.
 import type { DriverFrame } from '../core/frames.ts';
 import type { AttemptKey } from '../core/ids.ts';
-import type { SessionLink } from './engine.ts';
+import type { SessionLink } from './driver-operations.ts';
 import type { RunValues, ValueResult } from './run-values.ts';
 import type { Writer } from './run-work.ts';
 

@@ -7,7 +7,7 @@ import type { Refusal } from '../core/refusal.ts';
 import type { AttemptState, CancelPhase } from '../core/states.ts';
 import type { AppendCheck } from './append-check.ts';
 import type { Background } from './background.ts';
-import type { DriverSession, SessionLink } from './engine.ts';
+import type { DriverSession, SessionLink } from './driver-operations.ts';
 import { createHolds, type Hold } from './holds.ts';
 import type { Ledger } from './ledger.ts';
 import type { Log } from './log.ts';

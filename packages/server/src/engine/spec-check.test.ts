@@ -1,23 +1,17 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
 import { createCallCheck } from './call-check.ts';
 import { createPipelines } from './pipelines.ts';
 import { createDriverSchemas } from './driver-schemas.ts';
 import { createSpecCheck, specProblems } from './spec-check.ts';
-import { type LedgerFixture, openLedgerFixture } from './testing/ledger-fixture.ts';
+import { type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 
-let database: TestDatabase;
 let ledger: LedgerFixture;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await openLedgerFixture(database);
+  ledger = await openTestLedger();
 });
-afterAll(async () => {
-  await ledger[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => ledger[Symbol.asyncDispose]());
 
 function requires(...required: string[]) {
   return { type: 'object', required, additionalProperties: false, properties: { script: {}, image: {} } };

@@ -1,8 +1,7 @@
 // Hello: commits that this session speaks for its instance from now on, and settles who holds what before anything else is said.
 import { createHash, randomUUID } from 'node:crypto';
-import type { Command } from '../core/commands.ts';
-import type { Hello, HeldAttempt, Orphan, Verdict, Welcome } from '../core/frames.ts';
-import { type AttemptKey, formatAttemptId, formatJobId } from '../core/ids.ts';
+import type { Hello, Orphan, Welcome } from '../core/frames.ts';
+import { formatAttemptId, formatJobId } from '../core/ids.ts';
 import { canonicalJson } from '../core/json.ts';
 import { LIMITS, type Timing } from '../core/limits.ts';
 import type { Refusal } from '../core/refusal.ts';
@@ -12,20 +11,18 @@ import { readClock } from '../store/ledger-rows.ts';
 import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
 import type { Principal } from './engine.ts';
-import type { Ledger } from './ledger.ts';
-import { BEGINNING, CannotStart, type ComposeStart, composeOffer, type StartPoint } from './offers.ts';
+import { composeOffer } from './offers.ts';
 import type { Plans } from './plans.ts';
 import { detailsOf, loadContexts } from './run-context.ts';
 import type { Writer } from './run-work.ts';
 import type { SessionFacts } from './session.ts';
 import { keptWithPools } from './held-pools.ts';
 import type { AcceptsSpec, SpecSchemas } from './spec-schemas.ts';
+import { judgeHeld, type VerdictOptions } from './verdicts.ts';
 
-export interface TakeoverOptions {
+export interface TakeoverOptions extends VerdictOptions {
   readonly pool: Pool;
   readonly plans: Plans;
-  readonly ledger: Ledger;
-  readonly composeStart: ComposeStart;
   readonly schemas: SpecSchemas;
   readonly replica: string;
   readonly timing: Timing;
@@ -41,9 +38,6 @@ export interface Takeover {
   /** Attempts that the instance gave up by not naming them. */
   readonly givenUp: readonly LiveAttemptRow[];
 }
-
-/** Of the outputs and secrets that a Welcome carries; what else is in it needs less than as much again. */
-const STARTS_BYTES = LIMITS.responseBytes / 2;
 
 interface Committed {
   readonly writer: Writer;
@@ -68,15 +62,7 @@ export async function takeOverInstance(
   );
   if ('refused' in committed) return committed;
   const { writer, live, ended, sameProcess, nowMs } = committed;
-  const liveById = new Map(live.map((row) => [formatAttemptId(row.key), row]));
-  const endedById = new Map(ended.map((row) => [formatAttemptId(row.key), row]));
-  const judged = await Promise.all(
-    hello.held.map((attempt) => {
-      const id = formatAttemptId(attempt.key);
-      return judge(options, writer, attempt, nowMs, liveById.get(id), endedById.get(id));
-    }),
-  );
-  const verdicts = await fitStarts(options, writer, judged);
+  const verdicts = await judgeHeld(options, writer, hello.held, { live, ended, nowMs });
   const named = new Set(hello.held.map(({ key }) => formatAttemptId(key)));
   const unnamed = live.filter(({ key }) => !named.has(formatAttemptId(key)));
   const isOrphan = (row: LiveAttemptRow): boolean => !sameProcess && row.state === 'RUNNING';
@@ -154,86 +140,6 @@ async function commitTakeover(
     live,
     ended: states.filter((row) => row.instance === no && row.state !== 'OFFERED' && row.state !== 'RUNNING'),
   };
-}
-
-async function judge(
-  options: TakeoverOptions,
-  writer: Writer,
-  { key, phase }: HeldAttempt,
-  nowMs: number,
-  live: LiveAttemptRow | undefined,
-  ended: AttemptStateRow | undefined,
-): Promise<Verdict> {
-  if (live === undefined) {
-    return ended?.hasResult === true ? { kind: 'FINISHED', key, logState: ended.logState } : { kind: 'STOP', key };
-  }
-  if (live.state === 'RUNNING' && phase !== 'ACCEPTED') return keep(live);
-  // Its Accept may have been lost on the way: it is repeated here, and whichever committed first stands.
-  const { reply, run } = await options.ledger.submit(
-    key.runId,
-    { type: 'Accept', job: key.job, attempt: key.attempt, instance: writer.instance },
-    { writer },
-  );
-  if (reply.type !== 'Done' || run === undefined) return { kind: 'STOP', key };
-  try {
-    const start = await options.composeStart(run, key, startPointOf(live, nowMs));
-    return { kind: 'START', key, start };
-  } catch (error) {
-    if (!(error instanceof CannotStart)) throw error;
-    const message = `the job cannot start: ${error.message}`;
-    await options.ledger.submit(key.runId, loseCommand(key, writer, 'INVALID', message), { writer });
-    return { kind: 'STOP', key };
-  }
-}
-
-/** Stops what the one message of a Welcome has no room to start: it is tried again. */
-async function fitStarts(
-  { ledger }: TakeoverOptions,
-  writer: Writer,
-  verdicts: readonly Verdict[],
-): Promise<readonly Verdict[]> {
-  let room = STARTS_BYTES;
-  const message = 'too much is to be started at once to tell its driver';
-  return await Promise.all(
-    verdicts.map(async (verdict): Promise<Verdict> => {
-      if (verdict.kind !== 'START') return verdict;
-      const { key, start } = verdict;
-      const bytes = JSON.stringify([start.needs, start.secrets]).length;
-      if (bytes <= room) {
-        room -= bytes;
-        return verdict;
-      }
-      await ledger.submit(key.runId, loseCommand(key, writer, 'INFRASTRUCTURE', message), { writer });
-      return { kind: 'STOP', key };
-    }),
-  );
-}
-
-/**
- * Where an attempt starts whose Start this process never got. The process has said nothing of it then, so whatever is noted of it is
- * an earlier one's: it is an orphan that was adopted.
- */
-function startPointOf(live: LiveAttemptRow, nowMs: number): StartPoint {
-  const { startedMs, logSize, logCrc32c, checkpoint, annotations, valueNumber, artifacts } = live;
-  const ranMs = startedMs === undefined ? 0 : nowMs - startedMs;
-  const isNew = logSize === 0 && checkpoint.length === 0 && annotations === 0 && valueNumber === 0 && artifacts === 0;
-  if (isNew) return { ...BEGINNING, ranMs };
-  return { ranMs, resumed: true, logOffset: logSize, logCrc32c, annotations, valueNumber, artifacts };
-}
-
-/** The command that ends an attempt whose driver is gone, or that cannot go on. */
-export function loseCommand(
-  key: AttemptKey,
-  { instance }: Pick<Writer, 'instance'>,
-  failureClass: 'INFRASTRUCTURE' | 'INVALID',
-  message: string,
-): Command {
-  const { job, attempt } = key;
-  return { type: 'Lose', job, attempt, instance, failureClass, message, random: Math.random(), content: undefined };
-}
-
-function keep({ key, logSize, stop }: LiveAttemptRow): Verdict {
-  return { kind: 'KEEP', key, logOffset: logSize, ...(stop !== undefined && { cancel: stop.phase }) };
 }
 
 async function orphansOf(

@@ -2,21 +2,15 @@ import { mkdtemp, readdir, readFile, rm, stat, unlink, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { createPools, type Pools } from '../store/connect.ts';
-import { createTestDatabase, type TestDatabase } from '../store/testing/database.ts';
+import { openTestPools, type TestPools } from '../store/testing/pools.ts';
 import { createTokenReader, ensureTokens } from './tokens.ts';
 
-let database: TestDatabase;
-let pools: Pools;
+let pools: TestPools;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
+  pools = await openTestPools();
 });
-afterAll(async () => {
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => pools[Symbol.asyncDispose]());
 
 async function newHome(): Promise<string> {
   const parent = await mkdtemp(join(tmpdir(), 'conveyor-tokens-'));

@@ -1,29 +1,23 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
-import { createPools, type Pools } from './connect.ts';
 import { type DefinitionDigest, digestOf, insertDefinitions, removeUnusedDefinitions } from './definition-rows.ts';
 import { withConnection, withTransaction } from './pool.ts';
-import { createTestDatabase, type TestDatabase } from './testing/database.ts';
+import { openTestPools, type TestPools } from './testing/pools.ts';
 import { storeRun } from './testing/stored-run.ts';
 
 const DAY_MS = 86_400_000;
 
-let database: TestDatabase;
-let pools: Pools;
+let pools: TestPools;
 let nowMs: number;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
+  pools = await openTestPools();
 });
 beforeEach(async () => {
   await pools.pool.query('truncate definitions, pipeline_revisions, runs');
   nowMs = Date.now();
 });
-afterAll(async () => {
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => pools[Symbol.asyncDispose]());
 
 /** Stores a definition that was last made sure of so many days ago. */
 async function store(name: string, daysAgo: number): Promise<DefinitionDigest> {

@@ -1,18 +1,15 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { RunId } from '../core/ids.ts';
-import { createPools, type Pools } from './connect.ts';
 import { deleteFinishedRuns, forgetDeletedRuns, sweepDeletedRuns } from './deleted-runs.ts';
 import { readFeed, readFeedBounds } from './event-views.ts';
 import { withConnection, withTransaction } from './pool.ts';
-import { createTestDatabase, type TestDatabase } from './testing/database.ts';
+import { openTestPools, type TestPools } from './testing/pools.ts';
 import { storeRun, type StoredRunInput } from './testing/stored-run.ts';
 
-let database: TestDatabase;
-let pools: Pools;
+let pools: TestPools;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
+  pools = await openTestPools();
 });
 afterEach(async () => {
   await pools.pool.query(
@@ -20,10 +17,7 @@ afterEach(async () => {
   );
   await pools.pool.query(`update cluster set feed_from = '0'`);
 });
-afterAll(async () => {
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => pools[Symbol.asyncDispose]());
 
 const store = (jobs: number, input: StoredRunInput = {}) => storeRun(pools.pool, { ...input, jobs });
 const remove = (...runIds: RunId[]) => withTransaction(pools.pool, (tx) => deleteFinishedRuns(tx, runIds));

@@ -1,22 +1,16 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { RunId } from '../core/ids.ts';
-import { createPools, type Pools } from './connect.ts';
 import { readEvents, readFeed } from './event-views.ts';
 import { withConnection } from './pool.ts';
 import type { Tx } from './sql.ts';
-import { createTestDatabase, type TestDatabase } from './testing/database.ts';
+import { openTestPools, type TestPools } from './testing/pools.ts';
 
-let database: TestDatabase;
-let pools: Pools;
+let pools: TestPools;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
+  pools = await openTestPools();
 });
-afterAll(async () => {
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => pools[Symbol.asyncDispose]());
 
 /** The plan that a prepared statement of `read` keeps for any values, made while the database is empty and not analysed. */
 async function keptPlan(read: (tx: Tx) => Promise<unknown>): Promise<string> {

@@ -6,6 +6,7 @@ import type { JobKey, RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { HoldBack, RunFacts, RunHeader } from '../core/run-state.ts';
 import type { JobState, RunState } from '../core/states.ts';
+import type { JobCounts } from '../core/views.ts';
 import { execute, jsons, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
 
 export interface RunRow {
@@ -21,7 +22,17 @@ export interface RunRow {
   readonly header: RunHeader;
 }
 
-interface RunColumns {
+export interface CountColumns {
+  total: number;
+  open: number;
+  succeeded: number;
+  failed: number;
+  failure_allowed: number;
+  skipped: number;
+  cancelled: number;
+}
+
+interface RunColumns extends CountColumns {
   run_id: RunId;
   project: string;
   digest: string;
@@ -32,13 +43,6 @@ interface RunColumns {
   state: RunState;
   seq: number;
   last_ms: number;
-  total: number;
-  open: number;
-  succeeded: number;
-  failed: number;
-  failure_allowed: number;
-  skipped: number;
-  cancelled: number;
   cancel: { reason: string; force: boolean } | null;
   pause: HoldBack | null;
   started_ms: number | null;
@@ -78,32 +82,31 @@ const LOAD_RUNS = statement(
 export async function loadRuns(tx: Tx, runIds: readonly RunId[]): Promise<RunRow[]> {
   const rows = await rowsOf<RunColumns>(tx, LOAD_RUNS, [plain(runIds, (id) => id)]);
   return rows.map((row) => ({
-    runId: row.run_id,
-    project: row.project,
-    digest: row.digest,
-    pipeline: row.pipeline ?? undefined,
-    params: row.params,
-    traceparent: row.traceparent,
-    caller: row.caller === null ? undefined : callerOf({ kind: CALL_TRIGGER, reference: row.caller }),
+    ...originOf(row),
     header: {
       state: row.state,
       seq: row.seq,
       lastMs: row.last_ms,
-      counts: {
-        total: row.total,
-        open: row.open,
-        succeeded: row.succeeded,
-        failed: row.failed,
-        failureAllowed: row.failure_allowed,
-        skipped: row.skipped,
-        cancelled: row.cancelled,
-      },
+      counts: countsOf(row),
       ...(row.cancel !== null && { cancel: row.cancel }),
       ...(row.pause !== null && { pause: row.pause }),
       ...(row.started_ms !== null && { startedMs: row.started_ms }),
       ...(row.finished_ms !== null && { finishedMs: row.finished_ms }),
     },
   }));
+}
+
+/** How many jobs of a run there are in each state. */
+export function countsOf(row: CountColumns): JobCounts {
+  return {
+    total: row.total,
+    open: row.open,
+    succeeded: row.succeeded,
+    failed: row.failed,
+    failureAllowed: row.failure_allowed,
+    skipped: row.skipped,
+    cancelled: row.cancelled,
+  };
 }
 
 const RUNS_EXIST = statement('runs_exist', 'select run_id from runs where run_id = any($1::uuid[])');
@@ -122,11 +125,18 @@ const RUN_ORIGINS = statement(
 /** What of a run never changes. */
 export type RunOrigin = Omit<RunRow, 'header'>;
 
+type OriginColumns = Pick<
+  RunColumns,
+  'run_id' | 'project' | 'digest' | 'pipeline' | 'params' | 'traceparent' | 'caller'
+>;
+
 export async function runOrigins(tx: Tx, runIds: readonly RunId[]): Promise<RunOrigin[]> {
-  const rows = await rowsOf<
-    Pick<RunColumns, 'run_id' | 'project' | 'digest' | 'pipeline' | 'params' | 'traceparent' | 'caller'>
-  >(tx, RUN_ORIGINS, [plain(runIds, (id) => id)]);
-  return rows.map((row) => ({
+  const rows = await rowsOf<OriginColumns>(tx, RUN_ORIGINS, [plain(runIds, (id) => id)]);
+  return rows.map(originOf);
+}
+
+function originOf(row: OriginColumns): RunOrigin {
+  return {
     runId: row.run_id,
     project: row.project,
     digest: row.digest,
@@ -134,7 +144,7 @@ export async function runOrigins(tx: Tx, runIds: readonly RunId[]): Promise<RunO
     params: row.params,
     traceparent: row.traceparent,
     caller: row.caller === null ? undefined : callerOf({ kind: CALL_TRIGGER, reference: row.caller }),
-  }));
+  };
 }
 
 const RUN_FACTS = statement(

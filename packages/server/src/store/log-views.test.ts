@@ -1,31 +1,25 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { RunId } from '../core/ids.ts';
-import { createPools, type Pools } from './connect.ts';
 import { logPosition, readChunks } from './log-views.ts';
 import { withConnection } from './pool.ts';
-import { createTestDatabase, type TestDatabase } from './testing/database.ts';
+import { openTestPools, type TestPools } from './testing/pools.ts';
 import { storeRun } from './testing/stored-run.ts';
 
 const DAYS = 30;
 const DAY_MS = 86_400_000;
 const firstMs = Date.UTC(2024, 1, 10);
 
-let database: TestDatabase;
-let pools: Pools;
+let pools: TestPools;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
+  pools = await openTestPools();
   for (let day = 0; day < DAYS; day++) {
     await pools.pool.query(
       `create table log_chunks_past_${day} partition of log_chunks for values from ('${dayOf(day)}') to ('${dayOf(day + 1)}')`,
     );
   }
 });
-afterAll(async () => {
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => pools[Symbol.asyncDispose]());
 
 function dayOf(day: number): string {
   return new Date(firstMs + day * DAY_MS).toISOString().slice(0, 10);

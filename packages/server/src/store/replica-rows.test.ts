@@ -1,29 +1,23 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { OUTAGE_MS } from '../core/limits.ts';
-import { createPools, type Pools } from './connect.ts';
 import { expiredLeases, grantLease, takeOver } from './instance-rows.ts';
 import { readClock } from './ledger-rows.ts';
 import { withConnection } from './pool.ts';
 import { touchReplica } from './replica-rows.ts';
-import { createTestDatabase, type TestDatabase } from './testing/database.ts';
+import { openTestPools, type TestPools } from './testing/pools.ts';
 
 const LEASE_MS = 30_000;
 
-let database: TestDatabase;
-let pools: Pools;
+let pools: TestPools;
 let instance: number;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  pools = await createPools(database.config);
+  pools = await openTestPools();
   const row = { driver: 'shell', instance: 'a', owner: 'test', incarnation: Buffer.alloc(32), replica: 'a' };
   const rest = { labels: {}, slots: 1, pools: {}, version: '', schemaDigest: undefined, nowMs: 0 };
   ({ no: instance } = await withConnection(pools.pool, (tx) => takeOver(tx, { ...row, ...rest })));
 });
-afterAll(async () => {
-  await pools[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+afterAll(() => pools[Symbol.asyncDispose]());
 beforeEach(async () => {
   await pools.pool.query('truncate replicas, leases');
   await pools.pool.query('update cluster set grace_until_ms = 0');

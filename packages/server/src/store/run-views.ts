@@ -6,6 +6,7 @@ import type { RunState } from '../core/states.ts';
 import type { Labels, Page, RunView } from '../core/views.ts';
 import type { DefinitionDigest } from './definition-rows.ts';
 import type { Tables } from './database-types.ts';
+import { countsOf } from './ledger-rows.ts';
 import { fetchPage, fetchRows, pageOf, tables } from './query.ts';
 import type { Tx } from './sql.ts';
 
@@ -122,15 +123,7 @@ function runView(project: string, row: RunRow): RunView {
     state: row.state,
     labels: row.labels,
     trigger: row.trigger,
-    counts: {
-      total: row.total,
-      open: row.open,
-      succeeded: row.succeeded,
-      failed: row.failed,
-      failureAllowed: row.failure_allowed,
-      skipped: row.skipped,
-      cancelled: row.cancelled,
-    },
+    counts: countsOf(row),
     seq: row.seq,
     createdMs: row.created_ms,
     ...(row.pipeline !== null && { pipeline: row.pipeline }),

@@ -14,7 +14,8 @@ import type { DriverFrame } from '../../core/frames.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { checkAtOnce } from '../../core/testing/at-once.ts';
 import { jobNamed } from '../../core/testing/definitions.ts';
-import { ATTEMPT_ID, RUN_ID } from '../testing/test-engine.ts';
+import { ATTEMPT_ID } from '../testing/sample-jobs.ts';
+import { RUN_ID } from '../testing/sample-runs.ts';
 import { decodeFrame } from './decode-frames.ts';
 import { encodeFrame } from './encode-frames.ts';
 
@@ -33,7 +34,7 @@ function wrongIn(jobs: Jobs): readonly string[] {
   const frame = decoded({ jobs });
   if (frame?.type !== 'AppendJobs') throw new Error(`it became ${frame?.type}`);
   const found: Found = [];
-  checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs);
+  checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs, {});
   return found.map(({ field, description }) => `${field}: ${description}`);
 }
 
@@ -44,7 +45,7 @@ describe('appended jobs', () => {
     if (frame?.type !== 'AppendJobs') throw new Error(`it became ${frame?.type}`);
     expect(frame).toMatchObject({ type: 'AppendJobs', key, number: 3 });
     const found: Found = [];
-    expect(checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs)).toEqual([
+    expect(checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs, {})).toEqual([
       jobNamed('build'),
       jobNamed('ask', {
         driver: '',
@@ -91,7 +92,7 @@ describe('appended jobs', () => {
     const jobs = Array.from({ length: 3_000 }, (_, n) => ({ ...build, name: `job-${n}` }));
     const frame = decoded({ jobs });
     const found: Found = [];
-    expect(frame?.type === 'AppendJobs' && checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs)).toEqual([]);
+    expect(frame?.type === 'AppendJobs' && checkAtOnce(checkAppendedJobs, found, 'jobs', frame.jobs, {})).toEqual([]);
     expect(found).toMatchObject([{ field: 'jobs' }]);
   });
 

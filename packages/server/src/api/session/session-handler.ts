@@ -3,7 +3,8 @@ import { DriverService } from '@conveyor/protocol/conveyor/v1/driver_service_pb.
 import type { Server } from '@grpc/grpc-js';
 import { LIMITS } from '../../core/limits.ts';
 import { RefusedError } from '../../core/refusal.ts';
-import type { DriverOperations, Principal } from '../../engine/engine.ts';
+import type { DriverOperations } from '../../engine/driver-operations.ts';
+import type { Principal } from '../../engine/engine.ts';
 import type { Access } from '../access.ts';
 import { type CallPolicy, SERVER_STOPPING } from '../call-policy.ts';
 import { asBytes } from '../grpc/call-adapter.ts';

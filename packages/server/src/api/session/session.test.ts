@@ -13,7 +13,7 @@ import {
 import type { Offer, ServerFrame, Start } from '../../core/frames.ts';
 import { LIMITS } from '../../core/limits.ts';
 import { RefusedError } from '../../core/refusal.ts';
-import type { DriverOperations } from '../../engine/engine.ts';
+import type { DriverOperations } from '../../engine/driver-operations.ts';
 import { openTestDoors, type TestDoors } from '../testing/test-doors.ts';
 import {
   createTestSessions,
@@ -24,7 +24,9 @@ import {
   type TestDriver,
   WELCOME,
 } from '../testing/test-driver.ts';
-import { ATTEMPT_ID, createTestEngine, JOB_ID, OPERATOR_TOKEN, RUN_ID } from '../testing/test-engine.ts';
+import { ATTEMPT_ID, JOB_ID } from '../testing/sample-jobs.ts';
+import { RUN_ID } from '../testing/sample-runs.ts';
+import { createTestEngine, OPERATOR_TOKEN } from '../testing/test-engine.ts';
 
 const key = { runId: RUN_ID, job: 0, attempt: 1 };
 const about = { attemptId: ATTEMPT_ID, fence: 1 };

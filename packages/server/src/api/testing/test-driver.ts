@@ -12,7 +12,8 @@ import { BadRequestSchema, ErrorInfoSchema } from '@conveyor/protocol/google/rpc
 import { Client, type ClientDuplexStream, credentials, Metadata, type StatusObject } from '@grpc/grpc-js';
 import { anyUnpack } from '@bufbuild/protobuf/wkt';
 import type { DriverFrame, Hello, Welcome } from '../../core/frames.ts';
-import type { DriverOperations, Principal, SessionLink } from '../../engine/engine.ts';
+import type { DriverOperations, SessionLink } from '../../engine/driver-operations.ts';
+import type { Principal } from '../../engine/engine.ts';
 import { DRIVER_TOKEN } from './test-engine.ts';
 
 const PATH = '/conveyor.v1.DriverService/Session';

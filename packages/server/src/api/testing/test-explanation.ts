@@ -1,9 +1,7 @@
 // Owns an explanation that has everything that one can have.
 import type { JobExplanation } from '../../core/blockers.ts';
 import type { JobKey } from '../../core/ids.ts';
-import type { HoldBack } from '../../core/run-state.ts';
-
-const HOLD: HoldBack = { reason: 'maintenance', actor: 'ada', sinceMs: 1_700_000_006_000 };
+import { HOLD } from './sample-runs.ts';
 
 /** With one blocker of each kind. */
 export function explanationOf({ runId }: JobKey): JobExplanation {

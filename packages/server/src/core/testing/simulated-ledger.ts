@@ -2,13 +2,14 @@
 // which is changed by events alone. Whoever decides is an argument, so that a checker can be shown to catch a wrong decision.
 import type { AttemptContent, Command } from '../commands.ts';
 import { resultOf } from '../attempt.ts';
+import { attemptNeeded } from '../command-needs.ts';
 import { decide, type Decision } from '../decide.ts';
 import type { Definition } from '../definition.ts';
 import type { RunEvent } from '../events.ts';
 import { beforeFirstEvent } from '../evolve.ts';
 import { compilePlan } from '../plan.ts';
 import type { JsonObject } from '../json.ts';
-import { liveOf, type RunFacts, type RunSlice } from '../run-state.ts';
+import type { RunFacts, RunSlice } from '../run-state.ts';
 
 export type Decide = typeof decide;
 
@@ -74,38 +75,9 @@ export function attemptKey(job: number, attempt: number): string {
 }
 
 function withContent(ledger: SimulatedLedger, command: Command): Command {
-  switch (command.type) {
-    case 'Finish':
-    case 'Lose':
-    case 'Annotate':
-    case 'AppendJobs':
-    case 'Declare':
-      return { ...command, content: ledger.attempts.get(attemptKey(command.job, command.attempt)) };
-    case 'Timer': {
-      const job = ledger.slice.jobs.get(command.job);
-      if (job === undefined || liveOf(job) === undefined) return command;
-      return { ...command, content: ledger.attempts.get(attemptKey(command.job, job.attempt)) };
-    }
-    case 'Create':
-    case 'Offer':
-    case 'Accept':
-    case 'Reject':
-    case 'Withdraw':
-    case 'Adopt':
-    case 'CancelRun':
-    case 'CancelJob':
-    case 'ReleaseBackoff':
-    case 'PauseRun':
-    case 'ResumeRun':
-    case 'HoldJob':
-    case 'ReleaseJob':
-    case 'AnswerGate':
-    case 'StartChild':
-    case 'RefuseChild':
-    case 'FinishChild':
-    case 'ClaimPlace':
-      return command;
-  }
+  const needed = attemptNeeded(ledger.slice, command);
+  if (needed === undefined) return command;
+  return { ...command, content: ledger.attempts.get(attemptKey(needed.job, needed.attempt)) } as Command;
 }
 
 const OFFERED: AttemptContent = {

@@ -1,11 +1,12 @@
 // Owns sessions of drivers at a running engine, without a stream: a test says frames, and looks at what it was told.
 import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
-import type { JobDefinition } from '../../core/definition.ts';
+import type { Definition, JobDefinition } from '../../core/definition.ts';
 import type { Hello, ServerFrame } from '../../core/frames.ts';
 import type { AttemptKey } from '../../core/ids.ts';
 import { definitionOf, jobNamed } from '../../core/testing/definitions.ts';
-import type { DriverSession, Engine } from '../engine.ts';
+import type { DriverSession } from '../driver-operations.ts';
+import type { Engine } from '../engine.ts';
 
 export interface ConnectedDriver {
   readonly driver: string;
@@ -48,14 +49,15 @@ export async function connectDriver({ drivers }: Engine, change: Partial<Hello> 
   };
 }
 
-/** Creates a run of one job for a driver, which starts it. */
+/** Creates a run of one job for a driver, which starts it. @param rest Of its definition. */
 export async function beginAttempt(
   { runs }: Engine,
   { driver, session, find }: ConnectedDriver,
   job: Partial<JobDefinition> = {},
+  rest: Partial<Definition> = {},
 ): Promise<AttemptKey> {
   const { runId } = await runs.create('default', {
-    definition: definitionOf(jobNamed('one', { ...job, driver })),
+    definition: { ...definitionOf(jobNamed('one', { ...job, driver })), ...rest },
     params: {},
     labels: {},
     trigger: { kind: 'api', actor: '', reference: '' },

@@ -12,7 +12,7 @@ import { grantLease, insertSpecSchema, takeOver } from '../../store/instance-row
 import { readClock } from '../../store/ledger-rows.ts';
 import { type Pool, withTransaction } from '../../store/pool.ts';
 import type { Tx } from '../../store/sql.ts';
-import type { TestDatabase } from '../../store/testing/database.ts';
+import { createTestDatabase, type TestDatabase } from '../../store/testing/database.ts';
 import { createCreates } from '../creates.ts';
 import { flushSubmissions } from '../flush.ts';
 import { createLedger, type Ledger } from '../ledger.ts';
@@ -45,12 +45,25 @@ export interface LedgerFixture extends AsyncDisposable {
   create(definition: Definition, run?: RunInput): Promise<RunId>;
   /** @param writer In whose name; default: nobody's. */
   submit(runId: RunId, command: Command, writer?: Writer): Promise<LedgerReply>;
-  /** Decides on a command in a transaction that the test commits or leaves open. */
-  submitIn(tx: Tx, runId: RunId, command: Command): Promise<LedgerReply>;
+  /** Decides on commands in one transaction, which is committed after `work`, or rolled back when that throws. */
+  inTransaction<T>(work: (submit: LedgerFixture['submit']) => Promise<T>): Promise<T>;
   /** Offers a job, accepts it and finishes it well. */
   succeed(runId: RunId, job: number): Promise<void>;
   /** Registers a driver instance as a session would. Returns the number of its row. */
   connect(driver: string, instance: string, input?: InstanceInput): Promise<number>;
+}
+
+/** A ledger over a database of its own. Call it once a test file. */
+export async function openTestLedger(): Promise<LedgerFixture> {
+  const database = await createTestDatabase();
+  const ledger = await openLedgerFixture(database);
+  return {
+    ...ledger,
+    async [Symbol.asyncDispose]() {
+      await ledger[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    },
+  };
 }
 
 export async function openLedgerFixture({ config }: TestDatabase): Promise<LedgerFixture> {
@@ -77,6 +90,24 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
   const submit: LedgerFixture['submit'] = async (runId, command, writer) =>
     (await ledger.submit(runId, command, writer === undefined ? {} : { writer })).reply;
 
+  async function submitIn(tx: Tx, runId: RunId, command: Command, writer?: Writer): Promise<LedgerReply> {
+    const submission = {
+      runId,
+      project: undefined,
+      command,
+      writer,
+      misses: 0,
+      isCostly: false,
+      number: 0,
+      answer: () => undefined,
+      fail: () => undefined,
+    };
+    const { works } = await flushSubmissions(tx, Promise.resolve(), [submission], flushing, true);
+    const answer = works[0]?.answers.get(submission);
+    if (answer === undefined) throw new Error('the command was not decided on');
+    return answer.reply;
+  }
+
   return {
     pool: pools.pool,
     plans,
@@ -101,22 +132,15 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
       if (isRefusal(created)) throw new Error(created.message);
       return created.runId;
     },
-    async submitIn(tx, runId, command) {
-      const submission = {
-        runId,
-        project: undefined,
-        command,
-        writer: undefined,
-        misses: 0,
-        isCostly: false,
-        number: 0,
-        answer: () => undefined,
-        fail: () => undefined,
-      };
-      const { works } = await flushSubmissions(tx, Promise.resolve(), [submission], flushing, true);
-      const answer = works[0]?.answers.get(submission);
-      if (answer === undefined) throw new Error('the command was not decided on');
-      return answer.reply;
+    async inTransaction(work) {
+      // A flush sends statements together, as only a lane takes them.
+      await using lane = pools.openLane('transaction');
+      return await lane.use(async (tx) => {
+        await tx.query('begin');
+        const result = await work((runId, command, writer) => submitIn(tx, runId, command, writer));
+        await tx.query('commit');
+        return result;
+      });
     },
     async succeed(runId, job) {
       await submit(runId, { type: 'Offer', job, instance: 1, instanceId: 'i-1' });

@@ -1,8 +1,7 @@
 // What has to be loaded before a command can be decided on, as far as that shows in the command.
-import type { Command } from '../core/commands.ts';
-import type { Plan } from '../core/plan.ts';
-import { liveOf } from '../core/run-state.ts';
-import type { RunWork } from './run-work.ts';
+import type { Command } from './commands.ts';
+import type { Plan } from './plan.ts';
+import { type JobRecord, liveOf } from './run-state.ts';
 
 /** The jobs that a command certainly needs; a decision that needs more asks for them. */
 export function jobsNeeded(plan: Plan, command: Command): readonly number[] {
@@ -40,8 +39,11 @@ export function jobsNeeded(plan: Plan, command: Command): readonly number[] {
   }
 }
 
-/** The attempt whose content the decision on a command needs. */
-export function attemptNeeded(work: RunWork, command: Command): { job: number; attempt: number } | undefined {
+/** The attempt whose content the decision on a command needs. @param jobs Of the run, as far as they are loaded. */
+export function attemptNeeded(
+  { jobs }: { readonly jobs: ReadonlyMap<number, JobRecord> },
+  command: Command,
+): { job: number; attempt: number } | undefined {
   switch (command.type) {
     case 'Finish':
     case 'Lose':
@@ -50,7 +52,7 @@ export function attemptNeeded(work: RunWork, command: Command): { job: number; a
     case 'Declare':
       return { job: command.job, attempt: command.attempt };
     case 'Timer': {
-      const job = work.jobs.get(command.job);
+      const job = jobs.get(command.job);
       return job === undefined || liveOf(job) === undefined ? undefined : { job: command.job, attempt: job.attempt };
     }
     case 'Create':

@@ -1,0 +1,57 @@
+// The plan of a run that runs some jobs of another one again: what that run added to its definition is kept as far as it can be there.
+import type { AddedCells, AddedJobs, Addition, Definition } from './definition.ts';
+import { compilePlan, growPlan, type Plan, plannedJob } from './plan.ts';
+
+/**
+ * A matrix that is to be worked out again loses its cells; one of which only cells are run again keeps all of them. What a job appended
+ * goes when that job is run again, and with it each job that cannot be without it, whoever appended that.
+ */
+export function planAgain(plan: Plan, again: ReadonlySet<number>): Plan {
+  const { added = [], ...definition } = plan.definition;
+  const gone = new Set<string>();
+  const kept = added.flatMap((addition): Addition[] =>
+    'cells' in addition ? keptCells(plan, addition, again, gone) : keptJobs(plan, addition, again, gone),
+  );
+  const isWhole = gone.size === 0 && kept.length === added.length;
+  return isWhole ? plan : compilePlan(renumbered(plan, { ...definition, added: kept }));
+}
+
+/** @param gone Names; those of the cells are added when they go. */
+function keptCells(plan: Plan, addition: AddedCells, again: ReadonlySet<number>, gone: Set<string>): AddedCells[] {
+  const { name, needs, cells = [] } = plannedJob(plan, addition.job);
+  const isAsItWas = cells.some((cell) => again.has(cell)) && !needs.some((need) => again.has(need));
+  if (!gone.has(name) && (!again.has(addition.job) || isAsItWas)) return [addition];
+  for (const { key } of addition.cells) gone.add(`${name}[${key}]`);
+  return [];
+}
+
+/** @param gone Names; those of the jobs that go are added, also of those that need others of these. */
+function keptJobs(plan: Plan, { by, jobs }: AddedJobs, again: ReadonlySet<number>, gone: Set<string>): AddedJobs[] {
+  const lostOf = (left: AddedJobs['jobs']) => left.filter(({ needs }) => needs.some((need) => gone.has(need)));
+  const isAskedAgain = again.has(by) || gone.has(plannedJob(plan, by).name);
+  let left = jobs;
+  let lost = isAskedAgain ? jobs : lostOf(jobs);
+  while (lost.length > 0) {
+    for (const { name } of lost) gone.add(name);
+    left = left.filter(({ name }) => !gone.has(name));
+    lost = lostOf(left);
+  }
+  return left.length === 0 ? [] : [{ by, jobs: left }];
+}
+
+/** A definition whose additions say where the jobs stand that they are of, when others are not there any more. */
+function renumbered(plan: Plan, { added = [], ...base }: Definition): Definition {
+  let partial = compilePlan(base);
+  const placed: Addition[] = [];
+  const placeOf = (job: number): number => {
+    const { name } = plannedJob(plan, job);
+    return partial.jobs.find((planned) => planned.name === name)?.index ?? job;
+  };
+  for (const addition of added) {
+    const moved =
+      'cells' in addition ? { ...addition, job: placeOf(addition.job) } : { ...addition, by: placeOf(addition.by) };
+    placed.push(moved);
+    partial = growPlan(partial, moved);
+  }
+  return placed.length === 0 ? base : { ...base, added: placed };
+}
