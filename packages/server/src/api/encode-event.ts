@@ -12,6 +12,7 @@ import {
   encodeAnnotation,
   encodeAnswer,
   encodeCondition,
+  encodeExpressionFailures,
   encodeFailure,
   encodeOutputs,
   encodeWait,
@@ -91,7 +92,7 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
       };
     }
     case 'JobEvaluated': {
-      const { condition, spec, group = '', groupLimit = 0, rates = [], rateLimits = [] } = event;
+      const { condition, expressionFailures, spec, group = '', groupLimit = 0, rates = [], rateLimits = [] } = event;
       return {
         case: 'jobEvaluated',
         value: {
@@ -101,6 +102,7 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
           concurrencyLimit: groupLimit,
           rateKeys: [...rates],
           rateLimits: [...rateLimits],
+          ...encodeExpressionFailures(expressionFailures),
         },
       };
     }

@@ -5,7 +5,7 @@ import { evolve } from './evolve.ts';
 import type { Evolving } from './evolving.ts';
 import type { JsonObject } from './json.ts';
 import { plannedJob } from './plan.ts';
-import { type JobRecord, jobOf, type RunFacts, type RunSlice } from './run-state.ts';
+import { type JobRecord, jobOf, type RunFacts, type RunSlice, type WorkedOut } from './run-state.ts';
 import type { Failure, JobState, RunState } from './states.ts';
 import { nothingKnown, type Working } from './working.ts';
 
@@ -92,6 +92,11 @@ export function emit(draft: Draft, event: RunEvent): void {
   draft.marks.push({ run: draft.run.state, job: job === undefined ? undefined : jobOf(draft, job).state });
   if (job !== undefined) draft.touched.add(job);
   if (event.type === 'AttemptEnded') draft.facts?.outputs.set(event.job, event.outputs ?? {});
+}
+
+/** Records what was worked out of a job, if anything was. */
+export function record(draft: Draft, job: number, worked: WorkedOut): void {
+  if (Object.keys(worked).length > 0) emit(draft, { type: 'JobEvaluated', job, ...worked });
 }
 
 export type Conclusion =

@@ -31,6 +31,7 @@ test.each<[number, RunEvent]>([
     },
   ],
   [4, { type: 'JobEvaluated', job: 0, group: 'g' }],
+  [4, { type: 'JobEvaluated', job: 0, expressionFailures: { first: [], count: 1 } }],
   [5, { type: 'JobEvaluated', job: 0, group: 'g', groupLimit: 2 }],
   [5, { type: 'JobEvaluated', job: 0, rates: ['r'], rateLimits: [2] }],
   [4, { type: 'JobsAdded', job: 0, cells: [] }],

@@ -43,6 +43,7 @@ export function versionOf(event: RunEvent): number {
     case 'AttemptHeard':
       return 2;
     case 'JobEvaluated':
+      // Builds that do not know failures of expressions keep them with the job all the same.
       return event.groupLimit === undefined && event.rateLimits === undefined ? 4 : 5;
     case 'JobsAdded':
       return event.maxParallel === undefined ? 4 : 5;

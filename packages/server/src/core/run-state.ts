@@ -54,10 +54,15 @@ export interface JobBase {
   readonly details?: JobDetails;
 }
 
-export interface JobDetails extends Shares {
+/** What a job leaves to its run, as far as that was worked out. */
+export interface WorkedOut extends Shares {
   readonly condition?: ConditionTrace;
+  readonly expressionFailures?: ExpressionFailures;
   /** Its spec, or the params of its call, with the values of their expressions. */
   readonly spec?: JsonObject;
+}
+
+export interface JobDetails extends WorkedOut {
   /** Of a gate, at most one of each person, in the order in which they were last given. */
   readonly answers?: readonly GateAnswer[];
   /** Of a call: the run that it made. */
@@ -72,6 +77,22 @@ export interface ConditionTrace {
   readonly parts: readonly ConditionPart[];
 }
 
+/** Expressions beside the condition that could not be worked out. */
+export interface ExpressionFailures {
+  /** In reading order; at most LIMITS.expressionFailures, and fewer where their bytes are too many. */
+  readonly first: readonly ExpressionFailure[];
+  readonly count: number;
+}
+
+export interface ExpressionFailure {
+  /** Where it stands, such as `spec.steps[2].run`. */
+  readonly field: string;
+  readonly expression: string;
+  readonly error: string;
+  readonly parts: readonly ConditionPart[];
+}
+
+/** The value of a part of a condition, or of an expression that failed. */
 export interface ConditionPart {
   readonly expression: string;
   readonly value?: JsonValue;

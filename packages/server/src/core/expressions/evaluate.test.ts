@@ -227,7 +227,15 @@ describe('the trace of an evaluation', () => {
       { expression: 'params.missing == 1', error: 'there is no field "missing"' },
       { expression: 'params.missing', error: 'there is no field "missing"' },
       { expression: 'has(params.n)', value: true },
+      { expression: 'params', value: expect.objectContaining({ n: 3 }) },
     ]);
+  });
+
+  it('has of a path without a value the last on it that has one', () => {
+    const shown = (source: string) => evaluate(source).parts.map(({ expression }) => expression);
+    expect(shown('params.map.a.x.y')).toEqual(['params.map.a']);
+    expect(shown('params.map.a')).toEqual([]);
+    expect(shown('params.map["b-c"].e == params.n')).toEqual(['params.map["b-c"].e', 'params.n', 'params.map["b-c"]']);
   });
 
   it('says how large a value is that it does not show', () => {

@@ -42,7 +42,7 @@ export function evaluateExpression(expression: Expression, inputs: Inputs, onSpe
     const run = createRun(inputs, meter);
     const value = evaluateJson(run, expression.node);
     const cost = Math.ceil(meter.spent);
-    const parts = traceParts(run, expression.parts);
+    const [parts = []] = trace(run, [expression]);
     onSpent?.(cost + Math.ceil(run.meter.spent));
     if (!(value instanceof Failure)) return { value, parts, cost };
     return { error: value.message, parts, cost, ...(value instanceof Unknown && { unknown: value.of }) };
@@ -75,9 +75,19 @@ export function inLibrary<T>(work: () => T): T {
   return done.result;
 }
 
-function traceParts(run: Run, parts: readonly Part[]): PartValue[] {
+/** The parts of each of these expressions, which cost LIMITS.expressionTraceSteps together at most. */
+export function trace(run: Run, expressions: readonly Expression[]): PartValue[][] {
   run.meter = createMeter(LIMITS.expressionTraceSteps);
-  return parts.map(({ expression, node }) => ({ expression, ...describeNode(run, node) }));
+  return expressions.map(({ parts }) => traceParts(run, parts).slice(0, LIMITS.expressionParts));
+}
+
+function traceParts(run: Run, parts: readonly Part[]): PartValue[] {
+  const failed = (node: Node): boolean => run.outcomes.get(node) instanceof Failure;
+  return parts.flatMap(({ expression, node, readBy }): PartValue[] => {
+    // Of a path without a value, the last that has one is told.
+    if (readBy !== undefined && (failed(node) || !readBy.some(failed))) return [];
+    return [{ expression, ...describeNode(run, node) }];
+  });
 }
 
 type Described = { readonly value: JsonValue } | { readonly tooLarge: string } | { readonly error: string };
@@ -88,6 +98,8 @@ function describeNode(run: Run, node: Node): Described {
   // Each character and each value is a byte at least.
   const meter = createMeter(LIMITS.expressionPartBytes);
   const value = withinCost(() => toJson({ weights: run.weights, meter }, outcome));
+  const unpaid = withinCost(() => run.meter.charge(meter.spent));
+  if (unpaid instanceof Failure) return { error: unpaid.message };
   if (value instanceof Failure) {
     return meter.spent >= LIMITS.expressionPartBytes ? { tooLarge: describeSize(outcome) } : { error: value.message };
   }
