@@ -63,6 +63,31 @@ describe('an event about what a run works out, asks or calls', () => {
       true,
       { case: 'jobEvaluated', value: { condition: { ...condition, error: 'no such\nkey' } } },
     ],
+    [
+      '1 of its expressions cannot be worked out: spec.a',
+      false,
+      { case: 'jobEvaluated', value: { expressionFailures: [{ field: 'spec.a' }], expressionFailureCount: 1 } },
+    ],
+    [
+      '7 of its expressions cannot be worked out: spec.a, spec.b, 5 more',
+      true,
+      {
+        case: 'jobEvaluated',
+        value: {
+          condition: { ...condition, held: true },
+          expressionFailures: [{ field: 'spec.a' }, { field: 'spec.b' }],
+          expressionFailureCount: 7,
+        },
+      },
+    ],
+    [
+      'its condition cannot be worked out: env.a: no such key',
+      true,
+      {
+        case: 'jobEvaluated',
+        value: { condition: { ...condition, error: 'env.a: no such key' }, expressionFailureCount: 1 },
+      },
+    ],
     ['its expressions were worked out', false, { case: 'jobEvaluated', value: { spec: {} } }],
     ['runs as 1 cell: test[0]', true, { case: 'jobsAdded', value: { jobs: jobs(1) } }],
     [
