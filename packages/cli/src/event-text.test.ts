@@ -1,7 +1,7 @@
 import { type MessageInitShape, create } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { GateVerdict, WaitReason } from '@conveyor/client';
-import { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+import { GateVerdict, JobState, WaitReason } from '@conveyor/client';
+import { EventSchema, type JobFinishedSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { describe, expect, it } from 'vitest';
 import { eventText, isMain } from './event-text.ts';
 
@@ -40,6 +40,16 @@ describe('an event about what is held back, silent or made', () => {
     expect(eventText(eventOf(kind))).toBe(text);
     expect(isMain(eventOf(kind))).toBe(main);
   });
+});
+
+it('says why a job ended as it did', () => {
+  const told = (jobState: JobState, value: MessageInitShape<typeof JobFinishedSchema>) =>
+    eventText(create(EventSchema, { jobState, kind: { case: 'jobFinished', value } }));
+  expect(told(JobState.CANCELLED, { cancelReason: 'a\ntypo' })).toBe('cancelled: a typo');
+  expect(told(JobState.CANCELLED, {})).toBe('cancelled');
+  expect(told(JobState.FAILED, { failure: { message: 'it broke', exitCode: 2 } })).toBe(
+    'failed: it broke (exit code 2)',
+  );
 });
 
 describe('an event about what a run works out, asks or calls', () => {

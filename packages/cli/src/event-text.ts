@@ -54,7 +54,7 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
     case 'jobKillRequested':
       return 'grace period over, killing';
     case 'jobFinished':
-      return `${enumName(JobState, jobState)}${because(kind.value.failure)}`;
+      return `${enumName(JobState, jobState)}${because(kind.value.failure)}${reasonText(kind.value.cancelReason)}`;
     case 'runCancelRequested':
       return `cancelling${kind.value.force ? ' by force' : ''}${reasonText(kind.value.reason)}`;
     case 'runFinished':

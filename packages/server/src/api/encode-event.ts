@@ -85,10 +85,10 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
     case 'JobKillRequested':
       return { case: 'jobKillRequested', value: {} };
     case 'JobFinished': {
-      const { failure, outputs } = event;
+      const { failure, outputs, cancelReason = '' } = event;
       return {
         case: 'jobFinished',
-        value: { failure: failure && encodeFailure(failure), outputs: encodeOutputs(outputs) },
+        value: { failure: failure && encodeFailure(failure), outputs: encodeOutputs(outputs), cancelReason },
       };
     }
     case 'JobEvaluated': {

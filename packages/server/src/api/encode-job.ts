@@ -69,6 +69,7 @@ export function encodeJob(job: JobView) {
     matrix: job.cell?.values,
     gateAnswers: (job.answers ?? []).map(encodeAnswer),
     childRunId: job.childRun ?? '',
+    cancelReason: job.cancelReason ?? '',
     concurrencyGroup: job.group?.key ?? '',
     concurrencyLimit: job.group?.limit ?? 0,
     rateLimits: [...(job.rates ?? [])],

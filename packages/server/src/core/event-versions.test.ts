@@ -13,6 +13,7 @@ test.each<[number, RunEvent]>([
   [3, { type: 'JobWaiting', job: 0, reason: 'DELAY', untilMs: 1 }],
   [3, { type: 'JobWaiting', job: 0, reason: 'HELD', behind: { reason: 'DELAY', untilMs: 1 } }],
   [2, { type: 'JobWaiting', job: 0, reason: 'HELD', behind: { reason: 'BACKOFF', untilMs: 1 } }],
+  [1, { type: 'JobFinished', job: 0, state: 'CANCELLED', cancelReason: 'enough' }],
   [1, { type: 'RunCreated', jobs: 1, trigger }],
   [3, { type: 'RunCreated', jobs: 1, trigger, startMs: 1 }],
   [2, { type: 'JobWaiting', job: 0, reason: 'PAUSED' }],

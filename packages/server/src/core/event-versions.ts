@@ -61,6 +61,7 @@ export function versionOf(event: RunEvent): number {
     case 'RunCreated':
       return event.startMs === undefined ? 1 : 3;
     case 'JobFinished':
+      // Builds that do not know why a job was cancelled do without.
       return event.outputs === undefined ? 1 : 4;
     case 'AttemptArtifact':
       return 4;

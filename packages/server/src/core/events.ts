@@ -139,6 +139,8 @@ export type RunEvent =
       readonly state: FinishedJobState;
       readonly failure?: Failure;
       readonly failureAllowed?: boolean;
+      /** Of one that was cancelled, unless its run says the same. */
+      readonly cancelReason?: string;
       /** Of a job that no driver ran. */
       readonly outputs?: JsonObject;
     }

@@ -76,7 +76,7 @@ function fieldsChanged(before: Shown, after: Shown): readonly string[] {
 /** All that readers are shown of a job and that may change, by the names of the contract: of what events hold, which do. */
 function shownOf({ plan, outputs, told }: RunPoint, job: number, record: JobRecord): Shown {
   const { wait, ...point } = jobPointView(plan, job, record);
-  const { condition, expressionFailures, answers, childRun, group, rates } = detailsView(
+  const { condition, expressionFailures, answers, childRun, cancelReason, group, rates } = detailsView(
     plan,
     job,
     record.details ?? {},
@@ -98,6 +98,7 @@ function shownOf({ plan, outputs, told }: RunPoint, job: number, record: JobReco
     condition,
     gate_answers: answers,
     child_run_id: childRun,
+    cancel_reason: cancelReason,
     artifacts: artifacts && [artifacts[0] ?? 0, artifactCount ?? 0],
     concurrency_group: group?.key,
     concurrency_limit: group?.limit,

@@ -67,6 +67,8 @@ export interface JobDetails extends WorkedOut {
   readonly answers?: readonly GateAnswer[];
   /** Of a call: the run that it made. */
   readonly childRun?: string;
+  /** Why it was cancelled, unless that is why its run was. */
+  readonly cancelReason?: string;
 }
 
 /** What a condition was, and why. */
@@ -252,6 +254,13 @@ export function isStopping(job: JobRecord): boolean {
 /** The attempt in hand, if there is one. */
 export function liveOf(job: JobRecord): LiveAttempt | undefined {
   return 'live' in job ? job.live : undefined;
+}
+
+/** Why a job is being cancelled; undefined when it is not. */
+export function cancelReasonOf(job: JobRecord): string | undefined {
+  if (job.state === 'WAITING') return 'sinceMs' in job.wait ? job.wait.stopping : undefined;
+  const stop = liveOf(job)?.stop;
+  return stop?.cause === 'CANCEL' ? stop.reason : undefined;
 }
 
 /** Whether a finished job lets its dependants run on success. */

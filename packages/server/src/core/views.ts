@@ -137,6 +137,7 @@ export interface JobView extends JobPointView {
   readonly cell?: { readonly of: string; readonly values: JsonObject };
   readonly answers?: readonly GateAnswer[];
   readonly childRun?: string;
+  readonly cancelReason?: string;
   /** Its concurrency group, and how many jobs may hold a place of it by what the job states. */
   readonly group?: SharedLimit;
   readonly rates?: readonly SharedLimit[];

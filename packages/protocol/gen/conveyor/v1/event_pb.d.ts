@@ -560,6 +560,13 @@ export declare type JobFinished = Message<"conveyor.v1.JobFinished"> & {
    * @generated from field: map<string, google.protobuf.Value> outputs = 2;
    */
   outputs: { [key: string]: Value };
+
+  /**
+   * Why it was cancelled, in state CANCELLED; empty when nobody said, and when its run was cancelled for the same.
+   *
+   * @generated from field: string cancel_reason = 3;
+   */
+  cancelReason: string;
 };
 
 /**

@@ -259,6 +259,14 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
    * @generated from field: int32 expression_failure_count = 36;
    */
   expressionFailureCount: number;
+
+  /**
+   * Output only. Why it was cancelled, in the words of who asked, in state CANCELLED; empty when nobody said, and when its run was cancelled
+   * for the same: then that is `cancel_reason` of the run.
+   *
+   * @generated from field: string cancel_reason = 37;
+   */
+  cancelReason: string;
 };
 
 /**
