@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Found } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
+import { LIMITS } from '../limits.ts';
 import { type Evaluation, evaluateExpression } from './evaluate.ts';
 import { compileExpression } from './expression.ts';
 import { type Inputs, ROOTS } from './nodes.ts';
@@ -254,6 +255,17 @@ describe('the trace of an evaluation', () => {
       { expression: 'params.ok', value: params.ok },
       { expression: 'params.map', tooLarge: 'a map of 1 entries' },
     ]);
+  });
+
+  it('pays for the values that it shows, and for those that are too large', () => {
+    const names = Array.from({ length: 60 }, (_, index) => `x${index}`);
+    const params = Object.fromEntries(names.map((name) => [name, Array<number>(2_000).fill(1)]));
+    const { parts } = evaluate(`[${names.map((name) => `params.${name}`).join(',')}].size() == 60`, { params });
+    expect(parts[1]).toEqual({ expression: 'params.x0', tooLarge: 'a list of 2000 entries' });
+    expect(parts.find(({ expression }) => expression === 'params.x59')).toEqual({
+      expression: 'params.x59',
+      error: `costs more than ${LIMITS.expressionTraceSteps} steps`,
+    });
   });
 
   it('has 64 parts at most', () => {

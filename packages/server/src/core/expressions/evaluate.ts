@@ -9,7 +9,7 @@ import type { Expression } from './expression.ts';
 import { toJson } from './json-values.ts';
 import { CostExceeded, createMeter } from './meter.ts';
 import type { Inputs, Node, Part } from './nodes.ts';
-import { Failure, Unknown, UnknownRead } from './outcome.ts';
+import { Failure, type Outcome, Unknown, UnknownRead } from './outcome.ts';
 
 /** The value of an expression, or why it has none. */
 export type Evaluation = (
@@ -93,18 +93,25 @@ function traceParts(run: Run, parts: readonly Part[]): PartValue[] {
 type Described = { readonly value: JsonValue } | { readonly tooLarge: string } | { readonly error: string };
 
 function describeNode(run: Run, node: Node): Described {
-  const outcome = run.outcomes.get(node) ?? withinCost(() => evaluateNode(run, node));
+  const known = run.outcomes.get(node);
+  const outcome = known instanceof Failure ? known : withinCost(() => visit(run, node, known));
   if (outcome instanceof Failure) return { error: outcome.message };
   // Each character and each value is a byte at least.
   const meter = createMeter(LIMITS.expressionPartBytes);
   const value = withinCost(() => toJson({ weights: run.weights, meter }, outcome));
-  const unpaid = withinCost(() => run.meter.charge(meter.spent));
-  if (unpaid instanceof Failure) return { error: unpaid.message };
+  // Where that is more than what is left, nothing is left for the next.
+  withinCost(() => run.meter.charge(meter.spent));
   if (value instanceof Failure) {
     return meter.spent >= LIMITS.expressionPartBytes ? { tooLarge: describeSize(outcome) } : { error: value.message };
   }
   const isLarge = jsonBytes(value) > LIMITS.expressionPartBytes || jsonLevels(value) > LIMITS.jsonLevels;
   return isLarge ? { tooLarge: describeSize(outcome) } : { value };
+}
+
+/** The value of a node, which is paid for also when it is known. */
+function visit(run: Run, node: Node, known: CelValue | undefined): Outcome {
+  run.meter.charge(1);
+  return known ?? evaluateNode(run, node);
 }
 
 function describeSize(value: CelValue): string {
