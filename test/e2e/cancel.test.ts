@@ -99,6 +99,30 @@ test('a cancelled run stops its work, starts nothing more, and still runs what r
   expect(stops[2]!.time_ms - stops[1]!.time_ms).toBeLessThan(10_000);
 });
 
+test('a job that is cancelled before it starts says why', async () => {
+  const [a, b] = system.replicas;
+  const definition = {
+    jobs: [
+      jobOf('nobody', { steps: [] }, { name: 'queued' }),
+      jobOf('nobody', { steps: [] }, { name: 'blocked', needs: ['queued'] }),
+      jobOf('nobody', { steps: [] }, { name: 'other' }),
+    ],
+  };
+  const { runId } = await a!.client.runs.create({ definition });
+  const jobs = await jobsByName(a!.client, runId);
+  await a!.client.jobs.cancel(jobs.get('blocked')!.jobId, { reason: 'not needed' });
+  await b!.client.jobs.cancel(jobs.get('queued')!.jobId, { reason: 'a typo' });
+  await b!.client.runs.cancel(runId, { reason: 'enough' });
+  const ended = await jobsByName(b!.client, runId);
+  expect([...ended.values()].map(({ state, cancelReason }) => [JobState[state], cancelReason])).toEqual([
+    ['CANCELLED', 'a typo'],
+    ['CANCELLED', 'not needed'],
+    ['CANCELLED', ''],
+  ]);
+  expect((await a!.client.runs.get(runId)).cancelReason).toBe('enough');
+  expect((await a!.client.runs.verify(runId)).discrepancies).toEqual([]);
+});
+
 test('work that does not stop when it is asked to is killed after the grace period', async () => {
   const [a, b] = system.replicas;
   await system.startDriver({ name: 'ignorer', at: [a!] });

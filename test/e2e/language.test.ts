@@ -1,8 +1,9 @@
 // What a run works out by itself, through real drivers on two replicas: conditions and specs from what came before, matrices, gates that
 // people answer, runs of other pipelines, and what is stopped when something fails.
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { type MessageInitShape, toJson } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Client, FailureClass, JobState, RunState } from '@conveyor/client';
+import { type Client, FailureClass, type Job, JobState, RunState } from '@conveyor/client';
+import { ExpressionFailureSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import type { PipelineDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { GateExpiry, RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { jobOf, jobsByName, outputsOf } from './jobs.ts';
@@ -127,6 +128,90 @@ test('conditions decide by what came before, and say of each of their parts what
   });
   expect(jobs.get('wrong')!.failure).toMatchObject({ class: FailureClass.INVALID });
   expect(jobs.get('wrong')!.condition).toMatchObject({ held: false, error: expect.stringContaining('nothing') });
+});
+
+test('what cannot be worked out fails its job with all that is wrong and what it read, and those that need the job see it', async () => {
+  const told = [
+    {
+      field: 'env.target',
+      expression: 'params.target',
+      error: 'there is no field "target"',
+      parts: [{ expression: 'params', value: { stage: 'prod' } }],
+    },
+  ];
+  const wrong = [
+    {
+      field: 'spec.steps[0].value',
+      expression: 'needs.build.outputs.size + "x"',
+      error: 'cannot apply + to int and string',
+      parts: [{ expression: 'needs.build.outputs.size', value: 12 }],
+    },
+    {
+      field: 'spec.steps[1].value',
+      expression: 'needs.build.outputs.image.tag',
+      error: 'cannot read the field "tag" of string',
+      parts: [{ expression: 'needs.build.outputs.image', value: 'app:7' }],
+    },
+  ];
+  const axis = {
+    field: 'matrix.axes.n',
+    expression: 'needs.build.outputs.list',
+    error: 'there is no field "list"',
+    parts: [{ expression: 'needs.build.outputs', value: { image: 'app:7', size: 12 } }],
+  };
+  const { runId, run, states, jobs } = await finish(
+    {
+      env: { target: '${{ params.target }}' },
+      jobs: [
+        work('build', [output('image', 'app:7'), output('size', 12)]),
+        work(
+          'wrong',
+          wrong.map(({ expression }, n) => output(`${n}`, `is \${{ ${expression} }}`)),
+          { needs: ['build'] },
+        ),
+        work('cells', [], { needs: ['build'], matrix: { axes: { n: '${{ needs.build.outputs.list }}' } } }),
+        work('env', [output('a', '${{ env.target }}')]),
+        work('mend', [output('why', '${{ needs.wrong.failure }}')], {
+          needs: ['wrong'],
+          when: RunCondition.FAILURE,
+          if: 'needs.wrong.failure == "INVALID"',
+        }),
+        work('after', [], { needs: ['wrong'] }),
+      ],
+    },
+    { stage: 'prod' },
+  );
+  expect(states).toEqual({
+    build: 'SUCCEEDED',
+    wrong: 'FAILED',
+    cells: 'FAILED',
+    env: 'FAILED',
+    mend: 'SUCCEEDED',
+    after: 'SKIPPED',
+  });
+  expect(outputsOf(jobs.get('mend')!)).toMatchObject({ why: 'INVALID' });
+  const job = jobs.get('wrong')!;
+  expect(job.failure).toMatchObject({
+    class: FailureClass.INVALID,
+    message: `spec.steps[0].value: ${JSON.stringify(wrong[0]!.expression)}: ${wrong[0]!.error} (and 1 more)`,
+  });
+  const failuresOf = ({ expressionFailures }: Pick<Job, 'expressionFailures'>): unknown =>
+    expressionFailures.map((failure) => toJson(ExpressionFailureSchema, failure));
+  expect(failuresOf(job)).toEqual(wrong);
+  expect(failuresOf(jobs.get('cells')!)).toMatchObject([axis]);
+  expect(failuresOf(jobs.get('env')!)).toEqual(told);
+  // Also of the job by itself, as of the last event, and in the event that told it.
+  for (const atSeq of [undefined, run.seq]) {
+    const shown = await clients[0]!.jobs.get(job.jobId, { atSeq });
+    expect(failuresOf(shown)).toEqual(wrong);
+    expect(shown.expressionFailureCount).toBe(2);
+  }
+  const events = await Array.fromAsync(clients[1]!.runs.watch(runId));
+  const evaluated = events.flatMap(({ jobId, kind }) =>
+    jobId === job.jobId && kind.case === 'jobEvaluated' ? [kind.value] : [],
+  );
+  expect(evaluated.map(failuresOf)).toEqual([wrong]);
+  expect((await clients[0]!.runs.verify(runId)).discrepancies).toEqual([]);
 });
 
 test('a matrix is made of what an earlier job found, runs so many cells at a time, and its outputs are those of its cells', async () => {

@@ -1,8 +1,16 @@
 // A plan and the run of what it planned agree, through a real server and real drivers; planning leaves nothing behind.
 import { toJson } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type AssumedInput, JobPrediction, JobState, type Run, RunState } from '@conveyor/client';
-import { JobConditionSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import {
+  type AssumedInput,
+  type Job,
+  JobPrediction,
+  JobState,
+  type PlannedJob,
+  type Run,
+  RunState,
+} from '@conveyor/client';
+import { ExpressionFailureSchema, JobConditionSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { RunCondition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { jobOf, jobsByName, outputsOf } from './jobs.ts';
 import { startSystem, type System } from './system.ts';
@@ -31,6 +39,10 @@ const definition = {
     work('never', [], { needs: ['build'], if: 'needs.build.outputs.image == "app:8"' }),
     work('after', [], { needs: ['broken'] }),
     work('mend', [], { needs: ['broken'], when: RunCondition.FAILURE, if: 'needs.lint.conclusion == "succeeded"' }),
+    work('wrong', [{ do: 'output', key: 'a', value: '${{ needs.build.outputs.image.tag }}' }], {
+      needs: ['build'],
+      concurrency: { key: '${{ needs.build.outputs.none }}', limit: 1 },
+    }),
     work('tidy', [], { when: RunCondition.FINALLY }),
   ],
 };
@@ -59,17 +71,23 @@ test('a plan that is told the outcomes of a run says what became of it', async (
   const plan = await client.runs.plan({ pipeline: 'planned', assumed });
   expect(plan).toMatchObject({ pipeline: 'planned', revision, state: run.state, warnings: [] });
   expect(RunState[plan.state!]).toBe('FAILED');
-  const planned = plan.jobs.map(({ name, state, condition }) => [name, JobState[state!], condition]);
-  const ended = [...jobs.values()].map(({ name, state, condition }) => [name, JobState[state], condition]);
-  const shown = (rows: unknown[][]) =>
+  const shown = (rows: readonly (Job | PlannedJob)[]) =>
     Object.fromEntries(
-      rows.map(([name, state, condition]) => [
+      rows.map(({ name, state, condition, expressionFailures }) => [
         name,
-        [state, condition === undefined ? '' : toJson(JobConditionSchema, condition as never)],
+        {
+          state: JobState[state!],
+          condition: condition && toJson(JobConditionSchema, condition),
+          failures: expressionFailures.map((failure) => toJson(ExpressionFailureSchema, failure)),
+        },
       ]),
     );
-  expect(shown(planned)).toEqual(shown(ended));
-  expect(Object.keys(shown(planned))).toContain('test[b]');
+  expect(shown(plan.jobs)).toEqual(shown([...jobs.values()]));
+  expect(Object.keys(shown(plan.jobs))).toContain('test[b]');
+  expect(shown(plan.jobs)['wrong']!.failures).toMatchObject([
+    { field: 'concurrency.key' },
+    { field: 'spec.steps[0].value' },
+  ]);
   expect(plan.drivers).toMatchObject([{ name: 'work', connectedInstances: 1, readyInstances: 1, freeSlots: 8 }]);
   const steps = plan.criticalPath!.steps.map(({ job }) => job);
   expect(steps[0]).toBe('build');

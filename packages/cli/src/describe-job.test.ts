@@ -93,7 +93,19 @@ describe('why a job was cancelled', () => {
     [{ jobs: ended(CANCELLED, {}, { m: failedAt(3) }) }, 'it was cancelled by itself'],
     [
       { jobs: { job: { state: CANCELLED, shown: { definition: {}, concurrencyGroup: 'prod' } } } },
-      'it was cancelled by itself, or for a newer job of group prod',
+      'it was cancelled by itself',
+    ],
+    [
+      {
+        jobs: {
+          job: { state: CANCELLED, shown: { definition: {}, concurrencyGroup: 'prod', cancelReason: 'a typo' } },
+        },
+      },
+      'it was cancelled: a typo',
+    ],
+    [
+      { jobs: { job: { state: CANCELLED, shown: { definition: {}, cancelReason: 'a typo' } } }, state },
+      'it was cancelled: a typo',
     ],
     // Its cells tell.
     [{ jobs: ended(CANCELLED, { matrix: {} }) }, undefined],

@@ -1,7 +1,7 @@
 import { type MessageInitShape, create } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { GateVerdict, WaitReason } from '@conveyor/client';
-import { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+import { GateVerdict, JobState, WaitReason } from '@conveyor/client';
+import { EventSchema, type JobFinishedSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { describe, expect, it } from 'vitest';
 import { eventText, isMain } from './event-text.ts';
 
@@ -42,6 +42,16 @@ describe('an event about what is held back, silent or made', () => {
   });
 });
 
+it('says why a job ended as it did', () => {
+  const told = (jobState: JobState, value: MessageInitShape<typeof JobFinishedSchema>) =>
+    eventText(create(EventSchema, { jobState, kind: { case: 'jobFinished', value } }));
+  expect(told(JobState.CANCELLED, { cancelReason: 'a\ntypo' })).toBe('cancelled: a typo');
+  expect(told(JobState.CANCELLED, {})).toBe('cancelled');
+  expect(told(JobState.FAILED, { failure: { message: 'it broke', exitCode: 2 } })).toBe(
+    'failed: it broke (exit code 2)',
+  );
+});
+
 describe('an event about what a run works out, asks or calls', () => {
   const jobs = (count: number) =>
     Array.from({ length: count }, (_, index) => ({ name: `test[${index}]`, matrix: { index } }));
@@ -62,6 +72,31 @@ describe('an event about what a run works out, asks or calls', () => {
       'its condition cannot be worked out: no such key',
       true,
       { case: 'jobEvaluated', value: { condition: { ...condition, error: 'no such\nkey' } } },
+    ],
+    [
+      '1 of its expressions cannot be worked out: spec.a',
+      false,
+      { case: 'jobEvaluated', value: { expressionFailures: [{ field: 'spec.a' }], expressionFailureCount: 1 } },
+    ],
+    [
+      '7 of its expressions cannot be worked out: spec.a, spec.b, 5 more',
+      true,
+      {
+        case: 'jobEvaluated',
+        value: {
+          condition: { ...condition, held: true },
+          expressionFailures: [{ field: 'spec.a' }, { field: 'spec.b' }],
+          expressionFailureCount: 7,
+        },
+      },
+    ],
+    [
+      'its condition cannot be worked out: env.a: no such key',
+      true,
+      {
+        case: 'jobEvaluated',
+        value: { condition: { ...condition, error: 'env.a: no such key' }, expressionFailureCount: 1 },
+      },
     ],
     ['its expressions were worked out', false, { case: 'jobEvaluated', value: { spec: {} } }],
     ['runs as 1 cell: test[0]', true, { case: 'jobsAdded', value: { jobs: jobs(1) } }],

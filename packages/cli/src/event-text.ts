@@ -16,7 +16,7 @@ import {
   StopPhase,
   WaitReason,
 } from '@conveyor/client';
-import type { JobsAdded } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+import type { JobEvaluated, JobsAdded } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { areCells } from './run-jobs.ts';
 import { clipped, duration, enumName, printable, time } from './text.ts';
 
@@ -54,7 +54,7 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
     case 'jobKillRequested':
       return 'grace period over, killing';
     case 'jobFinished':
-      return `${enumName(JobState, jobState)}${because(kind.value.failure)}`;
+      return `${enumName(JobState, jobState)}${because(kind.value.failure)}${reasonText(kind.value.cancelReason)}`;
     case 'runCancelRequested':
       return `cancelling${kind.value.force ? ' by force' : ''}${reasonText(kind.value.reason)}`;
     case 'runFinished':
@@ -65,6 +65,7 @@ export function eventText({ kind, runState, jobState, attempt }: Event): string 
       return `resumed${askedBy(kind.value)}`;
     case 'jobEvaluated': {
       const { condition } = kind.value;
+      if (kind.value.expressionFailureCount > 0 && (condition?.error ?? '') === '') return failedText(kind.value);
       if (condition === undefined) return 'its expressions were worked out';
       return `its condition ${conditionText(condition)}${condition.error === '' ? `: ${clipped(condition.expression, 100)}` : ''}`;
     }
@@ -91,8 +92,10 @@ export function isMain({ kind }: Event): boolean {
     const reason = kind.value.wait?.reason;
     return reason !== WaitReason.PAUSED && reason !== WaitReason.HELD && reason !== WaitReason.CHILD_RUN;
   }
-  // What lets a job go on is told by what it then does.
-  if (kind.case === 'jobEvaluated') return kind.value.condition?.held === false;
+  // What lets a job go on is told by what it then does, and one expression that fails by how it ends.
+  if (kind.case === 'jobEvaluated') {
+    return kind.value.condition?.held === false || kind.value.expressionFailureCount > 1;
+  }
   return kind.case !== 'jobQueued' && kind.case !== 'attemptOffered' && kind.case !== 'attemptHeard';
 }
 
@@ -143,15 +146,21 @@ export function askedBy({ reason, actor }: { readonly reason: string; readonly a
   return `${actor === '' ? '' : ` by ${printable(actor)}`}${reasonText(reason)}`;
 }
 
-/** Jobs that are named in one line. */
-const shownJobs = 5;
+/** Jobs, and fields of one, that are named in one line. */
+const shownNames = 5;
 
 function addedText(added: JobsAdded): string {
   const { jobs } = added;
-  const names = jobs.slice(0, shownJobs).map(({ name }) => printable(name));
-  if (jobs.length > shownJobs) names.push(`${jobs.length - shownJobs} more`);
+  const names = jobs.slice(0, shownNames).map(({ name }) => printable(name));
+  if (jobs.length > shownNames) names.push(`${jobs.length - shownNames} more`);
   const [what, one] = areCells(added) ? ['runs as', 'cell'] : ['appended', 'job'];
   return `${what} ${jobs.length} ${one}${jobs.length === 1 ? '' : 's'}: ${names.join(' ')}`;
+}
+
+function failedText({ expressionFailures, expressionFailureCount: count }: JobEvaluated): string {
+  const fields = expressionFailures.slice(0, shownNames).map(({ field }) => clipped(field, 60));
+  if (count > fields.length) fields.push(`${count - fields.length} more`);
+  return `${count} of its expressions cannot be worked out: ${fields.join(', ')}`;
 }
 
 function silentFor(silence: Duration | undefined): string {

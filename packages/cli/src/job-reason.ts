@@ -54,16 +54,16 @@ function whyCancelled(job: Job, { run, failed }: Causes): string {
   const outlives = when === RunCondition.ALWAYS || when === RunCondition.FINALLY;
   const first = run.definition?.failFast === true && !outlives ? firstBefore(job, failed) : undefined;
   if (first !== undefined) return `${first.name} failed, and its run stops at its first failure`;
+  if (job.cancelReason !== '') return `it was cancelled: ${job.cancelReason}`;
   if (run.state !== RunState.CANCELLED && run.state !== RunState.CANCELLING) return whyAlone(job);
   return `its run was cancelled${run.cancelReason === '' ? '' : `: ${run.cancelReason}`}`;
 }
 
 /** Its run goes on. What a matrix or a call is cancelled for is for its cells, or its run, to tell. */
-function whyAlone({ definition, matrixJob, concurrencyGroup }: Job): string {
+function whyAlone({ definition, matrixJob }: Job): string {
   const { matrix, call } = definition ?? {};
   if (definition === undefined || call !== undefined || (matrix !== undefined && matrixJob === '')) return '';
-  const other = concurrencyGroup === '' ? '' : `, or for a newer job of group ${concurrencyGroup}`;
-  return `it was cancelled by itself${other}`;
+  return 'it was cancelled by itself';
 }
 
 /** The job that finished first, and no later than this one. */

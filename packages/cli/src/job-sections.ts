@@ -1,7 +1,7 @@
 // Owns what `conveyor describe job` says of a job beyond its state: why it runs or does not, its cells, and what it waited for.
-import { type JsonValue, toJson } from '@bufbuild/protobuf';
+import { toJson } from '@bufbuild/protobuf';
 import { ValueSchema } from '@bufbuild/protobuf/wkt';
-import { type Job, JobState } from '@conveyor/client';
+import { type ConditionPart, type Job, JobState } from '@conveyor/client';
 import type { Cli } from './cli.ts';
 import { cellsText, cellValues } from './cells.ts';
 import { conditionText } from './event-text.ts';
@@ -69,10 +69,22 @@ export function conditionSection({ condition }: Job): string {
   const { expression = '', parts = [] } = condition ?? {};
   const told = parts.filter((part) => part.expression !== expression);
   if (told.length === 0) return '';
-  const values = told.map(({ expression: part, value, note }) => {
-    return [part, value === undefined ? note : shown(toJson(ValueSchema, value))];
-  });
-  return table(['PART OF THE CONDITION', 'VALUE'], values);
+  return table(
+    ['PART OF THE CONDITION', 'VALUE'],
+    told.map((part) => [part.expression, partValue(part)]),
+  );
+}
+
+/** The expressions of a job that could not be worked out, each with the value of each of its parts; empty without any. */
+export function failureSection({ expressionFailures: first, expressionFailureCount: count }: Job): string {
+  if (count === 0) return '';
+  const rows = first.flatMap(({ field, expression, error, parts }) => [
+    [clipped(field, 60), clipped(expression, 100), clipped(error, 200)],
+    ...parts.map((part) => ['', clipped(part.expression, 100), partValue(part)]),
+  ]);
+  const left = count - first.length;
+  const more = left === 0 ? [] : [`and ${left} more`];
+  return [table(['FAILED AT', 'EXPRESSION AND PARTS', 'ERROR OR VALUE'], rows), ...more].join('\n');
 }
 
 /** The cells of a matrix, those first that have not succeeded. */
@@ -92,6 +104,6 @@ function neededText({ needs }: Job, needed: readonly Job[]): string {
   return needs.length > readNeeds ? `${needs.length} jobs; of the first ${readNeeds}, ${counts}` : counts;
 }
 
-function shown(value: JsonValue): string {
-  return clipped(JSON.stringify(value), 200);
+function partValue({ value, note }: ConditionPart): string {
+  return value === undefined ? note : clipped(JSON.stringify(toJson(ValueSchema, value)), 200);
 }

@@ -146,6 +146,39 @@ needs.build.outputs      is 4096 bytes
     expect((await run(['get', 'jobs', runId], plane.env)).stdout).toContain('its condition does not hold');
   });
 
+  it('shows each expression that could not be worked out, with the value of each of its parts', async () => {
+    const value = (json: JsonValue) => ({ value: fromJson(ValueSchema, json) });
+    const shown = {
+      attempt: 0,
+      expressionFailures: [
+        {
+          field: 'spec.image',
+          expression: 'params.image.tag',
+          error: 'cannot read the field "tag" of string',
+          parts: [{ expression: 'params.image', ...value('app') }],
+        },
+        {
+          field: 'env.a',
+          expression: 'x'.repeat(200),
+          error: 'is wrong',
+          parts: [{ expression: 'y', note: 'is none' }],
+        },
+      ],
+      expressionFailureCount: 14,
+    };
+    await using plane = await startScriptedPlane({ jobs: { build: { state: JobState.FAILED, shown }, other: {} } });
+    const { stdout } = await run(['describe', 'job', `${runId}/build`], plane.env);
+    const long = `${'x'.repeat(99)}…`;
+    expect(stdout).toContain(`FAILED AT   EXPRESSION AND PARTS${' '.repeat(80)}  ERROR OR VALUE
+spec.image  ${'params.image.tag'.padEnd(100)}  cannot read the field "tag" of string
+            ${'params.image'.padEnd(100)}  "app"
+env.a       ${long}  is wrong
+            ${'y'.padEnd(100)}  is none
+and 12 more
+`);
+    expect((await run(['describe', 'job', `${runId}/other`], plane.env)).stdout).not.toContain('FAILED AT');
+  });
+
   it('shows the cells of a matrix, those first that have not succeeded', async () => {
     await using plane = await startScriptedPlane(withMatrix(25));
     const { stdout } = await run(['describe', 'job', `${runId}/test`], plane.env);

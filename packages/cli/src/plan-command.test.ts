@@ -11,7 +11,7 @@ import {
 import { describe, expect, it } from 'vitest';
 import { type CommandResult, run } from './testing/run-command.ts';
 
-const { RUNS, SKIPPED, UNKNOWN } = JobPrediction;
+const { INVALID, RUNS, SKIPPED, UNKNOWN } = JobPrediction;
 const PLAN: MessageInitShape<typeof PlanRunResponseSchema> = {
   pipeline: 'ci',
   revision: 3,
@@ -131,6 +131,31 @@ describe('conveyor plan', () => {
       'rate    api     5',
     ];
     expect(stdout).toContain(shared.join('\n'));
+  });
+
+  it('shows all expressions that would fail, with their parts, and says each error once', async () => {
+    const value = (numberValue: number) => ({ value: { kind: { case: 'numberValue' as const, value: numberValue } } });
+    const job = {
+      name: 'build',
+      prediction: INVALID,
+      state: JobState.FAILED,
+      failure: { class: FailureClass.INVALID, message: 'spec.a: "params.a.b": is wrong (and 2 more)' },
+      condition: { expression: 'params.yes', held: true },
+      expressionFailures: [
+        {
+          field: 'spec.a',
+          expression: 'params.a.b',
+          error: 'is wrong',
+          parts: [{ expression: 'params.a', ...value(3) }],
+        },
+        { field: 'spec.b', expression: 'c + d', error: 'is bad', parts: [{ expression: 'c', note: 'is not there' }] },
+      ],
+      expressionFailureCount: 3,
+    };
+    await using plane = await startPlane({ jobs: [job] });
+    expect((await plane.plan('ci')).stdout).toContain(
+      'spec.a: "params.a.b": is wrong (and 2 more); params.a is 3; spec.b: c + d: is bad, c: is not there; params.yes is true\n',
+    );
   });
 
   it('shows how a run would end, and what was left out', async () => {

@@ -79,6 +79,7 @@ export {
   type Attempt,
   AttemptState,
   type ConditionPart,
+  type ExpressionFailure,
   type Failure,
   FailureClass,
   type GateAnswer,

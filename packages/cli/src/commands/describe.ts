@@ -19,6 +19,7 @@ import { answerCommands, answerTable, asksForAnswers, gateFields } from '../gate
 import {
   cellSection,
   conditionSection,
+  failureSection,
   type JobSurroundings,
   readSurroundings,
   reasonFields,
@@ -144,6 +145,7 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
     jobFields(cli, job, surroundings, event, at === undefined ? await groupText(cli, job) : job.concurrencyGroup),
     explanation === undefined ? '' : blockerSection(explanation),
     conditionSection(job),
+    failureSection(job),
     answerTable(job),
     job.definition === undefined ? '' : yamlSection('Definition', messageJson(JobDefinitionSchema, job.definition)),
     yamlSection(job.driver === '' ? 'Params with values' : 'Spec with values', job.spec),

@@ -1,13 +1,20 @@
 // `conveyor plan`: what a run would do, without starting it.
 import { durationMs, ValueSchema } from '@bufbuild/protobuf/wkt';
-import { JobPrediction, JobState, type PlannedJob, type PlanRunResponse, RunState } from '@conveyor/client';
+import {
+  type ConditionPart,
+  JobPrediction,
+  JobState,
+  type PlannedJob,
+  type PlanRunResponse,
+  RunState,
+} from '@conveyor/client';
 import { PlanRunResponseSchema } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import type { Command } from 'commander';
 import { parseAssumptions } from '../assumptions.ts';
 import { type Cli, type OutputOptions, jsonOf, outputOption, prettyJson, repeatable } from '../cli.ts';
 import { because } from '../event-text.ts';
 import type { Colors } from '../terminal.ts';
-import { duration, enumName, printable, stateCell, table } from '../text.ts';
+import { clipped, duration, enumName, printable, stateCell, table } from '../text.ts';
 import { addRunSource, type RunSourceOptions, withRunInput } from './run.ts';
 
 export function addPlan(program: Command, cli: Cli): void {
@@ -85,16 +92,31 @@ function driverOf({ driver, readyInstances }: PlannedJob): string {
   return readyInstances === undefined ? driver : `${driver} (${readyInstances} ready)`;
 }
 
-function whyText({ unknownReason, failure, failureAllowed, condition }: PlannedJob): string {
-  if (unknownReason !== '') return unknownReason;
-  const failed =
-    failure === undefined ? '' : `${because(failure).slice(2)}${failureAllowed ? ', which is allowed' : ''}`;
-  if (condition === undefined || condition.error !== '') return failed;
-  const parts = condition.parts.map(({ expression, value, note }) =>
-    value === undefined ? `${expression}: ${note}` : `${expression} is ${JSON.stringify(jsonOf(ValueSchema, value))}`,
-  );
+function whyText(job: PlannedJob): string {
+  if (job.unknownReason !== '') return job.unknownReason;
+  return [...failureTexts(job), ...conditionTexts(job)].join('; ');
+}
+
+/** Why a job would fail, with the parts of the expressions that could not be worked out. */
+function failureTexts({ failure, failureAllowed, expressionFailures }: PlannedJob): string[] {
+  if (failure === undefined) return [];
+  const failed = `${because(failure).slice(2)}${failureAllowed ? ', which is allowed' : ''}`;
+  const expressions = expressionFailures.map(({ field, expression, error, parts }) => {
+    const isTold = failure.message.includes(`${field}: `);
+    return [...(isTold ? [] : [`${field}: ${expression}: ${error}`]), ...parts.map(partText)].join(', ');
+  });
+  return [failed, ...expressions.filter((text) => text !== '')];
+}
+
+function conditionTexts({ condition }: PlannedJob): string[] {
+  if (condition === undefined || condition.error !== '') return [];
   const held = `${condition.expression} is ${condition.held}`;
-  return [failed, parts.length === 0 ? held : `${held}: ${parts.join(', ')}`].filter((part) => part !== '').join('; ');
+  return [condition.parts.length === 0 ? held : `${held}: ${condition.parts.map(partText).join(', ')}`];
+}
+
+function partText({ expression, value, note }: ConditionPart): string {
+  if (value === undefined) return `${expression}: ${note}`;
+  return `${expression} is ${clipped(JSON.stringify(jsonOf(ValueSchema, value)), 200)}`;
 }
 
 function driverTable({ drivers }: PlanRunResponse): string {

@@ -12,6 +12,7 @@ import {
   encodeAnnotation,
   encodeAnswer,
   encodeCondition,
+  encodeExpressionFailures,
   encodeFailure,
   encodeOutputs,
   encodeWait,
@@ -84,14 +85,14 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
     case 'JobKillRequested':
       return { case: 'jobKillRequested', value: {} };
     case 'JobFinished': {
-      const { failure, outputs } = event;
+      const { failure, outputs, cancelReason = '' } = event;
       return {
         case: 'jobFinished',
-        value: { failure: failure && encodeFailure(failure), outputs: encodeOutputs(outputs) },
+        value: { failure: failure && encodeFailure(failure), outputs: encodeOutputs(outputs), cancelReason },
       };
     }
     case 'JobEvaluated': {
-      const { condition, spec, group = '', groupLimit = 0, rates = [], rateLimits = [] } = event;
+      const { condition, expressionFailures, spec, group = '', groupLimit = 0, rates = [], rateLimits = [] } = event;
       return {
         case: 'jobEvaluated',
         value: {
@@ -101,6 +102,7 @@ function encodeKind({ event, runId, timeMs, added = [] }: EventView): NonNullabl
           concurrencyLimit: groupLimit,
           rateKeys: [...rates],
           rateLimits: [...rateLimits],
+          ...encodeExpressionFailures(expressionFailures),
         },
       };
     }

@@ -7,6 +7,7 @@ import {
   type AttemptProgressSchema,
   type AttemptSchema,
   AttemptState,
+  type ConditionPartSchema,
   FailureClass,
   type FailureSchema,
   type GateAnswerSchema,
@@ -27,19 +28,27 @@ import type { JobPointSchema } from '@conveyor/protocol/conveyor/v1/run_service_
 import { LogChannel, type LogChunkSchema, type LogSectionSchema } from '@conveyor/protocol/conveyor/v1/log_pb.js';
 import type { Annotation } from '../core/events.ts';
 import { formatAttemptId, formatJobId } from '../core/ids.ts';
-import type { ConditionTrace, GateAnswer, HoldBack, JobWait, StopRequest } from '../core/run-state.ts';
+import type {
+  ConditionPart,
+  ConditionTrace,
+  ExpressionFailures,
+  GateAnswer,
+  HoldBack,
+  JobWait,
+  StopRequest,
+} from '../core/run-state.ts';
 import type { Failure } from '../core/states.ts';
 import type { AttemptView, JobPointView, JobView, LogChunk, LogSection, Outputs, ProgressView } from '../core/views.ts';
 import { encodeArtifact } from './artifact-codec.ts';
 import { encodeTime } from './encode-run.ts';
 
-/** A job without its definition, which is for GetJob alone to add. */
 /** Of what a job waits for, what is told. */
 interface ShownWait extends Pick<JobWait, 'reason'> {
   readonly untilMs?: number;
   readonly expectedMs?: number;
 }
 
+/** A job without its definition, which is for GetJob alone to add. */
 export function encodeJob(job: JobView) {
   return {
     jobId: formatJobId(job),
@@ -60,6 +69,7 @@ export function encodeJob(job: JobView) {
     matrix: job.cell?.values,
     gateAnswers: (job.answers ?? []).map(encodeAnswer),
     childRunId: job.childRun ?? '',
+    cancelReason: job.cancelReason ?? '',
     concurrencyGroup: job.group?.key ?? '',
     concurrencyLimit: job.group?.limit ?? 0,
     rateLimits: [...(job.rates ?? [])],
@@ -68,6 +78,7 @@ export function encodeJob(job: JobView) {
     artifacts: (job.artifacts ?? []).map(encodeArtifact),
     artifactCount: job.artifactCount ?? 0,
     spec: job.spec,
+    ...encodeExpressionFailures(job.expressionFailures),
   } satisfies MessageInitShape<typeof JobSchema>;
 }
 
@@ -112,12 +123,17 @@ export function encodeWait(wait: ShownWait): MessageInitShape<typeof JobWaitSche
 
 export function encodeCondition(condition: ConditionTrace): MessageInitShape<typeof JobConditionSchema> {
   const { expression, held, error = '', parts } = condition;
-  const shown = parts.map(({ expression, value, note = '' }) => ({
-    expression,
-    note,
-    value: value === undefined ? undefined : fromJson(ValueSchema, value),
-  }));
-  return { expression, held, error, parts: shown };
+  return { expression, held, error, parts: parts.map(encodePart) };
+}
+
+/** Fields that all messages about a job have in common which tell of its expressions. */
+export function encodeExpressionFailures({ first, count }: ExpressionFailures = { first: [], count: 0 }) {
+  const expressionFailures = first.map(({ parts, ...failure }) => ({ ...failure, parts: parts.map(encodePart) }));
+  return { expressionFailures, expressionFailureCount: count } satisfies MessageInitShape<typeof JobSchema>;
+}
+
+function encodePart({ expression, value, note = '' }: ConditionPart): MessageInitShape<typeof ConditionPartSchema> {
+  return { expression, note, ...(value !== undefined && { value: fromJson(ValueSchema, value) }) };
 }
 
 export function encodeAnswer({

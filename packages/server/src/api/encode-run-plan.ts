@@ -17,7 +17,7 @@ import type { CriticalPath } from '../core/critical-path.ts';
 import { LIMITS } from '../core/limits.ts';
 import { plannedJob, type PlannedJob as JobOfPlan } from '../core/plan.ts';
 import type { PlannedJobView, RunPlanView } from '../core/run-plan.ts';
-import { encodeCondition, encodeFailure } from './encode-job.ts';
+import { encodeCondition, encodeExpressionFailures, encodeFailure } from './encode-job.ts';
 
 /** Of all jobs; the rest of a response is for what is said beside them. */
 const JOBS_BYTES = LIMITS.responseBytes - 262_144;
@@ -85,7 +85,7 @@ function summaryOf({ job, wave, fate, state }: PlannedJobView): PlannedJob {
 }
 
 function wholeOf(plan: RunPlanView, view: PlannedJobView): PlannedJob {
-  const { job, fate, state, failure, condition, spec, readyInstances } = view;
+  const { job, fate, state, failure, condition, expressionFailures, spec, readyInstances } = view;
   const { driver, stage = '' } = job.definition;
   const durationMs = plan.durations.get(job.name);
   return create(PlannedJobSchema, {
@@ -102,6 +102,7 @@ function wholeOf(plan: RunPlanView, view: PlannedJobView): PlannedJob {
     failureAllowed: view.failureAllowed ?? false,
     unknownReason: view.reason ?? '',
     ...(condition !== undefined && { condition: encodeCondition(condition) }),
+    ...encodeExpressionFailures(expressionFailures),
     ...(spec !== undefined && { spec }),
     ...(readyInstances !== undefined && { readyInstances }),
     ...(durationMs !== undefined && { expectedDuration: durationFromMs(durationMs) }),

@@ -44,7 +44,8 @@ function problemOfConstant(field: string, expression: string, max: number): stri
   const constant = compileTemplate([], field, expression, { roots: [], needs: [] });
   if (constant === undefined) return undefined;
   const resolution = resolveTemplate(constant, {}, LIMITS.expressionPartBytes);
-  return 'error' in resolution ? resolution.error : boundProblem(resolution.value, max);
+  if ('error' in resolution) return resolution.error;
+  return 'value' in resolution ? boundProblem(resolution.value, max) : undefined;
 }
 
 /** What is wrong with what the expression of a bound came to; undefined: nothing. */

@@ -84,7 +84,7 @@ function stopJob(draft: Draft, index: number, reason: string): void {
     case 'BLOCKED':
     case 'WAITING':
     case 'QUEUED':
-      concludeJob(draft, index, { state: 'CANCELLED' });
+      concludeJob(draft, index, { state: 'CANCELLED', cancelReason: reason });
       return;
     case 'OFFERED':
       // Nothing runs before Start: the offer is withdrawn and there is nothing to wait for.

@@ -5,7 +5,7 @@ import { evolve } from './evolve.ts';
 import type { Evolving } from './evolving.ts';
 import type { JsonObject } from './json.ts';
 import { plannedJob } from './plan.ts';
-import { type JobRecord, jobOf, type RunFacts, type RunSlice } from './run-state.ts';
+import { cancelReasonOf, type JobRecord, jobOf, type RunFacts, type RunSlice, type WorkedOut } from './run-state.ts';
 import type { Failure, JobState, RunState } from './states.ts';
 import { nothingKnown, type Working } from './working.ts';
 
@@ -94,15 +94,32 @@ export function emit(draft: Draft, event: RunEvent): void {
   if (event.type === 'AttemptEnded') draft.facts?.outputs.set(event.job, event.outputs ?? {});
 }
 
+/** Records what was worked out of a job, if anything was. */
+export function record(draft: Draft, job: number, worked: WorkedOut): void {
+  if (Object.keys(worked).length > 0) emit(draft, { type: 'JobEvaluated', job, ...worked });
+}
+
 export type Conclusion =
   | { readonly state: 'SUCCEEDED'; readonly outputs?: JsonObject }
-  | { readonly state: 'CANCELLED' | 'SKIPPED' }
+  | { readonly state: 'SKIPPED' }
+  /** By default, for what it was asked to stop. */
+  | { readonly state: 'CANCELLED'; readonly cancelReason?: string }
   | { readonly state: 'FAILED'; readonly failure: Failure };
 
 /** Concludes a job; what follows from that is for settle.ts to find. */
 export function finishJob(draft: Draft, job: number, conclusion: Conclusion): void {
   const failureAllowed = conclusion.state === 'FAILED' && plannedJob(draft.plan, job).definition.allowFailure;
-  emit(draft, { type: 'JobFinished', job, ...conclusion, ...(failureAllowed && { failureAllowed }) });
+  const end =
+    conclusion.state === 'CANCELLED'
+      ? { state: conclusion.state, ...ownReason(draft, job, conclusion.cancelReason) }
+      : conclusion;
+  emit(draft, { type: 'JobFinished', job, ...end, ...(failureAllowed && { failureAllowed }) });
+}
+
+/** Why a job was cancelled; nothing when nobody said, and when its run was for the same: it has that. */
+function ownReason(draft: Draft, job: number, given: string | undefined): { readonly cancelReason?: string } {
+  const cancelReason = given ?? cancelReasonOf(jobOf(draft, job)) ?? '';
+  return cancelReason === '' || cancelReason === draft.run.cancel?.reason ? {} : { cancelReason };
 }
 
 /** Whether a job failed and the failure counts. */

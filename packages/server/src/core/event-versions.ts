@@ -43,6 +43,7 @@ export function versionOf(event: RunEvent): number {
     case 'AttemptHeard':
       return 2;
     case 'JobEvaluated':
+      // Builds that do not know failures of expressions keep them with the job all the same.
       return event.groupLimit === undefined && event.rateLimits === undefined ? 4 : 5;
     case 'JobsAdded':
       return event.maxParallel === undefined ? 4 : 5;
@@ -60,6 +61,7 @@ export function versionOf(event: RunEvent): number {
     case 'RunCreated':
       return event.startMs === undefined ? 1 : 3;
     case 'JobFinished':
+      // Builds that do not know why a job was cancelled do without.
       return event.outputs === undefined ? 1 : 4;
     case 'AttemptArtifact':
       return 4;

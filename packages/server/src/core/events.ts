@@ -3,8 +3,7 @@
 import { type JobKey, parseJobId } from './ids.ts';
 import type { JsonObject } from './json.ts';
 import type { AddedCells, JobDefinition } from './definition.ts';
-import type { ConditionTrace, GateAnswer, TimedWait } from './run-state.ts';
-import type { Shares } from './shares.ts';
+import type { GateAnswer, TimedWait, WorkedOut } from './run-state.ts';
 import type { EndedAttemptState, Failure, FinishedJobState, FinishedRunState, LogState } from './states.ts';
 
 export interface Trigger {
@@ -77,12 +76,7 @@ export type RunEvent =
   | { readonly type: 'JobWaiting'; readonly job: number; readonly reason: 'CONCURRENCY' }
   /** It has begun to wait for tokens of its rate limits, or it is known now until when it is likely to. */
   | { readonly type: 'JobWaiting'; readonly job: number; readonly reason: 'RATE'; readonly expectedMs?: number }
-  | ({
-      readonly type: 'JobEvaluated';
-      readonly job: number;
-      readonly condition?: ConditionTrace;
-      readonly spec?: JsonObject;
-    } & Shares)
+  | ({ readonly type: 'JobEvaluated'; readonly job: number } & WorkedOut)
   /** The job is a matrix, and has begun to wait for these cells. */
   | ({ readonly type: 'JobsAdded' } & AddedCells)
   /** An attempt of the job has appended these. */
@@ -145,6 +139,8 @@ export type RunEvent =
       readonly state: FinishedJobState;
       readonly failure?: Failure;
       readonly failureAllowed?: boolean;
+      /** Of one that was cancelled, unless its run says the same. */
+      readonly cancelReason?: string;
       /** Of a job that no driver ran. */
       readonly outputs?: JsonObject;
     }

@@ -157,6 +157,7 @@ function finishJob(slice: Evolving, event: Extract<RunEvent, { type: 'JobFinishe
       ...(event.failure !== undefined && { failure: event.failure }),
       ...(event.failureAllowed === true && { failureAllowed: true }),
       ...(event.outputs !== undefined && { outputs: event.outputs }),
+      ...(event.cancelReason !== undefined && { details: { ...job.details, cancelReason: event.cancelReason } }),
     };
   });
   slice.run = { ...slice.run, counts: countFinished(slice.run.counts, event.state, event.failureAllowed === true) };

@@ -2,6 +2,7 @@
 // asked for by throwing.
 import { compileEnv, compileJob, type JobExpressions } from './compile-job.ts';
 import type { Found } from './check-fields.ts';
+import { type Problem, problemOf } from './expression-failures.ts';
 import type { OnSpent } from './expressions/evaluate.ts';
 import type { Expression } from './expressions/expression.ts';
 import type { Inputs } from './expressions/nodes.ts';
@@ -12,26 +13,26 @@ import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { declaredNeeds, isDriven, type Plan, type PlannedJob, plannedJob } from './plan.ts';
 import { assertLoaded, concludesWell, FactsNotLoaded, jobOf, type RunHeader, type RunSlice } from './run-state.ts';
-import type { Working } from './working.ts';
+import type { FoundEnv, Working } from './working.ts';
 
 /** The cells of a matrix share what is compiled of its job. */
-export function expressionsOf({ compiled }: Plan, { name, definition }: PlannedJob): JobExpressions {
+export function expressionsOf({ compiled }: Plan, { definition }: PlannedJob): JobExpressions {
   const known = compiled.get(definition);
   if (known !== undefined) return known;
   const found: Found = [];
-  const fresh = compileJob(found, name, definition, 'stored');
+  const fresh = compileJob(found, definition.name, definition, 'stored');
   if (found.length > 0) throw new Error(`an expression of a checked definition is wrong: ${found[0]?.description}`);
   compiled.set(definition, fresh);
   return fresh;
 }
 
 /** The value of a template; why it has none; the job on whose outputs it depends, which nobody knows. */
-export type Resolved = { readonly value: JsonObject } | { readonly error: string } | { readonly unknown: string };
+export type Resolved = { readonly value: JsonObject } | Problem | { readonly unknown: string };
 
-export function resolvedOf(resolution: Resolution): Resolved {
-  if (!('error' in resolution)) return { value: objectOf(resolution.value) };
-  const { field, error, unknown } = resolution;
-  return unknown === undefined ? { error: `${field}: ${error}` } : { unknown };
+/** @param within The path of what paths are told within. */
+export function resolvedOf(resolution: Resolution, within = ''): Resolved {
+  if ('value' in resolution) return { value: objectOf(resolution.value) };
+  return 'unknown' in resolution ? resolution : problemOf(resolution, within);
 }
 
 export function spending({ working }: RunSlice): OnSpent {
@@ -53,8 +54,12 @@ function neededBy(plan: Plan, job: PlannedJob, { needs: names }: Expression | Te
   return names === 'all' ? declared : declared.filter((need) => names.includes(plannedJob(plan, need).name));
 }
 
-/** What an expression may read; a text says why it cannot be worked out. */
-export function inputsOf(slice: RunSlice, job: PlannedJob, reader: Expression | Template): Inputs | string {
+/** What an expression may read, or why it cannot be worked out. */
+export function inputsOf(
+  slice: RunSlice,
+  job: PlannedJob,
+  reader: Expression | Template,
+): { readonly inputs: Inputs } | Problem {
   const needed = neededBy(slice.plan, job, reader);
   assertLoaded(slice, needed);
   const { facts, run, working } = slice;
@@ -62,7 +67,8 @@ export function inputsOf(slice: RunSlice, job: PlannedJob, reader: Expression | 
   // All of them in one round.
   outputsOf(slice, needed);
   const tooMuch = working && tooMuchAtOnce(working);
-  if (tooMuch !== undefined) return `${tooMuch} at once: let fewer jobs become ready together, such as by max_parallel`;
+  if (tooMuch !== undefined)
+    return { message: `${tooMuch} at once: let fewer jobs become ready together, such as by max_parallel` };
   const { params, labels, trigger, runId, project, pipeline = '', revision = 0 } = facts;
   const common = {
     params,
@@ -70,14 +76,10 @@ export function inputsOf(slice: RunSlice, job: PlannedJob, reader: Expression | 
     trigger: { ...trigger },
     run: { id: runId, project, pipeline, revision, status: statusOf(run) },
   };
-  const env = reader.roots.includes('env') ? envOf(slice, common, common.run.status) : {};
-  if (typeof env === 'string') return env;
-  return {
-    ...common,
-    env,
-    needs: Object.fromEntries(needed.map((need) => [plannedJob(slice.plan, need).name, needOf(slice, need)])),
-    ...(job.cell !== undefined && { matrix: job.cell.values }),
-  };
+  const found = reader.roots.includes('env') ? envOf(slice, common, common.run.status) : { env: {} };
+  if ('message' in found) return found;
+  const needs = Object.fromEntries(needed.map((need) => [plannedJob(slice.plan, need).name, needOf(slice, need)]));
+  return { inputs: { ...common, ...found, needs, ...(job.cell !== undefined && { matrix: job.cell.values }) } };
 }
 
 function tooMuchAtOnce({ steps, bytes }: Working): string | undefined {
@@ -93,16 +95,16 @@ function statusOf({ cancel, counts }: RunHeader): string {
 }
 
 /** The values of `env`; when one of them cannot be had, why: whoever reads another one is told, too, and not that there is none. */
-function envOf(slice: RunSlice, inputs: Inputs, status: string): JsonObject | string {
+function envOf(slice: RunSlice, inputs: Inputs, status: string): FoundEnv {
   const { plan, working } = slice;
   if (!('env' in plan.compiledEnv)) plan.compiledEnv.env = compileEnv([], 'env', plan.definition.env, 'stored');
   const template = plan.compiledEnv.env;
-  if (template === undefined) return { ...plan.definition.env };
+  if (template === undefined) return { env: { ...plan.definition.env } };
   const known = working?.known.env;
   if (known?.status === status) return known.found;
   const resolved = resolvedOf(resolveTemplate(template, inputs, LIMITS.envValues * LIMITS.envBytes, spending(slice)));
-  // It reads no outputs, so there is nothing in it that nobody knows.
-  const found = 'value' in resolved ? resolved.value : 'error' in resolved ? resolved.error : resolved.unknown;
+  if ('unknown' in resolved) throw new Error(`env reads the outputs of ${resolved.unknown}`);
+  const found = 'value' in resolved ? { env: resolved.value } : resolved;
   if (working !== undefined) working.known.env = { status, found };
   return found;
 }

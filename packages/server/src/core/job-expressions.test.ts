@@ -1,13 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { decide } from './decide.ts';
-import type { Definition } from './definition.ts';
+import { jsonBytes } from './check-fields.ts';
+import type { Definition, JobDefinition } from './definition.ts';
 import { beforeFirstEvent } from './evolve.ts';
 import { LIMITS } from './limits.ts';
 import { compilePlan } from './plan.ts';
 import { FactsNotLoaded, type JobRecord, jobOf, type RunSlice } from './run-state.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
 import { create, finish, INSTANCE, newest, start, work } from './testing/driver.ts';
-import { openLedger, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
+import { checkReplay } from './testing/invariants.ts';
+import { openLedger, PARAMS, type SimulatedLedger, submit } from './testing/simulated-ledger.ts';
+
+const trigger = { kind: 'api', actor: '', reference: '' };
+const FACTS = { runId: 'run', project: 'default', params: PARAMS, labels: {}, trigger, outputs: new Map() };
 
 function created(definition: Definition): SimulatedLedger {
   const ledger = openLedger(definition);
@@ -18,6 +23,91 @@ function created(definition: Definition): SimulatedLedger {
 function messageOf(job: JobRecord): string | undefined {
   return 'failure' in job ? job.failure?.message : undefined;
 }
+
+describe('expressions that fail', () => {
+  const shares: Partial<JobDefinition> = { concurrency: { key: 'at-${{ params.at }}', limit: 1, policy: 'QUEUE' } };
+  const fieldsOf = (job: JobRecord): readonly string[] | undefined =>
+    job.details?.expressionFailures?.first.map(({ field }) => field);
+
+  it('are told all at once, with their parts, and the message of the first says how many more there are', () => {
+    const spec = { a: '${{ params.count + params.list }}', b: ['${{ params.yes }}', 'is ${{ params.list[2] }}'] };
+    const ledger = created(definitionOf(jobNamed('a', { if: 'params.yes', ...shares, spec })));
+    const told = {
+      count: 3,
+      first: [
+        {
+          field: 'concurrency.key',
+          expression: 'params.at',
+          error: 'there is no field "at"',
+          parts: [{ expression: 'params', value: PARAMS }],
+        },
+        {
+          field: 'spec.a',
+          expression: 'params.count + params.list',
+          error: 'cannot apply + to int and list',
+          parts: [
+            { expression: 'params.count', value: 3 },
+            { expression: 'params.list', value: ['a', 'b'] },
+          ],
+        },
+        {
+          field: 'spec.b[1]',
+          expression: 'params.list[2]',
+          error: 'there is no entry 2 in a list of 2',
+          parts: [{ expression: 'params.list', value: ['a', 'b'] }],
+        },
+      ],
+    };
+    const condition = { expression: 'params.yes', held: true, parts: [] };
+    expect(ledger.entries.slice(1, 3).map(({ event }) => event)).toEqual([
+      { type: 'JobEvaluated', job: 0, condition, expressionFailures: told },
+      {
+        type: 'JobFinished',
+        job: 0,
+        state: 'FAILED',
+        failure: { class: 'INVALID', message: 'concurrency.key: "params.at": there is no field "at" (and 2 more)' },
+      },
+    ]);
+    expect(jobOf(ledger.slice, 0).details).toEqual({ condition, expressionFailures: told });
+    checkReplay(ledger);
+  });
+
+  it('do not hide what is wrong with a key, nor does that hide them', () => {
+    const key = { concurrency: { key: '${{ params.list }}', limit: 1, policy: 'QUEUE' } as const };
+    const ledger = created(definitionOf(jobNamed('a', { ...key, spec: { a: '${{ params.missing }}' } })));
+    expect(messageOf(jobOf(ledger.slice, 0))).toMatch(
+      /^the key of a group or rate limit must become .* \(and 1 more\)$/,
+    );
+    expect(fieldsOf(jobOf(ledger.slice, 0))).toEqual(['spec.a']);
+  });
+
+  it('of a matrix are kept with its job', () => {
+    const axes = { n: '${{ params.missing }}', m: ['${{ params.count.x }}'] };
+    const ledger = created(definitionOf(jobNamed('a', { matrix: { axes, maxParallel: '${{ params.count / 0 }}' } })));
+    expect(messageOf(jobOf(ledger.slice, 0))).toMatch(
+      /^its matrix: matrix\.axes\.n: "params\.missing": .*\(and 2 more\)$/,
+    );
+    expect(fieldsOf(jobOf(ledger.slice, 0))).toEqual([
+      'matrix.axes.n',
+      'matrix.axes.m[0]',
+      'matrix.max_parallel_expression',
+    ]);
+    checkReplay(ledger);
+  });
+
+  it('count as what the decision worked out', () => {
+    const plan = compilePlan(
+      definitionOf(
+        jobNamed('a', { spec: { a: '${{ params.missing }}' } }),
+        jobNamed('b', { matrix: { axes: { n: '${{ params.missing }}' } } }),
+      ),
+    );
+    const { after } = decide({ ...beforeFirstEvent(plan), facts: FACTS }, { type: 'Create', trigger }, 1_000);
+    const kept = [0, 1].map((job) => jobOf(after, job).details?.expressionFailures);
+    expect(kept).toMatchObject([{ count: 1 }, { count: 1 }]);
+    expect(after.working?.bytes).toBeGreaterThan(jsonBytes(kept));
+  });
+});
 
 describe('env', () => {
   const env = { good: 'yes', bad: '${{ params.nothing }}' };
@@ -31,10 +121,36 @@ describe('env', () => {
       ),
       env,
     });
-    const why = /env\.bad: "params\.nothing": there is no field "nothing"/;
+    const why = /env\.bad: "params\.nothing": there is no field "nothing"$/;
     expect(messageOf(jobOf(ledger.slice, 0))).toMatch(why);
     expect(messageOf(jobOf(ledger.slice, 1))).toMatch(why);
     expect(jobOf(ledger.slice, 2).state).toBe('QUEUED');
+  });
+
+  it('that cannot be worked out is told once, beside what else fails, and with its parts', () => {
+    const ledger = created({
+      ...definitionOf(
+        jobNamed('spec', {
+          concurrency: { key: '${{ env.good }}', limit: 1, policy: 'QUEUE' },
+          rateLimits: [{ key: 'r', limit: '${{ params.missing }}', periodMs: 1_000, cost: 1 }],
+          spec: { x: '${{ env.good }}' },
+        }),
+        jobNamed('condition', { if: 'env.good == "yes"' }),
+        jobNamed('cells', { matrix: { axes: { n: '${{ env.good }}' } } }),
+      ),
+      env: { ...env, worse: '${{ params.count.x }}' },
+    });
+    const bad = { field: 'env.bad', expression: 'params.nothing', parts: [{ expression: 'params', value: PARAMS }] };
+    const worse = {
+      field: 'env.worse',
+      expression: 'params.count.x',
+      parts: [{ expression: 'params.count', value: 3 }],
+    };
+    for (const job of [0, 1, 2]) {
+      const record = jobOf(ledger.slice, job);
+      expect(record.details?.expressionFailures).toMatchObject({ count: 2, first: [bad, worse] });
+      expect(messageOf(record)).toMatch(/env\.bad: "params\.nothing": .* \(and 1 more\)$/);
+    }
   });
 
   it('has the status of the run as it is when it is read', () => {
@@ -112,8 +228,7 @@ it('what the expressions of one decision cost together is bounded, and the jobs 
     ),
   );
   const list = Array.from({ length: 5_000 }, (_, n) => `entry${n}`);
-  const trigger = { kind: 'api', actor: '', reference: '' };
-  const facts = { runId: 'run', project: 'default', params: { list }, labels: {}, trigger, outputs: new Map() };
+  const facts = { ...FACTS, params: { list } };
   const { after } = decide({ ...beforeFirstEvent(plan), facts }, { type: 'Create', trigger }, 1_000);
   expect(jobOf(after, 1).state).toBe('QUEUED');
   expect(messageOf(jobOf(after, 1_000))).toMatch(/cost more than 10000000 steps at once.*max_parallel/);

@@ -3,7 +3,8 @@
 import { boundProblem } from './bounds.ts';
 import { jsonBytes } from './check-fields.ts';
 import type { Cell } from './definition.ts';
-import { evaluateExpression, type PartValue } from './expressions/evaluate.ts';
+import { joinProblems, partOf, type Problem } from './expression-failures.ts';
+import { evaluateExpression } from './expressions/evaluate.ts';
 import type { Expression } from './expressions/expression.ts';
 import { resolveTemplate } from './expressions/resolve-template.ts';
 import type { Template } from './expressions/template.ts';
@@ -45,44 +46,44 @@ function workOut(slice: RunSlice, job: PlannedJob): Evaluated {
   // One that reads the values of a cell is for the cells, any other for their matrix.
   const isForCells = condition?.roots.includes('matrix') === true;
   const isGroup = job.definition.matrix !== undefined && job.cell === undefined;
-  const trace =
+  const found =
     condition !== undefined && isForCells === (job.cell !== undefined) ? traceOf(slice, job, condition) : undefined;
-  if (typeof trace === 'string') return { outcome: 'UNKNOWN', message: unknownBecause('condition', trace) };
-  const traced = trace !== undefined && { condition: trace };
-  if (trace?.error !== undefined) {
-    return { outcome: 'INVALID', ...traced, message: `its condition cannot be worked out: ${trace.error}` };
+  if (found !== undefined && 'unknown' in found)
+    return { outcome: 'UNKNOWN', message: unknownBecause('condition', found.unknown) };
+  const traced = found !== undefined && { condition: found.condition };
+  if (found?.problem !== undefined) {
+    return { outcome: 'INVALID', ...traced, ...joinProblems('its condition cannot be worked out: ', [found.problem]) };
   }
-  if (trace?.held === false) return { outcome: 'SKIP', ...traced };
+  if (found?.condition.held === false) return { outcome: 'SKIP', ...traced };
   if (isGroup) return { outcome: 'READY', ...traced };
   const shares = evaluateShares(slice, job);
   if ('unknown' in shares)
     return { outcome: 'UNKNOWN', message: unknownBecause('concurrency group or rate limit', shares.unknown) };
-  if ('error' in shares) return { outcome: 'INVALID', ...traced, message: shares.error };
-  const worked = { ...traced, ...shares };
-  if (spec === undefined) return { outcome: 'READY', ...worked };
-  const resolved = resolve(slice, job, spec, LIMITS.specBytes);
+  const given = spec === undefined ? undefined : resolve(slice, job, spec, LIMITS.specBytes);
   const { driver, call } = job.definition;
-  if ('unknown' in resolved) {
-    return { outcome: 'UNKNOWN', message: unknownBecause(call === undefined ? 'spec' : 'params', resolved.unknown) };
+  if (given !== undefined && 'unknown' in given) {
+    return { outcome: 'UNKNOWN', message: unknownBecause(call === undefined ? 'spec' : 'params', given.unknown) };
   }
-  if ('error' in resolved) return { outcome: 'INVALID', ...traced, message: resolved.error };
-  const { value } = resolved;
-  const problem = call === undefined ? slice.facts?.specProblem?.(driver, value) : undefined;
+  if ('message' in shares || (given !== undefined && 'message' in given)) {
+    const problems = [shares, given].filter((part) => part !== undefined && 'message' in part);
+    return { outcome: 'INVALID', ...traced, ...joinProblems('', problems) };
+  }
+  const worked = { ...traced, ...shares };
+  if (given === undefined) return { outcome: 'READY', ...worked };
+  const problem = call === undefined ? slice.facts?.specProblem?.(driver, given.value) : undefined;
   if (problem !== undefined) return { outcome: 'INVALID', ...traced, message: `its spec: ${problem}` };
-  return { outcome: 'READY', ...worked, spec: value };
+  return { outcome: 'READY', ...worked, spec: given.value };
 }
 
 /** The keys and limits of a job's concurrency group and of its rate limits. @throws FactsNotLoaded */
-function evaluateShares(
-  slice: RunSlice,
-  job: PlannedJob,
-): Shares | { readonly error: string } | { readonly unknown: string } {
+function evaluateShares(slice: RunSlice, job: PlannedJob): Shares | Problem | { readonly unknown: string } {
   const { definition } = job;
   if (definition.concurrency === undefined && definition.rateLimits === undefined) return {};
   const { shares: template } = expressionsOf(slice.plan, job);
   const resolved = template && resolve(slice, job, template, LIMITS.specBytes);
   if (resolved !== undefined && !('value' in resolved)) return resolved;
-  return readShares(definition, resolved?.value ?? sharesIn(definition));
+  const shares = readShares(definition, resolved?.value ?? sharesIn(definition));
+  return 'error' in shares ? { message: shares.error } : shares;
 }
 
 /**
@@ -94,17 +95,21 @@ export function sharesBefore(slice: RunSlice, job: PlannedJob): Shares | undefin
   const isLater = template?.roots.some((root) => root === 'needs' || (root === 'matrix' && job.cell === undefined));
   if (isLater === true) return undefined;
   const found = evaluateShares(slice, job);
-  return 'error' in found || 'unknown' in found ? undefined : found;
+  return 'message' in found || 'unknown' in found ? undefined : found;
 }
 
 /**
- * The cells of a matrix whose needs have finished; a text says why they cannot be made, `unknown` why nobody can know them.
+ * The cells of a matrix whose needs have finished, or why they cannot be made; `unknown` says why nobody can know them.
  * @throws FactsNotLoaded
  */
 export function evaluateMatrix(slice: RunSlice, job: PlannedJob): EvaluatedMatrix {
   const { working } = slice;
   if (working === undefined) return workOutMatrix(slice, job);
-  return workOutOnce(working, working.known.matrices, job.index, () => workOutMatrix(slice, job));
+  return workOutOnce(working, working.known.matrices, job.index, () => {
+    const evaluated = workOutMatrix(slice, job);
+    if ('message' in evaluated) working.bytes += jsonBytes(evaluated);
+    return evaluated;
+  });
 }
 
 function workOutMatrix(slice: RunSlice, job: PlannedJob): EvaluatedMatrix {
@@ -114,7 +119,7 @@ function workOutMatrix(slice: RunSlice, job: PlannedJob): EvaluatedMatrix {
   if (template === undefined) return madeOf(cellsOf(matrix), undefined);
   const resolved = resolve(slice, job, template, LIMITS.matrixBytes);
   if ('unknown' in resolved) return { unknown: unknownBecause('matrix', resolved.unknown) };
-  if ('error' in resolved) return resolved.error;
+  if ('message' in resolved) return joinProblems('its matrix: ', [resolved]);
   const { axes, include, exclude, max_parallel_expression: maxParallel } = resolved.value;
   const cells = cellsOf({
     axes: objectOf(axes ?? {}),
@@ -124,11 +129,12 @@ function workOutMatrix(slice: RunSlice, job: PlannedJob): EvaluatedMatrix {
   return madeOf(cells, maxParallel);
 }
 
-function madeOf(cells: readonly Cell[] | string, maxParallel: JsonValue | undefined): MadeCells | string {
-  if (typeof cells === 'string') return cells;
+function madeOf(cells: readonly Cell[] | string, maxParallel: JsonValue | undefined): MadeCells | Problem {
+  if (typeof cells === 'string') return { message: `its matrix: ${cells}` };
   if (maxParallel === undefined) return { cells };
   const problem = boundProblem(maxParallel, LIMITS.matrixCells);
-  return problem === undefined ? { cells, maxParallel: Number(maxParallel) } : `max_parallel ${problem}`;
+  if (problem !== undefined) return { message: `its matrix: max_parallel ${problem}` };
+  return { cells, maxParallel: Number(maxParallel) };
 }
 
 type Worked = 'condition' | 'spec' | 'params' | 'matrix' | 'concurrency group or rate limit';
@@ -137,29 +143,30 @@ function unknownBecause(what: Worked, need: string): string {
   return `its ${what} reads outputs of ${need}, which are not assumed`;
 }
 
-/** A name when that depends on the outputs of a job, which nobody knows. */
-function traceOf(slice: RunSlice, job: PlannedJob, condition: Expression): ConditionTrace | string {
+/** What a condition was, with why when it could not be worked out; `unknown` names the job on whose outputs that depends. */
+function traceOf(
+  slice: RunSlice,
+  job: PlannedJob,
+  condition: Expression,
+): { readonly condition: ConditionTrace; readonly problem?: Problem } | { readonly unknown: string } {
   const expression = condition.source;
-  const inputs = inputsOf(slice, job, condition);
-  if (typeof inputs === 'string') return { expression, held: false, error: inputs, parts: [] };
-  const evaluation = evaluateExpression(condition, inputs, spending(slice));
-  if (evaluation.unknown !== undefined) return evaluation.unknown;
-  const parts = evaluation.parts.map(partOf);
-  if (evaluation.error !== undefined) return { expression, held: false, error: evaluation.error, parts };
-  const { value } = evaluation;
-  if (typeof value === 'boolean') return { expression, held: value, parts };
-  return { expression, held: false, error: `it must be true or false; it is ${JSON.stringify(value)}`, parts };
+  const failed = (problem: Problem, parts: readonly ConditionPart[] = []) => {
+    return { condition: { expression, held: false, error: problem.message, parts }, problem };
+  };
+  const found = inputsOf(slice, job, condition);
+  if ('message' in found) return failed(found);
+  const { value, error, unknown, parts } = evaluateExpression(condition, found.inputs, spending(slice));
+  if (unknown !== undefined) return { unknown };
+  const told = parts.map(partOf);
+  if (error !== undefined) return failed({ message: error }, told);
+  if (typeof value === 'boolean') return { condition: { expression, held: value, parts: told } };
+  return failed({ message: `it must be true or false; it is ${JSON.stringify(value)}` }, told);
 }
 
 function resolve(slice: RunSlice, job: PlannedJob, template: Template, maxBytes: number): Resolved {
-  const inputs = inputsOf(slice, job, template);
-  if (typeof inputs === 'string') return { error: inputs };
-  return resolvedOf(resolveTemplate(template, inputs, maxBytes, spending(slice)));
-}
-
-function partOf({ expression, ...found }: PartValue): ConditionPart {
-  if ('value' in found) return { expression, value: found.value };
-  return { expression, note: 'tooLarge' in found ? found.tooLarge : found.error };
+  const found = inputsOf(slice, job, template);
+  if ('message' in found) return found;
+  return resolvedOf(resolveTemplate(template, found.inputs, maxBytes, spending(slice)), job.definition.name);
 }
 
 /** @throws FactsNotLoaded naming what all of these jobs will ask for, so that one load is enough. */

@@ -7,7 +7,10 @@ import { groupLimitOf, ratesTaken, type Shares } from './shares.ts';
 import type { JobView } from './views.ts';
 
 type Planned = Pick<JobView, 'name' | 'driver' | 'needs' | 'cell' | 'stage' | 'maxParallel'>;
-type Detailed = Pick<JobView, 'condition' | 'answers' | 'childRun' | 'group' | 'rates'>;
+type Detailed = Pick<
+  JobView,
+  'condition' | 'expressionFailures' | 'answers' | 'childRun' | 'cancelReason' | 'group' | 'rates'
+>;
 
 export function plannedView(plan: Plan, job: number): Planned {
   const { name, definition, cell, maxParallel } = plannedJob(plan, job);
@@ -23,11 +26,13 @@ export function plannedView(plan: Plan, job: number): Planned {
 }
 
 export function detailsView(plan: Plan, job: number, details: JobDetails): Detailed {
-  const { condition, answers, childRun } = details;
+  const { condition, expressionFailures, answers, childRun, cancelReason } = details;
   return {
     ...(condition !== undefined && { condition }),
+    ...(expressionFailures !== undefined && { expressionFailures }),
     ...(answers !== undefined && { answers }),
     ...(childRun !== undefined && { childRun }),
+    ...(cancelReason !== undefined && { cancelReason }),
     ...sharesView(plannedJob(plan, job).definition, details),
   };
 }

@@ -114,11 +114,16 @@ export const LIMITS = {
   decisionSteps: 10_000_000,
   /** What one decision may work out, specs and traces, as JSON and give or take one job: it is written in a few statements. */
   decisionBytes: 16_777_216,
-  /** What the trace of an evaluation may cost beyond that: parts that were not needed, and values as JSON. */
+  /** What the trace of an evaluation, or of all failures of one template, may cost beyond that: parts that were not needed, and values as JSON. */
   expressionTraceSteps: 50_000,
   expressionParts: 64,
   /** Largest value of a part in a trace, as JSON. */
   expressionPartBytes: 1_024,
+  /** Expressions of one job that failed and are kept with it, and their bytes as JSON: parts, and failures, beyond are left out. */
+  expressionFailures: 10,
+  expressionFailureBytes: 65_536,
+  /** Characters that are kept of the path at which one stands. */
+  expressionFieldLength: 256,
   templateExpressions: 100,
   /** Unless the control plane is started with another one. */
   logBytes: 1_073_741_824,

@@ -12,7 +12,13 @@ import type { JsonObject } from './json.ts';
 import { plannedJob } from './plan.ts';
 import { type FactsOfRun, playRun } from './play-run.ts';
 import { predictionOf, type RunPrediction } from './prediction.ts';
-import { type ConditionTrace, type JobRecord, jobOf } from './run-state.ts';
+import {
+  type ConditionPart,
+  type ConditionTrace,
+  type ExpressionFailures,
+  type JobRecord,
+  jobOf,
+} from './run-state.ts';
 import { endsOf, execute, randomEnds } from './testing/assumed-execution.ts';
 import { definitionOf, definitions, jobNamed, richDefinitions } from './testing/definitions.ts';
 import { randomFrom } from './testing/random-from.ts';
@@ -36,7 +42,8 @@ function predict(definition: Definition, assumed: Assumptions = new Map(), decid
 /** What a plan and an execution have in common to be compared. */
 interface Seen {
   readonly state: string;
-  readonly condition: unknown;
+  readonly condition: ConditionTrace | undefined;
+  readonly expressionFailures: ExpressionFailures | undefined;
   readonly spec: unknown;
   readonly group: unknown;
   readonly rates: unknown;
@@ -47,30 +54,45 @@ function executedJobs({ slice }: SimulatedLedger): ReadonlyMap<string, Seen> {
   return new Map(
     slice.plan.jobs.map((job) => {
       const record: JobRecord = jobOf(slice, job.index);
-      const { condition, spec } = record.details ?? {};
+      const { condition, expressionFailures, spec } = record.details ?? {};
       const shares = { group: undefined, rates: undefined, ...sharesView(job.definition, record.details ?? {}) };
-      return [job.name, { state: record.state, condition, spec, ...shares, ran: record.startedMs !== undefined }];
+      const told = { condition, expressionFailures, spec, ...shares };
+      return [job.name, { state: record.state, ...told, ran: record.startedMs !== undefined }];
     }),
   );
 }
 
-/** Parts that the plan does not know are not needed for the value of the whole. */
-function knownParts(condition: ConditionTrace | undefined, like: ConditionTrace | undefined): unknown {
-  const isKnown = (nth: number): boolean => like?.parts[nth]?.note?.endsWith('are not known') !== true;
-  return condition && { ...condition, parts: condition.parts.map((part, nth) => (isKnown(nth) ? part : 'unknown')) };
+interface Traced {
+  readonly parts: readonly ConditionPart[];
+}
+
+/** Parts that the plan does not know are not needed for the value of the whole, and nothing else is told of what they are read of. */
+function knownParts<T extends Traced>(traced: T | undefined, like: Traced | undefined): T | undefined {
+  const known = like?.parts.filter(({ note }) => note?.endsWith('are not known') !== true) ?? [];
+  if (traced === undefined || known.length === like?.parts.length) return traced;
+  const isKnown = ({ expression }: ConditionPart): boolean => known.some((part) => part.expression === expression);
+  return { ...traced, parts: traced.parts.filter(isKnown) };
+}
+
+function knownFailures(failures: ExpressionFailures | undefined, like: ExpressionFailures | undefined): unknown {
+  return failures && { ...failures, first: failures.first.map((failure, n) => knownParts(failure, like?.first[n])) };
 }
 
 function expectEqual(prediction: RunPrediction, ledger: SimulatedLedger): void {
   const executed = executedJobs(ledger);
   const names: string[] = [];
-  for (const { job, fate, state, condition, spec, group, rates } of prediction.jobs) {
+  for (const { job, fate, state, condition, expressionFailures, spec, group, rates } of prediction.jobs) {
     names.push(job.name);
     if (fate === 'UNKNOWN') continue;
     const seen = executed.get(job.name);
-    const theirs = { ...seen, condition: knownParts(seen?.condition as ConditionTrace | undefined, condition) };
+    const knownOf = (told: Pick<Seen, 'condition' | 'expressionFailures'> | undefined) => ({
+      condition: knownParts(told?.condition, condition),
+      expressionFailures: knownFailures(told?.expressionFailures, expressionFailures),
+    });
+    const theirs = { ...seen, ...knownOf(seen) };
     const isDriven = job.definition.gate === undefined && job.definition.call === undefined && job.cells === undefined;
     const ran = isDriven && job.definition.matrix === undefined ? fate === 'RUNS' : seen?.ran;
-    const ours = { state, condition: knownParts(condition, condition), spec, group, rates, ran };
+    const ours = { state, ...knownOf({ condition, expressionFailures }), spec, group, rates, ran };
     expect([job.name, theirs]).toEqual([job.name, ours]);
     const cells = job.cells?.map((cell) => plannedJob(prediction.plan, cell).name);
     const made = ledger.slice.plan.jobs[job.index]?.cells?.map((cell) => plannedJob(ledger.slice.plan, cell).name);
@@ -114,6 +136,13 @@ test('a plan knows everything once all outputs are assumed', () => {
   );
 });
 
+function withFirstFailure([index, job]: readonly [number, JobRecord]): [number, JobRecord] {
+  const failures = job.details?.expressionFailures;
+  if (failures === undefined) return [index, job];
+  const expressionFailures = { ...failures, first: failures.first.slice(0, 1) };
+  return [index, { ...job, details: { ...job.details, expressionFailures } }];
+}
+
 describe('a wrong plan is caught', () => {
   const given =
     (change: (command: Command) => Command): Decide =>
@@ -136,6 +165,11 @@ describe('a wrong plan is caught', () => {
         ? { ...command, content: { ...command.content, outputs: {} } }
         : command,
     ),
+    'tells only the first of several expressions that fail': (slice, command, nowMs) => {
+      const decision = decide(slice, command, nowMs);
+      const { jobs } = decision.after;
+      return { ...decision, after: { ...decision.after, jobs: new Map([...jobs].map(withFirstFailure)) } };
+    },
     'takes any answer for an approval': given((command) =>
       command.type === 'AnswerGate' ? { ...command, verdict: 'APPROVE' } : command,
     ),

@@ -3,7 +3,7 @@
 import { ASSUMED_FAILURE, type PlayedRun } from './play-run.ts';
 import { type Assumptions, assumedOf } from './assumptions.ts';
 import { isDriven, outlivesCancel, type Plan, type PlannedJob, plannedJob } from './plan.ts';
-import { type ConditionTrace, type JobRecord, jobOf } from './run-state.ts';
+import { type ConditionTrace, type ExpressionFailures, type JobRecord, jobOf } from './run-state.ts';
 import { type Failure, type FinishedJobState, type FinishedRunState, isJobFinished, isRunFinished } from './states.ts';
 import { sharesView } from './job-view.ts';
 import type { JsonObject } from './json.ts';
@@ -22,6 +22,7 @@ export interface JobPrediction {
   /** Why nothing is known. */
   readonly reason?: string;
   readonly condition?: ConditionTrace;
+  readonly expressionFailures?: ExpressionFailures;
   /** Its spec, or the params of its call, if that has expressions. */
   readonly spec?: JsonObject;
   readonly group?: SharedLimit;
@@ -123,7 +124,7 @@ function predictJob(played: PlayedRun, job: PlannedJob, wave: number): JobPredic
   const record = jobOf(played, job.index);
   if (!isJobFinished(record.state)) throw new Error(`job ${job.name} is left ${record.state}`);
   const { details = {} } = record;
-  const { condition, spec } = details;
+  const { condition, expressionFailures, spec } = details;
   return {
     job,
     fate: fateOf(job, record),
@@ -131,6 +132,7 @@ function predictJob(played: PlayedRun, job: PlannedJob, wave: number): JobPredic
     ...('failure' in record && record.failure !== undefined && { failure: record.failure }),
     ...('failureAllowed' in record && record.failureAllowed === true && { failureAllowed: true }),
     ...(condition !== undefined && { condition }),
+    ...(expressionFailures !== undefined && { expressionFailures }),
     ...(spec !== undefined && { spec }),
     ...sharesView(job.definition, details),
     wave,

@@ -76,7 +76,11 @@ function fieldsChanged(before: Shown, after: Shown): readonly string[] {
 /** All that readers are shown of a job and that may change, by the names of the contract: of what events hold, which do. */
 function shownOf({ plan, outputs, told }: RunPoint, job: number, record: JobRecord): Shown {
   const { wait, ...point } = jobPointView(plan, job, record);
-  const { condition, answers, childRun, group, rates } = detailsView(plan, job, record.details ?? {});
+  const { condition, expressionFailures, answers, childRun, cancelReason, group, rates } = detailsView(
+    plan,
+    job,
+    record.details ?? {},
+  );
   const finished = 'finishedMs' in record ? record : undefined;
   const { artifacts, artifactCount, annotation } = told.get(job) ?? {};
   return {
@@ -94,12 +98,15 @@ function shownOf({ plan, outputs, told }: RunPoint, job: number, record: JobReco
     condition,
     gate_answers: answers,
     child_run_id: childRun,
+    cancel_reason: cancelReason,
     artifacts: artifacts && [artifacts[0] ?? 0, artifactCount ?? 0],
     concurrency_group: group?.key,
     concurrency_limit: group?.limit,
     rate_limits: rates,
     max_parallel: plannedJob(plan, job).maxParallel,
     spec: record.details?.spec,
+    expression_failures: expressionFailures?.first,
+    expression_failure_count: expressionFailures?.count,
     annotations: annotation,
   };
 }

@@ -54,14 +54,21 @@ export interface JobBase {
   readonly details?: JobDetails;
 }
 
-export interface JobDetails extends Shares {
+/** What a job leaves to its run, as far as that was worked out. */
+export interface WorkedOut extends Shares {
   readonly condition?: ConditionTrace;
+  readonly expressionFailures?: ExpressionFailures;
   /** Its spec, or the params of its call, with the values of their expressions. */
   readonly spec?: JsonObject;
+}
+
+export interface JobDetails extends WorkedOut {
   /** Of a gate, at most one of each person, in the order in which they were last given. */
   readonly answers?: readonly GateAnswer[];
   /** Of a call: the run that it made. */
   readonly childRun?: string;
+  /** Why it was cancelled, unless that is why its run was. */
+  readonly cancelReason?: string;
 }
 
 /** What a condition was, and why. */
@@ -72,6 +79,22 @@ export interface ConditionTrace {
   readonly parts: readonly ConditionPart[];
 }
 
+/** Expressions beside the condition that could not be worked out. */
+export interface ExpressionFailures {
+  /** In reading order; at most LIMITS.expressionFailures, and fewer where their bytes are too many. */
+  readonly first: readonly ExpressionFailure[];
+  readonly count: number;
+}
+
+export interface ExpressionFailure {
+  /** Where it stands, such as `spec.steps[2].run`. */
+  readonly field: string;
+  readonly expression: string;
+  readonly error: string;
+  readonly parts: readonly ConditionPart[];
+}
+
+/** The value of a part of a condition, or of an expression that failed. */
 export interface ConditionPart {
   readonly expression: string;
   readonly value?: JsonValue;
@@ -231,6 +254,13 @@ export function isStopping(job: JobRecord): boolean {
 /** The attempt in hand, if there is one. */
 export function liveOf(job: JobRecord): LiveAttempt | undefined {
   return 'live' in job ? job.live : undefined;
+}
+
+/** Why a job is being cancelled; undefined when it is not. */
+export function cancelReasonOf(job: JobRecord): string | undefined {
+  if (job.state === 'WAITING') return 'sinceMs' in job.wait ? job.wait.stopping : undefined;
+  const stop = liveOf(job)?.stop;
+  return stop?.cause === 'CANCEL' ? stop.reason : undefined;
 }
 
 /** Whether a finished job lets its dependants run on success. */

@@ -1,6 +1,16 @@
 // What follows from an event: jobs whose needs have finished become ready, are skipped or cancelled; a run without open jobs
 // finishes. A decision emits its own events and then lets them settle.
-import { type Conclusion, type Draft, eachInSlices, emit, finishJob, hasFailed, invalid, isSpent } from './draft.ts';
+import {
+  type Conclusion,
+  type Draft,
+  eachInSlices,
+  emit,
+  finishJob,
+  hasFailed,
+  invalid,
+  isSpent,
+  record,
+} from './draft.ts';
 import { lacksPlace } from './group.ts';
 import { assertFacts, evaluateJob } from './job-expressions.ts';
 import { concludeGroup, makeCells } from './matrix-job.ts';
@@ -116,11 +126,14 @@ function evaluate(draft: Draft, index: number): Conclusion | 'UNKNOWN' | undefin
     draft.unknown.set(index, evaluated.message);
     return 'UNKNOWN';
   }
-  const { outcome, condition, ...found } = evaluated;
-  const worked = { ...(condition !== undefined && { condition }), ...('message' in found ? {} : found) };
-  if (Object.keys(worked).length > 0) emit(draft, { type: 'JobEvaluated', job: index, ...worked });
-  if (outcome === 'READY') return undefined;
-  return 'message' in found ? invalid(found.message) : { state: 'SKIPPED' };
+  if (evaluated.outcome === 'INVALID') {
+    const { outcome: _invalid, message, ...worked } = evaluated;
+    record(draft, index, worked);
+    return invalid(message);
+  }
+  const { outcome, ...worked } = evaluated;
+  record(draft, index, worked);
+  return outcome === 'READY' ? undefined : { state: 'SKIPPED' };
 }
 
 /** Queues a job that may start, or lets it wait: for whoever holds it back, and then for what is left of a wait of its own. */

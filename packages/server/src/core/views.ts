@@ -4,7 +4,7 @@ import type { Definition, JobDefinition } from './definition.ts';
 import type { Annotation, Artifact, RunEvent, Trigger } from './events.ts';
 import type { RunId } from './ids.ts';
 import type { JsonObject, JsonValue } from './json.ts';
-import type { ConditionTrace, GateAnswer, HoldBack, JobWait, StopRequest } from './run-state.ts';
+import type { ConditionTrace, ExpressionFailures, GateAnswer, HoldBack, JobWait, StopRequest } from './run-state.ts';
 import type { AttemptState, Failure, JobState, RunState, ShownLogState } from './states.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -132,10 +132,12 @@ export interface JobView extends JobPointView {
   readonly artifactCount?: number;
   readonly inheritedFrom?: string;
   readonly condition?: ConditionTrace;
+  readonly expressionFailures?: ExpressionFailures;
   /** Of a cell of a matrix: the name of the matrix's job, and its values. */
   readonly cell?: { readonly of: string; readonly values: JsonObject };
   readonly answers?: readonly GateAnswer[];
   readonly childRun?: string;
+  readonly cancelReason?: string;
   /** Its concurrency group, and how many jobs may hold a place of it by what the job states. */
   readonly group?: SharedLimit;
   readonly rates?: readonly SharedLimit[];

@@ -1,17 +1,13 @@
 // What one decision has worked out of expressions. A decision that is made again, since it lacked something, finds here what it came to
 // before: a decision depends on nothing else than what it is given, so it comes the same way.
 import type { Cell } from './definition.ts';
+import type { Problem } from './expression-failures.ts';
 import type { JsonObject } from './json.ts';
-import type { ConditionTrace } from './run-state.ts';
-import type { Shares } from './shares.ts';
+import type { ConditionTrace, WorkedOut } from './run-state.ts';
 
 export type Evaluated =
-  | ({
-      readonly outcome: 'READY' | 'SKIP';
-      readonly condition?: ConditionTrace;
-      readonly spec?: JsonObject;
-    } & Shares)
-  | { readonly outcome: 'INVALID'; readonly condition?: ConditionTrace; readonly message: string }
+  | ({ readonly outcome: 'READY' | 'SKIP' } & WorkedOut)
+  | ({ readonly outcome: 'INVALID'; readonly condition?: ConditionTrace } & Problem)
   /** Of a planned run: it depends on what nobody knows. */
   | { readonly outcome: 'UNKNOWN'; readonly message: string };
 
@@ -22,7 +18,7 @@ export interface MadeCells {
 }
 
 /** Made by evaluateMatrix: the cells; why there are none; why nobody can know them. */
-export type EvaluatedMatrix = MadeCells | string | { readonly unknown: string };
+export type EvaluatedMatrix = MadeCells | Problem | { readonly unknown: string };
 
 /** What a decision has spent on expressions, how much has come of it, and what it need not work out again. */
 export interface Working {
@@ -37,8 +33,10 @@ export interface KnownWork {
   readonly jobs: Map<number, Known<Evaluated>>;
   readonly matrices: Map<number, Known<EvaluatedMatrix>>;
   /** The values of `env`, or why they cannot be had, as of a status of the run. */
-  env?: { readonly status: string; readonly found: JsonObject | string };
+  env?: { readonly status: string; readonly found: FoundEnv };
 }
+
+export type FoundEnv = { readonly env: JsonObject } | Problem;
 
 interface Known<T> {
   readonly value: T;

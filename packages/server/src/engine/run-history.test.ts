@@ -178,6 +178,33 @@ test('a finished job has the outputs of its last attempt, and its definition', a
   expect(listed).toMatchObject({ outputs: { image: 'sha256:1' } });
 });
 
+test('what failed and why something was cancelled is told by the difference, and shown at its event as it is now', async () => {
+  const wrong = jobNamed('wrong', { needs: ['first'], spec: { env: '${{ params.env.name }}' } });
+  const runId = await ledger.create(definitionOf(jobNamed('first'), wrong, jobNamed('gone')), {
+    params: { env: 'test' },
+  });
+  await ledger.submit(runId, { type: 'CancelJob', job: 2, reason: 'a typo' });
+  await ledger.submit(runId, asks.offer(0, 0));
+  await ledger.submit(runId, asks.accept(0, 1));
+  const before = (await runs.get('default', runId)).seq;
+  await ledger.submit(runId, asks.succeed(0, 1));
+  const { seq } = await runs.get('default', runId);
+  for (const job of [1, 2]) {
+    const shown = await history.jobs.getAt('default', { runId, job }, seq, signal);
+    expect(shown).toEqual(await jobs.get('default', { runId, job }));
+    expect(shown).toMatchObject(job === 1 ? { expressionFailures: { count: 1 } } : { cancelReason: 'a typo' });
+  }
+  const changesOf = async (from: number, job: number) => {
+    const { items } = (await history.runs.diff('default', runId, from, seq, { size: 10 }, signal)).jobs;
+    return items.find((item) => item.job === job)?.changedFields;
+  };
+  expect(await changesOf(before, 1)).toEqual(
+    expect.arrayContaining(['failure', 'expression_failures', 'expression_failure_count']),
+  );
+  expect(await changesOf(before, 2)).toBeUndefined();
+  expect(await changesOf(1, 2)).toEqual(['state', 'finish_time', 'cancel_reason']);
+});
+
 test('what changes no state of a job is shown at its event too, and told by the difference', async () => {
   const gate = { message: '', approvers: [], quorum: 3, onTimeout: 'FAIL' } as const;
   const work = jobNamed('work', { spec: { env: '${{ params.env }}' } });

@@ -6,7 +6,7 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import type { RunState, Trigger } from "./run_pb.js";
-import type { AttemptAnnotation, AttemptState, Failure, GateAnswer, JobCondition, JobState, JobWait, LogState } from "./job_pb.js";
+import type { AttemptAnnotation, AttemptState, ExpressionFailure, Failure, GateAnswer, JobCondition, JobState, JobWait, LogState } from "./job_pb.js";
 import type { Artifact } from "./artifact_pb.js";
 
 /**
@@ -560,6 +560,13 @@ export declare type JobFinished = Message<"conveyor.v1.JobFinished"> & {
    * @generated from field: map<string, google.protobuf.Value> outputs = 2;
    */
   outputs: { [key: string]: Value };
+
+  /**
+   * Why it was cancelled, in state CANCELLED; empty when nobody said, and when its run was cancelled for the same.
+   *
+   * @generated from field: string cancel_reason = 3;
+   */
+  cancelReason: string;
 };
 
 /**
@@ -615,6 +622,20 @@ export declare type JobEvaluated = Message<"conveyor.v1.JobEvaluated"> & {
    * @generated from field: repeated int32 rate_limits = 6;
    */
   rateLimits: number[];
+
+  /**
+   * Its expressions beside the condition that could not be worked out, in reading order, at most the first 10: the job is INVALID.
+   *
+   * @generated from field: repeated conveyor.v1.ExpressionFailure expression_failures = 7;
+   */
+  expressionFailures: ExpressionFailure[];
+
+  /**
+   * How many of its expressions could not be worked out.
+   *
+   * @generated from field: int32 expression_failure_count = 8;
+   */
+  expressionFailureCount: number;
 };
 
 /**

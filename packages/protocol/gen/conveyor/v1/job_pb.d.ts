@@ -244,6 +244,29 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
    * @generated from field: google.protobuf.Struct spec = 34;
    */
   spec?: JsonObject | undefined;
+
+  /**
+   * Output only. Its expressions beside the condition that could not be worked out, in reading order: those of `env` that it reads, of its
+   * concurrency group and rate limits, its spec or params, or its matrix. At most the first 10, and 64 KiB as JSON; empty without any.
+   *
+   * @generated from field: repeated conveyor.v1.ExpressionFailure expression_failures = 35;
+   */
+  expressionFailures: ExpressionFailure[];
+
+  /**
+   * Output only. How many of its expressions could not be worked out.
+   *
+   * @generated from field: int32 expression_failure_count = 36;
+   */
+  expressionFailureCount: number;
+
+  /**
+   * Output only. Why it was cancelled, in the words of who asked, in state CANCELLED; empty when nobody said, and when its run was cancelled
+   * for the same: then that is `cancel_reason` of the run.
+   *
+   * @generated from field: string cancel_reason = 37;
+   */
+  cancelReason: string;
 };
 
 /**
@@ -321,7 +344,48 @@ export declare type JobCondition = Message<"conveyor.v1.JobCondition"> & {
 export declare const JobConditionSchema: GenMessage<JobCondition>;
 
 /**
- * The value of one part of a condition.
+ * An expression that could not be worked out.
+ *
+ * @generated from message conveyor.v1.ExpressionFailure
+ */
+export declare type ExpressionFailure = Message<"conveyor.v1.ExpressionFailure"> & {
+  /**
+   * Where it stands, such as `spec.steps[2].run`; cut after 256 characters.
+   *
+   * @generated from field: string field = 1;
+   */
+  field: string;
+
+  /**
+   * The expression.
+   *
+   * @generated from field: string expression = 2;
+   */
+  expression: string;
+
+  /**
+   * Why it could not be worked out.
+   *
+   * @generated from field: string error = 3;
+   */
+  error: string;
+
+  /**
+   * Its parts in reading order, at most 64, and fewer where all failures of the job are larger than 64 KiB.
+   *
+   * @generated from field: repeated conveyor.v1.ConditionPart parts = 4;
+   */
+  parts: ConditionPart[];
+};
+
+/**
+ * Describes the message conveyor.v1.ExpressionFailure.
+ * Use `create(ExpressionFailureSchema)` to create a new message.
+ */
+export declare const ExpressionFailureSchema: GenMessage<ExpressionFailure>;
+
+/**
+ * The value of one part of a condition, or of an expression that could not be worked out.
  *
  * @generated from message conveyor.v1.ConditionPart
  */

@@ -8,7 +8,7 @@ import type { PipelineDefinition } from "./pipeline_pb.js";
 import type { Run, RunState, Trigger } from "./run_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ErrorReason } from "./error_pb.js";
-import type { Failure, JobCondition, JobHold, JobRateLimit, JobState, JobStop, JobWait } from "./job_pb.js";
+import type { ExpressionFailure, Failure, JobCondition, JobHold, JobRateLimit, JobState, JobStop, JobWait } from "./job_pb.js";
 import type { RunArtifact } from "./artifact_pb.js";
 import type { Event } from "./event_pb.js";
 
@@ -1422,6 +1422,20 @@ export declare type PlannedJob = Message<"conveyor.v1.PlannedJob"> & {
    * @generated from field: repeated conveyor.v1.JobRateLimit rate_limits = 19;
    */
   rateLimits: JobRateLimit[];
+
+  /**
+   * Its expressions beside the condition that could not be worked out, in reading order, at most the first 10.
+   *
+   * @generated from field: repeated conveyor.v1.ExpressionFailure expression_failures = 20;
+   */
+  expressionFailures: ExpressionFailure[];
+
+  /**
+   * How many of its expressions could not be worked out.
+   *
+   * @generated from field: int32 expression_failure_count = 21;
+   */
+  expressionFailureCount: number;
 };
 
 /**

@@ -65,6 +65,27 @@ export const PLAN: RunPlanView = {
       readyInstances: 2,
     },
     { job: plannedJob(PLANNED, 0), fate: 'UNKNOWN', reason: 'its spec reads outputs of a', wave: 1 },
+    {
+      job: plannedJob(PLANNED, 0),
+      fate: 'INVALID',
+      state: 'FAILED',
+      failure: { class: 'INVALID', message: 'spec.a: "params.a": is wrong (and 11 more)' },
+      expressionFailures: {
+        first: [
+          {
+            field: 'spec.a',
+            expression: 'params.a',
+            error: 'is wrong',
+            parts: [
+              { expression: 'params', value: { b: null } },
+              { expression: 'params.a', note: 'is not there' },
+            ],
+          },
+        ],
+        count: 12,
+      },
+      wave: 2,
+    },
   ],
   drivers: [{ name: 'shell', connected: 3, ready: 2, freeSlots: 5, jobs: 1 }],
   path: { steps: [{ name: 'build', durationMs: 1_500 }, { name: 'deploy' }], totalMs: 1_500 },

@@ -160,7 +160,12 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
         explain: async (_project, key) => explanationOf(key),
         list: async () => ({ items: [STOPPING_JOB], next: '0' }),
         listAt: async () => ({ items: [JOB], next: '0' }),
-        cancel: async () => ({ ...JOB, state: 'CANCELLED' as const, finishedMs: 1_700_000_009_000 }),
+        cancel: async () => ({
+          ...JOB,
+          state: 'CANCELLED' as const,
+          cancelReason: 'no',
+          finishedMs: 1_700_000_009_000,
+        }),
         hold: async () => ({ ...JOB, hold: HOLD, wait: { reason: 'HELD' as const } }),
         release: async () => ({ ...JOB, state: 'QUEUED' as const }),
         answerGate: async () => ({ ...JOB, state: 'SUCCEEDED' as const }),

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Found } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
+import { LIMITS } from '../limits.ts';
 import { type Evaluation, evaluateExpression } from './evaluate.ts';
 import { compileExpression } from './expression.ts';
 import { type Inputs, ROOTS } from './nodes.ts';
@@ -242,7 +243,15 @@ describe('the trace of an evaluation', () => {
       { expression: 'params.missing == 1', error: 'there is no field "missing"' },
       { expression: 'params.missing', error: 'there is no field "missing"' },
       { expression: 'has(params.n)', value: true },
+      { expression: 'params', value: expect.objectContaining({ n: 3 }) },
     ]);
+  });
+
+  it('has of a path without a value the last on it that has one', () => {
+    const shown = (source: string) => evaluate(source).parts.map(({ expression }) => expression);
+    expect(shown('params.map.a.x.y')).toEqual(['params.map.a']);
+    expect(shown('params.map.a')).toEqual([]);
+    expect(shown('params.map["b-c"].e == params.n')).toEqual(['params.map["b-c"].e', 'params.n', 'params.map["b-c"]']);
   });
 
   it('says how large a value is that it does not show', () => {
@@ -261,6 +270,17 @@ describe('the trace of an evaluation', () => {
       { expression: 'params.ok', value: params.ok },
       { expression: 'params.map', tooLarge: 'a map of 1 entries' },
     ]);
+  });
+
+  it('pays for the values that it shows, and for those that are too large', () => {
+    const names = Array.from({ length: 60 }, (_, index) => `x${index}`);
+    const params = Object.fromEntries(names.map((name) => [name, Array<number>(2_000).fill(1)]));
+    const { parts } = evaluate(`[${names.map((name) => `params.${name}`).join(',')}].size() == 60`, { params });
+    expect(parts[1]).toEqual({ expression: 'params.x0', tooLarge: 'a list of 2000 entries' });
+    expect(parts.find(({ expression }) => expression === 'params.x59')).toEqual({
+      expression: 'params.x59',
+      error: `costs more than ${LIMITS.expressionTraceSteps} steps`,
+    });
   });
 
   it('has 64 parts at most', () => {

@@ -9,7 +9,7 @@ import type { Expression } from './expression.ts';
 import { toJson } from './json-values.ts';
 import { CostExceeded, createMeter } from './meter.ts';
 import type { Inputs, Node, Part } from './nodes.ts';
-import { Failure, Unknown, UnknownRead } from './outcome.ts';
+import { Failure, type Outcome, Unknown, UnknownRead } from './outcome.ts';
 
 /** The value of an expression, or why it has none. */
 export type Evaluation = (
@@ -42,7 +42,7 @@ export function evaluateExpression(expression: Expression, inputs: Inputs, onSpe
     const run = createRun(inputs, meter);
     const value = evaluateJson(run, expression.node);
     const cost = Math.ceil(meter.spent);
-    const parts = traceParts(run, expression.parts);
+    const [parts = []] = trace(run, [expression]);
     onSpent?.(cost + Math.ceil(run.meter.spent));
     if (!(value instanceof Failure)) return { value, parts, cost };
     return { error: value.message, parts, cost, ...(value instanceof Unknown && { unknown: value.of }) };
@@ -75,24 +75,43 @@ export function inLibrary<T>(work: () => T): T {
   return done.result;
 }
 
-function traceParts(run: Run, parts: readonly Part[]): PartValue[] {
+/** The parts of each of these expressions, which cost LIMITS.expressionTraceSteps together at most. */
+export function trace(run: Run, expressions: readonly Expression[]): PartValue[][] {
   run.meter = createMeter(LIMITS.expressionTraceSteps);
-  return parts.map(({ expression, node }) => ({ expression, ...describeNode(run, node) }));
+  return expressions.map(({ parts }) => traceParts(run, parts).slice(0, LIMITS.expressionParts));
+}
+
+function traceParts(run: Run, parts: readonly Part[]): PartValue[] {
+  const failed = (node: Node): boolean => run.outcomes.get(node) instanceof Failure;
+  return parts.flatMap(({ expression, node, readBy }): PartValue[] => {
+    // Of a path without a value, the last that has one is told.
+    if (readBy !== undefined && (failed(node) || !readBy.some(failed))) return [];
+    return [{ expression, ...describeNode(run, node) }];
+  });
 }
 
 type Described = { readonly value: JsonValue } | { readonly tooLarge: string } | { readonly error: string };
 
 function describeNode(run: Run, node: Node): Described {
-  const outcome = run.outcomes.get(node) ?? withinCost(() => evaluateNode(run, node));
+  const known = run.outcomes.get(node);
+  const outcome = known instanceof Failure ? known : withinCost(() => visit(run, node, known));
   if (outcome instanceof Failure) return { error: outcome.message };
   // Each character and each value is a byte at least.
   const meter = createMeter(LIMITS.expressionPartBytes);
   const value = withinCost(() => toJson({ weights: run.weights, meter }, outcome));
+  // Where that is more than what is left, nothing is left for the next.
+  withinCost(() => run.meter.charge(meter.spent));
   if (value instanceof Failure) {
     return meter.spent >= LIMITS.expressionPartBytes ? { tooLarge: describeSize(outcome) } : { error: value.message };
   }
   const isLarge = jsonBytes(value) > LIMITS.expressionPartBytes || jsonLevels(value) > LIMITS.jsonLevels;
   return isLarge ? { tooLarge: describeSize(outcome) } : { value };
+}
+
+/** The value of a node, which is paid for also when it is known. */
+function visit(run: Run, node: Node, known: CelValue | undefined): Outcome {
+  run.meter.charge(1);
+  return known ?? evaluateNode(run, node);
 }
 
 function describeSize(value: CelValue): string {

@@ -4,10 +4,11 @@ import type { Node, Part } from './nodes.ts';
 
 /**
  * In reading order, a part before those inside of it, each text once. Literals say nothing; what is in the body of a loop has not
- * one value but many.
+ * one value but many. Behind them is what paths are read of.
  */
 export function findParts(root: Node, textOf: (node: Node) => string): Part[] {
   const parts = new Map<string, Part>();
+  const bases = new Map<string, { readonly node: Node; readonly readBy: Node[] }>();
   const add = (node: Node): void => {
     if (node === root || isLiteral(node) || parts.size >= LIMITS.expressionParts) return;
     const expression = textOf(node);
@@ -54,11 +55,16 @@ export function findParts(root: Node, textOf: (node: Node) => string): Part[] {
       if (path.kind !== 'root') visit(path);
       return;
     }
+    const base = textOf(path.operand);
+    const known = bases.get(base);
+    if (known === undefined) bases.set(base, { node: path.operand, readBy: [path] });
+    else known.readBy.push(path);
     visitInside(path.operand);
     if (path.kind === 'index') visit(path.index);
   };
   visit(root);
-  return Array.from(parts.values());
+  const behind = Array.from(bases, ([expression, base]): Part => ({ expression, ...base }));
+  return [...parts.values(), ...behind.filter(({ expression, node }) => !parts.has(expression) && !isLiteral(node))];
 }
 
 function isLiteral(node: Node): boolean {

@@ -38,6 +38,8 @@ export interface Part {
   /** The part as it could be written: spaces and brackets may differ from the source. */
   readonly expression: string;
   readonly node: Node;
+  /** Paths that are read of it: it says only why one of these has no value. Undefined: it says something in any case. */
+  readonly readBy?: readonly Node[];
 }
 
 export type Node =

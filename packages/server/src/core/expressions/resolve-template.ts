@@ -2,7 +2,7 @@
 import { jsonBytes, jsonLevels, quote } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
-import { evaluateJson, inLibrary, type OnSpent } from './evaluate.ts';
+import { evaluateJson, inLibrary, type OnSpent, type PartValue, trace } from './evaluate.ts';
 import { createRun, type Run } from './evaluate-node.ts';
 import type { Expression } from './expression.ts';
 import { createMeter } from './meter.ts';
@@ -10,27 +10,56 @@ import type { Inputs } from './nodes.ts';
 import { Failure, Unknown } from './outcome.ts';
 import type { Shape, Template } from './template.ts';
 
-/** What a template comes to, or the path of the text that has no value and why; `unknown` as in an Evaluation. */
+/** What a template comes to. */
 export type Resolution =
   | { readonly value: JsonValue }
-  | { readonly error: string; readonly field: string; readonly unknown?: string };
+  /** The job on whose outputs it depends, which nobody knows. */
+  | { readonly unknown: string }
+  | Unresolved;
+
+/** Why a template has no value. */
+export interface Unresolved {
+  /** Where the first thing is that is wrong. */
+  readonly field: string;
+  readonly error: string;
+  /** The first expressions that failed, in reading order; none when only the value as a whole is wrong. */
+  readonly failed: readonly FailedExpression[];
+  /** How many failed. */
+  readonly count: number;
+}
+
+export interface FailedExpression {
+  readonly field: string;
+  readonly expression: string;
+  readonly error: string;
+  readonly parts: readonly PartValue[];
+}
 
 /**
  * Puts the values of its expressions into a template. In a text, text stands as it is, null for nothing, and all else as compact
- * JSON. All expressions of a template cost LIMITS.expressionSteps at most.
+ * JSON. All expressions of a template cost LIMITS.expressionSteps at most. One that fails does not keep the others from being worked
+ * out, unless the steps or bytes have come to an end; one that nobody can know does.
  * @param maxBytes Of the result as JSON.
  */
 export function resolveTemplate(template: Template, inputs: Inputs, maxBytes: number, onSpent?: OnSpent): Resolution {
   return inLibrary(() => {
     const run = createRun(inputs, createMeter(LIMITS.expressionSteps));
-    const value = resolveShape({ run, maxBytes, bytes: 0 }, template.shape, template.levels);
-    onSpent?.(Math.ceil(run.meter.spent));
-    if (value instanceof Unresolved) {
-      const { error, field, unknown } = value;
-      return { error, field, ...(unknown !== undefined && { unknown }) };
+    const resolver: Resolver = { run, maxBytes, bytes: 0, failures: [], isOver: false };
+    const value = resolveShape(resolver, template.shape, template.levels);
+    const steps = Math.ceil(run.meter.spent);
+    const failed = tell(resolver);
+    onSpent?.(steps + Math.ceil(run.meter.spent));
+    const { unknown, failures } = resolver;
+    if (unknown !== undefined) return { unknown };
+    const [first] = failed;
+    if (first !== undefined) {
+      const error = `${quote(first.expression)}: ${first.error}`;
+      return { field: first.field, error, failed, count: failures.length };
     }
-    if (jsonBytes(value) <= maxBytes) return { value };
-    return { error: `must have at most ${maxBytes} bytes as JSON; has ${jsonBytes(value)}`, field: template.field };
+    const bytes = jsonBytes(value);
+    if (bytes <= maxBytes) return { value };
+    const error = `must have at most ${maxBytes} bytes as JSON; has ${bytes}`;
+    return { field: template.field, error, failed, count: 0 };
   });
 }
 
@@ -39,22 +68,27 @@ interface Resolver {
   readonly maxBytes: number;
   /** Of what expressions put into the result so far, as JSON. */
   bytes: number;
+  readonly failures: { readonly field: string; readonly expression: Expression; readonly error: string }[];
+  /** The job whose outputs would have to be known. */
+  unknown?: string;
+  /** Nothing more is worked out. */
+  isOver: boolean;
 }
 
-class Unresolved {
-  readonly error: string;
-  readonly field: string;
-  readonly unknown: string | undefined;
-
-  constructor(error: string, field: string, unknown?: string) {
-    this.error = error;
-    this.field = field;
-    this.unknown = unknown;
-  }
+/** The first failures, with the parts of what failed. */
+function tell({ run, failures }: Resolver): FailedExpression[] {
+  const first = failures.slice(0, LIMITS.expressionFailures);
+  const traces = trace(
+    run,
+    first.map(({ expression }) => expression),
+  );
+  return first.map(({ field, expression, error }, nth) => {
+    return { field, expression: expression.source, error, parts: traces[nth] ?? [] };
+  });
 }
 
 /** @param levels Left for what is inside of it, itself counted. */
-function resolveShape(resolver: Resolver, shape: Shape, levels: number): JsonValue | Unresolved {
+function resolveShape(resolver: Resolver, shape: Shape, levels: number): JsonValue {
   switch (shape.kind) {
     case 'constant':
       return shape.value;
@@ -63,68 +97,53 @@ function resolveShape(resolver: Resolver, shape: Shape, levels: number): JsonVal
     case 'text':
       return resolveText(resolver, shape.field, shape.segments);
     case 'list':
-      return resolveEach(shape.items, (item) => resolveShape(resolver, item, levels - 1));
-    case 'object': {
-      const members = resolveEach(shape.members, ([, member]) => resolveShape(resolver, member, levels - 1));
-      if (members instanceof Unresolved) return members;
-      return Object.fromEntries(shape.members.map(([key], index) => [key, members[index] ?? null]));
-    }
+      return shape.items.map((item) => resolveShape(resolver, item, levels - 1));
+    case 'object':
+      return Object.fromEntries(
+        shape.members.map(([key, member]) => [key, resolveShape(resolver, member, levels - 1)]),
+      );
   }
 }
 
-function resolveEach<T>(items: readonly T[], resolve: (item: T) => JsonValue | Unresolved): JsonValue[] | Unresolved {
-  const values: JsonValue[] = [];
-  for (const item of items) {
-    const value = resolve(item);
-    if (value instanceof Unresolved) return value;
-    values.push(value);
-  }
-  return values;
-}
-
-function resolveValue(
-  resolver: Resolver,
-  field: string,
-  expression: Expression,
-  levels: number,
-): JsonValue | Unresolved {
+function resolveValue(resolver: Resolver, field: string, expression: Expression, levels: number): JsonValue {
   const value = resolveExpression(resolver, field, expression);
-  if (value instanceof Unresolved || jsonLevels(value) <= levels) return value;
+  if (jsonLevels(value) <= levels) return value;
   const problem = `is too deep: with what is around it, more than ${LIMITS.jsonLevels} lists and objects are inside of each other`;
-  return new Unresolved(`${quote(expression.source)}: ${problem}`, field);
+  return fail(resolver, field, expression, problem);
 }
 
-function resolveText(
-  resolver: Resolver,
-  field: string,
-  segments: readonly (string | Expression)[],
-): string | Unresolved {
+function resolveText(resolver: Resolver, field: string, segments: readonly (string | Expression)[]): string {
   let text = '';
   for (const segment of segments) {
-    if (typeof segment === 'string') {
-      text += segment;
-      continue;
-    }
-    const value = resolveExpression(resolver, field, segment);
-    if (value instanceof Unresolved) return value;
+    const value = typeof segment === 'string' ? segment : resolveExpression(resolver, field, segment);
     text += typeof value === 'string' ? value : value === null ? '' : JSON.stringify(value);
   }
   return text;
 }
 
-function resolveExpression(resolver: Resolver, field: string, expression: Expression): JsonValue | Unresolved {
-  const value = evaluateJson(resolver.run, expression.node);
+/** Null in place of a value that there is not. */
+function resolveExpression(resolver: Resolver, field: string, expression: Expression): JsonValue {
+  if (resolver.isOver) return null;
+  const { run, maxBytes } = resolver;
+  const value = evaluateJson(run, expression.node);
+  if (value instanceof Unknown) {
+    resolver.unknown = value.of;
+    resolver.isOver = true;
+    return null;
+  }
   if (value instanceof Failure) {
-    const unknown = value instanceof Unknown ? value.of : undefined;
-    return new Unresolved(`${quote(expression.source)}: ${value.message}`, field, unknown);
+    resolver.isOver = run.meter.spent >= LIMITS.expressionSteps;
+    return fail(resolver, field, expression, value.message);
   }
   resolver.bytes += jsonBytes(value);
   // The result is measured as a whole at last. Until then values of a hundred expressions may only be that large together, where
   // a text has two quotes less once it is inside of another.
-  const { bytes, maxBytes } = resolver;
-  if (bytes <= maxBytes + 2 * LIMITS.templateExpressions) return value;
-  return new Unresolved(
-    `must have at most ${maxBytes} bytes as JSON, with what ${quote(expression.source)} adds`,
-    field,
-  );
+  if (resolver.bytes <= maxBytes + 2 * LIMITS.templateExpressions) return value;
+  resolver.isOver = true;
+  return fail(resolver, field, expression, `with the values before it, comes to more than ${maxBytes} bytes as JSON`);
+}
+
+function fail({ failures }: Resolver, field: string, expression: Expression, error: string): null {
+  failures.push({ field, expression, error });
+  return null;
 }

@@ -3,6 +3,7 @@ import type { Found } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 import type { Inputs, Scope } from './nodes.ts';
+import { UnknownRead } from './outcome.ts';
 import { resolveTemplate } from './resolve-template.ts';
 import { compileTemplate } from './template.ts';
 
@@ -58,7 +59,7 @@ describe('a template', () => {
   it('has no value where lists and objects are too many inside of each other, and says which text makes them', () => {
     const listed = (levels: number): string => `${'['.repeat(levels)}params.map${']'.repeat(levels)}`;
     expect(resolve({ a: [`\${{ ${listed(22)} }}`] })).toMatchObject({ value: {} });
-    expect(resolve({ a: [`\${{ ${listed(23)} }}`] })).toEqual({
+    expect(resolve({ a: [`\${{ ${listed(23)} }}`] })).toMatchObject({
       field: 'spec.a[0]',
       error: expect.stringMatching(/is too deep: with what is around it, more than 25 lists and objects/),
     });
@@ -124,9 +125,83 @@ describe('a template', () => {
   });
 
   it('names the place and the expression that has no value', () => {
-    expect(resolve({ a: ['${{ params.n }}', 'x ${{ params.missing }}'] })).toEqual({
+    expect(resolve({ a: ['${{ params.n }}', 'x ${{ params.missing }}'] })).toMatchObject({
       field: 'spec.a[1]',
       error: '"params.missing": there is no field "missing"',
+    });
+  });
+
+  it('tells all expressions that fail, with the values of their parts', () => {
+    const value = {
+      a: '${{ params.map.b.c }}',
+      b: ['${{ params.n }}', '${{ params.n + 1 == 4 && params.text }} and ${{ params.xs[params.n] }}'],
+      c: '${{ [[[[[[[[[[[[[[[[[[[[[[[[[params.n]]]]]]]]]]]]]]]]]]]]]]]]] }}',
+    };
+    expect(resolve(value)).toEqual({
+      field: 'spec.a',
+      error: '"params.map.b.c": there is no field "b"',
+      count: 4,
+      failed: [
+        {
+          field: 'spec.a',
+          expression: 'params.map.b.c',
+          error: 'there is no field "b"',
+          // Where the path ends.
+          parts: [{ expression: 'params.map', value: { a: 1 } }],
+        },
+        {
+          field: 'spec.b[1]',
+          expression: 'params.n + 1 == 4 && params.text',
+          error: 'expected a bool, got string',
+          parts: [
+            { expression: 'params.n + 1 == 4', value: true },
+            { expression: 'params.n + 1', value: 4 },
+            { expression: 'params.n', value: 3 },
+            { expression: 'params.text', value: 'a"b' },
+          ],
+        },
+        {
+          field: 'spec.b[1]',
+          expression: 'params.xs[params.n]',
+          error: 'there is no entry 3 in a list of 2',
+          parts: [
+            { expression: 'params.n', value: 3 },
+            { expression: 'params.xs', value: [1, 'x'] },
+          ],
+        },
+        {
+          field: 'spec.c',
+          expression: expect.any(String),
+          error: expect.stringContaining('too deep'),
+          parts: [expect.anything()],
+        },
+      ],
+    });
+  });
+
+  it('tells the first ten that fail, and how many do', () => {
+    const texts = Array.from({ length: 12 }, (_, n) => `\${{ params.missing${n} }}`);
+    const resolution = resolve(texts);
+    expect(resolution).toMatchObject({ field: 'spec[0]', count: 12 });
+    expect('failed' in resolution && resolution.failed.map(({ field }) => field)).toEqual(
+      Array.from({ length: 10 }, (_, n) => `spec[${n}]`),
+    );
+  });
+
+  it('ends with the first that nobody can know, whatever failed before', () => {
+    const { template } = compile(['${{ params.missing }}', '${{ needs.build.outputs.x }}', '${{ needs.lint.x }}']);
+    const unknown = {
+      get outputs(): JsonValue {
+        throw new UnknownRead('build');
+      },
+    };
+    const lint = {
+      get x(): JsonValue {
+        throw new Error('is not read');
+      },
+    };
+    expect(resolveTemplate(template!, { params: {}, needs: { build: unknown, lint } }, 65_536)).toEqual({
+      unknown: 'build',
     });
   });
 });
@@ -145,15 +220,18 @@ describe('the bounds of a template', () => {
     expect(resolve({ a: '${{ params.text }}' }, 11)).toEqual({
       field: 'spec',
       error: 'must have at most 11 bytes as JSON; has 12',
+      failed: [],
+      count: 0,
     });
   });
 
   it('hold for values that are put into many places', () => {
     const inputs: Inputs = { params: { text: 'x'.repeat(60_000) } };
-    const { template } = compile({ a: ['${{ params.text }}', 'b: ${{ params.text }}'] });
-    expect(resolveTemplate(template!, inputs, 65_536)).toEqual({
+    const { template } = compile({ a: ['${{ params.text }}', 'b: ${{ params.text }}', '${{ params.missing }}'] });
+    expect(resolveTemplate(template!, inputs, 65_536)).toMatchObject({
       field: 'spec.a[1]',
-      error: 'must have at most 65536 bytes as JSON, with what "params.text" adds',
+      error: '"params.text": with the values before it, comes to more than 65536 bytes as JSON',
+      count: 1,
     });
   });
 
@@ -162,6 +240,21 @@ describe('the bounds of a template', () => {
     const { template } = compile(Array<string>(100).fill('${{ params.xs.all(x, x == 1) }}'));
     expect(resolveTemplate(template!, inputs, 65_536)).toMatchObject({
       error: expect.stringContaining(`costs more than ${LIMITS.expressionSteps} steps`),
+      count: 1,
     });
+  });
+
+  it('hold for the cost of the traces of all that fail together', () => {
+    const inputs: Inputs = { params: { xs: Array<number>(5_000).fill(1) } };
+    const part = 'params.xs.all(x, x == 1)';
+    const { template } = compile(Array<string>(10).fill(`\${{ params.missing ? ${part} : false }}`));
+    let spent = 0;
+    const resolution = resolveTemplate(template!, inputs, 65_536, (steps) => (spent += steps));
+    const failed = 'failed' in resolution ? resolution.failed : [];
+    const of = (n: number) => failed[n]?.parts.find(({ expression }) => expression === part);
+    expect(of(0)).toEqual({ expression: part, value: true });
+    expect(of(9)).toEqual({ expression: part, error: `costs more than ${LIMITS.expressionTraceSteps} steps` });
+    expect(spent).toBeGreaterThanOrEqual(LIMITS.expressionTraceSteps);
+    expect(spent).toBeLessThan(LIMITS.expressionTraceSteps + 1_000);
   });
 });

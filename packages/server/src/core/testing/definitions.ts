@@ -69,13 +69,16 @@ export const definitions: fc.Arbitrary<Definition> = fc.integer({ min: 1, max: 6
 export const richDefinitions: fc.Arbitrary<Definition> = fc
   .tuple(
     definitions,
-    fc.array(fc.record({ kind: fc.nat(18), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
+    fc.array(fc.record({ kind: fc.nat(21), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
     fc.boolean(),
   )
   .map(([definition, changes, failFast]) => {
     const jobs = changes.reduce(enrich, definition.jobs);
-    return { ...definition, jobs, ...(failFast && { failFast: true as const }) };
+    return { ...definition, jobs, env: ENV, ...(failFast && { failFast: true as const }) };
   });
+
+/** Of which one value cannot be worked out: whoever reads any of them fails. */
+const ENV = { good: 'at ${{ params.count }}', bad: '${{ params.list[7] }}' };
 
 function enrich(
   jobs: readonly JobDefinition[],
@@ -134,6 +137,14 @@ function richPart(job: JobDefinition, kind: number, isNeeded: boolean): Partial<
       return { rateLimits: [{ key: 'calls', limit: '${{ params.missing }}', periodMs: 1_000, cost: 1 }] };
     case 17:
       return { matrix: { axes: { n: [1, 2, 3] }, maxParallel: '${{ params.count }}' } };
+    case 18:
+      return need === undefined
+        ? { spec: { a: '${{ params.missing }}', b: ['is ${{ params.list[7] }}'], c: '${{ params.count }}' } }
+        : { spec: { a: `\${{ [params.missing, needs["${need}"].outputs.key1] }}`, b: '${{ params.yes.no }}' } };
+    case 19:
+      return { matrix: { axes: { n: '${{ params.missing }}', m: '${{ params.list }}', o: ['${{ params.no.x }}'] } } };
+    case 20:
+      return { spec: { text: '${{ env.good }}' }, concurrency: { key: '${{ env.good }}', limit: 1, policy: 'QUEUE' } };
     default:
       // Only FINALLY jobs may need those.
       if (!isNeeded) return { when: 'FINALLY' };

@@ -218,7 +218,13 @@ function build(
     }
     case 'ClaimPlace': {
       const place = { hasRoom: variant < 8, isReplaced: variant === 8, mustYield: variant === 9, holders: 1, limit: 1 };
-      return { type, job, place, rate: { allowed: variant % 2 === 0, expectedMs: ledger.nowMs + 10 } };
+      const isOfGroup = jobOf(ledger.slice, job).details?.group !== undefined;
+      return {
+        type,
+        job,
+        place: isOfGroup ? place : undefined,
+        rate: { allowed: variant % 2 === 0, expectedMs: ledger.nowMs + 10 },
+      };
     }
     case 'Timer':
       return { type, job, random, content, eventVersion: variant % 4 === 0 ? 1 : EVENT_VERSION };

@@ -84,7 +84,7 @@ export const JOB_CALLS: readonly Case[] = [
     method: JobService.method.cancelJob,
     request: { jobId: JOB_ID, reason: 'no' },
     asked: ['default', key, 'no'],
-    answered: { job: { state: 'JOB_STATE_CANCELLED' } },
+    answered: { job: { state: 'JOB_STATE_CANCELLED', cancelReason: 'no' } },
   },
   {
     method: JobService.method.holdJob,

@@ -160,6 +160,21 @@ export const RUN_CALLS: readonly Case[] = [
           expectedDuration: '1.500s',
         },
         { prediction: 'JOB_PREDICTION_UNKNOWN', unknownReason: 'its spec reads outputs of a', wave: 1 },
+        {
+          prediction: 'JOB_PREDICTION_INVALID',
+          expressionFailures: [
+            {
+              field: 'spec.a',
+              expression: 'params.a',
+              error: 'is wrong',
+              parts: [
+                { expression: 'params', value: { b: null } },
+                { expression: 'params.a', note: 'is not there' },
+              ],
+            },
+          ],
+          expressionFailureCount: 12,
+        },
       ],
       drivers: [{ name: 'shell', connectedInstances: 3, readyInstances: 2, freeSlots: 5, jobs: 1 }],
       criticalPath: {
@@ -168,7 +183,7 @@ export const RUN_CALLS: readonly Case[] = [
       },
       warnings: ['nobody is there'],
     },
-    without: ['state', 'detailsOmitted', 'jobs[1].state', 'jobs[1].readyInstances'],
+    without: ['state', 'detailsOmitted', 'jobs[0].expressionFailures', 'jobs[1].state', 'jobs[1].readyInstances'],
   },
   {
     method: RunService.method.listRuns,
