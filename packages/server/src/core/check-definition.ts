@@ -125,9 +125,9 @@ export function* checkDefinition(
   yield* checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs, work);
   checkGraph(found, `${field}.jobs`, checked);
   yield;
-  checkAllCells(found, `${field}.jobs`, checked);
+  yield* checkAllCells(found, `${field}.jobs`, checked);
   const known = { env, params: closedNames(paramsSchema), outputs: outputNames(checked), work };
-  checkEnv(found, `${field}.env`, env, known);
+  yield* checkEnv(found, `${field}.env`, env, known);
   yield* checkExpressions(found, `${field}.jobs`, checked.map(withRealNeeds(checked)), known);
   yield;
   // As it is shown: with the needs that its stages stand for.

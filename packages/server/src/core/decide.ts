@@ -7,12 +7,14 @@ import { finishChild, refuseChild, startChild } from './child-run.ts';
 import type { Command, Reply } from './commands.ts';
 import { accept, adopt, annotate, declare, finish, lose, offer, reject, withdraw } from './attempt.ts';
 import type { RunEvent } from './events.ts';
+import { compileAhead } from './expression-inputs.ts';
 import { answerGate } from './gate.ts';
 import { holdJob, pauseRun, releaseBackoff, releaseJob, resumeRun } from './hold-back.ts';
 import { LIMITS } from './limits.ts';
 import { type RunSlice } from './run-state.ts';
 import { beginDraft, type Draft, emit, type EventMark, goOn } from './draft.ts';
 import { settleNew, settleRun } from './settle.ts';
+import { atOnce, type Slices } from './slices.ts';
 import { fireTimers } from './timer.ts';
 
 export interface Decision {
@@ -31,11 +33,7 @@ export interface Decision {
 
 /** Makes a decision whole, with the parameters of decideInSlices. */
 export function decide(...given: Parameters<typeof decideInSlices>): Decision {
-  const slices = decideInSlices(...given);
-  for (;;) {
-    const { done, value } = slices.next();
-    if (done === true) return value;
-  }
+  return atOnce(decideInSlices(...given));
 }
 
 /**
@@ -48,7 +46,8 @@ export function* decideInSlices(
   command: Command,
   nowMs: number,
   sliceSteps: number = LIMITS.sliceSteps,
-): Generator<undefined, Decision> {
+): Slices<Decision> {
+  yield* compileAhead(slice.plan, command.type === 'AppendJobs' ? command.jobs : []);
   const draft = beginDraft(slice, Math.max(nowMs, slice.run.lastMs), sliceSteps);
   const reply = apply(draft, command);
   while (!isSettled(draft)) {

@@ -9,6 +9,7 @@ import { mentionsTemplate } from '../core/expressions/template.ts';
 import { isDriven, type Plan } from '../core/plan.ts';
 import { checkBounded } from './bounded-check.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
+import { createTurns } from './pace.ts';
 
 export interface SpecFindings {
   /** Why specs fit none of the schemas of their driver. */
@@ -30,14 +31,17 @@ export function createSpecCheck(schemas: DriverSchemas): SpecCheck {
     const accepted = await schemas.acceptedBy(new Set(drivers));
     const violations: Found = [];
     const path = field === '' ? 'jobs' : `${field}.jobs`;
-    definition.jobs.forEach(({ driver, spec }, index) => {
+    const turns = createTurns();
+    for (const [index, { driver, spec }] of definition.jobs.entries()) {
       const takes = accepted.get(driver);
-      if (typeof takes !== 'object') return;
+      if (typeof takes !== 'object') continue;
       // What its expressions come to is checked when the job runs.
       const known = mentionsTemplate(spec) ? takes.map(({ ofKnown }) => ofKnown) : takes;
       const found = whyUnfit(known, `${path}[${index}].spec`, spec);
       for (const { field: wrong, description } of found) addViolation(violations, wrong, description);
-    });
+      const turned = turns();
+      if (turned !== undefined) await turned;
+    }
     const unchecked = definition.jobs.filter((job) => accepted.get(job.driver) === 'UNKNOWN');
     const warnings = [...Map.groupBy(unchecked, (job) => job.driver)].map(neverConnected);
     return { violations, warnings };
