@@ -121,9 +121,10 @@ export function* checkDefinition(
     hasFewStages ? stages : [],
     yield* checkJobs(found, (index) => `${field}.jobs[${index}]`, jobs, work),
   );
+  yield;
   checkNeedsCount(found, `${field}.jobs`, checked);
   yield* checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs, work);
-  checkGraph(found, `${field}.jobs`, checked);
+  yield* checkGraph(found, `${field}.jobs`, checked);
   yield;
   yield* checkAllCells(found, `${field}.jobs`, checked);
   const known = { env, params: closedNames(paramsSchema), outputs: outputNames(checked), work };

@@ -6,6 +6,7 @@ import { claimPlace } from './concurrency.ts';
 import { finishChild, refuseChild, startChild } from './child-run.ts';
 import type { Command, Reply } from './commands.ts';
 import { accept, adopt, annotate, declare, finish, lose, offer, reject, withdraw } from './attempt.ts';
+import type { JobDefinition } from './definition.ts';
 import type { RunEvent } from './events.ts';
 import { compileAhead } from './expression-inputs.ts';
 import { answerGate } from './gate.ts';
@@ -47,7 +48,7 @@ export function* decideInSlices(
   nowMs: number,
   sliceSteps: number = LIMITS.sliceSteps,
 ): Slices<Decision> {
-  yield* compileAhead(slice.plan, command.type === 'AppendJobs' ? command.jobs : []);
+  yield* compileAhead(slice.plan, appendedBy(command));
   const draft = beginDraft(slice, Math.max(nowMs, slice.run.lastMs), sliceSteps);
   const reply = apply(draft, command);
   while (!isSettled(draft)) {
@@ -63,6 +64,11 @@ export function* decideInSlices(
     touched: draft.touched,
     unknown: draft.unknown,
   };
+}
+
+/** The jobs that a command may append: those that were found wrong are refused, and cannot be compiled. */
+function appendedBy(command: Command): readonly JobDefinition[] {
+  return command.type === 'AppendJobs' && command.violations.length === 0 ? command.jobs : [];
 }
 
 /** Whether all is settled that follows; failures stop others only then, and what is stopped may have to be settled in turn. */
