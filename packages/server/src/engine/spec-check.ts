@@ -7,7 +7,7 @@ import type { JsonObject } from '../core/json.ts';
 import type { FieldViolation, Refusal } from '../core/refusal.ts';
 import { mentionsTemplate } from '../core/expressions/template.ts';
 import { isDriven, type Plan } from '../core/plan.ts';
-import { checkBounded } from './bounded-check.ts';
+import { checkBounded, createCheckTime, MAX_CHECKS_MS } from './bounded-check.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
 import { createTurns } from './pace.ts';
 
@@ -17,9 +17,6 @@ export interface SpecFindings {
   /** What could not be checked, for people. */
   readonly warnings: readonly string[];
 }
-
-/** What the checks of all specs of a definition may take together: one may take long by a schema that refers to itself. */
-const MAX_CHECKS_MS = 2_000;
 
 /** Problems of a spec that the failure of a job tells. */
 const MAX_TOLD = 5;
@@ -35,21 +32,19 @@ export function createSpecCheck(schemas: DriverSchemas): SpecCheck {
     const violations: Found = [];
     const path = field === '' ? 'jobs' : `${field}.jobs`;
     const turns = createTurns();
-    let spentMs = 0;
+    const time = createCheckTime();
     let left = 0;
     for (const [index, { driver, spec }] of definition.jobs.entries()) {
       const takes = accepted.get(driver);
       if (typeof takes !== 'object') continue;
-      if (spentMs > MAX_CHECKS_MS) {
+      if (time.isOver()) {
         left++;
         continue;
       }
-      const beganMs = performance.now();
       // What its expressions come to is checked when the job runs.
       const known = mentionsTemplate(spec) ? takes.map(({ ofKnown }) => ofKnown) : takes;
-      const found = whyUnfit(known, `${path}[${index}].spec`, spec);
+      const found = time.take(() => whyUnfit(known, `${path}[${index}].spec`, spec));
       for (const { field: wrong, description } of found) addViolation(violations, wrong, description);
-      spentMs += performance.now() - beganMs;
       const turned = turns();
       if (turned !== undefined) await turned;
     }
