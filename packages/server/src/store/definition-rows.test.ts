@@ -4,6 +4,7 @@ import { createPools, type Pools } from './connect.ts';
 import {
   type DefinitionDigest,
   definitionWrite,
+  digestOf,
   insertDefinitions,
   removeUnusedDefinitions,
 } from './definition-rows.ts';
@@ -88,4 +89,10 @@ test('a definition that is made sure of while it is about to go stays', async ()
   });
   expect(await removing.removing).toEqual({ removed: 0, next: undefined });
   expect(await stored()).toEqual([digest]);
+});
+
+test('the digest of a large definition, and what is stored of it, come in slices', () => {
+  const large = definitionOf(...Array.from({ length: 10_000 }, (_, n) => jobNamed(`job-${n}`)));
+  expect(Array.from(digestOf(large)).length).toBeGreaterThan(30);
+  expect(Array.from(definitionWrite(large)).length).toBeGreaterThan(30);
 });

@@ -1,7 +1,8 @@
-// What is compiled of a definition is cut between any two expressions, however many a job or a text has.
+// What takes long in a definition comes in slices: what is compiled, between any two expressions, however many a job or a text has.
 import { expect, it } from 'vitest';
 import { checkDefinition, type JobInput } from './check-definition.ts';
 import { createCheckWork } from './check-work.ts';
+import { checkGraph } from './check-graph.ts';
 import type { Command } from './commands.ts';
 import { decideInSlices } from './decide.ts';
 import { beforeFirstEvent } from './evolve.ts';
@@ -53,6 +54,20 @@ it('jobs that are to be appended are compiled with it', () => {
   const slices = Array.from(compileAhead(plan, [appended])).length;
   expect(slices).toBeGreaterThan(3 * EXPRESSIONS);
   expect(plan.compiled.has(appended)).toBe(true);
+});
+
+it('each matrix of a run is made in a slice of its own', () => {
+  const matrix = { axes: { a: [1, 2] } };
+  const jobs = Array.from({ length: 10 }, (_, n) => jobNamed(`job-${n}`, { matrix }));
+  const slices = Array.from(decideInSlices(beforeFirstEvent(compilePlan(definitionOf(...jobs))), CREATE, 0));
+  expect(slices.length).toBeGreaterThanOrEqual(10 * 2);
+});
+
+it('a graph is looked at by some jobs at a time', () => {
+  const jobs = Array.from({ length: 10_000 }, (_, n) =>
+    jobNamed(`job-${n}`, { needs: n === 0 ? [] : [`job-${n - 1}`] }),
+  );
+  expect(Array.from(checkGraph([], 'jobs', jobs)).length).toBe(2 * 10);
 });
 
 function jobInput(change: Partial<JobInput>): JobInput {
