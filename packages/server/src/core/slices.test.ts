@@ -4,13 +4,17 @@ import { checkDefinition, type JobInput } from './check-definition.ts';
 import { createCheckWork } from './check-work.ts';
 import { checkGraph } from './check-graph.ts';
 import type { Command } from './commands.ts';
-import { decideInSlices } from './decide.ts';
+import { decide, decideInSlices } from './decide.ts';
 import { beforeFirstEvent } from './evolve.ts';
 import { compileAhead } from './expression-inputs.ts';
+import { makeRunId } from './ids.ts';
 import { compilePlan, type Plan } from './plan.ts';
+import { jobChanges } from './run-history.ts';
+import type { RunSlice } from './run-state.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
 
 const EXPRESSIONS = 100;
+const RUN = makeRunId(0, new Uint8Array(10));
 const text = Array.from({ length: EXPRESSIONS }, (_, n) => `\${{ params.a${n} == ${n} || params.b }}`).join();
 const EMPTY = { labels: {}, stages: [], env: {}, failFast: false };
 const CREATE: Command = { type: 'Create', trigger: { kind: 'api', actor: '', reference: '' } };
@@ -68,6 +72,14 @@ it('a graph is looked at by some jobs at a time', () => {
     jobNamed(`job-${n}`, { needs: n === 0 ? [] : [`job-${n - 1}`] }),
   );
   expect(Array.from(checkGraph([], 'jobs', jobs)).length).toBe(2 * 10);
+});
+
+it('what changed between two points of a run is looked for a job at a time', () => {
+  const plan = compilePlan(definitionOf(...Array.from({ length: 50 }, (_, n) => jobNamed(`job-${n}`))));
+  const created = decide(beforeFirstEvent(plan), CREATE, 0).after;
+  const cancelled = decide(created, { type: 'CancelRun', reason: '', force: true }, 1).after;
+  const pointOf = ({ run, jobs }: RunSlice) => ({ plan, run, jobs, told: new Map(), outputs: new Map() });
+  expect(Array.from(jobChanges(RUN, pointOf(created), pointOf(cancelled))).length).toBe(50);
 });
 
 function jobInput(change: Partial<JobInput>): JobInput {
