@@ -51,3 +51,10 @@ test('a number that becomes an expression is a difference of both fields', () =>
     ],
   });
 });
+
+test('of too many jobs none is looked at', () => {
+  const jobs = Array.from({ length: 10_001 }, () => ({}));
+  const found: Found = [];
+  checkAtOnce(decodeDefinition, found, 'definition', create(PipelineDefinitionSchema, { jobs }));
+  expect(found).toEqual([{ field: 'definition.jobs', description: 'must have at most 10000 entries; has 10001' }]);
+});

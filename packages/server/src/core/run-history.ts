@@ -6,6 +6,7 @@ import { detailsView, plannedView, waitView } from './job-view.ts';
 import { type Plan, plannedJob } from './plan.ts';
 import type { RunPoint } from './replay.ts';
 import { type JobRecord, liveOf } from './run-state.ts';
+import type { Slices } from './slices.ts';
 import type { JobChangeView, JobPointView, JobView, Outputs, RunView } from './views.ts';
 
 export function runViewAt(now: RunView, { run }: RunPoint): RunView {
@@ -47,12 +48,13 @@ export function jobViewAt(
   };
 }
 
-/** The jobs that two points of a run show differently, in their order. */
-export function jobChanges(runId: RunId, from: RunPoint, to: RunPoint): JobChangeView[] {
+/** The jobs that two points of a run show differently, in their order. Each is a slice. */
+export function* jobChanges(runId: RunId, from: RunPoint, to: RunPoint): Slices<JobChangeView[]> {
   const changes: JobChangeView[] = [];
   for (const [job, record] of to.jobs) {
     const earlier = from.jobs.get(job);
     if (earlier === record && from.told.get(job) === to.told.get(job)) continue;
+    yield;
     const changedFields =
       earlier === undefined ? [] : fieldsChanged(shownOf(from, job, earlier), shownOf(to, job, record));
     if (earlier !== undefined && changedFields.length === 0) continue;

@@ -13,6 +13,7 @@ import type { JobView, Outputs } from '../core/views.ts';
 import { readSomeEvents } from '../store/event-views.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import type { JobOperations, RunOperations } from './engine.ts';
+import { inTurns } from './pace.ts';
 import type { Plans } from './plans.ts';
 import { malformedCursor, noSuchJob, noSuchRun, numberCursor } from './refusals.ts';
 import { createRunPoints } from './run-points.ts';
@@ -83,7 +84,7 @@ export function createRunHistory({ pool, plans }: { readonly pool: Pool; readonl
         checkSeq('from_seq', fromSeq, toSeq);
         const from = await points.at(run, fromSeq, signal);
         const to = await points.at(run, toSeq, signal);
-        const changed = jobChanges(runId, from, to);
+        const changed = await inTurns(jobChanges(runId, from, to));
         const rest = after === undefined ? changed : changed.filter(({ job }) => job > after.job);
         const { items, next } = cutPage(rest, page.size, jsonBytes);
         return {

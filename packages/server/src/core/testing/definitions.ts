@@ -69,7 +69,7 @@ export const definitions: fc.Arbitrary<Definition> = fc.integer({ min: 1, max: 6
 export const richDefinitions: fc.Arbitrary<Definition> = fc
   .tuple(
     definitions,
-    fc.array(fc.record({ kind: fc.nat(21), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
+    fc.array(fc.record({ kind: fc.nat(22), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
     fc.boolean(),
   )
   .map(([definition, changes, failFast]) => {
@@ -145,6 +145,10 @@ function richPart(job: JobDefinition, kind: number, isNeeded: boolean): Partial<
       return { matrix: { axes: { n: '${{ params.missing }}', m: '${{ params.list }}', o: ['${{ params.no.x }}'] } } };
     case 20:
       return { spec: { text: '${{ env.good }}' }, concurrency: { key: '${{ env.good }}', limit: 1, policy: 'QUEUE' } };
+    case 21:
+      return {
+        spec: { texts: Array.from({ length: 9 }, (_, n) => `\${{ params.count + ${n} }} of \${{ params.list }}`) },
+      };
     default:
       // Only FINALLY jobs may need those.
       if (!isNeeded) return { when: 'FINALLY' };
