@@ -72,9 +72,15 @@ test('a replay that goes on from a point comes to the same as one from the start
       const [first, second] = [1 + (some % entries.length), 1 + (other % entries.length)].sort((a, b) => a - b);
       const start = startPoint(ledger.slice.plan);
       const from = pointAt(start, entries, first!);
-      const kept = structuredClone(from);
+      // What is compiled of its plan is kept beside it.
+      const partsOf = ({ plan, ...rest }: typeof from) => ({
+        ...rest,
+        planned: plan.jobs,
+        definition: plan.definition,
+      });
+      const kept = structuredClone(partsOf(from));
       expect(pointAt(from, entries, second!)).toEqual(pointAt(start, entries, second!));
-      expect(from).toEqual(kept);
+      expect(partsOf(from)).toEqual(kept);
     }),
     { numRuns: 200 },
   );
