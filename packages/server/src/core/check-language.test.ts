@@ -348,6 +348,14 @@ describe('what a run works out', () => {
     const jobs = Array.from({ length: 10_000 }, (_, n) => job(`j${n}`, n === 0 ? {} : { needs: [`j${n - 1}`] }));
     expect(findings(jobs)).toEqual([]);
   });
+
+  it('looks once at each value of an axis for one that is there twice', () => {
+    const n = [...Array(150_000).keys(), 7];
+    expect(findings([job('a', { matrix: { ...matrix, axes: { n } } })])[0]).toEqual({
+      field: 'definition.jobs[0].matrix.axes.n[150000]',
+      description: 'must not be there twice: "7" is at 7 already',
+    });
+  });
 });
 
 describe('what would be large once it is written out', () => {

@@ -118,14 +118,17 @@ function checkCells(found: Found, field: string, { axes, include, exclude }: Mat
 /** Two equal values would make two equal cells. */
 function checkTwice(found: Found, field: string, list: JsonValue): void {
   if (!Array.isArray(list)) return;
-  const texts = list.map(canonicalJson);
-  if (new Set(texts).size === texts.length) return;
-  const again = texts.findIndex((text, index) => texts.indexOf(text) < index);
-  addViolation(
-    found,
-    `${field}[${again}]`,
-    `must not be there twice: ${quote(texts[again] ?? '')} is at ${texts.indexOf(texts[again] ?? '')} already`,
-  );
+  const places = new Map<string, number>();
+  for (const [index, value] of list.entries()) {
+    const text = canonicalJson(value);
+    const first = places.get(text);
+    if (first === undefined) {
+      places.set(text, index);
+      continue;
+    }
+    addViolation(found, `${field}[${index}]`, `must not be there twice: ${quote(text)} is at ${first} already`);
+    return;
+  }
 }
 
 /** Adds to `found` when the matrices that are written out have more cells together than a run may have jobs. Each is a slice. */
