@@ -45,6 +45,18 @@ describe('of what jobs appended, a run again', () => {
     expect(planAgain(plan, new Set([0])).definition.added).toMatchObject([{ by: 1 }, { by: 3 }]);
   });
 
+  it('is found by looking at each a few times, however they stand', () => {
+    let looks = 0;
+    const jobs = Array.from({ length: 1_000 }, (_, n) => {
+      const needs = [n === 999 ? 'x' : `job-${n + 1}`];
+      return Object.defineProperty(jobNamed(`job-${n}`), 'needs', { get: () => (looks++, needs) });
+    });
+    const plan = planWith(appendedBy(0, jobNamed('x')), appendedBy(1, ...jobs));
+    looks = 0;
+    expect(namesAgain(plan, 'one')).toEqual(['one', 'other', 'many']);
+    expect(looks).toBeLessThan(5_000);
+  });
+
   it('has the cells of a matrix when only cells are run again', () => {
     const plan = planWith(cellsOf(2, 'a', 'b'));
     expect(namesAgain(plan, 'many', 'many[b]')).toEqual(['one', 'other', 'many', 'many[a]', 'many[b]']);

@@ -27,15 +27,16 @@ function keptCells(plan: Plan, addition: AddedCells, again: ReadonlySet<number>,
 
 /** @param gone Names; those of the jobs that go are added, also of those that need others of these. */
 function keptJobs(plan: Plan, { by, jobs }: AddedJobs, again: ReadonlySet<number>, gone: Set<string>): AddedJobs[] {
-  const lostOf = (left: AddedJobs['jobs']) => left.filter(({ needs }) => needs.some((need) => gone.has(need)));
   const isAskedAgain = again.has(by) || gone.has(plannedJob(plan, by).name);
-  let left = jobs;
-  let lost = isAskedAgain ? jobs : lostOf(jobs);
-  while (lost.length > 0) {
-    for (const { name } of lost) gone.add(name);
-    left = left.filter(({ name }) => !gone.has(name));
-    lost = lostOf(left);
+  const lost = new Set(isAskedAgain ? jobs : jobs.filter(({ needs }) => needs.some((need) => gone.has(need))));
+  const pairs = jobs.flatMap((job) => job.needs.map((need) => ({ need, job })));
+  const needing = Map.groupBy(pairs, ({ need }) => need);
+  // A set is walked in order of insertion, and what is added on the way is reached too.
+  for (const { name } of lost) {
+    gone.add(name);
+    for (const { job } of needing.get(name) ?? []) lost.add(job);
   }
+  const left = jobs.filter((job) => !lost.has(job));
   return left.length === 0 ? [] : [{ by, jobs: left }];
 }
 
