@@ -176,6 +176,17 @@ export function jsonBytes(value: unknown): number {
   return utf8Bytes(JSON.stringify(value));
 }
 
+/** The beginning of a text, without half of a character that is cut. */
+export function beginning(text: string, length: number): string {
+  return text.slice(0, length).toWellFormed();
+}
+
+/** JSON as it may be repeated in a message: short. */
+export function shortJson(value: JsonValue): string {
+  const text = JSON.stringify(value);
+  return text.length > 64 ? `${beginning(text, 63)}…` : text;
+}
+
 /** A value as it may be repeated in a message: quoted and short. */
 export function quote(text: string): string {
   const short = text.length > 64 ? `${text.slice(0, 63)}…` : text;

@@ -1,5 +1,6 @@
 // A decision in the making: it emits events, each of which changes the state at once.
 import { ByIndex, type MutableByIndex } from './by-index.ts';
+import { beginning } from './check-fields.ts';
 import type { RunEvent } from './events.ts';
 import { evolve } from './evolve.ts';
 import type { Evolving } from './evolving.ts';
@@ -137,5 +138,5 @@ const MAX_MESSAGE = 1_024;
 
 /** The end of a job that cannot be what its definition says. */
 export function invalid(message: string): Conclusion {
-  return { state: 'FAILED', failure: { class: 'INVALID', message: message.slice(0, MAX_MESSAGE) } };
+  return { state: 'FAILED', failure: { class: 'INVALID', message: beginning(message, MAX_MESSAGE) } };
 }

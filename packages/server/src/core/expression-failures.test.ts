@@ -19,6 +19,7 @@ describe('several problems of a job', () => {
       message: 'a: is wrong (and 5 more)',
       expressionFailures: { count: 5, first: [{ field: 'a' }, { field: 'c' }] },
     });
+    expect(joinProblems('', [failing(`x${'😀'.repeat(600)}`, [], 3)]).message.isWellFormed()).toBe(true);
     const long = joinProblems('', [failing('x'.repeat(2_000), [], 3)]).message;
     expect(long).toMatch(/^x+ \(and 2 more\)$/);
     expect(long.length).toBeLessThanOrEqual(1_024);

@@ -1,5 +1,5 @@
 // What is told of the expressions of a job that cannot be worked out: one message, and what each of them was, within bounds.
-import { jsonBytes } from './check-fields.ts';
+import { beginning, jsonBytes } from './check-fields.ts';
 import type { PartValue } from './expressions/evaluate.ts';
 import type { Unresolved } from './expressions/resolve-template.ts';
 import { LIMITS } from './limits.ts';
@@ -30,7 +30,7 @@ export function joinProblems(prefix: string, problems: readonly Problem[]): Prob
   const different = [...new Map(problems.map((problem) => [problem.message, problem])).values()];
   const failures = different.flatMap(({ expressionFailures }) => expressionFailures ?? []);
   const more = different.reduce((total, { expressionFailures }) => total + (expressionFailures?.count ?? 1), -1);
-  const told = more === 0 ? message : `${message.slice(0, MAX_FIRST)} (and ${more} more)`;
+  const told = more === 0 ? message : `${beginning(message, MAX_FIRST)} (and ${more} more)`;
   if (failures.length === 0) return { message: told };
   const first = withinBounds(failures.flatMap((failure) => failure.first));
   return {
@@ -60,7 +60,7 @@ function withinBounds(failures: readonly ExpressionFailure[]): ExpressionFailure
 function shownField(path: string, within: string): string {
   const field = path.startsWith(`${within}.`) ? path.slice(within.length + 1) : path;
   if (field.length <= LIMITS.expressionFieldLength) return field;
-  return `${field.slice(0, LIMITS.expressionFieldLength - 1)}…`.toWellFormed();
+  return `${beginning(field, LIMITS.expressionFieldLength - 1)}…`;
 }
 
 export function partOf({ expression, ...found }: PartValue): ConditionPart {

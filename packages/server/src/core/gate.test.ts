@@ -18,10 +18,12 @@ interface Said {
   readonly verdict?: 'APPROVE' | 'REJECT';
   readonly groups?: readonly string[];
   readonly answers?: Record<string, string>;
+  readonly comment?: string;
 }
 
-function answer(ledger: SimulatedLedger, actor: string, { verdict = 'APPROVE', groups = [], answers = {} }: Said = {}) {
-  const command = { type: 'AnswerGate', job: 0, actor, verdict, groups, answers, comment: '' } as const;
+function answer(ledger: SimulatedLedger, actor: string, said: Said = {}) {
+  const { verdict = 'APPROVE', groups = [], answers = {}, comment = '' } = said;
+  const command = { type: 'AnswerGate', job: 0, actor, verdict, groups, answers, comment } as const;
   const { reply, events } = submit(ledger, command).decision;
   return {
     reply: reply.type === 'Refused' ? reply.refusal.refused : reply.type,
@@ -41,6 +43,14 @@ describe('a gate', () => {
     const { events } = answer(ledger, 'ben', { answers: { b: '3' } });
     expect(events).toEqual(['GateAnswered', 'JobFinished', 'JobQueued']);
     expect(gateOf(ledger)).toMatchObject({ state: 'SUCCEEDED', outputs: { a: '2', b: '3' } });
+  });
+
+  it('fails with no half of a character, however much is said', () => {
+    for (const actor of ['ben', 'bena']) {
+      const ledger = opened();
+      answer(ledger, actor, { verdict: 'REJECT', comment: '😀'.repeat(600) });
+      expect(JSON.stringify(gateOf(ledger))).not.toMatch(/\\ud83d/);
+    }
   });
 
   it('takes the same answer again for the same, before and after its end, and no other after it', () => {

@@ -1,5 +1,5 @@
 // Decisions on gates: people answer, a quorum opens one, a rejection closes it, and so may time.
-import { jsonBytes } from './check-fields.ts';
+import { beginning, jsonBytes } from './check-fields.ts';
 import type { Command, Reply } from './commands.ts';
 import type { Gate } from './definition.ts';
 import { formDefaults } from './gate-form.ts';
@@ -72,7 +72,7 @@ function settleGate(draft: Draft, index: number, { quorum }: Gate, defaults: Jso
   const rejected = answers.find(({ verdict }) => verdict === 'REJECT');
   if (rejected !== undefined) {
     const why = rejected.comment === '' ? '' : `: ${rejected.comment}`;
-    const message = `${rejected.actor} rejected it${why}`.slice(0, 1_024);
+    const message = beginning(`${rejected.actor} rejected it${why}`, 1_024);
     concludeJob(draft, index, { state: 'FAILED', failure: { class: 'WORKLOAD', message } });
   } else if (answers.length >= quorum) open(draft, index, defaults);
 }

@@ -81,6 +81,16 @@ describe('expressions that fail', () => {
     expect(fieldsOf(jobOf(ledger.slice, 0))).toEqual(['spec.a']);
   });
 
+  it('repeat no large value that is no condition', () => {
+    const ledger = created(
+      definitionOf(jobNamed('a', { if: 'params.list.map(n, "😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀")' })),
+    );
+    const { error = '' } = jobOf(ledger.slice, 0).details?.condition ?? {};
+    expect(error).toMatch(/^it must be true or false; it is \["😀.*…$/);
+    expect(error.length).toBeLessThan(120);
+    expect(error.isWellFormed()).toBe(true);
+  });
+
   it('of a matrix are kept with its job', () => {
     const axes = { n: '${{ params.missing }}', m: ['${{ params.count.x }}'] };
     const ledger = created(definitionOf(jobNamed('a', { matrix: { axes, maxParallel: '${{ params.count / 0 }}' } })));

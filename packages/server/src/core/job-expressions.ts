@@ -1,7 +1,7 @@
 // What a job leaves to its run, worked out when its needs have finished: its condition, its spec, the values of its matrix. What comes
 // out is recorded in events, so nothing is ever worked out twice.
 import { boundProblem } from './bounds.ts';
-import { jsonBytes } from './check-fields.ts';
+import { jsonBytes, shortJson } from './check-fields.ts';
 import type { Cell } from './definition.ts';
 import { joinProblems, partOf, type Problem } from './expression-failures.ts';
 import { evaluateExpression } from './expressions/evaluate.ts';
@@ -160,7 +160,7 @@ function traceOf(
   const told = parts.map(partOf);
   if (error !== undefined) return failed({ message: error }, told);
   if (typeof value === 'boolean') return { condition: { expression, held: value, parts: told } };
-  return failed({ message: `it must be true or false; it is ${JSON.stringify(value)}` }, told);
+  return failed({ message: `it must be true or false; it is ${shortJson(value)}` }, told);
 }
 
 function resolve(slice: RunSlice, job: PlannedJob, template: Template, maxBytes: number): Resolved {

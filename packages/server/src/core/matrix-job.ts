@@ -1,5 +1,5 @@
 // The job that a matrix is of: which cells it makes, and what it concludes as once these have finished.
-import { jsonBytes, jsonLevels } from './check-fields.ts';
+import { beginning, jsonBytes, jsonLevels } from './check-fields.ts';
 import { outputsOf } from './expression-inputs.ts';
 import { evaluateMatrix } from './job-expressions.ts';
 import type { JsonObject } from './json.ts';
@@ -56,7 +56,7 @@ export function concludeGroup(draft: Draft, index: number): Conclusion {
 function cellFailed(draft: Draft, cell: number, record: JobRecord): Conclusion {
   const { class: failureClass, message } = ('failure' in record ? record.failure : undefined) ?? UNKNOWN;
   const text = `${plannedJob(draft.plan, cell).name} failed: ${message}`;
-  return { state: 'FAILED', failure: { class: failureClass, message: text.slice(0, MAX_MESSAGE) } };
+  return { state: 'FAILED', failure: { class: failureClass, message: beginning(text, MAX_MESSAGE) } };
 }
 
 function succeeded(draft: Draft, cells: readonly number[]): Conclusion {

@@ -1,6 +1,6 @@
 // The cells of a matrix: the combinations of its axes without what is excluded, and what is included beside them. How many there would
 // be is known before any is made. The rules of `include` are those that users of GitHub Actions know.
-import { jsonBytes, quote } from './check-fields.ts';
+import { jsonBytes, quote, shortJson } from './check-fields.ts';
 import type { Cell } from './definition.ts';
 import { canonicalJson, type JsonObject, type JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
@@ -17,11 +17,11 @@ export function cellsOf({ axes, include = [], exclude = [] }: MatrixValues): rea
   const names = Object.keys(axes).sort();
   const lists = names.map((name) => axes[name] ?? null);
   const wrong = names[lists.findIndex((list) => !Array.isArray(list))];
-  if (wrong !== undefined) return `axis ${wrong} must be a list; it is ${shown(axes[wrong])}`;
+  if (wrong !== undefined) return `axis ${wrong} must be a list; it is ${shortJson(axes[wrong] ?? null)}`;
   const included = objectsOf(include);
-  if (included === undefined) return `include must be a list of objects; it is ${shown(include)}`;
+  if (included === undefined) return `include must be a list of objects; it is ${shortJson(include)}`;
   const excluded = objectsOf(exclude);
-  if (excluded === undefined) return `exclude must be a list of objects; it is ${shown(exclude)}`;
+  if (excluded === undefined) return `exclude must be a list of objects; it is ${shortJson(exclude)}`;
   const values = lists.map((list) => (Array.isArray(list) ? list : []));
   const count = names.length === 0 ? 0 : values.reduce((product, list) => product * list.length, 1);
   if (count > LIMITS.matrixCombinations) {
@@ -135,9 +135,4 @@ function withKeys(names: readonly string[], cells: readonly JsonObject[]): reado
 /** A value as a part of a key; of a list or an object, what is none. */
 function plainText(value: JsonValue | undefined): string {
   return typeof value === 'string' ? value : JSON.stringify(value ?? null);
-}
-
-function shown(value: JsonValue | undefined): string {
-  const text = JSON.stringify(value ?? null);
-  return text.length <= 100 ? text : `${text.slice(0, 100)}…`;
 }

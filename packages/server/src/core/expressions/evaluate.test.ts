@@ -202,6 +202,14 @@ describe('the value of an expression', () => {
     const { error } = evaluate('bool(params.text)', { params: { text: 'x'.repeat(60_000) } });
     expect(error?.length).toBeLessThan(300);
   });
+
+  it('has no half of a character in an error', () => {
+    const errors = [0, 1].map((n) =>
+      evaluate('bool(params.text)', { params: { text: `${'x'.repeat(n)}${'😀'.repeat(200)}` } }),
+    );
+    const cut = evaluate('bool(params.text.substring(0, 1))', { params: { text: '😀' } });
+    expect([...errors, cut].map(({ error }) => error?.isWellFormed())).toEqual([true, true, true]);
+  });
 });
 
 describe('the trace of an evaluation', () => {

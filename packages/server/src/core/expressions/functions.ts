@@ -13,7 +13,7 @@ import {
   isCelMap,
 } from '@bufbuild/cel';
 import { strings } from '@bufbuild/cel/ext';
-import { quote } from '../check-fields.ts';
+import { beginning, quote } from '../check-fields.ts';
 import { chargeCall, chargeFailedCall } from './call-costs.ts';
 import { isMapKey } from './map-keys.ts';
 import { Failure, type Outcome } from './outcome.ts';
@@ -139,7 +139,7 @@ function createFunction(id: string, overloads: Overloads): CelFunction {
       const example = EXAMPLES.get(name);
       return typeof text === 'string' && example !== undefined
         ? new Failure(`${name}: ${quote(text)} is none; one is written as ${quote(example)}`)
-        : new Failure(`${name}: ${result.message.slice(0, MAX_MESSAGE)}`);
+        : new Failure(`${name}: ${beginning(result.message, MAX_MESSAGE)}`);
     },
   };
 }
