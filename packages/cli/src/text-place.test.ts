@@ -23,6 +23,8 @@ describe('a place in a text', () => {
     ['its beginning', '^HERE'],
     ['double quotes', '"params.a && ^HERE"'],
     ['single quotes', "'params.a && ^HERE'"],
+    ['single quotes behind doubled ones', "'''a'' == ^HERE'"],
+    ['single quotes right behind a doubled one', "'''^HERE'"],
     ['quotes with an escape after it', '"params.a && ^HERE == \\"x\\""'],
     ['a literal block', '|\n      params.a\n        && ^HERE'],
     ['a literal block of one line', '|\n      ^HERE'],
@@ -38,7 +40,7 @@ describe('a place in a text', () => {
 
   it.each([
     ['after an escape', '^"\\x41 HERE"'],
-    ['after a quote that is doubled', "^'''a'' == HERE'"],
+    ['after a backslash', '^"\\\\HERE"'],
     ['in a folded text', '^>\n      params.a &&\n      HERE'],
     ['in the second line of a plain text', '^params.a &&\n      HERE'],
   ])('is that of the text, and the description keeps its column, %s', (_, value) => {

@@ -6,13 +6,24 @@
  * @param begin Where the text begins, with its quote or header.
  */
 export function placeInText(source: string, begin: number, value: string, offset: number): number | undefined {
-  const style = source.charAt(begin);
-  if (style === '|') return placeInBlock(source, begin, value, offset);
-  return style === '>' ? undefined : placeOnLine(source, /["']/.test(style) ? begin + 1 : begin, value, offset);
+  const before = value.slice(0, offset);
+  switch (source.charAt(begin)) {
+    case '|':
+      return placeInBlock(source, begin, value, offset);
+    case '>':
+      return undefined;
+    case "'":
+      return placeOnLine(source, begin + 1, before.replaceAll("'", "''"));
+    case '"':
+      // What stands for a backslash begins with one.
+      return before.includes('\\') ? undefined : placeOnLine(source, begin + 1, before);
+    default:
+      return placeOnLine(source, begin, before);
+  }
 }
 
-function placeOnLine(source: string, begin: number, value: string, offset: number): number | undefined {
-  return source.startsWith(value.slice(0, offset), begin) ? begin + offset : undefined;
+function placeOnLine(source: string, begin: number, before: string): number | undefined {
+  return source.startsWith(before, begin) ? begin + before.length : undefined;
 }
 
 /** The lines of a literal block are those of its value, each behind the same spaces. */
