@@ -1,4 +1,5 @@
 // Owns the way from a path as the server writes it to the field of a file: by the names that the file has for what is on it.
+import { readJson } from './json.ts';
 import type { Spot, YamlEntry, YamlMap, YamlNode } from './yaml-tree.ts';
 
 /** The keys of a file that were read as fields of another name, by these names. */
@@ -49,6 +50,10 @@ function camelCase(name: string): string {
 /** Reads a path as the server writes it, such as `jobs[2].labels["a.b"]`. */
 function parsePath(text: string): (string | number)[] {
   return Array.from(text.matchAll(/\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]|([^.[\]]+)/g), ([, index, key, field]) =>
-    index === undefined ? (key ?? field ?? '') : Number(index),
+    index === undefined ? (field ?? unescaped(key ?? '')) : Number(index),
   );
+}
+
+function unescaped(key: string): string {
+  return String(readJson(`"${key}"`) ?? key);
 }

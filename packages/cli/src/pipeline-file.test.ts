@@ -265,6 +265,16 @@ jobs:
     expect(placeText(parsePipeline(complete, 'ci.yaml').locate(path))).toBe(`ci.yaml:${line}:${column}`);
   });
 
+  it('finds what stands by a key that is no name', () => {
+    const file = parsePipeline('jobs:\n  - spec:\n      app.io/a: 1\n      "b\\"[0]": { c.d: 2 }\n', 'ci.yaml');
+    expect(file.locate('definition.jobs[0].spec["app.io/a"]')).toMatchObject({ line: 3, column: 7 });
+    expect(file.locate('definition.jobs[0].spec["b\\"[0]"]["c.d"]')).toMatchObject({
+      line: 4,
+      column: 19,
+      path: 'jobs[0].spec["b\\"[0]"]["c.d"]',
+    });
+  });
+
   it('names a field as the file does, and a condition where its text begins', () => {
     const file = parsePipeline(`${complete}    if: params.go\n    outputs_schema: { a_b: 1 }\n`, 'ci.yaml');
     expect(file.locate('definition.params_schema.properties.sha').path).toBe('paramsSchema.properties.sha');

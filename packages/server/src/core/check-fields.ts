@@ -176,6 +176,11 @@ export function jsonBytes(value: unknown): number {
   return utf8Bytes(JSON.stringify(value));
 }
 
+/** The path of a member of an object: behind a dot, unless its key would then read as a path itself. */
+export function memberPath(path: string, key: string): string {
+  return /^[\w$-]+$/.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`;
+}
+
 /** The beginning of a text, without half of a character that is cut. */
 export function beginning(text: string, length: number): string {
   return text.slice(0, length).toWellFormed();
@@ -214,7 +219,7 @@ function checkJsonValue(found: Found, field: string, value: JsonValue, levels: n
     for (const [key, member] of Object.entries(value)) {
       const problem = textProblem(key);
       if (problem !== undefined) addViolation(found, field, `has the key ${quote(key)}, which ${problem}`);
-      checkJsonValue(found, `${field}.${key}`, member, levels - 1);
+      checkJsonValue(found, memberPath(field, key), member, levels - 1);
     }
   }
 }

@@ -39,6 +39,7 @@ it.each<[string, JsonObject, string[]]>([
         b: { properties: { c: { enum: [1], default: 2 } }, default: { c: 1 } },
         d: { properties: { e: { type: 'string' } }, default: { e: 1 } },
         f: { type: 'integer', default: 1 },
+        'h.i': { type: 'integer', default: 'x' },
       },
       required: ['g'],
     },
@@ -46,6 +47,7 @@ it.each<[string, JsonObject, string[]]>([
       's.properties.a.default does not fit its own schema: it must be integer',
       's.properties.b.properties.c.default does not fit its own schema: it must be one of 1',
       's.properties.d.default does not fit its own schema: its e must be string',
+      's.properties["h.i"].default does not fit its own schema: it must be integer',
     ],
   ],
   [

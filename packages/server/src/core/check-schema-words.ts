@@ -1,6 +1,6 @@
 // What JSON Schema itself lets pass although it is surely a slip: keywords and formats that are misspelt, which would say nothing, and
 // defaults that do not fit where they are filled in. Other keywords are notes of somebody's own, as the specification has it.
-import { addViolation, type Found, jsonBytes, quote } from './check-fields.ts';
+import { addViolation, type Found, jsonBytes, memberPath, quote } from './check-fields.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import { compileSchema } from './json-schema.ts';
 import { nearestName } from './nearest-name.ts';
@@ -54,8 +54,8 @@ function visit(walk: Walk, field: string, schema: JsonValue): void {
     if (SCHEMAS.includes(word)) visit(walk, `${field}.${word}`, value);
     if (!NAMED.includes(word) || !isObject(value)) continue;
     for (const [name, one] of Object.entries(value)) {
-      visit(walk, `${field}.${word}.${name}`, one);
-      if (word === 'properties') checkDefault(walk, `${field}.${word}.${name}`, name, one);
+      visit(walk, memberPath(`${field}.${word}`, name), one);
+      if (word === 'properties') checkDefault(walk, memberPath(`${field}.${word}`, name), name, one);
     }
   }
   const { format } = schema;
@@ -74,7 +74,7 @@ function checkDefault(walk: Walk, field: string, name: string, schema: JsonValue
   filling.check(wrong, '', {});
   const [first] = wrong;
   if (first === undefined) return;
-  const place = first.field.slice(name.length + 1);
+  const place = first.field.slice(memberPath('', name).length);
   addViolation(
     walk.found,
     `${field}.default`,

@@ -1,5 +1,6 @@
 // How one definition differs from another, by structure: jobs are matched by name, and the order of jobs, needs and secrets means nothing.
 // Definitions come as the contract's JSON, with its field names, so that a new field of it is compared like any other.
+import { memberPath } from './check-fields.ts';
 import { canonicalJson, type JsonObject, type JsonValue } from './json.ts';
 
 /** One field that differs; undefined is a field that is not there. */
@@ -100,8 +101,8 @@ function own(value: JsonObject, key: string): JsonValue | undefined {
 }
 
 function stepText(path: string, key: string): string {
-  if (!/^[\w$-]+$/.test(key)) return `[${JSON.stringify(key)}]`;
-  return path === '' ? key : `.${key}`;
+  const step = memberPath('', key);
+  return path === '' ? step.replace(/^\./, '') : step;
 }
 
 function isObject(value: JsonValue | undefined): value is JsonObject {

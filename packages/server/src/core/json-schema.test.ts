@@ -51,7 +51,7 @@ describe('a compiled schema', () => {
     ['an unknown property', { image: 'x', imgae: 'y' }, 'params.imgae', /not known/],
     ['a value that is not listed', { image: 'x', level: 'fast' }, 'params.level', /must be one of "debug", "release"/],
     ['a wrong type inside an array', { image: 'x', steps: [{ run: 1 }, {}] }, 'params.steps[1].run', /is required/],
-    ['a name with a slash', { image: 'x', 'a/b': 'c' }, 'params.a/b', /must be integer/],
+    ['a name with a slash', { image: 'x', 'a/b': 'c' }, 'params["a/b"]', /must be integer/],
     ['an empty text', { image: '' }, 'params.image', /fewer than 1 character/],
   ];
   it.each(wrong)('names %s by its path', (_, value, field, description) => {

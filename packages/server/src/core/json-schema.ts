@@ -2,7 +2,7 @@
 // nothing behind. `format` is an annotation, as the specification has it.
 import { Ajv2020, type ErrorObject, type Options } from 'ajv/dist/2020.js';
 import { RE2JS } from 're2js';
-import { addViolation, checkJson, type Found, jsonLevels, quote } from './check-fields.ts';
+import { addViolation, checkJson, type Found, jsonLevels, memberPath, quote } from './check-fields.ts';
 import type { JsonObject } from './json.ts';
 import { loosen, markMembers } from './known-values.ts';
 import { LIMITS } from './limits.ts';
@@ -149,7 +149,7 @@ function pathOf(field: string, { instancePath, params }: ErrorObject): string {
   const names: string[] = instancePath.split('/').slice(1).map(unescapePointer);
   const inner: unknown = params['missingProperty'] ?? params['additionalProperty'] ?? params['unevaluatedProperty'];
   if (typeof inner === 'string') names.push(inner);
-  return names.reduce((path, name) => (/^[0-9]+$/.test(name) ? `${path}[${name}]` : `${path}.${name}`), field);
+  return names.reduce((path, name) => (/^[0-9]+$/.test(name) ? `${path}[${name}]` : memberPath(path, name)), field);
 }
 
 function unescapePointer(token: string): string {

@@ -105,6 +105,7 @@ describe('a template', () => {
       'spec.a',
       /^has the key "x \$\{\{ params.n }}"; expressions may not be in keys/,
     ],
+    [{ 'app.io/name': { 'a"b': '${{ parms.n }}' } }, 'spec["app.io/name"]["a\\"b"]', /did you mean "params"/, 4],
     [{ a: '${{ }}' }, 'spec.a', /^at column 5: is required: an expression/, 4],
     [['${{ parms.n }}'], 'spec[0]', /^at column 5: .*did you mean "params"/, 4],
     [{ a: 'x ${{ 1 }} ${{needs.deploy.x }}' }, 'spec.a', /^at column 21: .*no job "deploy"/, 20],

@@ -1,5 +1,5 @@
 // JSON with expressions in its texts: `${{ params.image }}`. It is compiled once, and resolved for each set of inputs.
-import { addFound, addViolation, type Found, isFull, quote } from '../check-fields.ts';
+import { addFound, addViolation, type Found, isFull, memberPath, quote } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
 import { atOnce, type Slices } from '../slices.ts';
@@ -103,7 +103,7 @@ function* compileValue(compiler: Compiler, field: string, value: JsonValue): Sli
     if (hasTemplate(key)) {
       addViolation(compiler.found, field, `has the key ${quote(key)}; expressions may not be in keys`);
     }
-    members.push([key, yield* compileValue(compiler, `${field}.${key}`, member)]);
+    members.push([key, yield* compileValue(compiler, memberPath(field, key), member)]);
   }
   return members.every(([, member]) => isConstant(member)) ? { kind: 'constant', value } : { kind: 'object', members };
 }
