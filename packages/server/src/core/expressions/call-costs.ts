@@ -72,7 +72,7 @@ export function chargeCall(scales: Scales, id: string, operands: readonly CelVal
       scales.meter.charge(lengthOf(first));
       return;
     case 'toJSON':
-      scales.meter.charge(2 * weigh(scales, first));
+      scales.meter.charge(6 * weigh(scales, first));
       return;
     case 'join':
       scales.meter.charge(weigh(scales, first));

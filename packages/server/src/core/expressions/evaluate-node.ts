@@ -17,14 +17,13 @@ import type { Meter } from './meter.ts';
 import type { Inputs, LoopNode, Node } from './nodes.ts';
 import { Failure, type Outcome } from './outcome.ts';
 import type { Matcher, Pattern } from './pattern.ts';
+import { ENTRY_STEPS } from './scales.ts';
 
 /** To make a matcher, of any pattern and for each of its states. */
 const MATCHER_STEPS = 2_000;
 const MATCHER_SIZE_STEPS = 25;
 /** Of a character by which a match comes to states that it has not been in together before. */
 const SLOW_STEPS = 24;
-/** Of an entry of a map that is made: it is hashed. */
-const ENTRY_STEPS = 4;
 
 /** One evaluation, or several of the same inputs with one budget. */
 export interface Run extends Importer {

@@ -280,6 +280,12 @@ describe('the trace of an evaluation', () => {
     ]);
   });
 
+  it('shows a map of as many members as fit', () => {
+    const map = Object.fromEntries(Array.from({ length: 145 }, (_, index) => [(36 + index).toString(36), 1]));
+    const { parts } = evaluate('params.map == 1', { params: { map } });
+    expect(parts).toEqual([{ expression: 'params.map', value: map }]);
+  });
+
   it('pays for the values that it shows, and for those that are too large', () => {
     const names = Array.from({ length: 60 }, (_, index) => `x${index}`);
     const params = Object.fromEntries(names.map((name) => [name, Array<number>(2_000).fill(1)]));

@@ -96,7 +96,7 @@ function describeNode(run: Run, node: Node): Described {
   const known = run.outcomes.get(node);
   const outcome = known instanceof Failure ? known : withinCost(() => visit(run, node, known));
   if (outcome instanceof Failure) return { error: outcome.message };
-  // Each character and each value is a byte at least.
+  // What is charged for a value is no more than its bytes as JSON.
   const meter = createMeter(LIMITS.expressionPartBytes);
   const value = withinCost(() => toJson({ weights: run.weights, meter }, outcome));
   // Where that is more than what is left, nothing is left for the next.

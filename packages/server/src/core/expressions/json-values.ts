@@ -7,7 +7,7 @@ import { DurationSchema, TimestampSchema } from '@bufbuild/protobuf/wkt';
 import type { JsonObject, JsonValue } from '../json.ts';
 import type { Meter } from './meter.ts';
 import { Failure } from './outcome.ts';
-import { CHARACTERS_PER_STEP, type Scales } from './scales.ts';
+import { CHARACTERS_PER_STEP, ENTRY_STEPS, type Scales } from './scales.ts';
 
 /** Writing a timestamp or a duration. */
 const TIME_STEPS = 16;
@@ -115,6 +115,7 @@ export function toJson(scales: Scales, value: CelValue): JsonValue | Failure {
     return items;
   }
   if (isCelMap(value)) {
+    meter.charge(1 + ENTRY_STEPS * value.size);
     const members: [string, JsonValue][] = [];
     for (const [key, member] of value) {
       if (typeof key !== 'string') return new Failure(`a map with a key of type ${celType(key).name} has no JSON`);

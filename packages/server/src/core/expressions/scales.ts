@@ -6,6 +6,9 @@ import type { Meter } from './meter.ts';
 /** Characters that are read for one step. */
 export const CHARACTERS_PER_STEP = 16;
 
+/** Of an entry of a map or an object that is made: it is hashed. In JSON it takes more bytes than that. */
+export const ENTRY_STEPS = 4;
+
 /** Timestamps and durations are messages, which the library reads by reflection. */
 const MESSAGE_WEIGHT = 8;
 
