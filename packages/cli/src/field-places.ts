@@ -55,5 +55,6 @@ function parsePath(text: string): (string | number)[] {
 }
 
 function unescaped(key: string): string {
-  return String(readJson(`"${key}"`) ?? key);
+  const text = readJson(`"${key}"`);
+  return typeof text === 'string' ? text : key;
 }
