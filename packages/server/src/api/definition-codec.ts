@@ -13,7 +13,7 @@ import {
   RunCondition,
 } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { checkDefinition, type JobInput } from '../core/check-definition.ts';
-import { addViolation, type Found } from '../core/check-fields.ts';
+import { addViolation, checkCount, type Found } from '../core/check-fields.ts';
 import {
   DEFAULT_RETRY,
   DEFAULT_TIMEOUTS,
@@ -46,7 +46,12 @@ export function* decodeDefinition(
   work: CheckWork,
 ): Generator<undefined, Definition> {
   const { jobs, paramsSchema, labels, stages, env, failFast } = definition;
+  if (jobs.length > LIMITS.jobsPerRun) {
+    checkCount(found, `${field}.jobs`, jobs.length, LIMITS.jobsPerRun);
+    return { jobs: [], labels: {} };
+  }
   checkBinarySize(found, field, definition);
+  yield;
   const input = { jobs: jobs.map(decodeJobDefinition), paramsSchema, labels, stages, env, failFast };
   yield;
   return yield* checkDefinition(found, field, input, work);

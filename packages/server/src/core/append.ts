@@ -13,6 +13,7 @@ import { DONE, refuse } from './replies.ts';
 import { invalidFields } from './refusal.ts';
 import { jobOf } from './run-state.ts';
 import { assertReady, settleNew } from './settle.ts';
+import { atOnce } from './slices.ts';
 
 export function appendJobs(draft: Draft, command: Extract<Command, { type: 'AppendJobs' }>): Reply {
   const { job, attempt, content } = command;
@@ -95,7 +96,7 @@ function checkAppended(
   const others = plan.jobs
     .filter((planned) => !names.has(planned.name))
     .map((planned) => graphJob(planned.name, planned.definition));
-  checkGraph(found, 'jobs', [...jobs, ...others]);
+  atOnce(checkGraph(found, 'jobs', [...jobs, ...others]));
   checkGrowth(found, plan, fresh);
 }
 

@@ -121,13 +121,14 @@ export function* checkDefinition(
     hasFewStages ? stages : [],
     yield* checkJobs(found, (index) => `${field}.jobs[${index}]`, jobs, work),
   );
+  yield;
   checkNeedsCount(found, `${field}.jobs`, checked);
   yield* checkOutputsSchemas(found, (index) => `${field}.jobs[${index}]`, jobs, work);
-  checkGraph(found, `${field}.jobs`, checked);
+  yield* checkGraph(found, `${field}.jobs`, checked);
   yield;
-  checkAllCells(found, `${field}.jobs`, checked);
+  yield* checkAllCells(found, `${field}.jobs`, checked);
   const known = { env, params: closedNames(paramsSchema), outputs: outputNames(checked), work };
-  checkEnv(found, `${field}.env`, env, known);
+  yield* checkEnv(found, `${field}.env`, env, known);
   yield* checkExpressions(found, `${field}.jobs`, checked.map(withRealNeeds(checked)), known);
   yield;
   // As it is shown: with the needs that its stages stand for.

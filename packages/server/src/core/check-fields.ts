@@ -132,6 +132,7 @@ export function checkDuration(
 export function checkLabels(found: Found, field: string, labels: Readonly<Record<string, string>>): void {
   const entries = Object.entries(labels);
   checkCount(found, field, entries.length, LIMITS.labels);
+  if (entries.length > LIMITS.labels) return;
   for (const [key, value] of entries) {
     if (!LABEL_KEY.pattern.test(key))
       addViolation(found, field, `has the key ${quote(key)}; keys are ${LABEL_KEY.rule}`);

@@ -3,6 +3,7 @@ import { addViolation, type Found, quote } from './check-fields.ts';
 import type { RunCondition } from './definition.ts';
 import { LIMITS } from './limits.ts';
 import { nearestName } from './nearest-name.ts';
+import type { Slices } from './slices.ts';
 
 const MAX_SHOWN_CYCLE = 10;
 /** Looking for a misspelt name costs time for each name of the definition. */
@@ -16,8 +17,11 @@ export interface GraphJob {
   readonly stage?: string | undefined;
 }
 
+/** Looking at so many jobs takes a millisecond or two, unless they have many needs. */
+const SLICE_JOBS = 1_000;
+
 /** Adds what is wrong with the graph of these jobs to `found`, with paths under `field`. */
-export function checkGraph(found: Found, field: string, jobs: readonly GraphJob[]): void {
+export function* checkGraph(found: Found, field: string, jobs: readonly GraphJob[]): Slices<void> {
   const indexByName = new Map<string, number>();
   for (const [index, { name }] of jobs.entries()) {
     const first = indexByName.get(name);
@@ -27,6 +31,7 @@ export function checkGraph(found: Found, field: string, jobs: readonly GraphJob[
   }
   let suggestions = 0;
   for (const [index, { needs, when }] of jobs.entries()) {
+    if (index % SLICE_JOBS === 0) yield;
     const seen = new Set<string>();
     if (when === 'FAILURE' && needs.length === 0) {
       addViolation(
@@ -54,7 +59,7 @@ export function checkGraph(found: Found, field: string, jobs: readonly GraphJob[
       addViolation(found, needField, `there is no job ${quote(need)}${hint}`);
     }
   }
-  checkCycles(found, field, jobs, indexByName);
+  yield* checkCycles(found, field, jobs, indexByName);
 }
 
 /** Adds to `found` when there are more needs than a run may have, with those that FINALLY stands for. */
@@ -72,14 +77,15 @@ export function addTooManyNeeds(found: Found, field: string, total: number): boo
 }
 
 /** Walks the needs depth first, without recursion: a chain may be as long as the definition. */
-function checkCycles(
+function* checkCycles(
   found: Found,
   field: string,
   jobs: readonly GraphJob[],
   indexByName: ReadonlyMap<string, number>,
-): void {
+): Slices<void> {
   const done = new Set<number>();
   for (const start of jobs.keys()) {
+    if (start % SLICE_JOBS === 0) yield;
     /** The way from `start` to where the walk is, and which need of each job comes next. */
     const way = [{ job: start, next: 0 }];
     const onWay = new Map([[start, 0]]);

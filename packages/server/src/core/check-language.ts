@@ -19,13 +19,14 @@ import { type CheckWork, takeCharacters } from './check-work.ts';
 import { checkBound } from './bounds.ts';
 import { requiredWithoutDefault } from './gate-form.ts';
 import { checkObjectSchema } from './check-schemas.ts';
-import { compileEnv, compileJob, type Known } from './compile-job.ts';
+import { compileEnvInSlices, compileJobInSlices, type Known } from './compile-job.ts';
 import type { Gate, GateExpiry, JobDefinition, Matrix, PipelineCall } from './definition.ts';
 import { mentionsTemplate } from './expressions/template.ts';
 import { canonicalJson, type JsonObject, type JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { cellsOf } from './matrix.ts';
 import { sharesIn } from './shares.ts';
+import type { Slices } from './slices.ts';
 
 export interface MatrixInput {
   readonly axes?: JsonObject | undefined;
@@ -127,15 +128,22 @@ function checkTwice(found: Found, field: string, list: JsonValue): void {
   );
 }
 
-/** Adds to `found` when the matrices that are written out have more cells together than a run may have jobs. */
-export function checkAllCells(found: Found, field: string, jobs: readonly Pick<JobDefinition, 'matrix'>[]): void {
+/** Adds to `found` when the matrices that are written out have more cells together than a run may have jobs. Each is a slice. */
+export function* checkAllCells(
+  found: Found,
+  field: string,
+  jobs: readonly Pick<JobDefinition, 'matrix'>[],
+): Slices<void> {
   const matrices = jobs.flatMap(({ matrix }) => matrix ?? []);
   // To make them takes time for each of them; what is too much by itself is told elsewhere.
   if (matrices.length > LIMITS.matrices || jobs.length > LIMITS.jobsPerRun) return;
-  const cells = matrices.map(({ axes, include = [], exclude = [] }) =>
-    mentionsTemplate([{ ...axes }, include, exclude]) ? [] : cellsOf({ axes, include, exclude }),
-  );
-  const total = cells.reduce((sum, made) => sum + (typeof made === 'string' ? 0 : made.length), jobs.length);
+  let total = jobs.length;
+  for (const { axes, include = [], exclude = [] } of matrices) {
+    if (mentionsTemplate([{ ...axes }, include, exclude])) continue;
+    yield;
+    const cells = cellsOf({ axes, include, exclude });
+    if (typeof cells !== 'string') total += cells.length;
+  }
   if (total <= LIMITS.jobsPerRun) return;
   addViolation(found, field, `are ${total} with the cells of their matrices; at most ${LIMITS.jobsPerRun} are allowed`);
 }
@@ -200,14 +208,20 @@ export function checkCall(found: Found, field: string, input: CallInput | undefi
   return { call };
 }
 
-export function checkEnv(found: Found, field: string, env: Readonly<Record<string, string>>, known: Known): void {
+export function* checkEnv(
+  found: Found,
+  field: string,
+  env: Readonly<Record<string, string>>,
+  known: Known,
+): Slices<void> {
   const names = Object.keys(env);
   checkCount(found, field, names.length, LIMITS.envValues);
+  if (names.length > LIMITS.envValues) return;
   for (const [name, value] of Object.entries(env)) {
     checkName(found, `${field}.${name}`, name, VALUE_NAME);
     checkTextBytes(found, `${field}.${name}`, value, LIMITS.envBytes);
   }
-  compileEnv(found, field, env, known);
+  yield* compileEnvInSlices(found, field, env, known);
 }
 
 /** How long the condition of a job and its texts with expressions are. */
@@ -224,7 +238,7 @@ function addTexts(length: number, value: JsonValue | Readonly<Record<string, Jso
 }
 
 /**
- * Lets others go on before each job.
+ * Lets others go on before each expression.
  * @param known Little more than nothing when only the run knows.
  * @param fields The path of each job, unless it is its index under `field`.
  */
@@ -234,7 +248,7 @@ export function* checkExpressions(
   jobs: readonly JobDefinition[],
   known: Known,
   fields?: readonly string[],
-): Generator<undefined, void> {
+): Slices<void> {
   let matrices = 0;
   let length = 0;
   for (const [index, job] of jobs.entries()) {
@@ -249,7 +263,7 @@ export function* checkExpressions(
     }
     if (isFull(found) || !takeCharacters(found, path, known.work, own)) return;
     yield;
-    compileJob(found, path, job, known);
+    yield* compileJobInSlices(found, path, job, known);
   }
   if (matrices <= LIMITS.matrices) return;
   addViolation(found, field, `${matrices} jobs have a matrix; at most ${LIMITS.matrices} may`);

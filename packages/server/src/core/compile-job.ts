@@ -5,11 +5,12 @@ import type { Definition, JobDefinition, Matrix } from './definition.ts';
 import { compileExpression, type Expression } from './expressions/expression.ts';
 import type { Root, Scope } from './expressions/nodes.ts';
 import { isOne } from './expressions/static-types.ts';
-import { compileTemplate, type Shape, type Template } from './expressions/template.ts';
+import { compileTemplateInSlices, type Shape, type Template } from './expressions/template.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import type { MatrixValues } from './matrix.ts';
 import { sharesIn } from './shares.ts';
+import type { Slices } from './slices.ts';
 
 const RUN_ROOTS: readonly Root[] = ['params', 'labels', 'trigger', 'run'];
 const JOB_ROOTS: readonly Root[] = [...RUN_ROOTS, 'env', 'needs'];
@@ -51,8 +52,13 @@ export interface JobExpressions {
   readonly shares?: Template;
 }
 
-/** Compiles the expressions of a job. Adds what is wrong with them to `found`, with paths under `field`. */
-export function compileJob(found: Found, field: string, job: JobDefinition, known: Checked): JobExpressions {
+/** Compiles the expressions of a job, one at a time. Adds what is wrong with them to `found`, with paths under `field`. */
+export function* compileJobInSlices(
+  found: Found,
+  field: string,
+  job: JobDefinition,
+  known: Checked,
+): Slices<JobExpressions> {
   const { if: source, call } = job;
   const scope = jobScope(job, known);
   const condition = source === undefined ? undefined : compileExpression(found, `${field}.if`, source, scope);
@@ -65,13 +71,19 @@ export function compileJob(found: Found, field: string, job: JobDefinition, know
   }
   const spec = call === undefined ? job.spec : call.params;
   const specField = call === undefined ? `${field}.spec` : `${field}.call.params`;
-  const specTemplate = compileTemplate(found, specField, spec, scope);
+  const specTemplate = yield* compileTemplateInSlices(found, specField, spec, scope);
   const matrix =
     job.matrix &&
-    compileTemplate(found, `${field}.matrix`, valuesOf(job.matrix), matrixScope(job, known), PUT_TOGETHER);
+    (yield* compileTemplateInSlices(
+      found,
+      `${field}.matrix`,
+      valuesOf(job.matrix),
+      matrixScope(job, known),
+      PUT_TOGETHER,
+    ));
   if (known !== 'stored' && matrix !== undefined) checkLists(found, matrix.shape);
   // Together, so that they have one budget.
-  const shares = compileTemplate(found, field, sharesIn(job), scope);
+  const shares = yield* compileTemplateInSlices(found, field, sharesIn(job), scope);
   return {
     ...(condition !== undefined && { condition }),
     ...(specTemplate !== undefined && { spec: specTemplate }),
@@ -80,9 +92,16 @@ export function compileJob(found: Found, field: string, job: JobDefinition, know
   };
 }
 
-/** Compiles the values that a definition names. */
-export function compileEnv(found: Found, field: string, env: Definition['env'], known: Checked): Template | undefined {
-  return env === undefined ? undefined : compileTemplate(found, field, { ...env }, envScope(known), PUT_TOGETHER);
+/** Compiles the values that a definition names, an expression at a time. */
+export function* compileEnvInSlices(
+  found: Found,
+  field: string,
+  env: Definition['env'],
+  known: Checked,
+): Slices<Template | undefined> {
+  return env === undefined
+    ? undefined
+    : yield* compileTemplateInSlices(found, field, { ...env }, envScope(known), PUT_TOGETHER);
 }
 
 /** Of the values that a definition names. */

@@ -6,13 +6,16 @@ import { claimPlace } from './concurrency.ts';
 import { finishChild, refuseChild, startChild } from './child-run.ts';
 import type { Command, Reply } from './commands.ts';
 import { accept, adopt, annotate, declare, finish, lose, offer, reject, withdraw } from './attempt.ts';
+import type { JobDefinition } from './definition.ts';
 import type { RunEvent } from './events.ts';
+import { compileAhead } from './expression-inputs.ts';
 import { answerGate } from './gate.ts';
 import { holdJob, pauseRun, releaseBackoff, releaseJob, resumeRun } from './hold-back.ts';
 import { LIMITS } from './limits.ts';
 import { type RunSlice } from './run-state.ts';
 import { beginDraft, type Draft, emit, type EventMark, goOn } from './draft.ts';
 import { settleNew, settleRun } from './settle.ts';
+import { atOnce, type Slices } from './slices.ts';
 import { fireTimers } from './timer.ts';
 
 export interface Decision {
@@ -31,11 +34,7 @@ export interface Decision {
 
 /** Makes a decision whole, with the parameters of decideInSlices. */
 export function decide(...given: Parameters<typeof decideInSlices>): Decision {
-  const slices = decideInSlices(...given);
-  for (;;) {
-    const { done, value } = slices.next();
-    if (done === true) return value;
-  }
+  return atOnce(decideInSlices(...given));
 }
 
 /**
@@ -48,7 +47,8 @@ export function* decideInSlices(
   command: Command,
   nowMs: number,
   sliceSteps: number = LIMITS.sliceSteps,
-): Generator<undefined, Decision> {
+): Slices<Decision> {
+  yield* compileAhead(slice.plan, appendedBy(command));
   const draft = beginDraft(slice, Math.max(nowMs, slice.run.lastMs), sliceSteps);
   const reply = apply(draft, command);
   while (!isSettled(draft)) {
@@ -64,6 +64,11 @@ export function* decideInSlices(
     touched: draft.touched,
     unknown: draft.unknown,
   };
+}
+
+/** The jobs that a command may append: those that were found wrong are refused, and cannot be compiled. */
+function appendedBy(command: Command): readonly JobDefinition[] {
+  return command.type === 'AppendJobs' && command.violations.length === 0 ? command.jobs : [];
 }
 
 /** Whether all is settled that follows; failures stop others only then, and what is stopped may have to be settled in turn. */

@@ -63,6 +63,11 @@ export function isSpent(draft: Draft): boolean {
   return workOf(draft) >= draft.sliceEnd;
 }
 
+/** Ends the present slice, after something that takes long and of which no steps tell. */
+export function endSlice(draft: Draft): void {
+  draft.sliceEnd = workOf(draft);
+}
+
 /** Works through items in order; what the present slice does not get to is put off, behind what came of those before. */
 export function eachInSlices<T>(draft: Draft, items: readonly T[], work: (item: T) => void, from = 0): void {
   for (const [offset, item] of items.slice(from).entries()) {

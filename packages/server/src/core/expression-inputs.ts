@@ -1,6 +1,6 @@
 // What the expressions of a job may read: its needs and their outputs, its cell, its run and the env of that. What a slice lacks of it is
 // asked for by throwing.
-import { compileEnv, compileJob, type JobExpressions } from './compile-job.ts';
+import { compileEnvInSlices, compileJobInSlices, type JobExpressions } from './compile-job.ts';
 import type { Found } from './check-fields.ts';
 import type { OnSpent } from './expressions/evaluate.ts';
 import type { Expression } from './expressions/expression.ts';
@@ -9,19 +9,39 @@ import { UnknownRead } from './expressions/outcome.ts';
 import { type Resolution, resolveTemplate } from './expressions/resolve-template.ts';
 import type { Template } from './expressions/template.ts';
 import type { JsonObject, JsonValue } from './json.ts';
+import type { JobDefinition } from './definition.ts';
 import { LIMITS } from './limits.ts';
 import { declaredNeeds, isDriven, type Plan, type PlannedJob, plannedJob } from './plan.ts';
 import { assertLoaded, concludesWell, FactsNotLoaded, jobOf, type RunHeader, type RunSlice } from './run-state.ts';
+import { atOnce, type Slices } from './slices.ts';
 import type { Working } from './working.ts';
 
 /** The cells of a matrix share what is compiled of its job. */
-export function expressionsOf({ compiled }: Plan, { name, definition }: PlannedJob): JobExpressions {
-  const known = compiled.get(definition);
-  if (known !== undefined) return known;
+export function expressionsOf({ compiled }: Plan, { definition }: PlannedJob): JobExpressions {
+  return compiled.get(definition) ?? atOnce(compileStored(compiled, definition));
+}
+
+/**
+ * Compiles all expressions of a plan that are not compiled yet, one at a time: where many are used at once, or a job has many, it would
+ * take long there. @param more Jobs that are to be appended.
+ */
+export function* compileAhead(plan: Plan, more: readonly JobDefinition[] = []): Slices<void> {
+  const { compiled, compiledEnv, ahead, definition } = plan;
+  const jobs = ahead.isCompiled ? [] : plan.jobs.flatMap((job) => (hasNoExpressions(job) ? [] : [job.definition]));
+  for (const job of [...jobs, ...more]) {
+    if (compiled.has(job)) continue;
+    yield;
+    yield* compileStored(compiled, job);
+  }
+  if (!('env' in compiledEnv)) compiledEnv.env = yield* compileEnvInSlices([], 'env', definition.env, 'stored');
+  ahead.isCompiled = true;
+}
+
+function* compileStored(compiled: Plan['compiled'], job: JobDefinition): Slices<JobExpressions> {
   const found: Found = [];
-  const fresh = compileJob(found, name, definition, 'stored');
+  const fresh = yield* compileJobInSlices(found, job.name, job, 'stored');
   if (found.length > 0) throw new Error(`an expression of a checked definition is wrong: ${found[0]?.description}`);
-  compiled.set(definition, fresh);
+  compiled.set(job, fresh);
   return fresh;
 }
 
@@ -42,10 +62,14 @@ export function spending({ working }: RunSlice): OnSpent {
 
 /** The jobs whose outcomes the expressions of a job read. */
 export function readByJob(plan: Plan, job: PlannedJob): readonly number[] {
-  if (job.isPlain && job.definition.matrix === undefined) return [];
+  if (hasNoExpressions(job)) return [];
   const { condition, spec, matrix, shares } = expressionsOf(plan, job);
   const readers = [condition, spec, matrix, shares].filter((reader) => reader !== undefined);
   return readers.flatMap((reader) => neededBy(plan, job, reader));
+}
+
+function hasNoExpressions({ isPlain, definition }: PlannedJob): boolean {
+  return isPlain && definition.matrix === undefined;
 }
 
 function neededBy(plan: Plan, job: PlannedJob, { needs: names }: Expression | Template): readonly number[] {
@@ -95,7 +119,8 @@ function statusOf({ cancel, counts }: RunHeader): string {
 /** The values of `env`; when one of them cannot be had, why: whoever reads another one is told, too, and not that there is none. */
 function envOf(slice: RunSlice, inputs: Inputs, status: string): JsonObject | string {
   const { plan, working } = slice;
-  if (!('env' in plan.compiledEnv)) plan.compiledEnv.env = compileEnv([], 'env', plan.definition.env, 'stored');
+  if (!('env' in plan.compiledEnv))
+    plan.compiledEnv.env = atOnce(compileEnvInSlices([], 'env', plan.definition.env, 'stored'));
   const template = plan.compiledEnv.env;
   if (template === undefined) return { ...plan.definition.env };
   const known = working?.known.env;

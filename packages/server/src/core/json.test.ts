@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { canonicalJson } from './json.ts';
+import { canonicalChunks, canonicalJson } from './json.ts';
 
 test('keys are sorted by code unit, at every depth, without white space', () => {
   expect(canonicalJson({ b: [{ z: 1, a: 'x' }], a: null, é: true, Z: 1.5 })).toBe(
@@ -29,4 +29,14 @@ test('the text is the value, and equal values have equal texts whatever the orde
       expect(canonicalJson(reversed(value))).toBe(text);
     }),
   );
+});
+
+test('chunks of a value are its text, and none is long where no item of a long list is', () => {
+  const items = Array.from({ length: 20_000 }, (_, n) => ({ name: `item ${n}`, of: { b: undefined, a: [n] } }));
+  for (const value of [items, { z: 1, list: items }, { added: [{ by: 1, jobs: items }, { cells: [undefined, 2] }] }]) {
+    const chunks = [...canonicalChunks(value)];
+    expect(chunks.join('')).toBe(canonicalJson(value));
+    expect(Math.max(...chunks.map(({ length }) => length))).toBeLessThan(70_000);
+  }
+  fc.assert(fc.property(fc.jsonValue(), (value) => [...canonicalChunks(value)].join('') === canonicalJson(value)));
 });

@@ -6,7 +6,7 @@ import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { type PlannedJob, plannedJob } from './plan.ts';
 import { assertLoaded, isStopping, type JobRecord, jobOf } from './run-state.ts';
-import { type Conclusion, type Draft, hasFailed, invalid } from './draft.ts';
+import { type Conclusion, type Draft, endSlice, hasFailed, invalid } from './draft.ts';
 import type { MadeCells } from './working.ts';
 
 const MAX_MESSAGE = 1_024;
@@ -15,6 +15,8 @@ const UNKNOWN = { class: 'WORKLOAD', message: '' } as const;
 /** The cells of a matrix whose needs have finished, or what it concludes as without any, or why nobody can know them. */
 export function makeCells(draft: Draft, group: PlannedJob): MadeCells | Conclusion | { readonly unknown: string } {
   const made = evaluateMatrix(draft, group);
+  // Up to a million comparisons.
+  endSlice(draft);
   if (typeof made === 'string') return invalid(`its matrix: ${made}`);
   if ('unknown' in made) return made;
   const { cells } = made;

@@ -31,22 +31,26 @@ export interface Plan {
   readonly definition: Definition;
   readonly jobs: readonly PlannedJob[];
   /** What was compiled of its jobs so far: a cache, which grown plans share. */
-  readonly compiled: Map<JobDefinition, JobExpressions>;
+  readonly compiled: WeakMap<JobDefinition, JobExpressions>;
   /** What was compiled of its `env`, in the same way; undefined: it has no expressions. */
   readonly compiledEnv: { env?: Template | undefined };
+  /** Whether all that can be is compiled. */
+  readonly ahead: { isCompiled: boolean };
 }
 
 /** Compiles a checked definition. A need that does not exist is a broken invariant and throws. */
 export function compilePlan(definition: Definition): Plan {
   const { added = [], ...base } = definition;
-  return added.reduce(growPlan, { definition: base, jobs: compileJobs(base), compiled: new Map(), compiledEnv: {} });
+  const caches = { compiled: new WeakMap(), compiledEnv: {}, ahead: { isCompiled: false } };
+  return added.reduce(growPlan, { definition: base, jobs: compileJobs(base), ...caches });
 }
 
 /** The plan of a run that has made the cells of a matrix, or one of whose jobs has appended others. */
 export function growPlan(plan: Plan, addition: Addition): Plan {
   const { definition, compiled, compiledEnv } = plan;
   const jobs = 'cells' in addition ? withCells(plan, addition) : withJobs(plan, addition);
-  return { definition: { ...definition, added: [...(definition.added ?? []), addition] }, jobs, compiled, compiledEnv };
+  const grown = { ...definition, added: [...(definition.added ?? []), addition] };
+  return { definition: grown, jobs, compiled, compiledEnv, ahead: { isCompiled: false } };
 }
 
 function withCells(plan: Plan, addition: AddedCells): readonly PlannedJob[] {

@@ -7,6 +7,28 @@ import type { JsonObject } from '../core/json.ts';
 
 const MAX_CHECK_MS = 200;
 
+/** What the checks of one request may take together. */
+export const MAX_CHECKS_MS = 2_000;
+
+/** Counts what the checks of one request take, of which each may take long. */
+export interface CheckTime {
+  isOver(): boolean;
+  take<T>(check: () => T): T;
+}
+
+export function createCheckTime(): CheckTime {
+  let spentMs = 0;
+  return {
+    isOver: () => spentMs > MAX_CHECKS_MS,
+    take(check) {
+      const beganMs = performance.now();
+      const made = check();
+      spentMs += performance.now() - beganMs;
+      return made;
+    },
+  };
+}
+
 const context = createContext({ work: undefined as (() => void) | undefined });
 const script = new Script('work()');
 

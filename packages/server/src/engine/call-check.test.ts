@@ -234,3 +234,16 @@ describe('reads', () => {
     expect(warnings.at(-1)).toBe('only the first 100 pipelines that it calls were looked at, not 50 others');
   });
 });
+
+test('calls whose params take long to check in all are not checked to the end', async () => {
+  const doubling = Array.from({ length: 60 }, (_, n) => {
+    const next = { $ref: `#/$defs/d${n + 1}` };
+    return [`d${n}`, n === 59 ? { type: 'string' } : { anyOf: [next, next] }];
+  });
+  const paramsSchema = { $ref: '#/$defs/d0', $defs: Object.fromEntries(doubling) };
+  await apply('endless', { ...definitionOf(jobNamed('work')), paramsSchema });
+  const jobs = Array.from({ length: 30 }, (_, n) => jobNamed(`job-${n}`, calling('endless')));
+  const { violations, warnings } = await createCallCheck(fixture.pools.pool)(project, definitionOf(...jobs), '');
+  expect(violations.length).toBeLessThan(30);
+  expect(warnings).toEqual([expect.stringMatching(/^not all params of calls were checked/)]);
+});

@@ -12,8 +12,8 @@ import { type CalledPipeline, type CalledRef, findCalled, pipelineNamesLike } fr
 import { findPipeline } from '../store/pipelines.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
-import { checkBounded } from './bounded-check.ts';
-import { createTurns } from './pace.ts';
+import { checkBounded, type CheckTime, createCheckTime, MAX_CHECKS_MS } from './bounded-check.ts';
+import { createTurns, type Turns } from './pace.ts';
 
 /** Different pipelines that are looked for, and those that a chain of calls is followed through. */
 const MAX_CALLED = 100;
@@ -65,16 +65,20 @@ export function createCallCheck(pool: Pool): CallCheck {
       const near = missing.length === 0 ? [] : await pipelineNamesLike(tx, project, missing, MAX_NAMES);
       return { called: found, names: near };
     });
-    const turns = createTurns();
+    const work = { turns: createTurns(), time: createCheckTime() };
     for (const [i, calls] of looked.entries()) {
       const pipeline = called[i];
       if (pipeline === undefined) warnings.push(missingText(calls, warnings.length < MAX_SUGGESTIONS ? names : []));
-      else await checkCalls(violations, path, calls, pipeline, turns);
-      await turns();
+      else await checkCalls(violations, path, calls, pipeline, work);
+      await work.turns();
     }
     const left = byPipeline.size - looked.length;
     if (left > 0)
       warnings.push(`only the first ${MAX_CALLED} pipelines that it calls were looked at, not ${left} others`);
+    if (work.time.isOver())
+      warnings.push(
+        `not all params of calls were checked: the first of them took longer than ${MAX_CHECKS_MS / 1_000} s`,
+      );
     return { violations, warnings };
   };
 }
@@ -107,7 +111,7 @@ async function checkCalls(
   path: string,
   calls: readonly Calling[],
   pipeline: CalledPipeline,
-  turns: () => Promise<void> | undefined,
+  { turns, time }: { readonly turns: Turns; readonly time: CheckTime },
 ): Promise<void> {
   const { name, revision } = refOf(calls);
   const { newestRevision, hasRevision, paramsSchema } = pipeline;
@@ -120,8 +124,10 @@ async function checkCalls(
   const schema = compileSchema([], 'params_schema', paramsSchema);
   if (schema === undefined) return;
   for (const { index, call } of calls) {
+    if (time.isOver()) return;
     const { params } = call;
-    checkBounded(mentionsTemplate(params) ? schema.ofKnown : schema, found, `${path}[${index}].call.params`, params);
+    const takes = mentionsTemplate(params) ? schema.ofKnown : schema;
+    time.take(() => checkBounded(takes, found, `${path}[${index}].call.params`, params));
     await turns();
   }
 }

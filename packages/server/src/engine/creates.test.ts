@@ -40,3 +40,12 @@ test('a definition is stored with the first run, relied on for an hour, and then
   await ledger.create(one);
   expect(await seenMs()).toHaveLength(1);
 });
+
+test('the size of a definition is measured once, however many of its runs wait', async () => {
+  let measured = 0;
+  const definition = definitionOf(jobNamed('build'));
+  const toJSON = { value: () => (measured++, { ...definition }), enumerable: false };
+  Object.defineProperty(definition, 'toJSON', toJSON);
+  await Promise.all(Array.from({ length: 300 }, () => ledger.create(definition)));
+  expect(measured).toBe(1);
+});

@@ -1,6 +1,7 @@
 // The lanes on which runs begin, many in one transaction. What is large, or takes long to decide on, goes by a lane of its own, so that
 // nobody waits behind it.
 import { randomBytes } from 'node:crypto';
+import type { Definition } from '../core/definition.ts';
 import { makeRunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
 import { isGroup, type Plan } from '../core/plan.ts';
@@ -48,6 +49,15 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
   const stored = new Map<DefinitionDigest, number>();
 
   let waitingBytes = 0;
+  // Those of a batch, and of what is made of a pipeline again and again, have theirs in common: it is measured once.
+  const definitionBytes = new WeakMap<Definition, number>();
+
+  /** What a run that waits keeps in memory, roughly. */
+  function bytesOf({ definition, params, labels }: CheckedRun): number {
+    const bytes = definitionBytes.get(definition) ?? JSON.stringify(definition).length;
+    definitionBytes.set(definition, bytes);
+    return bytes + JSON.stringify([params, labels]).length;
+  }
 
   async function flush(on: Lane, items: readonly Item[], signal: AbortSignal): Promise<readonly Item[]> {
     const { now, later } = withinJobs(items);
@@ -102,11 +112,6 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
 /** How many jobs a matrix makes is not known before. */
 function isLarge({ jobs }: Plan): boolean {
   return jobs.length > LARGE_JOBS || jobs.some(isGroup);
-}
-
-/** What a run that waits keeps in memory, roughly. */
-function bytesOf({ definition, params, labels }: CheckedRun): number {
-  return JSON.stringify([definition, params, labels]).length;
 }
 
 function withinJobs(items: readonly Item[]): { now: readonly Item[]; later: readonly Item[] } {

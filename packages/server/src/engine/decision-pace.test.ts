@@ -42,5 +42,6 @@ test('where others wait, what is short is made, and what takes long is not', asy
   expect(await pace.make(slices(100, 20))).toBeUndefined();
   expect(pace.isLong()).toBe(true);
   expect(await pace.make(slices(1, 0))).toEqual({ made: 1 });
+  expect(await pace.make(slices(3, 0))).toEqual({ made: 3 });
   client.release();
 });

@@ -7,6 +7,8 @@ import { createTurns } from './pace.ts';
 /** What decisions may take of a transaction for which others wait, and of one that is for them alone before it is committed. */
 const LONG_MS_BESIDE_OTHERS = 100;
 const LONG_MS_ALONE = 2_000;
+/** What is made in so long is made at once, whatever took long before it. */
+const SHORT_MS = 5;
 /** After so long without a statement the session is told that somebody is there; it waits for 5 s. */
 const SILENT_MS = 1_000;
 
@@ -30,6 +32,7 @@ export function createDecisionPace(tx: Tx, isAlone: boolean): DecisionPace {
 
   return {
     async make(slices) {
+      const before = spentMs;
       for (;;) {
         const beganMs = performance.now();
         const { done, value } = slices.next();
@@ -40,7 +43,8 @@ export function createDecisionPace(tx: Tx, isAlone: boolean): DecisionPace {
         if (turned !== undefined) await turned;
         if (nowMs - spokenMs >= SILENT_MS) await speak();
         if (done === true) return { made: value };
-        if (!isAlone && spentMs > LONG_MS_BESIDE_OTHERS) return undefined;
+        const isShort = spentMs - before < SHORT_MS;
+        if (!isAlone && !isShort && spentMs > LONG_MS_BESIDE_OTHERS) return undefined;
       }
     },
     isLong: () => spentMs > (isAlone ? LONG_MS_ALONE : LONG_MS_BESIDE_OTHERS),

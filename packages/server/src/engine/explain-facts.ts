@@ -4,6 +4,7 @@ import type { NamedJob } from '../core/blockers.ts';
 import type { ExplainFacts, GroupFacts, RateFacts } from '../core/explain-facts.ts';
 import { MOST_NAMED } from '../core/explain-job.ts';
 import type { RunId } from '../core/ids.ts';
+import { compileAhead } from '../core/expression-inputs.ts';
 import { sharesBefore } from '../core/job-expressions.ts';
 import { isDriven, type PlannedJob, plannedJob } from '../core/plan.ts';
 import type { JobRecord, RunHeader } from '../core/run-state.ts';
@@ -19,6 +20,7 @@ import { findRun } from '../store/run-views.ts';
 import type { Tx } from '../store/sql.ts';
 import { readDriverFacts } from './explain-driver.ts';
 import { FIRST } from './group-queries.ts';
+import { inTurns } from './pace.ts';
 import type { Plans } from './plans.ts';
 import type { StoredRun } from './stored-run.ts';
 
@@ -105,6 +107,7 @@ async function sharesOf(
   if (concurrency === undefined && rateLimits === undefined) return {};
   if (state !== 'BLOCKED') return details;
   const facts = (await loadFacts(tx, [runId])).get(runId);
+  await inTurns(compileAhead(plan));
   return sharesBefore({ plan, run, jobs: new Map(), ...(facts !== undefined && { facts }) }, planned);
 }
 

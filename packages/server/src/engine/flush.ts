@@ -19,6 +19,7 @@ import { growDefinitions, jobsAdded } from './growth.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
 import { type StartChange, startChange } from './member-changes.ts';
 import { createDecisionPace, type DecisionPace } from './decision-pace.ts';
+import { inPieces, sendInTurns } from './pace.ts';
 import type { Plans } from './plans.ts';
 import { loadPlaces } from './load-places.ts';
 import { queueEntry } from './queue-entry.ts';
@@ -212,22 +213,20 @@ async function write(tx: Tx, works: readonly RunWork[], nowMs: number): Promise<
   const starts = changed.flatMap(startChanges);
   const members = starts.flatMap(({ member }) => member ?? []);
   const rateWaits = starts.flatMap(({ rateWait }) => rateWait ?? []);
-  await Promise.all([
-    updateRuns(
-      tx,
-      changed.map((work) => ({ runId: work.context.runId, header: work.run, digest: grown.get(work) })),
-    ),
-    added.length > 0 && insertJobs(tx, added),
-    calls.length > 0 && changeCalls(tx, calls),
-    members.length > 0 && changeMembers(tx, members),
-    rateWaits.length > 0 && changeRateWaiters(tx, rateWaits),
-    jobs.length > 0 && updateJobs(tx, jobs),
+  const runs = changed.map((work) => ({ runId: work.context.runId, header: work.run, digest: grown.get(work) }));
+  await sendInTurns([
+    ...inPieces(runs, (rows) => updateRuns(tx, rows)),
+    ...inPieces(added, (rows) => insertJobs(tx, rows)),
+    ...inPieces(calls, (rows) => changeCalls(tx, rows)),
+    ...inPieces(members, (rows) => changeMembers(tx, rows)),
+    ...inPieces(rateWaits, (rows) => changeRateWaiters(tx, rows)),
+    ...inPieces(jobs, (rows) => updateJobs(tx, rows)),
     // An attempt may begin and end in one flush.
-    offered.length > 0 && insertAttempts(tx, offered),
-    attempts.length > 0 && changeAttempts(tx, attempts),
-    insertEvents(tx, changed.flatMap(feedEvents)),
-    left.length > 0 && leaveQueue(tx, left),
-    queued.length > 0 && enqueue(tx, queued),
+    ...inPieces(offered, (rows) => insertAttempts(tx, rows)),
+    ...inPieces(attempts, (rows) => changeAttempts(tx, rows)),
+    ...inPieces(changed.flatMap(feedEvents), (rows) => insertEvents(tx, rows)),
+    ...inPieces(left, (rows) => leaveQueue(tx, rows)),
+    ...inPieces(queued, (rows) => enqueue(tx, rows)),
   ]);
 }
 

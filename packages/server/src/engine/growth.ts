@@ -1,9 +1,15 @@
 // What has to be written of a run whose decisions added jobs to it: its grown definition, and the rows of the new jobs.
 import { dueOf } from '../core/alarms.ts';
 import { jobOf } from '../core/run-state.ts';
-import { digestOf, insertDefinitions } from '../store/definition-rows.ts';
+import {
+  type DefinitionDigest,
+  type DefinitionWrite,
+  definitionWrite,
+  insertDefinitions,
+} from '../store/definition-rows.ts';
 import type { JobWrite } from '../store/job-rows.ts';
 import type { Tx } from '../store/sql.ts';
+import { inTurns } from './pace.ts';
 import type { RunWork } from './run-work.ts';
 
 /** Stores the definitions of runs that have grown. Returns their digests. */
@@ -11,12 +17,17 @@ export async function growDefinitions(
   tx: Tx,
   works: readonly RunWork[],
   nowMs: number,
-): Promise<ReadonlyMap<RunWork, string>> {
+): Promise<ReadonlyMap<RunWork, DefinitionDigest>> {
   const grown = works.filter((work) => work.addedFrom !== undefined);
   if (grown.length === 0) return new Map();
-  const digests = new Map(grown.map((work) => [work, digestOf(work.context.plan.definition)]));
-  const definitions = new Map(grown.map((work) => [digests.get(work) ?? '', work.context.plan.definition]));
-  await insertDefinitions(tx, definitions, nowMs);
+  const digests = new Map<RunWork, DefinitionDigest>();
+  const writes = new Map<DefinitionDigest, DefinitionWrite>();
+  for (const work of grown) {
+    const write = await inTurns(definitionWrite(work.context.plan.definition));
+    digests.set(work, write.digest);
+    writes.set(write.digest, write);
+  }
+  await insertDefinitions(tx, [...writes.values()], nowMs);
   return digests;
 }
 

@@ -3,7 +3,12 @@
 import type { Definition } from '../core/definition.ts';
 import type { Refusal } from '../core/refusal.ts';
 import { changeCalls } from '../store/call-rows.ts';
-import { type DefinitionDigest, insertDefinitions } from '../store/definition-rows.ts';
+import {
+  type DefinitionDigest,
+  type DefinitionWrite,
+  definitionWrite,
+  insertDefinitions,
+} from '../store/definition-rows.ts';
 import { changeMembers } from '../store/group-rows.ts';
 import { insertJobs } from '../store/job-rows.ts';
 import { insertEvents, readClock } from '../store/ledger-rows.ts';
@@ -16,6 +21,7 @@ import { callChanges } from './call-changes.ts';
 import type { CreatedRun } from './created-run.ts';
 import { createDecisionPace, type DecisionPace } from './decision-pace.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
+import { inPieces, inTurns, sendInTurns } from './pace.ts';
 import { answerAgain } from './request-ids.ts';
 import { driversToAsk, specProblems } from './spec-check.ts';
 import { refuseUnwanted } from './wanted-children.ts';
@@ -64,35 +70,35 @@ export async function insertNewRuns<Item extends RunToBegin>(
     // One that has grown at once.
     if (context.plan.definition.added !== undefined) definitions.set(run.digest, context.plan.definition);
   }
+  const written: DefinitionWrite[] = [];
+  for (const definition of definitions.values()) written.push(await inTurns(definitionWrite(definition)));
   const calls = runs.flatMap(({ context, events }) => callChanges(context, events));
   const starts = runs.flatMap((run) => run.starts);
   const members = starts.flatMap(({ member }) => member ?? []);
   const rateWaits = starts.flatMap(({ rateWait }) => rateWait ?? []);
   fresh.forEach((item, i) => answers.set(item, { runId: item.runId, view: runs[i]?.view }));
-  if (runs.length > 0) {
-    await Promise.all([
-      definitions.size > 0 && insertDefinitions(tx, definitions, nowMs),
-      calls.length > 0 && changeCalls(tx, calls),
-      members.length > 0 && changeMembers(tx, members),
-      rateWaits.length > 0 && changeRateWaiters(tx, rateWaits),
-      insertRuns(
-        tx,
-        runs.map(({ run }) => run),
-      ),
-      insertJobs(
-        tx,
-        runs.flatMap(({ jobs }) => jobs),
-      ),
-      insertEvents(
-        tx,
-        runs.flatMap(({ events }) => events),
-      ),
-      enqueue(
-        tx,
-        runs.flatMap(({ queue }) => queue),
-      ),
-    ]);
-  }
+  await sendInTurns([
+    ...inPieces(written, (rows) => insertDefinitions(tx, rows, nowMs)),
+    ...inPieces(calls, (rows) => changeCalls(tx, rows)),
+    ...inPieces(members, (rows) => changeMembers(tx, rows)),
+    ...inPieces(rateWaits, (rows) => changeRateWaiters(tx, rows)),
+    ...inPieces(
+      runs.map(({ run }) => run),
+      (rows) => insertRuns(tx, rows),
+    ),
+    ...inPieces(
+      runs.flatMap(({ jobs }) => jobs),
+      (rows) => insertJobs(tx, rows),
+    ),
+    ...inPieces(
+      runs.flatMap(({ events }) => events),
+      (rows) => insertEvents(tx, rows),
+    ),
+    ...inPieces(
+      runs.flatMap(({ queue }) => queue),
+      (rows) => enqueue(tx, rows),
+    ),
+  ]);
   return { answers, costly, begun: runs, defined: definitions.keys() };
 }
 

@@ -13,6 +13,7 @@ import type { GateReply, JobOperations } from './engine.ts';
 import { createJobQueries } from './job-queries.ts';
 import type { HoldBacks } from './hold-backs.ts';
 import type { Ledger } from './ledger.ts';
+import { inTurns } from './pace.ts';
 import type { Plans } from './plans.ts';
 import { bodyDigest, takeRequestId } from './request-ids.ts';
 import { type Reruns, retryOf } from './reruns.ts';
@@ -39,7 +40,7 @@ export function createJobOperations(options: JobOperationsOptions): JobOperation
     requestId: string | undefined,
   ): Promise<boolean> {
     if (requestId === undefined) return true;
-    const asked = { project, requestId, bodyDigest: bodyDigest('rerun', retryOf(key, trigger)) };
+    const asked = { project, requestId, bodyDigest: await inTurns(bodyDigest('rerun', retryOf(key, trigger))) };
     return await takeRequestId(pool, asked, key.runId);
   }
 

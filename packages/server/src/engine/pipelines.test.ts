@@ -3,6 +3,7 @@ import type { Definition } from '../core/definition.ts';
 import type { FieldViolation } from '../core/refusal.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { digestOf } from '../store/definition-rows.ts';
+import { inTurns } from '../store/turns.ts';
 import { prunePipelines } from '../store/pipelines.ts';
 import { withConnection } from '../store/pool.ts';
 import type { OlderReplica } from '../store/replica-rows.ts';
@@ -133,8 +134,8 @@ test('revisions are listed newest first, within the bytes of a page', async () =
   const page = await pipelines.listRevisions(project, 'ci', { size: 10 });
   const rest = await pipelines.listRevisions(project, 'ci', { size: 10, after: page.next ?? '' });
   expect(page.items.map(({ revision, digest }) => [revision, digest])).toEqual([
-    [3, digestOf(large[2]!)],
-    [2, digestOf(large[1]!)],
+    [3, await inTurns(digestOf(large[2]!))],
+    [2, await inTurns(digestOf(large[1]!))],
   ]);
   expect(rest.items).toMatchObject([{ project, pipeline: 'ci', revision: 1, definition: large[0] }]);
   expect(rest.next).toBeUndefined();

@@ -1,9 +1,14 @@
 // Pipelines and their revisions. A revision never changes; applying the newest definition again makes none.
-import type { Definition } from '../core/definition.ts';
 import { invalidFields, RefusedError } from '../core/refusal.ts';
 import type { PipelineView } from '../core/views.ts';
 import { pipelineNamesLike } from '../store/called-pipelines.ts';
-import { type DefinitionDigest, digestOf, insertDefinitions } from '../store/definition-rows.ts';
+import {
+  type DefinitionDigest,
+  type DefinitionWrite,
+  definitionWrite,
+  digestOf,
+  insertDefinitions,
+} from '../store/definition-rows.ts';
 import { readClock } from '../store/ledger-rows.ts';
 import {
   advancePipeline,
@@ -19,6 +24,7 @@ import { type Pool, withConnection, withTransaction } from '../store/pool.ts';
 import type { Tx } from '../store/sql.ts';
 import { type CallCheck, MAX_NAMES } from './call-check.ts';
 import type { PipelineOperations } from './engine.ts';
+import { inTurns } from './pace.ts';
 import { assertKnown, noSuchPipeline, noSuchRevision, numberCursor } from './refusals.ts';
 import type { Replica } from './replica.ts';
 import { type SpecCheck, specMismatch } from './spec-check.ts';
@@ -38,8 +44,11 @@ export function createPipelines({ pool, checkSpecs, checkCalls, replica }: Pipel
       if (specs.violations.length > 0) throw new RefusedError(specMismatch(specs.violations));
       const calls = await checkCalls(project, { ...definition, name }, 'definition');
       if (calls.violations.length > 0) throw new RefusedError(invalidFields(calls.violations));
-      const applied = await withTransaction(pool, (tx) => apply(tx, project, name, definition, expectedRevision));
-      return { ...applied, warnings: [...specs.warnings, ...calls.warnings] };
+      const written = await inTurns(definitionWrite(definition));
+      const { view, changed } = await withTransaction(pool, (tx) =>
+        apply(tx, project, name, written, expectedRevision),
+      );
+      return { pipeline: { ...view, definition }, changed, warnings: [...specs.warnings, ...calls.warnings] };
     },
     async validate(project, name, definition, { expectedRevision, found }) {
       const specs = await checkSpecs(definition, 'definition');
@@ -49,7 +58,7 @@ export function createPipelines({ pool, checkSpecs, checkCalls, replica }: Pipel
       if (specs.violations.length > 0) throw new RefusedError(specMismatch(specs.violations));
       const stored = await withConnection(pool, (tx) => findPipeline(tx, project, name, undefined));
       const current = { revision: stored?.newestRevision ?? 0, digest: stored?.found?.digest };
-      const changed = !isUnchanged(name, current, digestOf(definition), expectedRevision);
+      const changed = !isUnchanged(name, current, await inTurns(digestOf(definition)), expectedRevision);
       return { newest: stored?.found?.view, changed, warnings: [...specs.warnings, ...calls.warnings] };
     },
     get: (project, name, revision) => withConnection(pool, (tx) => getPipeline(tx, project, name, revision)),
@@ -77,27 +86,26 @@ async function apply(
   tx: Tx,
   project: string,
   name: string,
-  definition: Definition,
+  written: DefinitionWrite,
   expectedRevision: number | undefined,
-): Promise<{ pipeline: PipelineView; changed: boolean }> {
-  const digest = digestOf(definition);
+): Promise<{ view: Omit<PipelineView, 'definition'>; changed: boolean }> {
+  const { digest } = written;
   const nowMs = await readClock(tx);
-  await insertDefinitions(tx, new Map([[digest, definition]]), nowMs);
+  await insertDefinitions(tx, [written], nowMs);
   if (await insertPipeline(tx, project, name, nowMs)) {
     assertExpected(name, expectedRevision, 0);
     await insertRevision(tx, project, name, 1, digest, nowMs);
-    const pipeline = { project, name, revision: 1, definition, createdMs: nowMs, updatedMs: nowMs };
-    return { pipeline, changed: true };
+    return { view: { project, name, revision: 1, createdMs: nowMs, updatedMs: nowMs }, changed: true };
   }
   const { revision, createdMs, updatedMs, ...newest } = await lockPipeline(tx, project, name);
   const current = { revision: newest.deleted ? 0 : revision, digest: newest.digest };
   if (isUnchanged(name, current, digest, expectedRevision)) {
-    return { pipeline: { project, name, revision, definition, createdMs, updatedMs }, changed: false };
+    return { view: { project, name, revision, createdMs, updatedMs }, changed: false };
   }
   const next = { revision: revision + 1, updatedMs: Math.max(nowMs, updatedMs) };
   await insertRevision(tx, project, name, next.revision, digest, next.updatedMs);
   await advancePipeline(tx, project, name, next.revision, next.updatedMs);
-  return { pipeline: { project, name, definition, createdMs, ...next }, changed: true };
+  return { view: { project, name, createdMs, ...next }, changed: true };
 }
 
 /** Whether the newest revision, 0 when there is none, has the definition already. Throws when another one was expected. */

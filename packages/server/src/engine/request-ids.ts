@@ -2,18 +2,21 @@
 // That holds whatever became of what the request was about, and of the run itself: a repetition never makes a second one.
 import { createHash } from 'node:crypto';
 import type { RunId } from '../core/ids.ts';
-import { canonicalJson } from '../core/json.ts';
+import { canonicalChunks } from '../core/json.ts';
 import { isRefusal, type Refusal, RefusedError } from '../core/refusal.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
 import { claimRequestIds, findRequestIds, type RequestIdRow } from '../store/run-rows.ts';
 import type { CreatedRun } from './created-run.ts';
 import type { NewRun } from './engine.ts';
 
-/** What a repeated request id is compared with: everything that was asked for, as it was asked. */
-export function bodyDigest(verb: string, asked: Partial<NewRun> & object): Buffer {
-  return createHash('sha256')
-    .update(canonicalJson({ verb, ...asked, requestId: undefined, traceparent: undefined }))
-    .digest();
+/** What a repeated request id is compared with: everything that was asked for, as it was asked. Comes in slices. */
+export function* bodyDigest(verb: string, asked: Partial<NewRun> & object): Generator<undefined, Buffer> {
+  const hash = createHash('sha256');
+  for (const chunk of canonicalChunks({ verb, ...asked, requestId: undefined, traceparent: undefined })) {
+    hash.update(chunk);
+    yield;
+  }
+  return hash.digest();
 }
 
 type Asked = Omit<RequestIdRow, 'runId'>;

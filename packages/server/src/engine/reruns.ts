@@ -14,6 +14,7 @@ import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun } from './begin-run.ts';
 import type { Creates } from './creates.ts';
 import type { RerunSource } from './engine.ts';
+import { inTurns } from './pace.ts';
 import type { Plans } from './plans.ts';
 import { assertKnown, noSuchJob, noSuchRun, notFinished } from './refusals.ts';
 import type { Replica } from './replica.ts';
@@ -69,7 +70,7 @@ export function createReruns({ pool, plans, creates, replica }: RerunsOptions): 
     assertKnown(plan.definition, replica.oldest());
     return await creates.create({
       project,
-      digest: digestOf(plan.definition),
+      digest: await inTurns(digestOf(plan.definition)),
       definition: plan.definition,
       command: {
         type: 'Create',
@@ -92,7 +93,8 @@ export function createReruns({ pool, plans, creates, replica }: RerunsOptions): 
     body: object,
     start: (request: CheckedRun['request']) => Promise<CreatedRun | Refusal>,
   ): Promise<RunId> {
-    const request = requestId === undefined ? undefined : { id: requestId, bodyDigest: bodyDigest('rerun', body) };
+    const request =
+      requestId === undefined ? undefined : { id: requestId, bodyDigest: await inTurns(bodyDigest('rerun', body)) };
     const asked = request && { project, requestId: request.id, bodyDigest: request.bodyDigest };
     const created = await createOnce(pool, asked, () => start(request));
     if (isRefusal(created)) throw new RefusedError(created);

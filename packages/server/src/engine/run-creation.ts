@@ -4,7 +4,7 @@ import type { Definition } from '../core/definition.ts';
 import { DELAY_VERSION } from '../core/event-versions.ts';
 import type { Trigger } from '../core/events.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
-import { canonicalJson, type JsonObject } from '../core/json.ts';
+import type { JsonObject } from '../core/json.ts';
 import type { Schema } from '../core/json-schema.ts';
 import { LIMITS } from '../core/limits.ts';
 import { type FieldViolation, invalidFields, isRefusal, RefusedError, type Refusal } from '../core/refusal.ts';
@@ -19,6 +19,7 @@ import type { CreatedRun } from './created-run.ts';
 import type { CheckedRun } from './begin-run.ts';
 import type { Creates } from './creates.ts';
 import type { NewRun, RunSource } from './engine.ts';
+import { inTurns } from './pace.ts';
 import { assertKnown, noSuchPipeline, noSuchRevision, replicaTooOld } from './refusals.ts';
 import type { Replica } from './replica.ts';
 import { bodyDigest, createOnce } from './request-ids.ts';
@@ -93,7 +94,7 @@ export function createRunCreation({ pool, creates, checkSpecs, checkCalls, repli
     project: string,
     { pipeline, definition }: RunSource,
   ): Promise<Pick<Resolved, 'definition' | 'digest' | 'pipeline'>> {
-    if (definition !== undefined) return { definition, digest: digestOf(definition) };
+    if (definition !== undefined) return { definition, digest: await inTurns(digestOf(definition)) };
     if (pipeline === undefined) throw new Error('a run without a source');
     const { name, revision } = pipeline;
     const known = await withConnection(pool, async (tx) => {
@@ -129,7 +130,7 @@ export function createRunCreation({ pool, creates, checkSpecs, checkCalls, repli
     resolved: Promise<Resolved>,
     call?: JobKey,
   ): Promise<CreatedRun | Refusal> {
-    const request = requestOf(run);
+    const request = await requestOf(run);
     const asked = request && { project, requestId: request.id, bodyDigest: request.bodyDigest };
     return await createOnce(pool, asked, async () => {
       const checked = await checkNow(project, run, request, resolved);
@@ -159,12 +160,18 @@ export function createRunCreation({ pool, creates, checkSpecs, checkCalls, repli
       return [...resolved.warnings, ...resolved.callWarnings];
     },
     async createBatch(project, runs) {
-      const resolved = new Map<unknown, Promise<Resolved>>();
+      const sources: string[] = [];
+      for (const { pipeline, definition } of runs) {
+        sources.push(
+          definition === undefined
+            ? `${pipeline?.name} ${pipeline?.revision ?? ''}`
+            : await inTurns(digestOf(definition)),
+        );
+      }
+      const resolved = new Map<string, Promise<Resolved>>();
       return await Promise.all(
-        runs.map(async (run) => {
-          const { pipeline } = run;
-          const source =
-            pipeline === undefined ? canonicalJson(run.definition) : `${pipeline.name} ${pipeline.revision ?? ''}`;
+        runs.map(async (run, index) => {
+          const source = sources[index] ?? '';
           const shared = resolved.get(source) ?? resolve(project, run);
           resolved.set(source, shared);
           const created = await createOne(project, run, shared);
@@ -177,8 +184,9 @@ export function createRunCreation({ pool, creates, checkSpecs, checkCalls, repli
 
 const NO_CALLS: CallFindings = { violations: [], warnings: [] };
 
-function requestOf(run: NewRun): CheckedRun['request'] {
-  return run.requestId === undefined ? undefined : { id: run.requestId, bodyDigest: bodyDigest('create', run) };
+async function requestOf(run: NewRun): Promise<CheckedRun['request']> {
+  const { requestId } = run;
+  return requestId === undefined ? undefined : { id: requestId, bodyDigest: await inTurns(bodyDigest('create', run)) };
 }
 
 function checkRun(

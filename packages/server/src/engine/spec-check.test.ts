@@ -118,3 +118,21 @@ test('all that is wrong with a spec in a run is told, up to some', async () => {
   const told = problemOf('told', Object.fromEntries(names.map((name) => [name, 1])));
   expect(told).toMatch(/^(spec\.\w [^;]+; ){5}2 more$/);
 });
+
+test('what takes long to check in all is not checked to the end, and leaves turns to others', async () => {
+  const doubling = Array.from({ length: 60 }, (_, n) => {
+    const next = { $ref: `#/$defs/d${n + 1}` };
+    return [`d${n}`, n === 59 ? { type: 'string' } : { anyOf: [next, next] }];
+  });
+  const specSchema = { $ref: '#/$defs/d0', $defs: Object.fromEntries(doubling) };
+  await ledger.connect('endless', 'i-1', { specSchema });
+  let turns = 0;
+  const other = setInterval(() => turns++, 1);
+  const { violations, warnings } = await check(
+    ...Array.from({ length: 30 }, (_, n) => jobNamed(`job-${n}`, { driver: 'endless' })),
+  );
+  clearInterval(other);
+  expect(violations.length).toBeLessThan(30);
+  expect(warnings).toEqual([expect.stringMatching(/^the specs of the last \d+ jobs were not checked/)]);
+  expect(turns).toBeGreaterThan(5);
+});

@@ -7,8 +7,9 @@ import type { JsonObject } from '../core/json.ts';
 import type { FieldViolation, Refusal } from '../core/refusal.ts';
 import { mentionsTemplate } from '../core/expressions/template.ts';
 import { isDriven, type Plan } from '../core/plan.ts';
-import { checkBounded } from './bounded-check.ts';
+import { checkBounded, createCheckTime, MAX_CHECKS_MS } from './bounded-check.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
+import { createTurns } from './pace.ts';
 
 export interface SpecFindings {
   /** Why specs fit none of the schemas of their driver. */
@@ -30,16 +31,30 @@ export function createSpecCheck(schemas: DriverSchemas): SpecCheck {
     const accepted = await schemas.acceptedBy(new Set(drivers));
     const violations: Found = [];
     const path = field === '' ? 'jobs' : `${field}.jobs`;
-    definition.jobs.forEach(({ driver, spec }, index) => {
+    const turns = createTurns();
+    const time = createCheckTime();
+    let left = 0;
+    for (const [index, { driver, spec }] of definition.jobs.entries()) {
       const takes = accepted.get(driver);
-      if (typeof takes !== 'object') return;
+      if (typeof takes !== 'object') continue;
+      if (time.isOver()) {
+        left++;
+        continue;
+      }
       // What its expressions come to is checked when the job runs.
       const known = mentionsTemplate(spec) ? takes.map(({ ofKnown }) => ofKnown) : takes;
-      const found = whyUnfit(known, `${path}[${index}].spec`, spec);
+      const found = time.take(() => whyUnfit(known, `${path}[${index}].spec`, spec));
       for (const { field: wrong, description } of found) addViolation(violations, wrong, description);
-    });
+      const turned = turns();
+      if (turned !== undefined) await turned;
+    }
     const unchecked = definition.jobs.filter((job) => accepted.get(job.driver) === 'UNKNOWN');
     const warnings = [...Map.groupBy(unchecked, (job) => job.driver)].map(neverConnected);
+    if (left > 0) {
+      warnings.push(
+        `the specs of the last ${left} jobs were not checked: those before took longer than ${MAX_CHECKS_MS / 1_000} s`,
+      );
+    }
     return { violations, warnings };
   };
 }

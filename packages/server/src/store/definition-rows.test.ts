@@ -1,10 +1,17 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { createPools, type Pools } from './connect.ts';
-import { type DefinitionDigest, digestOf, insertDefinitions, removeUnusedDefinitions } from './definition-rows.ts';
+import {
+  type DefinitionDigest,
+  definitionWrite,
+  digestOf,
+  insertDefinitions,
+  removeUnusedDefinitions,
+} from './definition-rows.ts';
 import { withConnection, withTransaction } from './pool.ts';
 import { createTestDatabase, type TestDatabase } from './testing/database.ts';
 import { storeRun } from './testing/stored-run.ts';
+import { inTurns } from './turns.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -28,11 +35,9 @@ afterAll(async () => {
 /** Stores a definition that was last made sure of so many days ago. */
 async function store(name: string, daysAgo: number): Promise<DefinitionDigest> {
   const definition = definitionOf(jobNamed(name));
-  const digest = digestOf(definition);
-  await withConnection(pools.pool, (tx) =>
-    insertDefinitions(tx, new Map([[digest, definition]]), nowMs - daysAgo * DAY_MS),
-  );
-  return digest;
+  const written = await inTurns(definitionWrite(definition));
+  await withConnection(pools.pool, (tx) => insertDefinitions(tx, [written], nowMs - daysAgo * DAY_MS));
+  return written.digest;
 }
 
 async function stored(): Promise<DefinitionDigest[]> {
@@ -76,8 +81,7 @@ test('a pass looks at so many definitions, and the next goes on behind them', as
 test('a definition that is made sure of while it is about to go stays', async () => {
   const digest = await store('again', 2);
   const removing = await withTransaction(pools.pool, async (tx) => {
-    const definition = definitionOf(jobNamed('again'));
-    await insertDefinitions(tx, new Map([[digest, definition]]), nowMs);
+    await insertDefinitions(tx, [await inTurns(definitionWrite(definitionOf(jobNamed('again'))))], nowMs);
     const removing = pass();
     const waiting = `select from pg_stat_activity where wait_event_type = 'Lock' and query like 'delete from definitions%'`;
     await expect.poll(async () => (await pools.pool.query(waiting)).rowCount).toBe(1);
@@ -85,4 +89,10 @@ test('a definition that is made sure of while it is about to go stays', async ()
   });
   expect(await removing.removing).toEqual({ removed: 0, next: undefined });
   expect(await stored()).toEqual([digest]);
+});
+
+test('the digest of a large definition, and what is stored of it, come in slices', () => {
+  const large = definitionOf(...Array.from({ length: 10_000 }, (_, n) => jobNamed(`job-${n}`)));
+  expect(Array.from(digestOf(large)).length).toBeGreaterThan(30);
+  expect(Array.from(definitionWrite(large)).length).toBeGreaterThan(30);
 });

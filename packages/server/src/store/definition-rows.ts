@@ -2,14 +2,38 @@
 // refers to is removed once nobody has made sure of it for a day; until then whoever stored it may make runs of it.
 import { createHash } from 'node:crypto';
 import type { Definition } from '../core/definition.ts';
-import { canonicalJson } from '../core/json.ts';
+import { canonicalChunks } from '../core/json.ts';
 import { execute, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
 
 /** Hexadecimal digits of the SHA-256 of a definition's canonical JSON. */
 export type DefinitionDigest = string;
 
-export function digestOf(definition: Definition): DefinitionDigest {
-  return createHash('sha256').update(canonicalJson(definition)).digest('hex');
+/** Comes in slices. */
+export function* digestOf(definition: Definition): Generator<undefined, DefinitionDigest> {
+  const hash = createHash('sha256');
+  for (const chunk of canonicalChunks(definition)) {
+    hash.update(chunk);
+    yield;
+  }
+  return hash.digest('hex');
+}
+
+/** A definition as it is stored. */
+export interface DefinitionWrite {
+  readonly digest: DefinitionDigest;
+  readonly body: string;
+}
+
+/** Comes in slices. */
+export function* definitionWrite(definition: Definition): Generator<undefined, DefinitionWrite> {
+  const hash = createHash('sha256');
+  let body = '';
+  for (const chunk of canonicalChunks(definition)) {
+    hash.update(chunk);
+    body += chunk;
+    yield;
+  }
+  return { digest: hash.digest('hex'), body };
 }
 
 /** How long whoever has stored a definition may rely on it: then it is to be stored again. */
@@ -24,17 +48,8 @@ const INSERT_DEFINITIONS = statement(
 );
 
 /** Makes sure that definitions are stored; they may be already. */
-export async function insertDefinitions(
-  tx: Tx,
-  definitions: ReadonlyMap<DefinitionDigest, Definition>,
-  nowMs: number,
-): Promise<void> {
-  const rows = [...definitions];
-  await execute(tx, INSERT_DEFINITIONS, [
-    plain(rows, ([digest]) => digest),
-    texts(rows, ([, definition]) => canonicalJson(definition)),
-    nowMs,
-  ]);
+export async function insertDefinitions(tx: Tx, rows: readonly DefinitionWrite[], nowMs: number): Promise<void> {
+  await execute(tx, INSERT_DEFINITIONS, [plain(rows, ({ digest }) => digest), texts(rows, ({ body }) => body), nowMs]);
 }
 
 const LOAD_DEFINITIONS = statement(

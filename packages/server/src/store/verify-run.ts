@@ -15,6 +15,7 @@ import { loadJobs } from './job-rows.ts';
 import { loadRuns } from './ledger-rows.ts';
 import { expiredLogs, nameOf } from './log-expiry.ts';
 import { rowsOf, statement, type Tx } from './sql.ts';
+import { inTurns } from './turns.ts';
 import { checkLogs, type LogsChecking, type StoredLog } from './verify-logs.ts';
 
 const JOBS_A_PAGE = 500;
@@ -68,7 +69,7 @@ async function readPlan({ tx, report }: Verifying, digest: string): Promise<Plan
     report({ kind: 'DEFINITION', where: 'definition', expected: digest, found: 'no row' });
     return undefined;
   }
-  const found = digestOf(definition);
+  const found = await inTurns(digestOf(definition));
   if (found === digest) return compilePlan(definition);
   report({ kind: 'DEFINITION', where: 'definition.digest', expected: digest, found });
   return undefined;

@@ -8,7 +8,7 @@ const CALL_STEPS = 4;
 const COMPARISONS_PER_STEP = 1_024;
 
 /** Making a timestamp or a duration. */
-const TIME_STEPS = 16;
+const TIME_STEPS = 32;
 /** A function that fails makes an error of JavaScript, with its stack. */
 const FAILURE_STEPS = 150;
 

@@ -2,6 +2,7 @@
 import { addViolation, type Found, isFull, quote } from '../check-fields.ts';
 import type { JsonValue } from '../json.ts';
 import { LIMITS } from '../limits.ts';
+import { atOnce, type Slices } from '../slices.ts';
 import { compileExpression, type Expression } from './expression.ts';
 import type { Root, Scope } from './nodes.ts';
 import { hasTemplate, splitTemplate } from './split-template.ts';
@@ -47,13 +48,24 @@ export function compileTemplate(
   field: string,
   value: JsonValue,
   scope: Scope,
-  levels: number = LIMITS.jsonLevels,
+  levels?: number,
 ): Template | undefined {
+  return atOnce(compileTemplateInSlices(found, field, value, scope, levels));
+}
+
+/** As compileTemplate, an expression at a time. */
+export function* compileTemplateInSlices(
+  found: Found,
+  field: string,
+  value: JsonValue,
+  scope: Scope,
+  levels: number = LIMITS.jsonLevels,
+): Slices<Template | undefined> {
   if (!mentionsTemplate(value)) return undefined;
   // A list of its own: that of the caller takes only so many.
   const own: Found = [];
   const compiler: Compiler = { found: own, foundBefore: found.length, scope, expressions: [], count: 0 };
-  const shape = compileValue(compiler, field, value);
+  const shape = yield* compileValue(compiler, field, value);
   for (const violation of own) addViolation(found, violation.field, violation.description);
   if (own.length > 0 || isFull(found)) return undefined;
   const { expressions } = compiler;
@@ -75,21 +87,23 @@ export function mentionsTemplate(value: JsonValue): boolean {
   return Object.entries(value).some(([key, member]) => hasTemplate(key) || mentionsTemplate(member));
 }
 
-function compileValue(compiler: Compiler, field: string, value: JsonValue): Shape {
+function* compileValue(compiler: Compiler, field: string, value: JsonValue): Slices<Shape> {
   if (typeof value === 'string') {
-    return hasTemplate(value) ? compileText(compiler, field, value) : { kind: 'constant', value };
+    return hasTemplate(value) ? yield* compileText(compiler, field, value) : { kind: 'constant', value };
   }
   if (typeof value !== 'object' || value === null) return { kind: 'constant', value };
   if (Array.isArray(value)) {
-    const items = value.map((item, index) => compileValue(compiler, `${field}[${index}]`, item));
+    const items: Shape[] = [];
+    for (const [index, item] of value.entries()) items.push(yield* compileValue(compiler, `${field}[${index}]`, item));
     return items.every(isConstant) ? { kind: 'constant', value } : { kind: 'list', items };
   }
-  const members = Object.entries(value).map(([key, member]): [string, Shape] => {
+  const members: [string, Shape][] = [];
+  for (const [key, member] of Object.entries(value)) {
     if (hasTemplate(key)) {
       addViolation(compiler.found, field, `has the key ${quote(key)}; expressions may not be in keys`);
     }
-    return [key, compileValue(compiler, `${field}.${key}`, member)];
-  });
+    members.push([key, yield* compileValue(compiler, `${field}.${key}`, member)]);
+  }
   return members.every(([, member]) => isConstant(member)) ? { kind: 'constant', value } : { kind: 'object', members };
 }
 
@@ -99,7 +113,7 @@ function isConstant({ kind }: Shape): boolean {
   return kind === 'constant';
 }
 
-function compileText(compiler: Compiler, field: string, text: string): Shape {
+function* compileText(compiler: Compiler, field: string, text: string): Slices<Shape> {
   const { found } = compiler;
   const split = splitTemplate(text);
   if ('unclosedAt' in split) {
@@ -110,10 +124,15 @@ function compileText(compiler: Compiler, field: string, text: string): Shape {
     );
     return { kind: 'constant', value: text };
   }
-  const segments = split.flatMap((segment): (string | Expression)[] => {
-    if ('text' in segment) return [segment.text];
-    return compileSource(compiler, field, segment.source);
-  });
+  const segments: (string | Expression)[] = [];
+  for (const segment of split) {
+    if ('text' in segment) {
+      segments.push(segment.text);
+      continue;
+    }
+    yield;
+    segments.push(...compileSource(compiler, field, segment.source));
+  }
   const [first] = segments;
   if (segments.length === 1 && typeof first === 'object') return { kind: 'value', field, expression: first };
   return { kind: 'text', field, segments };

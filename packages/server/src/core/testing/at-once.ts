@@ -1,12 +1,8 @@
 // Runs what comes in slices to its end, with nobody to wait for it.
 import { createCheckWork } from '../check-work.ts';
+import { atOnce } from '../slices.ts';
 
-export function atOnce<T>(slices: Generator<undefined, T>): T {
-  for (;;) {
-    const { done, value } = slices.next();
-    if (done === true) return value;
-  }
-}
+export { atOnce };
 
 /** As one request would check it. */
 export function checkAtOnce<A extends readonly unknown[], T>(

@@ -69,7 +69,7 @@ export const definitions: fc.Arbitrary<Definition> = fc.integer({ min: 1, max: 6
 export const richDefinitions: fc.Arbitrary<Definition> = fc
   .tuple(
     definitions,
-    fc.array(fc.record({ kind: fc.nat(18), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
+    fc.array(fc.record({ kind: fc.nat(19), nth: fc.nat(5) }), { minLength: 1, maxLength: 4 }),
     fc.boolean(),
   )
   .map(([definition, changes, failFast]) => {
@@ -132,6 +132,10 @@ function richPart(job: JobDefinition, kind: number, isNeeded: boolean): Partial<
       };
     case 16:
       return { rateLimits: [{ key: 'calls', limit: '${{ params.missing }}', periodMs: 1_000, cost: 1 }] };
+    case 18:
+      return {
+        spec: { texts: Array.from({ length: 9 }, (_, n) => `\${{ params.count + ${n} }} of \${{ params.list }}`) },
+      };
     case 17:
       return { matrix: { axes: { n: [1, 2, 3] }, maxParallel: '${{ params.count }}' } };
     default:

@@ -16,6 +16,7 @@ import type { TestDatabase } from '../../store/testing/database.ts';
 import { createCreates } from '../creates.ts';
 import { flushSubmissions } from '../flush.ts';
 import { createLedger, type Ledger } from '../ledger.ts';
+import { inTurns } from '../pace.ts';
 import { createPlans, type Plans } from '../plans.ts';
 import type { LedgerReply, Writer } from '../run-work.ts';
 import { createDriverSchemas } from '../driver-schemas.ts';
@@ -86,7 +87,7 @@ export async function openLedgerFixture({ config }: TestDatabase): Promise<Ledge
     async create(definition, { project = 'default', pipeline, labels = {}, params = {}, request } = {}) {
       const created = await creates.create({
         project,
-        digest: digestOf(definition),
+        digest: await inTurns(digestOf(definition)),
         definition,
         command: {
           type: 'Create',
