@@ -19,6 +19,7 @@ import { growDefinitions, jobsAdded } from './growth.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
 import { type StartChange, startChange } from './member-changes.ts';
 import { createDecisionPace, type DecisionPace } from './decision-pace.ts';
+import { inTurnsOf } from './owner-lines.ts';
 import { inPieces, sendInTurns } from './pace.ts';
 import type { Plans } from './plans.ts';
 import { loadPlaces } from './load-places.ts';
@@ -100,13 +101,8 @@ export async function flushSubmissions(
 /** Works in the order in which they are decided on: projects in turns, and of each first what was asked first. */
 function inTurns(works: readonly RunWork[]): readonly RunWork[] {
   const firstOf = ({ submissions: [first] }: RunWork): number => first?.number ?? 0;
-  const byProject = Map.groupBy(
-    works.toSorted((a, b) => firstOf(a) - firstOf(b)),
-    ({ context }) => context.project,
-  );
-  if (byProject.size === 1) return [...byProject.values()].flat();
-  const turns = [...byProject.values()].flatMap((own) => own.map((work, turn) => ({ work, turn })));
-  return turns.toSorted((a, b) => a.turn - b.turn).map(({ work }) => work);
+  const inOrder = works.toSorted((a, b) => firstOf(a) - firstOf(b));
+  return inTurnsOf(inOrder, ({ context }) => context.project);
 }
 
 /** Sorts the submissions about runs that were not locked: somebody else holds them, or they do not exist. */
