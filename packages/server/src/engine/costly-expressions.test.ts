@@ -131,6 +131,27 @@ test('so does one costly creation, meanwhile others are made', async () => {
   expect(longestMs).toBeLessThan(tookMs / 2);
 });
 
+test('a new run of another project has its turn between many of which each takes long', async () => {
+  const definition = definitionOf(jobNamed('first', { if: COSTLY }));
+  const other = definitionOf(jobNamed('other'));
+  let longestMs = Number.POSITIVE_INFINITY;
+  const { tookMs } = await longestWait(async () => {
+    const costly = Promise.all(
+      Array.from({ length: 3 * RUNS }, async (_, n) => {
+        // Some of them are repetitions.
+        const request = { id: `costly ${n % 40}`, bodyDigest: Buffer.alloc(32, 1) };
+        const runId = await ledger.create(definition, { params, request });
+        expect((await ledger.pool.query('select from runs where run_id = $1', [runId])).rowCount).toBe(1);
+        return runId;
+      }),
+    );
+    longestMs = await longestAnswer(costly, () => ledger.create(other, { project: 'other' }));
+    expect(new Set(await costly).size).toBe(40);
+  });
+  expect(tookMs).toBeGreaterThan(40 * 10);
+  expect(longestMs).toBeLessThan(tookMs / 4);
+});
+
 test('neither several costly creations nor the repetition of one keep others waiting', async () => {
   const other = definitionOf(jobNamed('other', { if: 'params.list.size() > 1' }));
   const request = { id: 'again', bodyDigest: Buffer.alloc(32, 1) };

@@ -62,7 +62,7 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
   async function flush(on: Lane, items: readonly Item[], signal: AbortSignal): Promise<readonly Item[]> {
     const { now, later } = withinJobs(items);
     const untilMs = performance.now() + DEFINITION_TRUST_MS;
-    const { answers, costly, begun, defined } = await inTransaction(
+    const { answers, costly, left, begun, defined } = await inTransaction(
       on,
       (tx, begun) => insertNewRuns(tx, begun, now, { stored, schemas: flushing.schemas, isAlone: on === largeLane }),
       signal,
@@ -73,12 +73,13 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
     for (const { context, after } of begun) flushing.cache.keep(context, undefined, after.run, after.jobs);
     onCreated(begun.map(({ notice }) => notice));
     for (const [item, answer] of answers) item.answer(answer);
-    return later;
+    return [...left, ...later];
   }
 
   const groupOn = (on: Lane) =>
     createGroupCommit<Item>({
       maxItems: MAX_FLUSH,
+      ownerOf: ({ run }) => run.project,
       flush: (items, signal) => flush(on, items, signal),
       fail: (item, error) => item.fail(error),
     });

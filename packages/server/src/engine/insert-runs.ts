@@ -30,6 +30,8 @@ export interface RunsInserted<Item> {
   readonly answers: ReadonlyMap<Item, CreatedRun | Refusal>;
   /** Those that take longer than they may here. */
   readonly costly: readonly Item[];
+  /** Those that were left because the others take long already. */
+  readonly left: readonly Item[];
   readonly begun: readonly BegunRun[];
   /** The definitions that it made sure of. */
   readonly defined: Iterable<DefinitionDigest>;
@@ -42,7 +44,7 @@ export interface InsertOptions {
   readonly isAlone: boolean;
 }
 
-/** Begins runs, or answers them by those that their request ids have made. */
+/** Begins runs, given in turns of projects, or answers them by those that their request ids have made. */
 export async function insertNewRuns<Item extends RunToBegin>(
   tx: Tx,
   begun: Promise<unknown>,
@@ -54,6 +56,7 @@ export async function insertNewRuns<Item extends RunToBegin>(
     answers,
     runs: begunRuns,
     costly,
+    left,
     nowMs,
   } = isAlone
     ? await beginAndClaim(tx, begun, items, { schemas, pace })
@@ -99,13 +102,14 @@ export async function insertNewRuns<Item extends RunToBegin>(
       (rows) => enqueue(tx, rows),
     ),
   ]);
-  return { answers, costly, begun: runs, defined: definitions.keys() };
+  return { answers, costly, left, begun: runs, defined: definitions.keys() };
 }
 
 interface Begun<Item> {
   readonly answers: Map<Item, CreatedRun | Refusal>;
   readonly runs: ReadonlyMap<Item, BegunRun>;
   readonly costly: readonly Item[];
+  readonly left: readonly Item[];
   readonly nowMs: number;
 }
 
@@ -126,7 +130,7 @@ async function beginAndClaim<Item extends RunToBegin>(
   return { ...decided, nowMs, answers: await settleRequestIds(tx, items) };
 }
 
-/** What turns out to take long gives its request id back. */
+/** What turns out to take long, and what is left behind that, gives its request id back. */
 async function claimAndBegin<Item extends RunToBegin>(
   tx: Tx,
   begun: Promise<unknown>,
@@ -139,42 +143,60 @@ async function claimAndBegin<Item extends RunToBegin>(
     readClock(tx),
     begun,
   ]);
-  const { runs, costly } = await beginAll(
+  const { runs, costly, left } = await beginAll(
     items.filter((item) => !answers.has(item)),
     nowMs,
     options,
   );
-  if (costly.length === 0) return { answers, runs, costly, nowMs };
-  const left = new Set(costly.map(({ runId }) => runId));
-  const repetitions = [...answers].flatMap(([item, answer]) =>
-    'runId' in answer && left.has(answer.runId) ? [item] : [],
-  );
-  for (const item of repetitions) answers.delete(item);
+  const putOff = [...costly, ...left];
+  if (putOff.length === 0) return { answers, runs, costly, left, nowMs };
   await releaseRequestIds(
     tx,
-    costly.flatMap(({ run: { project, request } }) =>
+    putOff.flatMap(({ run: { project, request } }) =>
       request === undefined ? [] : [{ project, requestId: request.id }],
     ),
   );
-  return { answers, runs, costly: [...costly, ...repetitions], nowMs };
+  return { runs, costly: withRepetitions(costly, answers), left: withRepetitions(left, answers), answers, nowMs };
 }
 
-/** Decides on new runs. */
+/** Adds those that were answered by runs which are not made now. */
+function withRepetitions<Item extends RunToBegin>(
+  items: readonly Item[],
+  answers: Map<Item, CreatedRun | Refusal>,
+): readonly Item[] {
+  const runIds = new Set(items.map(({ runId }) => runId));
+  const repetitions = [...answers].flatMap(([item, answer]) =>
+    'runId' in answer && runIds.has(answer.runId) ? [item] : [],
+  );
+  for (const item of repetitions) answers.delete(item);
+  return [...items, ...repetitions];
+}
+
+/** Decides on new runs, but for those that take longer than they may here, and those that are left for later. */
 async function beginAll<Item extends RunToBegin>(
   items: readonly Item[],
   nowMs: number,
   { schemas, pace }: BeginOptions,
-): Promise<Pick<Begun<Item>, 'runs' | 'costly'>> {
+): Promise<Pick<Begun<Item>, 'runs' | 'costly' | 'left'>> {
   const drivers = new Set(items.flatMap(({ plan }) => [...driversToAsk(plan)]));
   const specProblem = drivers.size === 0 ? undefined : await specProblems(schemas, drivers);
   const runs = new Map<Item, BegunRun>();
   const costly: Item[] = [];
+  const left: Item[] = [];
+  const begun = new Set<string>();
   for (const item of items) {
+    const { project } = item.run;
+    // One of each project has its turn however long the others took.
+    if (begun.has(project) && pace.isLong()) {
+      left.push(item);
+      continue;
+    }
+    begun.add(project);
     const step = await pace.make(beginRun(item, nowMs, specProblem));
     if (step === undefined) costly.push(item);
     else runs.set(item, step.made);
   }
-  return { runs, costly };
+  return { runs, costly, left };
 }
 
 /** Answers the items whose request id was used before, here or by an earlier request. */
