@@ -152,6 +152,18 @@ test('a new run of another project has its turn between many of which each takes
   expect(longestMs).toBeLessThan(tookMs / 4);
 });
 
+test('the repetition of a large and costly creation is answered without deciding on it again', async () => {
+  const definition = definitionOf(...many({}), ...Array.from({ length: 500 }, (_, n) => jobNamed(`more-${n}`)));
+  const request = { id: 'large', bodyDigest: Buffer.alloc(32, 1) };
+  let made: RunId | undefined;
+  let again: RunId | undefined;
+  const first = await longestWait(async () => (made = await ledger.create(definition, { params, request })));
+  const second = await longestWait(async () => (again = await ledger.create(definition, { params, request })));
+  expect(again).toBe(made);
+  expect(first.tookMs).toBeGreaterThan(JOBS * 10);
+  expect(second.tookMs).toBeLessThan(first.tookMs / 3);
+});
+
 test('neither several costly creations nor the repetition of one keep others waiting', async () => {
   const other = definitionOf(jobNamed('other', { if: 'params.list.size() > 1' }));
   const request = { id: 'again', bodyDigest: Buffer.alloc(32, 1) };

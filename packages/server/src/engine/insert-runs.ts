@@ -14,7 +14,13 @@ import { insertJobs } from '../store/job-rows.ts';
 import { insertEvents, readClock } from '../store/ledger-rows.ts';
 import { enqueue } from '../store/queue-rows.ts';
 import { changeRateWaiters } from '../store/rate-rows.ts';
-import { claimRequestIds, findRequestIds, insertRuns, releaseRequestIds } from '../store/run-rows.ts';
+import {
+  claimRequestIds,
+  findRequestIds,
+  insertRuns,
+  releaseRequestIds,
+  type RequestIdRow,
+} from '../store/run-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import { type BegunRun, beginRun, type RunToBegin } from './begin-run.ts';
 import { callChanges } from './call-changes.ts';
@@ -118,16 +124,19 @@ interface BeginOptions {
   readonly pace: DecisionPace;
 }
 
-/** Whoever claims a request id keeps its repetitions waiting, so what may take long comes before. */
+/** Whoever claims a request id keeps its repetitions waiting, so what may take long comes before; but not for one that is known. */
 async function beginAndClaim<Item extends RunToBegin>(
   tx: Tx,
   begun: Promise<unknown>,
   items: readonly Item[],
   options: BeginOptions,
 ): Promise<Begun<Item>> {
-  const [nowMs] = await Promise.all([readClock(tx), begun]);
-  const decided = await beginAll(items, nowMs, options);
-  return { ...decided, nowMs, answers: await settleRequestIds(tx, items) };
+  const answers = new Map<Item, CreatedRun | Refusal>();
+  const [nowMs] = await Promise.all([readClock(tx), answerRepeated(tx, askedBy(items), answers), begun]);
+  const fresh = items.filter((item) => !answers.has(item));
+  const decided = await beginAll(fresh, nowMs, options);
+  for (const [item, answer] of await settleRequestIds(tx, [...decided.runs.keys()])) answers.set(item, answer);
+  return { ...decided, nowMs, answers };
 }
 
 /** What turns out to take long, and what is left behind that, gives its request id back. */
@@ -205,24 +214,41 @@ async function settleRequestIds<Item extends RunToBegin>(
   items: readonly Item[],
 ): Promise<Map<Item, CreatedRun | Refusal>> {
   const answers = new Map<Item, CreatedRun | Refusal>();
-  const asked = items.flatMap((item) => {
+  for (let open = askedBy(items); open.length > 0; ) {
+    const claimed = await claimRequestIds(tx, open);
+    // One that was forgotten in between is free.
+    open = await answerRepeated(
+      tx,
+      open.filter((row) => !claimed.has(row.runId)),
+      answers,
+    );
+  }
+  return answers;
+}
+
+interface AskedBy<Item> extends RequestIdRow {
+  readonly item: Item;
+}
+
+function askedBy<Item extends RunToBegin>(items: readonly Item[]): readonly AskedBy<Item>[] {
+  return items.flatMap((item) => {
     const { request, project } = item.run;
     if (request === undefined) return [];
     return [{ item, project, requestId: request.id, bodyDigest: request.bodyDigest, runId: item.runId }];
   });
-  if (asked.length === 0) return answers;
-  for (let open = asked; open.length > 0; ) {
-    const claimed = await claimRequestIds(tx, open);
-    const repeated = open.filter((row) => !claimed.has(row.runId));
-    if (repeated.length === 0) break;
-    const earlier = await findRequestIds(tx, repeated);
-    // One that was forgotten in between is free.
-    open = [];
-    for (const row of repeated) {
-      const found = earlier.find(({ project, requestId }) => project === row.project && requestId === row.requestId);
-      if (found === undefined) open.push(row);
-      else answers.set(row.item, answerAgain(row, found));
-    }
-  }
-  return answers;
+}
+
+/** Answers those whose request id is known. Returns the others. */
+async function answerRepeated<Item extends RunToBegin>(
+  tx: Tx,
+  asked: readonly AskedBy<Item>[],
+  answers: Map<Item, CreatedRun | Refusal>,
+): Promise<readonly AskedBy<Item>[]> {
+  if (asked.length === 0) return [];
+  const earlier = await findRequestIds(tx, asked);
+  return asked.filter((row) => {
+    const found = earlier.find(({ project, requestId }) => project === row.project && requestId === row.requestId);
+    if (found !== undefined) answers.set(row.item, answerAgain(row, found));
+    return found === undefined;
+  });
 }
