@@ -164,6 +164,18 @@ test('the repetition of a large and costly creation is answered without deciding
   expect(second.tookMs).toBeLessThan(first.tookMs / 3);
 });
 
+test('a run with a small matrix does not wait for a costly creation', async () => {
+  const large = Array.from({ length: 500 }, (_, n) => jobNamed(`more-${n}`));
+  let isDone = false;
+  const costly = ledger.create(definitionOf(...many({}), ...large), { params }).then(() => (isDone = true));
+  const begun = `select from pg_stat_activity where datname = current_database() and application_name = 'conveyor large creates'
+    and xact_start is not null`;
+  await expect.poll(async () => (await ledger.pool.query(begun)).rowCount).toBe(1);
+  await ledger.create(definitionOf(jobNamed('cell', { matrix: { axes: { n: [1, 2] } } })));
+  expect(isDone).toBe(false);
+  await costly;
+});
+
 test('neither several costly creations nor the repetition of one keep others waiting', async () => {
   const other = definitionOf(jobNamed('other', { if: 'params.list.size() > 1' }));
   const request = { id: 'again', bodyDigest: Buffer.alloc(32, 1) };

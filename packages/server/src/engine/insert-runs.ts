@@ -32,11 +32,16 @@ import { answerAgain } from './request-ids.ts';
 import { driversToAsk, specProblems } from './spec-check.ts';
 import { refuseUnwanted } from './wanted-children.ts';
 
+/** Runs of more jobs are made alone. */
+export const LARGE_JOBS = 500;
+/** Jobs that are made together, but for those of the last run. */
+export const MAX_JOBS = 2_000;
+
 export interface RunsInserted<Item> {
   readonly answers: ReadonlyMap<Item, CreatedRun | Refusal>;
-  /** Those that take longer than they may here. */
+  /** Those that take longer than they may here, or are larger. */
   readonly costly: readonly Item[];
-  /** Those that were left because the others take long already. */
+  /** Those that were left because the others take long, or are many jobs, already. */
   readonly left: readonly Item[];
   readonly begun: readonly BegunRun[];
   /** The definitions that it made sure of. */
@@ -65,8 +70,8 @@ export async function insertNewRuns<Item extends RunToBegin>(
     left,
     nowMs,
   } = isAlone
-    ? await beginAndClaim(tx, begun, items, { schemas, pace })
-    : await claimAndBegin(tx, begun, items, { schemas, pace });
+    ? await beginAndClaim(tx, begun, items, { schemas, pace, maxJobs: Number.POSITIVE_INFINITY })
+    : await claimAndBegin(tx, begun, items, { schemas, pace, maxJobs: LARGE_JOBS });
   const settled = items.filter((item) => begunRuns.has(item) && !answers.has(item));
   for (const [item, refusal] of await refuseUnwanted(tx, settled)) answers.set(item, refusal);
   const fresh = settled.filter((item) => !answers.has(item));
@@ -122,6 +127,8 @@ interface Begun<Item> {
 interface BeginOptions {
   readonly schemas: DriverSchemas;
   readonly pace: DecisionPace;
+  /** Of one run. */
+  readonly maxJobs: number;
 }
 
 /** Whoever claims a request id keeps its repetitions waiting, so what may take long comes before; but not for one that is known. */
@@ -181,11 +188,11 @@ function withRepetitions<Item extends RunToBegin>(
   return [...items, ...repetitions];
 }
 
-/** Decides on new runs, but for those that take longer than they may here, and those that are left for later. */
+/** Decides on new runs, but for those that are to be made elsewhere, and those that are left for later. */
 async function beginAll<Item extends RunToBegin>(
   items: readonly Item[],
   nowMs: number,
-  { schemas, pace }: BeginOptions,
+  { schemas, pace, maxJobs }: BeginOptions,
 ): Promise<Pick<Begun<Item>, 'runs' | 'costly' | 'left'>> {
   const drivers = new Set(items.flatMap(({ plan }) => [...driversToAsk(plan)]));
   const specProblem = drivers.size === 0 ? undefined : await specProblems(schemas, drivers);
@@ -193,17 +200,22 @@ async function beginAll<Item extends RunToBegin>(
   const costly: Item[] = [];
   const left: Item[] = [];
   const begun = new Set<string>();
+  let jobs = 0;
   for (const item of items) {
     const { project } = item.run;
     // One of each project has its turn however long the others took.
-    if (begun.has(project) && pace.isLong()) {
+    if (jobs >= MAX_JOBS || (begun.has(project) && pace.isLong())) {
       left.push(item);
       continue;
     }
     begun.add(project);
     const step = await pace.make(beginRun(item, nowMs, specProblem));
-    if (step === undefined) costly.push(item);
-    else runs.set(item, step.made);
+    if (step === undefined || step.made.jobs.length > maxJobs) {
+      costly.push(item);
+      continue;
+    }
+    runs.set(item, step.made);
+    jobs += step.made.jobs.length;
   }
   return { runs, costly, left };
 }
