@@ -235,3 +235,34 @@ test('a run that somebody held waits for one costly decision, and not for all th
   expect(await asked.last).toBeLessThan(2);
   await Promise.all([asked.first, ...asked.costly]);
 });
+
+test('decisions that take long are made in turns of projects', async () => {
+  const definition = definitionOf(jobNamed('first'), ...many({ needs: ['first'] }).slice(0, 8));
+  const begin = async (project: string) => {
+    const runId = await ledger.create(definition, { params, project });
+    await ledger.submit(runId, { type: 'Offer', job: 0, instance: 1, instanceId: 'i-1' });
+    await ledger.submit(runId, { type: 'Accept', job: 0, attempt: 1, instance: 1 });
+    return runId;
+  };
+  const greedy = [await begin('greedy'), await begin('greedy'), await begin('greedy'), await begin('greedy')];
+  const modest = await begin('modest');
+  const create = () => ledger.create(definitionOf(jobNamed('one')), { project: 'other' });
+  const [busy, other] = [await create(), await create()];
+  const hold = (runId: RunId) => ledger.submit(runId, { type: 'HoldJob', job: 0, actor: 'test', reason: '' });
+  const flushes = async (count: number) => {
+    for (let flush = 0; flush < count; flush++) await hold(other);
+  };
+  let decided = 0;
+  const asked = await withTransaction(ledger.pool, async (tx) => {
+    await lockRuns(tx, [busy], true);
+    const first = hold(busy);
+    await flushes(4);
+    const costly = greedy.map((runId) => ledger.submit(runId, finishWell(0, 1)).then(() => decided++));
+    await flushes(greedy.length + 1);
+    const last = ledger.submit(modest, finishWell(0, 1)).then(() => decided);
+    await flushes(2);
+    return { first, costly, last };
+  });
+  expect(await asked.last).toBeLessThan(2);
+  await Promise.all([asked.first, ...asked.costly]);
+});

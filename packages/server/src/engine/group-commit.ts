@@ -16,8 +16,8 @@ export interface GroupCommitOptions<T> {
   /** Items of one owner are flushed in order, while others have their turns between them. Default: all have one owner. */
   readonly ownerOf?: (item: T) => string;
   /**
-   * Commits the items together and answers them. Returns those that have to go into a later flush. When it throws, none of them was
-   * committed.
+   * Commits the items together and answers them. Returns those that have to go into a later flush, in the order in which they go on. When
+   * it throws, none of them was committed.
    * @param signal Aborts when it shall not wait for a connection any more.
    */
   readonly flush: (items: readonly T[], signal: AbortSignal) => Promise<readonly T[]>;
@@ -99,8 +99,8 @@ export function createGroupCommit<T>({
     const items = entries.map(({ item }) => item);
     const later = await flush(items, wait.signal).finally(() => clearTimeout(timer));
     if (later.length === 0) return [];
-    const again = new Set(later);
-    return entries.filter(({ item }) => again.has(item));
+    const entryOf = new Map(entries.map((entry) => [entry.item, entry]));
+    return later.flatMap((item) => entryOf.get(item) ?? []);
   }
 
   /** Fails what has waited for too long. Returns the rest. */
