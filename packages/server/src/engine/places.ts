@@ -6,7 +6,7 @@ import { rateCandidates } from '../core/rate.ts';
 import { groupsWaitedFor, loadGroups, rejectingWaiters } from '../store/group-rows.ts';
 import { readClock } from '../store/ledger-rows.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
-import { loadRates, ratesWaitedFor } from '../store/rate-rows.ts';
+import { rateLines, ratesWaitedFor } from '../store/rate-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import type { SharedKey } from '../store/start-locks.ts';
 import type { Ledger } from './ledger.ts';
@@ -61,8 +61,8 @@ export function createPlaces({ pool, ledger, log }: PlacesOptions): Places {
   });
   const changedGroups = new Map<string, SharedKey>();
   const changedRates = new Map<string, SharedKey>();
-  /** When tokens will be there for somebody, of this process's clock. */
-  let tokensMs = Number.POSITIVE_INFINITY;
+  /** When tokens of which rate limits will be there for somebody, of this process's clock. */
+  const tokens = new Map<string, { readonly rate: SharedKey; readonly dueMs: number }>();
   /** What was left, and when that is looked at again. */
   const leftGroups = new Map<string, SharedKey>();
   const leftRates = new Map<string, SharedKey>();
@@ -95,12 +95,17 @@ export function createPlaces({ pool, ledger, log }: PlacesOptions): Places {
   }
 
   async function lookAtRates(rates: readonly SharedKey[]): Promise<void> {
-    const { states, nowMs } = await withConnection(pool, async (tx) => {
-      return { states: await loadRates(tx, rates), nowMs: await readClock(tx) };
+    const { lines, nowMs } = await withConnection(pool, async (tx) => {
+      const atMs = await readClock(tx);
+      return { lines: await rateLines(tx, rates, atMs), nowMs: atMs };
     });
     const aheadMs = performance.now() - nowMs;
-    const found = states.map((state) => rateCandidates(state, nowMs));
-    for (const { nextMs } of found) if (nextMs !== undefined) tokensMs = Math.min(tokensMs, nextMs + aheadMs);
+    const found = lines.map((rate) => rateCandidates(rate, rate.line, nowMs));
+    rates.forEach((rate, i) => {
+      const nextMs = found[i]?.nextMs;
+      if (nextMs === undefined) tokens.delete(idOf(rate));
+      else tokens.set(idOf(rate), { rate, dueMs: nextMs + aheadMs });
+    });
     const claims = found.map(({ now }) => now);
     await ask(foundOf(rates, claims), leftRates);
   }
@@ -108,8 +113,10 @@ export function createPlaces({ pool, ledger, log }: PlacesOptions): Places {
   /** What it is told of meanwhile is for the next time: however much that is, the others are looked at, too. */
   async function lookAtChanged(): Promise<void> {
     const groups = takeAll(changedGroups);
+    const atMs = performance.now();
+    for (const { rate, dueMs } of tokens.values()) if (dueMs <= atMs) changedRates.set(idOf(rate), rate);
     const rates = takeAll(changedRates);
-    if (performance.now() >= leftMs) {
+    if (atMs >= leftMs) {
       leftMs = Number.POSITIVE_INFINITY;
       groups.push(...takeAll(leftGroups));
       rates.push(...takeAll(leftRates));
@@ -142,7 +149,8 @@ export function createPlaces({ pool, ledger, log }: PlacesOptions): Places {
       let failing = false;
       for (let nextMs = 0; !signal.aborted; ) {
         const now = performance.now();
-        const soonestMs = Math.min(tokensMs, leftMs);
+        let soonestMs = leftMs;
+        for (const { dueMs } of tokens.values()) soonestMs = Math.min(soonestMs, dueMs);
         await bell.wait(Math.max(0, Math.min(nextMs - now, Math.max(SHORTEST_MS, soonestMs - now))), signal);
         if (signal.aborted) break;
         try {
@@ -150,18 +158,14 @@ export function createPlaces({ pool, ledger, log }: PlacesOptions): Places {
           // Whatever nobody told of here, and what was lost with whoever was told.
           if (performance.now() >= nextMs) {
             await lookAtAll(groupsWaitedFor, lookAtGroups, signal);
-            tokensMs = 0;
-            nextMs = performance.now() + POLL_MS * (0.75 + Math.random() / 2);
-          }
-          if (performance.now() >= tokensMs) {
-            tokensMs = Number.POSITIVE_INFINITY;
             await lookAtAll(ratesWaitedFor, lookAtRates, signal);
+            nextMs = performance.now() + POLL_MS * (0.75 + Math.random() / 2);
           }
           failing = false;
         } catch (error) {
           if (!failing && !signal.aborted) log.warn({ err: error }, 'places could not be seen to, trying again');
           failing = true;
-          tokensMs = Number.POSITIVE_INFINITY;
+          tokens.clear();
           nextMs = performance.now() + POLL_MS;
         }
       }
