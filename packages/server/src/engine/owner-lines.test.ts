@@ -48,6 +48,13 @@ test('those are cut off each line that stand before the first one that may stay'
   expect(lines.take(10)).toEqual(['a9', 'c9', 'a2']);
 });
 
+test('one is taken out from anywhere', () => {
+  add('a1', 'a2', 'b1');
+  for (const item of ['a1', 'b1', 'b1', 'c1']) lines.remove(item);
+  expect([lines.size(), lines.size('a'), lines.size('b')]).toEqual([1, 1, 0]);
+  expect(lines.take(10)).toEqual(['a2']);
+});
+
 test('a list is put in turns', () => {
   expect(inTurnsOf(['a1', 'a2', 'b1', 'c1', 'b2', 'a3'], ownerOf)).toEqual(['a1', 'b1', 'c1', 'a2', 'b2', 'a3']);
   expect(inTurnsOf(['a1', 'a2'], ownerOf)).toEqual(['a1', 'a2']);

@@ -8,7 +8,10 @@ export interface OwnerLines<T> {
   putBack(items: readonly T[]): void;
   /** Takes out of each line what stands before the first one that may stay. */
   cut(mayStay: (item: T) => boolean): readonly T[];
-  size(): number;
+  /** Takes one out that stands anywhere. */
+  remove(item: T): void;
+  /** How many wait, of all or of one owner. */
+  size(owner?: string): number;
 }
 
 export function createOwnerLines<T>(ownerOf: (item: T) => string): OwnerLines<T> {
@@ -56,7 +59,16 @@ export function createOwnerLines<T>(ownerOf: (item: T) => string): OwnerLines<T>
         return takeOf(owner, line, first === -1 ? line.length : first);
       });
     },
-    size: () => size,
+    remove(item) {
+      const owner = ownerOf(item);
+      const line = lines.get(owner) ?? [];
+      const at = line.indexOf(item);
+      if (at === -1) return;
+      line.splice(at, 1);
+      size--;
+      if (line.length === 0) lines.delete(owner);
+    },
+    size: (owner) => (owner === undefined ? size : (lines.get(owner)?.length ?? 0)),
   };
 }
 
