@@ -266,3 +266,28 @@ test('decisions that take long are made in turns of projects', async () => {
   expect(await asked.last).toBeLessThan(2);
   await Promise.all([asked.first, ...asked.costly]);
 });
+
+test('what is asked of a run of another project has its turn, also behind more than one flush takes', async () => {
+  const own = await openLedgerFixture(database);
+  const costly = Array.from({ length: 7 }, (_, n) => `params.list.all(x, x != "${n}")`).join(' && ');
+  const definition = definitionOf(jobNamed('first'), jobNamed('second', { needs: ['first'], if: costly }));
+  const few = { list: Array.from({ length: 1_000 }, () => 'x') };
+  const runIds = await Promise.all(
+    Array.from({ length: 1_600 }, () => own.create(definition, { params: few, project: 'greedy' })),
+  );
+  const other = await own.create(definitionOf(jobNamed('other')), { project: 'modest' });
+  await Promise.all(
+    runIds.map(async (runId) => {
+      await own.submit(runId, { type: 'Offer', job: 0, instance: 1, instanceId: 'i-1' });
+      await own.submit(runId, { type: 'Accept', job: 0, attempt: 1, instance: 1 });
+    }),
+  );
+  let decided = 0;
+  const asked = runIds.map((runId) => own.submit(runId, finishWell(0, 1)).then(() => decided++));
+  // The rest is left undone at the end.
+  const settled = Promise.allSettled(asked);
+  await own.submit(other, { type: 'HoldJob', job: 0, actor: 'test', reason: '' });
+  expect(decided).toBeLessThan(300);
+  await own[Symbol.asyncDispose]();
+  await settled;
+});

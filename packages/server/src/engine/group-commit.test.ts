@@ -5,7 +5,7 @@ import { databaseError } from '../store/testing/database-error.ts';
 import { createGroupCommit, type GroupCommitOptions } from './group-commit.ts';
 
 /** A group whose items end as `committed`, or with why they failed. */
-function open({ flush, patienceMs, ownerOf, maxItems = 100 }: Partial<GroupCommitOptions<string>>) {
+function open({ flush, patienceMs, ownerOf, onPutBack, maxItems = 100 }: Partial<GroupCommitOptions<string>>) {
   const outcomes = new Map<string, string>();
   const group = createGroupCommit<string>({
     maxItems,
@@ -16,6 +16,7 @@ function open({ flush, patienceMs, ownerOf, maxItems = 100 }: Partial<GroupCommi
     },
     fail: (item, error) => outcomes.set(item, String(error)),
     ...(ownerOf !== undefined && { ownerOf }),
+    ...(onPutBack !== undefined && { onPutBack }),
     ...(patienceMs !== undefined && { patienceMs }),
   });
   return { group, outcomes };
@@ -114,4 +115,25 @@ test('owners have their turns, also when what one of them left for later fills e
   for (const item of ['a1', 'a2', 'a3', 'a4', 'a5', 'b1', 'b2']) group.add(item);
   await expect.poll(() => outcomes.size).toBe(7);
   expect(flushes).toEqual(['a1 b1 a2', 'a2 b2 a3', 'a3 a4 a5', 'a4 a5', 'a5']);
+});
+
+test('who turns out to have another owner keeps its order, whatever comes while that is found out', async () => {
+  const owners = new Map<string, string>();
+  const flushes: string[] = [];
+  let found = false;
+  const { group, outcomes } = open({
+    maxItems: 2,
+    ownerOf: (item) => owners.get(item.charAt(0)) ?? '',
+    async flush(items) {
+      flushes.push(items.join(' '));
+      if (found) return [];
+      found = true;
+      group.add('a4');
+      return items;
+    },
+    onPutBack: () => void (found && owners.set('a', 'greedy')),
+  });
+  for (const item of ['a1', 'a2', 'a3', 'b1', 'b2']) group.add(item);
+  await expect.poll(() => outcomes.size).toBe(6);
+  expect(flushes).toEqual(['a1 a2', 'a1 b1', 'a2 b2', 'a3 a4']);
 });

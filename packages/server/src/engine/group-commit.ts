@@ -21,6 +21,8 @@ export interface GroupCommitOptions<T> {
    * @param signal Aborts when it shall not wait for a connection any more.
    */
   readonly flush: (items: readonly T[], signal: AbortSignal) => Promise<readonly T[]>;
+  /** Called in the same turn before items go back among those that wait: only then may `ownerOf` change its mind. */
+  readonly onPutBack?: () => void;
   /** Answers an item whose flush failed for its own reason, that waited too long in an outage, or that a stop left behind. */
   readonly fail: (item: T, error: unknown) => void;
   /** How long an item waits for a database that is away. Default: 15 s. */
@@ -43,6 +45,7 @@ export function createGroupCommit<T>({
   maxItems,
   ownerOf = () => '',
   flush,
+  onPutBack,
   fail,
   patienceMs = PATIENCE_MS,
 }: GroupCommitOptions<T>): GroupCommit<T> {
@@ -57,8 +60,13 @@ export function createGroupCommit<T>({
     await new Promise(setImmediate);
     while (queue.size() > 0) {
       const entries = queue.take(maxItems);
-      if (stopping.signal.aborted) for (const { item } of entries) fail(item, stopping.signal.reason);
-      else queue.putBack(await settle(entries));
+      if (stopping.signal.aborted) {
+        for (const { item } of entries) fail(item, stopping.signal.reason);
+        continue;
+      }
+      const again = await settle(entries);
+      onPutBack?.();
+      queue.putBack(again);
     }
     running = undefined;
   }

@@ -57,6 +57,9 @@ export interface LedgerOptions {
 export function createLedger({ lane, patientLane, flushing, onCommitted }: LedgerOptions): Ledger {
   const waitedFor = new Map<RunId, Waited>();
   const orders = createBrokenOrders();
+  /** The projects of the runs of which commands went back among those that wait for a flush: of the others they are not known. */
+  const projectOf = new Map<RunId, string>();
+  const newlyPutBack = new Map<RunId, string>();
 
   /** Fails what is not decided on. */
   function fail(item: Submission, error: unknown): void {
@@ -98,7 +101,10 @@ export function createLedger({ lane, patientLane, flushing, onCommitted }: Ledge
 
   const group = createGroupCommit<Submission>({
     maxItems: MAX_FLUSH,
+    ownerOf: ({ runId }) => projectOf.get(runId) ?? '',
     async flush(items, signal) {
+      // While others wait, all commands for one run have to have the same owner.
+      if (group.waiting() === 0) projectOf.clear();
       const { behind = [], open = [] } = Object.groupBy(inOrder(items), ({ runId }) =>
         waitedFor.has(runId) ? 'behind' : 'open',
       );
@@ -106,10 +112,19 @@ export function createLedger({ lane, patientLane, flushing, onCommitted }: Ledge
       behind.forEach((item) => waitFor(item));
       const again: Submission[] = [];
       for (const item of putOff) {
-        if (waitedFor.has(item.runId) || item.misses >= MISSES_BEFORE_WAITING) waitFor(item, projects.get(item.runId));
-        else again.push(item);
+        const project = projects.get(item.runId) ?? '';
+        if (waitedFor.has(item.runId) || item.misses >= MISSES_BEFORE_WAITING) {
+          waitFor(item, project);
+        } else {
+          newlyPutBack.set(item.runId, project);
+          again.push(item);
+        }
       }
       return again;
+    },
+    onPutBack() {
+      for (const [runId, project] of newlyPutBack) projectOf.set(runId, project);
+      newlyPutBack.clear();
     },
     fail,
   });

@@ -41,6 +41,18 @@ test('what is put back goes on where it was, before what came meanwhile', () => 
   expect(lines.take(10)).toEqual(['b1', 'a2', 'c1', 'b2', 'a3', 'b3']);
 });
 
+test('who is found to have another owner goes into the line of that one', () => {
+  const found = new Map<string, string>();
+  lines = createOwnerLines((item) => found.get(ownerOf(item)) ?? '');
+  add('a1', 'a2', 'b1', 'a3', 'b2', 'c1');
+  const left = lines.take(3);
+  found.set('a', 'greedy');
+  lines.putBack(left);
+  add('a4');
+  expect(lines.size('greedy')).toBe(4);
+  expect(lines.take(10)).toEqual(['a1', 'b1', 'a2', 'b2', 'a3', 'c1', 'a4']);
+});
+
 test('those are cut off each line that stand before the first one that may stay', () => {
   add('a1', 'a9', 'a2', 'b2', 'c9');
   expect(lines.cut((item) => item.endsWith('9'))).toEqual(['a1', 'b2']);

@@ -4,7 +4,10 @@ export interface OwnerLines<T> {
   add(item: T): void;
   /** Takes so many at most, in the order in which they are served. */
   take(max: number): readonly T[];
-  /** Puts back what was taken, in that order: it goes on before all that came meanwhile. */
+  /**
+   * Puts back what was taken, in that order: it goes on before all that came meanwhile. Whoever is found to have another owner by now goes
+   * into the line of that one.
+   */
   putBack(items: readonly T[]): void;
   /** Takes out of each line what stands before the first one that may stay. */
   cut(mayStay: (item: T) => boolean): readonly T[];
@@ -48,9 +51,7 @@ export function createOwnerLines<T>(ownerOf: (item: T) => string): OwnerLines<T>
     },
     putBack(items) {
       if (items.length === 0) return;
-      const newer = lines;
-      lines = Map.groupBy(items, ownerOf);
-      for (const [owner, line] of newer) lines.set(owner, [...(lines.get(owner) ?? []), ...line]);
+      lines = Map.groupBy([...items, ...[...lines.values()].flat()], ownerOf);
       size += items.length;
     },
     cut(mayStay) {
