@@ -262,7 +262,7 @@ test('decisions that take long are made in turns of projects', async () => {
 });
 
 test('what is asked of a run of another project has its turn, also behind more than one flush takes', async () => {
-  const own = await openLedgerFixture(database);
+  const own = await openTestLedger();
   const costly = Array.from({ length: 7 }, (_, n) => `params.list.all(x, x != "${n}")`).join(' && ');
   const definition = definitionOf(jobNamed('first'), jobNamed('second', { needs: ['first'], if: costly }));
   const few = { list: Array.from({ length: 1_000 }, () => 'x') };
