@@ -98,12 +98,41 @@ describe('nothing is told that only follows', () => {
       `jobs: [{ name: a, driver: a, when: finally }, { name: b, driver: a, needs: [a], when: last }]`,
       ['when'],
     ],
+    [
+      'a lost schema of params',
+      `paramsSchema: [1]\njobs: [{ name: b, driver: a, if: params.x == 1 }]`,
+      ['paramsSchema'],
+    ],
     ['a misspelt name of the pipeline', `nmae: ci\njobs: [${build}]`, ['nmae']],
   ])('from %s', async (_, yaml, paths) => {
     const lines = await told(yaml.startsWith('nmae') ? yaml : `name: ci\n${yaml}`);
     expect(lines.map((line) => line.replace(/^\d+:\d+: /, '').split(': ')[0])).toEqual(
       paths.map((path) => expect.stringMatching(new RegExp(`(?:^|\\.)${path.replaceAll(/[[\]]/g, '\\$&')}$`))),
     );
+  });
+
+  it('but what has nothing to do with it', async () => {
+    const yaml = `name: ci
+paramsSchema: { additionalProperties: false, properties: { target: {} } }
+jobs:
+  - name: a
+    driver: shell
+    timeouts: { runTimeout: 10 minutes }
+    spec: { text: "\${{ params.taget }} of \${{ needs.b }}" }
+    if: size(3) == 1 && params.target + size(true) == parms.x
+  - { name: b, driver: 1.5, secrets: { a: b }, matrix: {} }
+`;
+    expect(await told(yaml)).toEqual([
+      expect.stringMatching(/^6:17: jobs\[0\]\.timeouts\.runTimeout: must be a duration/),
+      '7:31: jobs[0].spec.text: params has no field "taget"; did you mean "target"?',
+      '7:53: jobs[0].spec.text: there is no job "b" among the needs',
+      expect.stringMatching(/^8:9: jobs\[0\]\.if: .* can never be worked out: cannot apply size to int$/),
+      expect.stringMatching(/^8:41: jobs\[0\]\.if: .* can never be worked out: cannot apply size to bool$/),
+      '8:55: jobs[0].if: there is no variable "parms"; did you mean "params"?',
+      expect.stringMatching(/^9:16: jobs\[1\]\.driver: must be text; put it in quotes/),
+      expect.stringMatching(/^9:29: jobs\[1\]\.secrets: must be a list/),
+      '9:48: jobs[1].matrix: must have axes or include: it has no cells',
+    ]);
   });
 
   it('but what is wrong beside it', async () => {

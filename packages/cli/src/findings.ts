@@ -69,29 +69,43 @@ export function refusedFields(file: FilePlaces, thrown: unknown): FileProblem[] 
 }
 
 /**
- * A finding is told unless it is at or inside of a value that was refused, or says that something is missing which may be what was lost
- * there: a job where it misses a job, otherwise something of its own job or, where it misses a name, of the pipeline.
+ * A finding is told unless it is at or inside of a value that was refused, or may only follow from what was lost there: it misses a job,
+ * where one was lost; it misses something, where its own job has a key that could be anything; it names what was lost.
  */
 function newFindings(findings: readonly FileProblem[], refusals: readonly Refusal[]): readonly FileProblem[] {
   const values = refusals.filter(({ instead }) => instead !== 'field');
-  const lost = refusals.filter(({ instead }) => instead === 'nothing');
+  const lost = refusals.filter(({ instead }) => instead === 'nothing' || instead === 'no field');
   return findings.filter(
     (finding) =>
-      !values.some(({ path }) => isWithin(finding.path, path)) && !lost.some(({ path }) => mayExplain(path, finding)),
+      !values.some(({ path }) => isWithin(finding.path, path)) && !lost.some((refusal) => mayExplain(refusal, finding)),
   );
 }
 
 const MISSES_JOB = /^there is no job "(?!.* among the needs)/;
-const MISSES_NAME = /there is no stage|has no (?:field|value)/;
 const MISSES_ANYTHING =
-  /among the needs|has no (?:field|value|output)|is required|must have (?!at most)|without|only FINALLY/;
+  /there is no |has no (?:field|value|output)|is required|must have (?!at most)|without|only jobs/;
 
-/** Whether what was lost at a path may be what a finding misses. */
-function mayExplain(lost: string, { path, message }: FileProblem): boolean {
+/** Whether what a finding misses may be what was lost. */
+function mayExplain({ path: lost, instead }: Refusal, { path, message }: FileProblem): boolean {
   if (MISSES_JOB.test(message)) return /^jobs(?:\[\d+\](?:\.name)?)?$/.test(lost);
+  if (!MISSES_ANYTHING.test(message)) return false;
   const job = jobOf(lost);
-  if (job === undefined) return MISSES_NAME.test(message);
-  return job === jobOf(path) && MISSES_ANYTHING.test(message);
+  if (job !== undefined && job !== jobOf(path)) return false;
+  if (instead === 'no field') return job !== undefined || jobOf(path) === undefined;
+  // What the job is.
+  if (/\.(?:gate|call)$/.test(lost)) return true;
+  return isWithin(lost, path) || stepsOf(lost).some((step) => mentions(message, step));
+}
+
+/** Names of fields on a path. */
+function stepsOf(path: string): readonly string[] {
+  return path.split(/[.[\]"]+/).filter((step) => /^[a-zA-Z]/.test(step) && step !== 'jobs');
+}
+
+/** Whether a message has the name of a field as a word, also of one of several, and of a schema what it is of. */
+function mentions(message: string, name: string): boolean {
+  const singular = name.replace(/Schema$/, '').replace(/s$/, '');
+  return new RegExp(`\\b${singular}`, 'i').test(message);
 }
 
 function jobOf(path: string): string | undefined {

@@ -87,7 +87,7 @@ function meantField(
   const names = field === undefined ? [near ?? ''] : [field.jsonName, field.name];
   const taken = meant.get(map) ?? new Map<string, string>();
   const isMeant = near !== undefined && !names.some((name) => map.entries.has(name) || taken.has(name));
-  file.refuse(at, `is no field here; ${hint(near)}these are: ${known.join(', ')}`, isMeant ? 'field' : 'nothing');
+  file.refuse(at, `is no field here; ${hint(near)}these are: ${known.join(', ')}`, isMeant ? 'field' : 'no field');
   if (!isMeant) return undefined;
   for (const name of names) taken.set(name, at.step);
   meant.set(map, taken);

@@ -49,8 +49,11 @@ export interface Spot {
   readonly offset: number;
 }
 
-/** What a key or value that is wrong is read as: nothing, a guess of what was meant, or, of a key alone, the field that was meant. */
-export type Instead = 'nothing' | 'guess' | 'field';
+/**
+ * What is read instead of a value that is wrong: nothing, or a guess of what was meant; and of a key that is no field: the field that was
+ * meant, or no field at all.
+ */
+export type Instead = 'nothing' | 'guess' | 'field' | 'no field';
 
 /** Something that is wrong, by its path, and what is read instead. */
 export interface Refusal {

@@ -202,6 +202,32 @@ test('many changes of a run that somebody holds leave connections to whoever ask
   expect((await values.list(project, held, '', page)).items).toHaveLength(20);
 });
 
+test('a run that is held for longer than a lock is waited for is waited for once more', async () => {
+  await using impatient = await createPools({ ...database.config, lockTimeoutMs: 300 });
+  const changed = createRunValues({ pool: impatient.pool, replica: { oldest: () => undefined } });
+  const held = await create();
+  /** When those who wait for a lock began. */
+  const waitingSince = async (): Promise<string | undefined> => {
+    const { rows } = await sql.query<{ since: string }>(
+      `select xact_start::text as since from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+    );
+    return rows[0]?.since;
+  };
+  let setting: Promise<unknown> | undefined;
+  await withTransaction(otherPools.pool, async (tx) => {
+    await lockRunValues(tx, held);
+    setting = changed.set(project, held, 'key', 1);
+    await expect.poll(waitingSince, { interval: 20 }).toBeDefined();
+    const first = await waitingSince();
+    await expect.poll(async () => (await waitingSince()) ?? first, { interval: 20 }).not.toBe(first);
+  });
+  expect(await setting).toBe(1);
+  await withTransaction(otherPools.pool, async (tx) => {
+    await lockRunValues(tx, held);
+    expect(await refusalOf(changed.set(project, held, 'key', 2))).toMatchObject({ refused: 'DATABASE_UNAVAILABLE' });
+  });
+});
+
 describe('of two who change a value at once, from two replicas', () => {
   test('each that expects what there is wins once: nothing is lost', async () => {
     const runId = await create();

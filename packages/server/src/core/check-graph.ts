@@ -50,7 +50,7 @@ export function* checkGraph(found: Found, field: string, jobs: readonly GraphJob
         addViolation(
           found,
           needField,
-          `${quote(need)} is FINALLY: only FINALLY jobs may need it, as it comes after all others`,
+          `${quote(need)} is FINALLY, and comes after all others: only jobs whose when is FINALLY, too, may need it`,
         );
         continue;
       }

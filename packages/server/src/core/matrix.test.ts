@@ -98,7 +98,12 @@ describe('cellsOf', () => {
       { axes: { a: Array(500).fill('漢'.repeat(200)) } },
       /^its cells are 3\d+ bytes/,
     ],
-    ['an axis that is no list', { axes: { a: 'b' } }, /^axis a must be a list; it is "b"$/],
+    ['an axis that is no list', { axes: { a: { b: 1 } } }, /^axis a must be a list; it is \{"b":1\}$/],
+    [
+      'an axis that is a text',
+      { axes: { a: 'b' } },
+      /^axis a must be a list; it is "b": fromJSON or split makes a list of a text$/,
+    ],
     ['an inclusion that is no list', { axes, include: { a: 1 } }, /^include must be a list of objects; it is {"a":1}$/],
     ['an exclusion of no objects', { axes, exclude: [1] }, /^exclude must be a list of objects; it is \[1\]$/],
     [

@@ -17,7 +17,10 @@ export function cellsOf({ axes, include = [], exclude = [] }: MatrixValues): rea
   const names = Object.keys(axes).sort();
   const lists = names.map((name) => axes[name] ?? null);
   const wrong = names[lists.findIndex((list) => !Array.isArray(list))];
-  if (wrong !== undefined) return `axis ${wrong} must be a list; it is ${shortJson(axes[wrong] ?? null)}`;
+  if (wrong !== undefined) {
+    const hint = typeof axes[wrong] === 'string' ? ': fromJSON or split makes a list of a text' : '';
+    return `axis ${wrong} must be a list; it is ${shortJson(axes[wrong] ?? null)}${hint}`;
+  }
   const included = objectsOf(include);
   if (included === undefined) return `include must be a list of objects; it is ${shortJson(include)}`;
   const excluded = objectsOf(exclude);

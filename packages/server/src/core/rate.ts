@@ -50,7 +50,7 @@ export function rateViewOf(rate: RateState, taker: Omit<RateWaiter, 'told'>, now
 
 /** When its tokens are there, once those before it have taken theirs. */
 function expectedAt(
-  { fullMs }: RateState,
+  { fullMs }: Pick<RateState, 'fullMs'>,
   aheadMs: number,
   { costMs, periodMs }: Pick<RateWaiter, 'costMs' | 'periodMs'>,
   nowMs: number,
@@ -67,17 +67,24 @@ export function takeTokens(rate: RateState, taker: Omit<RateWaiter, 'told'>, now
   rate.taken = true;
 }
 
-/** The jobs on which somebody has to decide now, and when the next one may be; undefined: nobody else waits. */
+/** One of those that wait, with how long the tokens of all before it need to come. */
+export interface RateCandidate extends RateWaiter {
+  readonly aheadMs: number;
+}
+
+/**
+ * The jobs on which somebody has to decide now, and when the next one may be; undefined: nobody else waits.
+ * @param line In order. Whoever was told until when it waits, and whose tokens are not there, may be left out, but for the first such one.
+ */
 export function rateCandidates(
-  rate: RateState,
+  rate: Pick<RateState, 'fullMs'>,
+  line: readonly RateCandidate[],
   nowMs: number,
 ): { readonly now: readonly Position[]; readonly nextMs: number | undefined } {
   const now: Position[] = [];
   let nextMs: number | undefined;
-  let aheadMs = 0;
-  for (const waiter of rate.front) {
-    const expectedMs = expectedAt(rate, aheadMs, waiter, nowMs);
-    aheadMs += waiter.costMs;
+  for (const waiter of line) {
+    const expectedMs = expectedAt(rate, waiter.aheadMs, waiter, nowMs);
     const allowed = expectedMs <= nowMs;
     if (allowed || !waiter.told) now.push(waiter);
     if (!allowed) nextMs ??= expectedMs;

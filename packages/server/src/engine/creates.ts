@@ -1,10 +1,10 @@
-// The lanes on which runs begin, many in one transaction. What is large, or takes long to decide on, goes by a lane of its own, so that
-// nobody waits behind it.
+// The lanes on which runs begin, many in one transaction. What is large, or takes long to decide on, goes by a lane of its own, one at a
+// time, so that nobody waits behind it. On both lanes projects have their turns.
 import { randomBytes } from 'node:crypto';
 import type { Definition } from '../core/definition.ts';
 import { makeRunId } from '../core/ids.ts';
 import { LIMITS } from '../core/limits.ts';
-import { isGroup, type Plan } from '../core/plan.ts';
+import type { Plan } from '../core/plan.ts';
 import { overloaded, type Refusal } from '../core/refusal.ts';
 import { DEFINITION_TRUST_MS, type DefinitionDigest } from '../store/definition-rows.ts';
 import type { Lane } from '../store/lane.ts';
@@ -13,14 +13,9 @@ import type { CheckedRun, NewRunNotice, RunToBegin } from './begin-run.ts';
 import type { CreatedRun } from './created-run.ts';
 import type { FlushOptions } from './flush.ts';
 import { createGroupCommit } from './group-commit.ts';
-import { insertNewRuns } from './insert-runs.ts';
+import { insertNewRuns, LARGE_JOBS, MAX_JOBS } from './insert-runs.ts';
 
 const MAX_FLUSH = 500;
-/** Runs of more jobs go by a lane of their own, so that nobody waits behind them. */
-const LARGE_JOBS = 500;
-/** Jobs of one flush; one run may have more, and then is alone. */
-const MAX_JOBS = 2_000;
-
 /** Behind so many runs the size of each that comes is counted. */
 const UNCOUNTED_RUNS = 200;
 
@@ -38,8 +33,6 @@ export interface CreatesOptions {
 }
 
 interface Item extends RunToBegin {
-  /** Whether it was found to take long to decide on. */
-  readonly isCostly: boolean;
   answer(created: CreatedRun | Refusal): void;
   readonly fail: (error: unknown) => void;
 }
@@ -62,28 +55,29 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
   async function flush(on: Lane, items: readonly Item[], signal: AbortSignal): Promise<readonly Item[]> {
     const { now, later } = withinJobs(items);
     const untilMs = performance.now() + DEFINITION_TRUST_MS;
-    const { answers, costly, begun, defined } = await inTransaction(
+    const { answers, costly, left, begun, defined } = await inTransaction(
       on,
       (tx, begun) => insertNewRuns(tx, begun, now, { stored, schemas: flushing.schemas, isAlone: on === largeLane }),
       signal,
     );
-    for (const item of costly) largeGroup.add({ ...item, isCostly: true });
+    for (const item of costly) largeGroup.add(item);
     if (stored.size > 10_000) stored.clear();
     for (const digest of defined) stored.set(digest, untilMs);
     for (const { context, after } of begun) flushing.cache.keep(context, undefined, after.run, after.jobs);
     onCreated(begun.map(({ notice }) => notice));
     for (const [item, answer] of answers) item.answer(answer);
-    return later;
+    return [...left, ...later];
   }
 
-  const groupOn = (on: Lane) =>
+  const groupOn = (on: Lane, maxItems: number) =>
     createGroupCommit<Item>({
-      maxItems: MAX_FLUSH,
+      maxItems,
+      ownerOf: ({ run }) => run.project,
       flush: (items, signal) => flush(on, items, signal),
       fail: (item, error) => item.fail(error),
     });
-  const group = groupOn(lane);
-  const largeGroup = groupOn(largeLane);
+  const group = groupOn(lane, MAX_FLUSH);
+  const largeGroup = groupOn(largeLane, 1);
 
   return {
     create(run) {
@@ -98,7 +92,7 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
       const chosen = isLarge(plan) ? largeGroup : group;
       waitingBytes += bytes;
       return new Promise<CreatedRun | Refusal>((answer, fail) =>
-        chosen.add({ run, runId, plan, isCostly: false, answer, fail }),
+        chosen.add({ run, runId, plan, answer, fail }),
       ).finally(() => {
         waitingBytes -= bytes;
       });
@@ -109,15 +103,15 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
   };
 }
 
-/** How many jobs a matrix makes is not known before. */
+/** One that its matrix makes large is found out when it is decided on. */
 function isLarge({ jobs }: Plan): boolean {
-  return jobs.length > LARGE_JOBS || jobs.some(isGroup);
+  return jobs.length > LARGE_JOBS;
 }
 
 function withinJobs(items: readonly Item[]): { now: readonly Item[]; later: readonly Item[] } {
   let jobs = 0;
   const end = items.findIndex((item, index) => {
-    jobs += item.isCostly || isLarge(item.plan) ? MAX_JOBS : item.plan.jobs.length;
+    jobs += item.plan.jobs.length;
     return index > 0 && jobs > MAX_JOBS;
   });
   return end === -1 ? { now: items, later: [] } : { now: items.slice(0, end), later: items.slice(end) };

@@ -183,7 +183,7 @@ async function claimRound(
   // The slots that stale rows would have taken are free.
   const isStale = [...answers.values()].some(({ reply }) => reply.type !== 'Done' && reply.type !== 'Superseded');
   const missed = outcome.missed.length > 0;
-  if (missed || isStale) again.push(...drivers);
+  if (missed || isStale || outcome.left.length > 0) again.push(...drivers);
   missedRuns.missed(new Set(outcome.missed.map(({ runId }) => runId)));
   missedRuns.reached([...answers.keys()].map(({ runId }) => runId));
   return { offers, outcome, again, missed };

@@ -10,7 +10,7 @@ import { enqueue, leaveQueue, type QueueInsert } from '../store/queue-rows.ts';
 import { changeRateWaiters, putBuckets } from '../store/rate-rows.ts';
 import { type SharedInstance, shareInstances } from '../store/instance-rows.ts';
 import { insertJobs, type JobWrite, updateJobs } from '../store/job-rows.ts';
-import { existingRuns, insertEvents, lockRuns, readClock, updateRuns } from '../store/ledger-rows.ts';
+import { insertEvents, lockRuns, projectsOfRuns, readClock, updateRuns } from '../store/ledger-rows.ts';
 import type { Tx } from '../store/sql.ts';
 import { advance } from './advance.ts';
 import { callChanges } from './call-changes.ts';
@@ -19,6 +19,7 @@ import { growDefinitions, jobsAdded } from './growth.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
 import { type StartChange, startChange } from './member-changes.ts';
 import { createDecisionPace, type DecisionPace } from './decision-pace.ts';
+import { inTurnsOf } from './owner-lines.ts';
 import { inPieces, sendInTurns } from './pace.ts';
 import type { Plans } from './plans.ts';
 import { loadPlaces } from './load-places.ts';
@@ -48,6 +49,8 @@ export interface FlushOutcome {
   readonly left: readonly Submission[];
   /** Submissions of runs that take long to decide on by themselves. */
   readonly costly: readonly Submission[];
+  /** The projects of the runs of all these. */
+  readonly projects: ReadonlyMap<RunId, string>;
   readonly nowMs: number;
 }
 
@@ -77,7 +80,7 @@ export async function flushSubmissions(
   answerOutsiders(works, instances);
   const jobsWanted = (work: RunWork): readonly number[] =>
     work.submissions.flatMap(({ command }) => jobsNeeded(work.context.plan, command));
-  const [{ refused, missed: absent }] = await Promise.all([
+  const [{ refused, missed: absent, projects }] = await Promise.all([
     sortAbsent(tx, works, byRun),
     load(tx, works, jobsWanted, cache),
     loadContents(tx, works),
@@ -91,7 +94,8 @@ export async function flushSubmissions(
   const leftOf = (isCostly: boolean): readonly Submission[] =>
     open.flatMap(({ submissions, decided, isDeciding }) => (isDeciding === isCostly ? submissions.slice(decided) : []));
   const missed = [...absent, ...[...held].flatMap(({ submissions }) => submissions)];
-  const outcome = { works, refused, missed, left: leftOf(false), costly: leftOf(true), nowMs };
+  for (const { context } of works) projects.set(context.runId, context.project);
+  const outcome = { works, refused, missed, left: leftOf(false), costly: leftOf(true), projects, nowMs };
   const taken = [...(starts?.rates.values() ?? [])].filter((rate) => rate.taken);
   await Promise.all([write(tx, works, nowMs), taken.length > 0 && putBuckets(tx, taken), alongside?.(outcome)]);
   return outcome;
@@ -100,13 +104,12 @@ export async function flushSubmissions(
 /** Works in the order in which they are decided on: projects in turns, and of each first what was asked first. */
 function inTurns(works: readonly RunWork[]): readonly RunWork[] {
   const firstOf = ({ submissions: [first] }: RunWork): number => first?.number ?? 0;
-  const byProject = Map.groupBy(
-    works.toSorted((a, b) => firstOf(a) - firstOf(b)),
-    ({ context }) => context.project,
-  );
-  if (byProject.size === 1) return [...byProject.values()].flat();
-  const turns = [...byProject.values()].flatMap((own) => own.map((work, turn) => ({ work, turn })));
-  return turns.toSorted((a, b) => a.turn - b.turn).map(({ work }) => work);
+  const inOrder = works.toSorted((a, b) => firstOf(a) - firstOf(b));
+  return inTurnsOf(inOrder, ({ context }) => context.project);
+}
+
+interface Absent extends Pick<FlushOutcome, 'refused' | 'missed'> {
+  readonly projects: Map<RunId, string>;
 }
 
 /** Sorts the submissions about runs that were not locked: somebody else holds them, or they do not exist. */
@@ -114,23 +117,23 @@ async function sortAbsent(
   tx: Tx,
   works: readonly RunWork[],
   byRun: ReadonlyMap<RunId, readonly Submission[]>,
-): Promise<{ refused: ReadonlyMap<Submission, Answer>; missed: readonly Submission[] }> {
+): Promise<Absent> {
   const refused = new Map<Submission, Answer>();
   const missed: Submission[] = [];
-  if (works.length === byRun.size) return { refused, missed };
+  if (works.length === byRun.size) return { refused, missed, projects: new Map() };
   const locked = new Set(works.map((work) => work.context.runId));
   const absent = [...byRun.keys()].filter((runId) => !locked.has(runId));
-  const existing = await existingRuns(tx, absent);
+  const projects = await projectsOfRuns(tx, absent);
   for (const runId of absent) {
     const asked = byRun.get(runId) ?? [];
-    if (existing.has(runId)) {
+    if (projects.has(runId)) {
       missed.push(...asked);
       continue;
     }
     const { refusal } = noSuchRun(runId);
     for (const submission of asked) refused.set(submission, { reply: { type: 'Refused', refusal } });
   }
-  return { refused, missed };
+  return { refused, missed, projects };
 }
 
 async function shareWriters(tx: Tx, submissions: readonly Submission[]): Promise<ReadonlyMap<number, SharedInstance>> {

@@ -5,7 +5,7 @@ import { databaseError } from '../store/testing/database-error.ts';
 import { createGroupCommit, type GroupCommitOptions } from './group-commit.ts';
 
 /** A group whose items end as `committed`, or with why they failed. */
-function open({ flush, patienceMs, maxItems = 100 }: Partial<GroupCommitOptions<string>>) {
+function open({ flush, patienceMs, ownerOf, onPutBack, maxItems = 100 }: Partial<GroupCommitOptions<string>>) {
   const outcomes = new Map<string, string>();
   const group = createGroupCommit<string>({
     maxItems,
@@ -15,6 +15,8 @@ function open({ flush, patienceMs, maxItems = 100 }: Partial<GroupCommitOptions<
       return later;
     },
     fail: (item, error) => outcomes.set(item, String(error)),
+    ...(ownerOf !== undefined && { ownerOf }),
+    ...(onPutBack !== undefined && { onPutBack }),
     ...(patienceMs !== undefined && { patienceMs }),
   });
   return { group, outcomes };
@@ -98,4 +100,40 @@ test('a stop fails what waits for a connection at once', async () => {
   expect(performance.now() - beganMs).toBeLessThan(900);
   expect([...outcomes.keys()]).toEqual(['a', 'b']);
   for (const outcome of outcomes.values()) expect(outcome).toContain('stopping');
+});
+
+test('owners have their turns, also when what one of them left for later fills every flush', async () => {
+  const flushes: string[] = [];
+  const { group, outcomes } = open({
+    maxItems: 3,
+    ownerOf: (item) => item.charAt(0),
+    async flush(items) {
+      flushes.push(items.join(' '));
+      return items.filter((item) => item.startsWith('a') && item !== items.find((other) => other.startsWith('a')));
+    },
+  });
+  for (const item of ['a1', 'a2', 'a3', 'a4', 'a5', 'b1', 'b2']) group.add(item);
+  await expect.poll(() => outcomes.size).toBe(7);
+  expect(flushes).toEqual(['a1 b1 a2', 'a2 b2 a3', 'a3 a4 a5', 'a4 a5', 'a5']);
+});
+
+test('who turns out to have another owner keeps its order, whatever comes while that is found out', async () => {
+  const owners = new Map<string, string>();
+  const flushes: string[] = [];
+  let found = false;
+  const { group, outcomes } = open({
+    maxItems: 2,
+    ownerOf: (item) => owners.get(item.charAt(0)) ?? '',
+    async flush(items) {
+      flushes.push(items.join(' '));
+      if (found) return [];
+      found = true;
+      group.add('a4');
+      return items;
+    },
+    onPutBack: () => void (found && owners.set('a', 'greedy')),
+  });
+  for (const item of ['a1', 'a2', 'a3', 'b1', 'b2']) group.add(item);
+  await expect.poll(() => outcomes.size).toBe(6);
+  expect(flushes).toEqual(['a1 a2', 'a1 b1', 'a2 b2', 'a3 a4']);
 });

@@ -41,11 +41,29 @@ test('a run that somebody holds for long holds up nobody else, and who asks for 
   }
   await told;
   // The holder was waited for, and others went by meanwhile.
-  expect(performance.now() - beganMs).toBeGreaterThanOrEqual(1_000);
+  expect(performance.now() - beganMs).toBeGreaterThanOrEqual(2_000);
   expect(others).toBeGreaterThan(5);
 
   await holder.release();
   expect(await ledger.submit(held, cancel)).toMatchObject({ type: 'Done' });
+});
+
+test('a run that somebody holds for longer than a lock is waited for is waited for once more, behind others', async () => {
+  const [held, other] = [
+    await ledger.create(definitionOf(jobNamed('held'))),
+    await ledger.create(definitionOf(jobNamed('other')), { project: 'other' }),
+  ];
+  const [holder, holderOfOther] = await Promise.all([hold(held), hold(other)]);
+  let isTold = false;
+  const first = ledger.submit(held, cancel).finally(() => (isTold = true));
+  await letTimePass();
+  const second = ledger.submit(other, cancel);
+  await letTimePass();
+  await holderOfOther.release();
+  expect(await second).toMatchObject({ type: 'Done' });
+  expect(isTold).toBe(false);
+  await holder.release();
+  expect(await first).toMatchObject({ type: 'Done' });
 });
 
 test('a group that somebody holds holds up those alone who claim a place of it', async () => {

@@ -136,7 +136,7 @@ export function createRunHistory({ pool, plans }: { readonly pool: Pool; readonl
         const after = numberCursor(page.after) ?? 0;
         await loadOfJob(project, key, seq);
         const attempts = createAttemptPage(project, key, { after, size: page.size, maxBytes: LIMITS.pageBytes });
-        await points.read(key.runId, seq, (event) => attempts.take(event), signal);
+        await points.read({ runId: key.runId, project }, seq, (event) => attempts.take(event), signal);
         return attempts.page();
       },
     },

@@ -99,7 +99,7 @@ export function createRunPlans(options: RunPlansOptions): Pick<RunOperations, 'p
     async plan(project, run, assumed, signal) {
       const prepared = await creation.prepare(project, run);
       checkAssumed(prepared.definition, assumed);
-      return await takeTurn(() => plan(project, prepared, assumed, signal), signal);
+      return await takeTurn(project, () => plan(project, prepared, assumed, signal), signal);
     },
   };
 }

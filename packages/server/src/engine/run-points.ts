@@ -17,9 +17,14 @@ const MAX_KEPT_JOBS = 30_000;
 
 export interface RunPoints {
   /** @param seq Of an event that the run has. @throws RefusedError RUN_NOT_FOUND when it is deleted meanwhile, LIMIT_REACHED */
-  at(run: Pick<StoredRun, 'runId' | 'plan'>, seq: number, signal: AbortSignal): Promise<RunPoint>;
+  at(run: Pick<StoredRun, 'runId' | 'project' | 'plan'>, seq: number, signal: AbortSignal): Promise<RunPoint>;
   /** Hands the events of a run on one by one, up to `seq` or until `take` answers false. @throws as `at` */
-  read(runId: RunId, seq: number, take: (event: StoredEvent) => boolean, signal: AbortSignal): Promise<void>;
+  read(
+    run: Pick<StoredRun, 'runId' | 'project'>,
+    seq: number,
+    take: (event: StoredEvent) => boolean,
+    signal: AbortSignal,
+  ): Promise<void>;
 }
 
 export function createRunPoints(pool: Pool): RunPoints {
@@ -48,21 +53,26 @@ export function createRunPoints(pool: Pool): RunPoints {
   }
 
   return {
-    async at({ runId, plan }, seq, signal) {
+    async at({ runId, project, plan }, seq, signal) {
       const known = kept.upTo(runId, seq);
       if (known?.run.seq === seq) return known;
-      return await takeTurn(async () => {
-        const from = kept.upTo(runId, seq) ?? startPoint(plan);
-        const replay = createReplay(from);
-        const take = (event: StoredEvent): boolean => {
-          replay.take(event);
-          return true;
-        };
-        await readBetween(runId, from.run.seq, seq, take, signal);
-        return kept.keep(runId, replay.point());
-      }, signal);
+      return await takeTurn(
+        project,
+        async () => {
+          const from = kept.upTo(runId, seq) ?? startPoint(plan);
+          const replay = createReplay(from);
+          const take = (event: StoredEvent): boolean => {
+            replay.take(event);
+            return true;
+          };
+          await readBetween(runId, from.run.seq, seq, take, signal);
+          return kept.keep(runId, replay.point());
+        },
+        signal,
+      );
     },
-    read: (runId, seq, take, signal) => takeTurn(() => readBetween(runId, 0, seq, take, signal), signal),
+    read: ({ runId, project }, seq, take, signal) =>
+      takeTurn(project, () => readBetween(runId, 0, seq, take, signal), signal),
   };
 }
 

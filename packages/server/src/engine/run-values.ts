@@ -5,7 +5,7 @@ import { VALUES_VERSION } from '../core/event-versions.ts';
 import type { AttemptKey, RunId } from '../core/ids.ts';
 import type { JsonValue } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
-import { isRefusal, overloaded, RefusedError, type Refusal } from '../core/refusal.ts';
+import { isRefusal, overloaded, RefusedError, type Refusal, TOO_SLOW } from '../core/refusal.ts';
 import { decideDeletion, decideSetting, type ExpectedVersion, type StoredValues } from '../core/run-values.ts';
 import type { AttemptState } from '../core/states.ts';
 import { shareInstances } from '../store/instance-rows.ts';
@@ -74,7 +74,7 @@ export function createRunValues({ pool, replica }: RunValuesOptions): RunValues 
     lines.set(runId, line);
     changing++;
     try {
-      return await line.run(() => withTransaction(pool, work));
+      return await line.run(() => inTime(() => withTransaction(pool, work)));
     } finally {
       changing--;
       if (line.settled() === undefined) lines.delete(runId);
@@ -136,6 +136,16 @@ export function createRunValues({ pool, replica }: RunValuesOptions): RunValues 
       return await changeInLine(attempt.runId, (tx) => changeUnder(tx, writer, attempt, number, to));
     },
   };
+}
+
+/** Tries again once what waited for a run in vain: a decision may hold it for longer than a lock is waited for. */
+async function inTime<T>(change: () => Promise<T>): Promise<T> {
+  try {
+    return await change();
+  } catch (error) {
+    if (!(error instanceof RefusedError) || error.refusal.message !== TOO_SLOW) throw error;
+    return await change();
+  }
 }
 
 async function changeUnder(

@@ -177,7 +177,13 @@ const REJECTING = statement(
 );
 
 /** Jobs that are not to wait for a place, and are there all the same: somebody has to decide on them. */
-export async function rejectingWaiters(tx: Tx, groups: readonly SharedKey[]): Promise<readonly Waiter[]> {
+export async function rejectingWaiters(
+  tx: Tx,
+  groups: readonly SharedKey[],
+): Promise<readonly (Waiter & { readonly group: SharedKey })[]> {
   const keys = [texts(groups, (group) => group.project), texts(groups, (group) => group.key)];
-  return (await rowsOf<WaiterRow>(tx, REJECTING, keys)).map(toWaiter);
+  return (await rowsOf<WaiterRow>(tx, REJECTING, keys)).flatMap((row) => {
+    const group = groups[row.n - 1];
+    return group === undefined ? [] : [{ ...toWaiter(row), group }];
+  });
 }

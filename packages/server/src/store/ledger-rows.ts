@@ -109,12 +109,15 @@ export function countsOf(row: CountColumns): JobCounts {
   };
 }
 
-const RUNS_EXIST = statement('runs_exist', 'select run_id from runs where run_id = any($1::uuid[])');
+const PROJECTS_OF_RUNS = statement(
+  'projects_of_runs',
+  'select run_id, project from runs where run_id = any($1::uuid[])',
+);
 
-/** Which of these runs exist, without a lock. */
-export async function existingRuns(tx: Tx, runIds: readonly RunId[]): Promise<Set<RunId>> {
-  const rows = await rowsOf<{ run_id: RunId }>(tx, RUNS_EXIST, [plain(runIds, (id) => id)]);
-  return new Set(rows.map((row) => row.run_id));
+/** The projects of those of these runs that exist, without a lock. */
+export async function projectsOfRuns(tx: Tx, runIds: readonly RunId[]): Promise<Map<RunId, string>> {
+  const rows = await rowsOf<{ run_id: RunId; project: string }>(tx, PROJECTS_OF_RUNS, [plain(runIds, (id) => id)]);
+  return new Map(rows.map((row) => [row.run_id, row.project]));
 }
 
 const RUN_ORIGINS = statement(

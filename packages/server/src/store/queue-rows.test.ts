@@ -136,10 +136,15 @@ test('rows of a replica of the version before are a flow of their own', async ()
   const [old, ...others] = await findFlows(client!, 'shell', [{ low: flowOf(0), high: flowOf(1) }], 10);
   expect(others).toEqual([]);
   expect(old).toMatchObject({ flow: '00000000-0000-0000-0000-000000000001', placed: false, pipeline: '' });
-  const rows = await claimQueued(client!, 'shell', [
-    { flow: old!.flow, project: '', pipeline: '', from: { rank: 0, no: 0 }, quantum: 9 },
-  ]);
-  expect(rows.map(({ rank }) => Math.abs(rank - Date.now()) < 60_000)).toEqual([true, true]);
+  const claimed = () =>
+    claimQueued(client!, 'shell', [
+      { flow: old!.flow, project: '', pipeline: '', from: { rank: 0, no: 0 }, quantum: 9 },
+    ]);
+  expect((await claimed()).map(({ rank }) => Math.abs(rank - Date.now()) < 60_000)).toEqual([true, true]);
+  await pauseQueue(client!, { driver: 'shell', project: 'p', pipeline: '', actor: 'ana', reason: 'test' }, 10);
+  const open = (await claimed()).map(({ runId }) => runId);
+  const { rows } = await client!.query('select project from queue where run_id = any($1)', [open]);
+  expect(rows).toEqual([{ project: 'q' }]);
 });
 
 test('a pause covers what it names: all, a project, or a pipeline', async () => {

@@ -42,7 +42,8 @@ export async function enqueue(tx: Tx, rows: readonly QueueInsert[]): Promise<voi
 }
 
 // A paused flow is left out before its rows are looked at. The rows of a flow are found by its own index, however long it is. Of runs that
-// others hold none is locked, for one that is costs its flow a seat.
+// others hold none is locked, for one that is costs its flow a seat. Of rows that older replicas queue, whose flow is everybody's, the
+// project is known, and its pause counts.
 const CLAIM = statement(
   'claim',
   `select f.flow, q.run_id, q.job, q.rank, q.no, q.priority, q.sticky_key, case when q.sticky_key is not null
@@ -51,8 +52,9 @@ const CLAIM = statement(
        c (flow, project, pipeline, from_rank, from_no, quantum)
      where not exists (select from queue_pauses p where p.driver = $1 and p.project in ('', c.project) and p.pipeline in ('', c.pipeline))
      offset 0) f
-   cross join lateral (select run_id, job, rank, no, sticky_key, priority from queue
+   cross join lateral (select run_id, job, rank, no, sticky_key, priority from queue w
      where driver = $1 and flow = f.flow and (rank, no) >= (f.from_rank, f.from_no) and not (run_id = any($8::uuid[]))
+       and (f.project <> '' or not exists (select from queue_pauses p where p.driver = $1 and p.project = w.project and p.pipeline = ''))
      order by rank, no limit f.quantum for update skip locked) q`,
 );
 

@@ -1,6 +1,6 @@
 // The jobs that wait for tokens of rate limits, and the buckets that the tokens come from. Tokens are taken under the lock of the bucket
 // only, in the transaction that queues the job.
-import type { RateState, RateWaiter } from '../core/rate.ts';
+import type { RateCandidate, RateState, RateWaiter } from '../core/rate.ts';
 import type { JobKey, RunId } from '../core/ids.ts';
 import { both, execute, plain, rowsOf, statement, texts, type Tx } from './sql.ts';
 import type { SharedKey } from './start-locks.ts';
@@ -97,6 +97,43 @@ export async function loadRates(tx: Tx, rates: readonly SharedKey[]): Promise<re
 
 function toWaiter({ run_id, job, ready_ms, cost_ms, period_ms, told }: RateWaiterRow): RateWaiter {
   return { runId: run_id, job, readyMs: ready_ms, costMs: cost_ms, periodMs: period_ms, told };
+}
+
+const RATE_CANDIDATES = statement(
+  'rate_candidates',
+  `select u.n::int, b.full_ms, f.* from unnest($1::text[], $2::text[]) with ordinality u (project, key, n)
+   left join lateral (select full_ms from rate_buckets where project = u.project and key = u.key limit 1) b on true
+   cross join lateral (
+     select run_id, job, ready_ms, cost_ms, period_ms, told, ahead_ms, allowed, lag(allowed, 1, true) over l as follows_allowed from (
+       select *, ceil(greatest(coalesce(b.full_ms, 0), $3::float8) + ahead_ms + cost_ms - period_ms) <= $3 as allowed from (
+         select *, coalesce(sum(cost_ms) over (l rows between unbounded preceding and 1 preceding), 0) as ahead_ms from (
+           select run_id, job, ready_ms, cost_ms, period_ms, told from rate_waiters
+           where project = u.project and key = u.key order by ready_ms, run_id, job limit ${FRONT}) w
+         window l as (order by ready_ms, run_id, job)) a) e
+     window l as (order by ready_ms, run_id, job)) f
+   where f.allowed or f.follows_allowed or not f.told
+   order by u.n, f.ready_ms, f.run_id, f.job`,
+);
+
+/** Of those at the front of each line whoever is to be decided on, or is next, in order. */
+export async function rateLines(
+  tx: Tx,
+  rates: readonly SharedKey[],
+  nowMs: number,
+): Promise<readonly { readonly fullMs: number; readonly line: readonly RateCandidate[] }[]> {
+  const rows = await rowsOf<RateWaiterRow & { full_ms: number | null; ahead_ms: number }>(tx, RATE_CANDIDATES, [
+    texts(rates, (rate) => rate.project),
+    texts(rates, (rate) => rate.key),
+    nowMs,
+  ]);
+  const byRate = Map.groupBy(rows, ({ n }) => n);
+  return rates.map((_, i) => {
+    const own = byRate.get(i + 1) ?? [];
+    return {
+      fullMs: own[0]?.full_ms ?? 0,
+      line: own.map((row) => ({ ...toWaiter(row), aheadMs: row.ahead_ms })),
+    };
+  });
 }
 
 const PUT_BUCKETS = statement(

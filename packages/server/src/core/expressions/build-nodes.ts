@@ -8,7 +8,7 @@ import { offsetOfExpr } from './expr-offsets.ts';
 import { findParts } from './find-parts.ts';
 import { findFunction } from './functions.ts';
 import { describeUnknownField, describeUnknownNeed } from './known-fields.ts';
-import { describeUnknownFunction } from './known-functions.ts';
+import { describeUnknownFunction, isNearLoop } from './known-functions.ts';
 import { LOOPS, type Loop, type LoopNode, type Node, type Part, ROOTS, type Root, type Scope } from './nodes.ts';
 import { Failure } from './outcome.ts';
 import { compilePattern } from './pattern.ts';
@@ -48,8 +48,8 @@ interface Builder {
 /** Of one expression: looking for the name that was meant takes time for each need. */
 const MAX_SUGGESTIONS = 10;
 
-/** Stands where a problem was found: what is built is then of no use. */
-const NOTHING: Node = { kind: 'constant', value: null };
+/** Stands where a problem was found, and may be of any type: what is built is then of no other use than to look for more. */
+const NOTHING: Node = { kind: 'element' };
 
 /** Adds what is wrong to `problems`. */
 export function buildNodes(problems: Problem[], source: string, parsed: Parsed, scope: Scope): Built {
@@ -203,8 +203,10 @@ function buildCall(builder: Builder, expr: Expr, call: Call, depth: number): Nod
     case 'matches':
       return buildMatches(builder, expr, call, depth);
   }
-  const operands = (target === undefined ? args : [target, ...args]).map((arg) => build(builder, arg, depth + 1));
   const callee = findFunction(id);
+  // In a loop, what comes after the list has a variable that is none elsewhere.
+  const given = callee === undefined && isNearLoop(id) ? [] : args;
+  const operands = (target === undefined ? given : [target, ...given]).map((arg) => build(builder, arg, depth + 1));
   if (callee === undefined) return violate(builder, expr, describeUnknownFunction(id));
   const isMethod = target !== undefined;
   if (isMethod ? !callee.isMethod : !callee.isFunction) {

@@ -42,19 +42,23 @@ export function compileExpression(
   // What is stored was checked when it was created, by the rules of then.
   const isNew = scope.fields !== undefined;
   const type =
-    built === undefined || own.length > 0 || !isNew
+    built === undefined || !isNew
       ? ANY
       : staticType(built.node, (problem, node) =>
           addProblem(own, `${quote(source)} can never be worked out: ${problem}`, built.offsetOf(node)),
         );
   const { text, offset: from } = place ?? { text: source, offset: 0 };
-  for (const { description, offset = place && 0 } of own) {
+  for (const { description, offset = place && 0 } of own.toSorted(byOffset)) {
     if (offset === undefined) addViolation(found, field, description);
     else addFound(found, violationAt(field, description, { text, offset: from + offset }));
   }
   if (built === undefined || own.length > 0) return undefined;
   const { node, parts, roots, needs } = built;
   return { source, roots, needs, node, type, parts };
+}
+
+function byOffset(a: Problem, b: Problem): number {
+  return (a.offset ?? 0) - (b.offset ?? 0);
 }
 
 function parseExpression(own: Problem[], source: string): Parsed | undefined {

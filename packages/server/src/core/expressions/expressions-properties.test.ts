@@ -203,7 +203,7 @@ describe('any expression', () => {
     fc.assert(
       fc.property(fc.oneof(tree, typed), fc.oneof(paramsOf, fitting), (source, params) => {
         // The library writes the negative of an unsigned literal, which fails, as one that cannot be read.
-        fc.pre(!source.includes('-(2u)'));
+        fc.pre(!/-\(+2u/.test(source));
         const { expression } = compile(source);
         if (expression === undefined) return;
         for (const part of evaluateExpression(expression, { params, needs: { a: { b: 1 } } }).parts) {

@@ -25,6 +25,7 @@ import {
 } from '../rate.ts';
 import { type JobRecord, jobOf, liveOf } from '../run-state.ts';
 import { groupLimitOf, ratesTaken } from '../shares.ts';
+import { lineOf } from './rate-line.ts';
 import { isJobFinished } from '../states.ts';
 import { dueOf } from '../alarms.ts';
 import {
@@ -119,6 +120,11 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
     return found;
   }
 
+  function candidatesAt(key: string, atMs: number): ReturnType<typeof rateCandidates> {
+    const rate = rateOf(key);
+    return rateCandidates(rate, lineOf(rate.front), atMs);
+  }
+
   function rateOf(key: string): RateState {
     const line = rateWaiters().get(key) ?? [];
     return { fullMs: buckets.get(key) ?? 0, front: line.slice(0, 3), isWhole: line.length <= 3, taken: false };
@@ -203,7 +209,7 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
     const all = members();
     const found = [...byKey(all).values()].flatMap((group) => candidatesOf(groupOf(group)));
     const rejecting = all.filter(({ state, policy }) => state === 'WAITING' && policy === 'REJECT');
-    const rated = [...rateWaiters().keys()].flatMap((key) => rateCandidates(rateOf(key), nowMs).now);
+    const rated = [...rateWaiters().keys()].flatMap((key) => candidatesAt(key, nowMs).now);
     const unique = new Map([...found, ...rejecting, ...rated].map((at) => [`${at.runId}.${at.job}`, at]));
     return [...unique.values()];
   }
@@ -314,7 +320,7 @@ export function openGroups(random: () => number, faults: GroupFaults = {}): Simu
         checkRest(members());
         const open = [...runs].find(([, { slice }]) => [...slice.jobs.values()].some(canGoOn));
         if (open === undefined) {
-          const nexts = [...rateWaiters().keys()].flatMap((key) => rateCandidates(rateOf(key), nowMs).nextMs ?? []);
+          const nexts = [...rateWaiters().keys()].flatMap((key) => candidatesAt(key, nowMs).nextMs ?? []);
           if (nexts.length === 0) break;
           claim(Math.min(...nexts) > nowMs, 'no tokens are there while a job waits for them');
           nowMs = Math.min(...nexts);
