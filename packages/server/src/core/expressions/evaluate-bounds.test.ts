@@ -37,6 +37,7 @@ const INPUTS: { readonly [name: string]: JsonValue } = {
   json: JSON.stringify(range(KIB_64 / 2, (index) => index % 10)),
   tail: `,1${',{}'.repeat(2_000)}]`,
   brackets: '['.repeat(KIB_64),
+  ids: JSON.stringify([...range(KIB_64 / 2 - 20, () => 1), 9_007_199_254_740_991]),
   half: `${'a'.repeat(KIB_64 / 4)}b${'a'.repeat(KIB_64 / 4)}`,
 };
 
@@ -128,6 +129,7 @@ describe('an evaluation over 64 KiB', () => {
       'reads different JSON for each element',
       'params.words.all(x, fromJSON("[" + string(x.size()) + params.tail).size() > 0)',
     ],
+    ['reads long numbers for each element', 'params.words.all(x, fromJSON(params.ids).size() > 0)'],
     ['reads brackets', 'params.words.all(x, fromJSON(params.brackets) == 1 || true)'],
     ['writes JSON for each element', 'params.digits.all(x, toJSON(params.map) != "")'],
     ['writes many small maps as JSON', `[${times('toJSON(params.members)', 30, ',')}]`],

@@ -133,6 +133,7 @@ describe('the value of an expression', () => {
     // JSON as text.
     [`fromJSON('[1, 2.5, "a", null, {"b": [true]}]')`, [1, 2.5, 'a', null, { b: [true] }]],
     ['fromJSON("7") + 1', 8],
+    [`fromJSON('[9007199254740992, 1.2345678901234567890, "12345678901234567890"]').size()`, 3],
     ['fromJSON("[3, 4]").map(x, x * 2)', [6, 8]],
     [`fromJSON('{"__proto__": 1}').__proto__`, 1],
     ['fromJSON(toJSON(params)) == params', true],
@@ -187,6 +188,10 @@ describe('the value of an expression', () => {
     ['timestamp(params.at).getHours("Europe/Berlin")', 'cannot apply getHours to google.protobuf.Timestamp and string'],
     ['trigger.kind', 'trigger has no value here'],
     ['fromJSON("[1,")', 'fromJSON: "[1," is no JSON'],
+    [
+      'fromJSON("[12345678901234567890, 1]")',
+      'fromJSON: 12345678901234567890 loses digits as a number; make it a text',
+    ],
     ['fromJSON(params.n)', 'cannot apply fromJSON to int'],
     ['toJSON(b"a")', 'toJSON: a value of type bytes has no JSON'],
     [

@@ -82,9 +82,21 @@ function parseJson(text: string): CelValue {
   } catch {
     throw new Error(`${quote(text)} is no JSON`);
   }
+  const inexact = longNumbersIn(text).find(
+    (digits) => digits.length > 300 || BigInt(digits) !== BigInt(Number(digits)),
+  );
+  if (inexact !== undefined) throw new Error(`${inexact.slice(0, 40)} loses digits as a number; make it a text`);
   if (isDeeper(value, LIMITS.jsonLevels))
     throw new Error(`more than ${LIMITS.jsonLevels} lists and objects are inside of each other`);
   return fromJson({ ...FREE, weights: new WeakMap(), imported: new Map() }, value);
+}
+
+const TEXT_OR_LONG_NUMBER = /"(?:[^"\\]|\\.)*"|(?<![0-9.eE])[0-9]{16,}(?![0-9.eE])/g;
+
+/** Whole numbers in JSON that a double may not hold. */
+function longNumbersIn(json: string): readonly string[] {
+  if (!/[0-9]{16}/.test(json)) return [];
+  return Array.from(json.matchAll(TEXT_OR_LONG_NUMBER), ([found]) => found).filter((found) => !found.startsWith('"'));
 }
 
 /** Looks no deeper than that. */
