@@ -6,6 +6,8 @@ import { type Evaluation, evaluateExpression } from './evaluate.ts';
 import { compileExpression } from './expression.ts';
 
 const KIB_64 = 65_536;
+/** Twice what it may take: others use the same caches and threads of the processor. */
+const MAX_MS = 200;
 
 const range = <T>(length: number, make: (index: number) => T): T[] => Array.from({ length }, (_, index) => make(index));
 
@@ -80,7 +82,7 @@ describe('an evaluation over 64 KiB', () => {
   it.each(affordable)('%s', (_, source) => {
     const { evaluation, ms } = measure(source);
     expect(evaluation).toMatchObject({ value: true });
-    expect(ms).toBeLessThan(100);
+    expect(ms).toBeLessThan(MAX_MS);
   });
 
   const costly: [string, string][] = [
@@ -143,7 +145,7 @@ describe('an evaluation over 64 KiB', () => {
       error: `costs more than ${LIMITS.expressionSteps} steps`,
       cost: LIMITS.expressionSteps,
     });
-    expect(ms).toBeLessThan(100);
+    expect(ms).toBeLessThan(MAX_MS);
   });
 
   it('cannot hide behind an operand that decides', () => {
