@@ -1,8 +1,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { JobState, RunState } from '@conveyor/client';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { AttemptState, FailureClass, JobState, RunState } from '@conveyor/client';
 import { refusal, startScriptedServer } from '@conveyor/client/testing';
+import type { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run, start } from './testing/run-command.ts';
@@ -75,6 +77,61 @@ describe('conveyor run', () => {
       '  test failed: it broke (exit code 7)',
       `    conveyor logs ${runId}/test`,
     ]);
+  });
+
+  it('--follow tells the end of an attempt after its log, and how to learn more of what logged nothing', async () => {
+    const ended = (job: string, logSize: bigint): MessageInitShape<typeof EventSchema> => ({
+      job,
+      jobId: `id-of-${job}`,
+      jobState: JobState.FAILED,
+      attempt: 1,
+      kind: { case: 'attemptEnded', value: { state: AttemptState.FAILED, logSize } },
+    });
+    const failed = (failure: object, shown: object = {}) => ({ state: JobState.FAILED, shown: { failure, ...shown } });
+    await using plane = await startScriptedPlane({
+      jobs: {
+        loud: { log: 'one\ntwo', ...failed({ class: FailureClass.WORKLOAD, message: 'exit code 7', exitCode: 7 }) },
+        mute: failed({ class: FailureClass.TIMEOUT, message: 'too late' }, { failureAllowed: true }),
+        never: failed({ class: FailureClass.INVALID, message: 'its spec is wrong' }, { attempt: 0 }),
+      },
+      events: [started('loud'), ended('loud', 7n), started('mute'), ended('mute', 0n)],
+      state: RunState.FAILED,
+    });
+    const { stdout } = await run(['run', 'ci', '--follow'], plane.env);
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines.filter((line) => line.startsWith('loud'))).toEqual([
+      'loud  * 03:04:06 attempt 1 started',
+      'loud  | one',
+      'loud  | two',
+      'loud  * 03:04:07 attempt 1 failed',
+    ]);
+    expect(lines.slice(-6)).toEqual([
+      '  loud failed: WORKLOAD: exit code 7',
+      `    conveyor logs ${runId}/loud`,
+      '  mute failed: TIMEOUT: too late, which is allowed',
+      `    conveyor describe job ${runId}/mute`,
+      '  never failed: INVALID: its spec is wrong',
+      `    conveyor describe job ${runId}/never`,
+    ]);
+  });
+
+  it('--follow tells why a job was skipped', async () => {
+    const shown = { definition: { name: 'ship' }, needs: ['test'] };
+    await using plane = await startScriptedPlane({
+      jobs: { test: { state: JobState.FAILED }, ship: { state: JobState.SKIPPED, shown } },
+      events: [finished('ship', JobState.SKIPPED)],
+      state: RunState.FAILED,
+    });
+    const why = 'test failed, and it runs when all that it needs succeed';
+    expect((await run(['run', 'ci', '--follow'], plane.env)).stdout).toContain(` skipped: ${why}\n`);
+    for (const args of [
+      ['describe', 'run', runId],
+      ['get', 'jobs', runId],
+      ['get', 'jobs', runId, '--state', 'skipped'],
+    ]) {
+      const { stdout } = await run(args, plane.env);
+      expect(stdout).toMatch(new RegExp(`^ship +skipped .* ${why}$`, 'm'));
+    }
   });
 
   it('creates the run with its params, labels and revision', async () => {
