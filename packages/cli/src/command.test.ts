@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
@@ -304,6 +307,59 @@ describe('a failure', () => {
     expect(stderr).toContain(`error: cannot reach the server at ${plane.grpcAddress}: connect ECONNREFUSED`);
     expect(stderr).toContain('next: start a server with `conveyor up`');
   });
+
+  it('to reach the port for gRPC where that for HTTP is says how to write it', async () => {
+    await using other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    const env = { CONVEYOR_ADDRESS: `127.0.0.1:${port}`, CONVEYOR_TOKEN: 'token' };
+    const { stderr } = await run(['get', 'runs'], env);
+    expect(stderr).toContain(`next: if that is the port for HTTP, write http://127.0.0.1:${port}`);
+  });
+
+  it.each<[Parameters<typeof refusal>[1], string, Parameters<typeof refusal>[3], string]>([
+    [
+      'PIPELINE_NOT_FOUND',
+      'pipeline cii does not exist: apply it first, or list the pipelines that do with ListPipelines; did you mean "ci"?',
+      {},
+      'error: pipeline cii does not exist; did you mean "ci"?\nnext: list pipelines with `conveyor get pipelines`, or store one with `conveyor apply -f FILE`\n',
+    ],
+    [
+      'PIPELINE_NOT_FOUND',
+      'pipeline ci has no revision 9: its newest is 3',
+      { metadata: { newest_revision: '3' } },
+      'error: pipeline ci has no revision 9: its newest is 3\nnext: name a revision from 1 to 3, or none for the newest\n',
+    ],
+    [
+      'ALREADY_FINISHED',
+      'the gate has already finished: FAILED',
+      {},
+      'error: the gate has already finished: FAILED\nnext: see how it ended with `conveyor describe job RUN/JOB` or `conveyor describe run RUN`\n',
+    ],
+    ...[
+      ['run.params.sha', 'give params with -p KEY=VALUE, as `paramsSchema` has them'],
+      ['run.labels', 'give labels with -l KEY=VALUE'],
+      ['from_jobs[0]', "list a run's jobs with `conveyor get jobs RUN`"],
+    ].map(([field = '', next = '']): [Parameters<typeof refusal>[1], string, Parameters<typeof refusal>[3], string] => [
+      'INVALID_FIELD',
+      `${field}: is wrong`,
+      { fields: [{ field, description: 'is wrong' }] },
+      `error: ${field}: is wrong\nnext: ${next}\n`,
+    ]),
+  ])(
+    'that the server says is told with what to do in the words of commands: %s %s',
+    async (reason, message, more, told) => {
+      await using server = await startScriptedServer((router) => {
+        router.service(RunService, {
+          createRun() {
+            throw refusal('not_found', reason, message, more);
+          },
+        });
+      });
+      const { stderr } = await run(['run', 'cii'], { CONVEYOR_ADDRESS: server.grpcAddress });
+      expect(stderr).toBe(told);
+    },
+  );
 
   it('to find something says where to look', async () => {
     await using plane = await startScriptedPlane();

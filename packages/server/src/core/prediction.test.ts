@@ -221,6 +221,7 @@ describe('what is not known', () => {
     expect(told(prediction)).toEqual({
       build: 'RUNS',
       spec: 'RUNS',
+      call: 'RUNS',
       cond: 'SKIPPED',
       cells: 'RUNS',
       'cells[x]': 'RUNS',
