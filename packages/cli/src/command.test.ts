@@ -328,7 +328,7 @@ describe('a failure', () => {
       'PIPELINE_NOT_FOUND',
       'pipeline ci has no revision 9: its newest is 3',
       { metadata: { newest_revision: '3' } },
-      'error: pipeline ci has no revision 9: its newest is 3\nnext: name a revision from 1 to 3, or none for the newest\n',
+      'error: pipeline ci has no revision 9: its newest is 3\nnext: name one that it has, or none for the newest\n',
     ],
     [
       'ALREADY_FINISHED',

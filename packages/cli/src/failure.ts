@@ -86,8 +86,8 @@ const fieldSteps: readonly (readonly [begin: string, next: string])[] = [
 ];
 
 function revisionStep({ reason, metadata }: ConveyorError): string | undefined {
-  const newest = reason === 'PIPELINE_NOT_FOUND' ? metadata['newest_revision'] : undefined;
-  return newest === undefined ? undefined : `name a revision from 1 to ${newest}, or none for the newest`;
+  const isRevision = reason === 'PIPELINE_NOT_FOUND' && metadata['newest_revision'] !== undefined;
+  return isRevision ? 'name one that it has, or none for the newest' : undefined;
 }
 
 const nextSteps: ReadonlyMap<string, string> = new Map<ErrorReason, string>([
