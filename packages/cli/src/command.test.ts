@@ -5,9 +5,11 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { AttemptState, FailureClass, JobState, RunState } from '@conveyor/client';
 import { refusal, startScriptedServer } from '@conveyor/client/testing';
 import type { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run, start } from './testing/run-command.ts';
@@ -135,6 +137,25 @@ describe('conveyor run', () => {
       const { stdout } = await run(args, plane.env);
       expect(stdout).toMatch(new RegExp(`^ship +skipped .* ${why}$`, 'm'));
     }
+  });
+
+  it('--follow goes on where nothing tells why a job was skipped', async () => {
+    const end: MessageInitShape<typeof EventSchema> = { kind: { case: 'runFinished', value: {} } };
+    await using server = await startScriptedServer((router) => {
+      router.service(JobService, { listJobs: () => ({}) });
+      router.service(RunService, {
+        getRun: () => ({ run: { runId, state: RunState.SUCCEEDED } }),
+        async *watchRun() {
+          const events = [finished('ship', JobState.SKIPPED), end];
+          yield {
+            events: events.map((event, n) => ({ ...event, runId, seq: BigInt(n + 1), time: timestampFromMs(0) })),
+          };
+        },
+      });
+    });
+    const { exitCode, stdout } = await run(['watch', runId], { CONVEYOR_ADDRESS: server.grpcAddress });
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain('ship * 00:00:00 skipped\n');
   });
 
   it('creates the run with its params, labels and revision', async () => {

@@ -1,5 +1,5 @@
 // Owns telling why jobs of a run that is followed were skipped: of the first few, as each takes calls of its own.
-import { type Event, JobState } from '@conveyor/client';
+import { ConveyorError, type Event, JobState } from '@conveyor/client';
 import type { Cli } from './cli.ts';
 import { readSurroundings } from './job-sections.ts';
 
@@ -11,9 +11,18 @@ export function createSkipReasons(cli: Cli): (event: Event) => Promise<string> {
   return async ({ kind, jobId, jobState }) => {
     if (kind.case !== 'jobFinished' || jobState !== JobState.SKIPPED || left === 0) return '';
     left -= 1;
-    const job = await cli.client().jobs.get(jobId);
-    if (job.condition?.held === false) return '';
-    const { why } = await readSurroundings(cli, job, undefined);
+    const why = await readWhy(cli, jobId);
     return why === '' ? '' : `: ${why}`;
   };
+}
+
+/** Following goes on without it: it outlasts a server that is away for longer than a call does. */
+async function readWhy(cli: Cli, jobId: string): Promise<string> {
+  try {
+    const job = await cli.client().jobs.get(jobId);
+    return job.condition?.held === false ? '' : (await readSurroundings(cli, job, undefined)).why;
+  } catch (thrown) {
+    if (thrown instanceof ConveyorError) return '';
+    throw thrown;
+  }
 }
