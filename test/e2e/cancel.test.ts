@@ -270,7 +270,7 @@ test('a cancel wins over a retry: what fails after it is not tried again', async
 
 test.each([
   ['a cancel', 'CANCEL', {}, 'enough'],
-  ['a time limit', 'TIMEOUT', { runTimeout: durationFromMs(100) }, 'its time limit ran out'],
+  ['a time limit', 'TIMEOUT', { runTimeout: durationFromMs(100) }, 'its run timeout of 0.1 s ran out'],
 ] as const)('each phase of a stop by %s is shown while it lasts', async (_, cause, limits, reason) => {
   const [a, b] = system.replicas;
   const driver = `shown-${cause.toLowerCase()}`;

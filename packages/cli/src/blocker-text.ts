@@ -1,19 +1,24 @@
 // Owns what is said of jobs that do not start: what keeps each from it, a line for each piece.
-import { ConveyorError, type ExplainJobResponse, type Job, JobStanding, JobState } from '@conveyor/client';
+import {
+  type Blocker,
+  ConveyorError,
+  type ExplainJobResponse,
+  type Job,
+  JobStanding,
+  JobState,
+} from '@conveyor/client';
 import type { Cli } from './cli.ts';
+import { jobTargets } from './job-targets.ts';
 import { printable } from './text.ts';
 
 /** Jobs of a run that are explained with it. */
 const mostExplained = 5;
 
 /** What a job waits for, and what may come after that; empty when it waits for nothing. */
-export function blockerSection({ standing, blockers, caveats }: ExplainJobResponse): string {
+export async function blockerSection(cli: Cli, { standing, blockers, caveats }: ExplainJobResponse): Promise<string> {
   const title = standing === JobStanding.BEGUN ? 'Waits for' : 'Blocked by';
   return [
-    ...listOf(
-      title,
-      blockers.map(({ message }) => message),
-    ),
+    ...listOf(title, await Promise.all(blockers.map((blocker) => blockerText(cli, blocker)))),
     ...listOf(
       'And then',
       caveats.map(({ message }) => message),
@@ -39,13 +44,21 @@ export async function waitingSection(cli: Cli, jobs: readonly Job[]): Promise<st
   const told = await Promise.all(
     ready.slice(0, mostExplained).map(async (job) => {
       const { blockers = [], message = '' } = (await explainOpen(cli, job)) ?? {};
-      const why = blockers.length === 0 ? message : blockers.map((blocker) => blocker.message).join('; ');
+      const texts = await Promise.all(blockers.map((blocker) => blockerText(cli, blocker)));
+      const why = texts.length === 0 ? message : texts.join('; ');
       return why === '' ? [] : [`${job.name}: ${why}`];
     }),
   );
   const lines = told.flat();
   if (lines.length > 0 && ready.length > mostExplained) lines.push(`and ${ready.length - mostExplained} more jobs`);
   return listOf('Why jobs wait', lines).join('\n');
+}
+
+/** What the server says, with the names of those that hold places of a group instead of their ids. */
+async function blockerText(cli: Cli, { message, kind }: Blocker): Promise<string> {
+  if (kind.case !== 'group') return message;
+  const targets = await jobTargets(cli, kind.value.holderJobIds);
+  return message.replaceAll(/[0-9a-f-]{36}\.\d+/g, (jobId) => targets.get(jobId) ?? jobId);
 }
 
 function isToStart(state: JobState): boolean {

@@ -32,6 +32,18 @@ describe('commands that change something', () => {
     expect(plane.changes).toEqual([change]);
   });
 
+  it('rerun --follow tells what is inherited, as that has no events', async () => {
+    const inherited = (count: number) =>
+      Array.from({ length: count }, (_, index) => [`old-${index}`, { shown: { inheritedFrom: 'id' } }] as const);
+    const noteOf = async (count: number) => {
+      await using plane = await startScriptedPlane({ jobs: { test: {}, ...Object.fromEntries(inherited(count)) } });
+      return (await run(['rerun', runId, '--failed', '--follow'], plane.env)).stderr;
+    };
+    expect(await noteOf(0)).toBe('');
+    expect(await noteOf(2)).toBe('inherited, and not run again: old-0, old-1\n');
+    expect(await noteOf(7)).toBe('inherited, and not run again: old-0, old-1, old-2, old-3, old-4 and 2 more\n');
+  });
+
   it('delete run deletes what it can, tells what it cannot, and then exits 1', async () => {
     await using plane = await startScriptedPlane();
     expect(await run(['delete', 'run', 'nope', runId], plane.env)).toEqual({

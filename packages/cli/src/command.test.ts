@@ -1,8 +1,15 @@
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { JobState, RunState } from '@conveyor/client';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { AttemptState, FailureClass, JobState, RunState } from '@conveyor/client';
 import { refusal, startScriptedServer } from '@conveyor/client/testing';
+import type { EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import { RunService } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run, start } from './testing/run-command.ts';
@@ -75,6 +82,80 @@ describe('conveyor run', () => {
       '  test failed: it broke (exit code 7)',
       `    conveyor logs ${runId}/test`,
     ]);
+  });
+
+  it('--follow tells the end of an attempt after its log, and how to learn more of what logged nothing', async () => {
+    const ended = (job: string, logSize: bigint): MessageInitShape<typeof EventSchema> => ({
+      job,
+      jobId: `id-of-${job}`,
+      jobState: JobState.FAILED,
+      attempt: 1,
+      kind: { case: 'attemptEnded', value: { state: AttemptState.FAILED, logSize } },
+    });
+    const failed = (failure: object, shown: object = {}) => ({ state: JobState.FAILED, shown: { failure, ...shown } });
+    await using plane = await startScriptedPlane({
+      jobs: {
+        loud: { log: 'one\ntwo', ...failed({ class: FailureClass.WORKLOAD, message: 'exit code 7', exitCode: 7 }) },
+        mute: failed({ class: FailureClass.TIMEOUT, message: 'too late' }, { failureAllowed: true }),
+        never: failed({ class: FailureClass.INVALID, message: 'its spec is wrong' }, { attempt: 0 }),
+      },
+      events: [started('loud'), ended('loud', 7n), started('mute'), ended('mute', 0n)],
+      state: RunState.FAILED,
+    });
+    const { stdout } = await run(['run', 'ci', '--follow'], plane.env);
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines.filter((line) => line.startsWith('loud'))).toEqual([
+      'loud  * 03:04:06 attempt 1 started',
+      'loud  | one',
+      'loud  | two',
+      'loud  * 03:04:07 attempt 1 failed',
+    ]);
+    expect(lines.slice(-6)).toEqual([
+      '  loud failed: WORKLOAD: exit code 7',
+      `    conveyor logs ${runId}/loud`,
+      '  mute failed: TIMEOUT: too late, which is allowed',
+      `    conveyor describe job ${runId}/mute`,
+      '  never failed: INVALID: its spec is wrong',
+      `    conveyor describe job ${runId}/never`,
+    ]);
+  });
+
+  it('--follow tells why a job was skipped', async () => {
+    const shown = { definition: { name: 'ship' }, needs: ['test'] };
+    await using plane = await startScriptedPlane({
+      jobs: { test: { state: JobState.FAILED }, ship: { state: JobState.SKIPPED, shown } },
+      events: [finished('ship', JobState.SKIPPED)],
+      state: RunState.FAILED,
+    });
+    const why = 'test failed, and it runs when all that it needs succeed';
+    expect((await run(['run', 'ci', '--follow'], plane.env)).stdout).toContain(` skipped: ${why}\n`);
+    for (const args of [
+      ['describe', 'run', runId],
+      ['get', 'jobs', runId],
+      ['get', 'jobs', runId, '--state', 'skipped'],
+    ]) {
+      const { stdout } = await run(args, plane.env);
+      expect(stdout).toMatch(new RegExp(`^ship +skipped .* ${why}$`, 'm'));
+    }
+  });
+
+  it('--follow goes on where nothing tells why a job was skipped', async () => {
+    const end: MessageInitShape<typeof EventSchema> = { kind: { case: 'runFinished', value: {} } };
+    await using server = await startScriptedServer((router) => {
+      router.service(JobService, { listJobs: () => ({}) });
+      router.service(RunService, {
+        getRun: () => ({ run: { runId, state: RunState.SUCCEEDED } }),
+        async *watchRun() {
+          const events = [finished('ship', JobState.SKIPPED), end];
+          yield {
+            events: events.map((event, n) => ({ ...event, runId, seq: BigInt(n + 1), time: timestampFromMs(0) })),
+          };
+        },
+      });
+    });
+    const { exitCode, stdout } = await run(['watch', runId], { CONVEYOR_ADDRESS: server.grpcAddress });
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain('ship * 00:00:00 skipped\n');
   });
 
   it('creates the run with its params, labels and revision', async () => {
@@ -247,6 +328,59 @@ describe('a failure', () => {
     expect(stderr).toContain(`error: cannot reach the server at ${plane.grpcAddress}: connect ECONNREFUSED`);
     expect(stderr).toContain('next: start a server with `conveyor up`');
   });
+
+  it('to reach the port for gRPC where that for HTTP is says how to write it', async () => {
+    await using other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    const env = { CONVEYOR_ADDRESS: `127.0.0.1:${port}`, CONVEYOR_TOKEN: 'token' };
+    const { stderr } = await run(['get', 'runs'], env);
+    expect(stderr).toContain(`next: if that is the port for HTTP, write http://127.0.0.1:${port}`);
+  });
+
+  it.each<[Parameters<typeof refusal>[1], string, Parameters<typeof refusal>[3], string]>([
+    [
+      'PIPELINE_NOT_FOUND',
+      'pipeline cii does not exist: apply it first, or list the pipelines that do with ListPipelines; did you mean "ci"?',
+      {},
+      'error: pipeline cii does not exist; did you mean "ci"?\nnext: list pipelines with `conveyor get pipelines`, or store one with `conveyor apply -f FILE`\n',
+    ],
+    [
+      'PIPELINE_NOT_FOUND',
+      'pipeline ci has no revision 9: its newest is 3',
+      { metadata: { newest_revision: '3' } },
+      'error: pipeline ci has no revision 9: its newest is 3\nnext: name one that it has, or none for the newest\n',
+    ],
+    [
+      'ALREADY_FINISHED',
+      'the gate has already finished: FAILED',
+      {},
+      'error: the gate has already finished: FAILED\nnext: see how it ended with `conveyor describe job RUN/JOB` or `conveyor describe run RUN`\n',
+    ],
+    ...[
+      ['run.params.sha', 'give params with -p KEY=VALUE, as `paramsSchema` has them'],
+      ['run.labels', 'give labels with -l KEY=VALUE'],
+      ['from_jobs[0]', "list a run's jobs with `conveyor get jobs RUN`"],
+    ].map(([field = '', next = '']): [Parameters<typeof refusal>[1], string, Parameters<typeof refusal>[3], string] => [
+      'INVALID_FIELD',
+      `${field}: is wrong`,
+      { fields: [{ field, description: 'is wrong' }] },
+      `error: ${field}: is wrong\nnext: ${next}\n`,
+    ]),
+  ])(
+    'that the server says is told with what to do in the words of commands: %s %s',
+    async (reason, message, more, told) => {
+      await using server = await startScriptedServer((router) => {
+        router.service(RunService, {
+          createRun() {
+            throw refusal('not_found', reason, message, more);
+          },
+        });
+      });
+      const { stderr } = await run(['run', 'cii'], { CONVEYOR_ADDRESS: server.grpcAddress });
+      expect(stderr).toBe(told);
+    },
+  );
 
   it('to find something says where to look', async () => {
     await using plane = await startScriptedPlane();

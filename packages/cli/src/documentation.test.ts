@@ -54,12 +54,12 @@ describe('docs/cli.md', () => {
     })
       .job('build', {
         driver: 'shell',
-        spec: { run: 'make' },
+        spec: { commands: ['make'] },
         retry: { infrastructure: 5, initialBackoff: '2s' },
         timeouts: { runTimeout: '10m' },
       })
-      .job('test', { driver: 'shell', spec: { run: 'make test' }, needs: ['build'], allowFailure: true })
-      .job('clean', { driver: 'shell', spec: { run: 'make clean' }, needs: ['build', 'test'], when: 'always' });
+      .job('test', { driver: 'shell', spec: { commands: ['make test'] }, needs: ['build'], allowFailure: true })
+      .job('clean', { driver: 'shell', spec: { commands: ['make clean'] }, needs: ['build', 'test'], when: 'always' });
     expect(parsePipeline(yaml, 'ci.yaml')).toMatchObject({ name: built.name, definition: built.definition });
   });
 });

@@ -1,7 +1,8 @@
 import { type MessageInitShape, create } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { GateVerdict, JobState, WaitReason } from '@conveyor/client';
+import { FailureClass, GateVerdict, JobState, WaitReason } from '@conveyor/client';
 import { EventSchema, type JobFinishedSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+import type { FailureSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { describe, expect, it } from 'vitest';
 import { eventText, isMain } from './event-text.ts';
 
@@ -50,6 +51,18 @@ it('says why a job ended as it did', () => {
   expect(told(JobState.FAILED, { failure: { message: 'it broke', exitCode: 2 } })).toBe(
     'failed: it broke (exit code 2)',
   );
+});
+
+it('names the class of a failure, and its exit code once', () => {
+  const told = (failure: MessageInitShape<typeof FailureSchema>) =>
+    eventText(create(EventSchema, { jobState: JobState.FAILED, kind: { case: 'jobFinished', value: { failure } } }));
+  expect(told({ class: FailureClass.WORKLOAD, message: 'exit code 7', exitCode: 7 })).toBe(
+    'failed: WORKLOAD: exit code 7',
+  );
+  expect(told({ class: FailureClass.DRIVER, message: 'exit code 77', exitCode: 7 })).toBe(
+    'failed: DRIVER: exit code 77 (exit code 7)',
+  );
+  expect(told({ class: 99 as FailureClass, message: 'odd' })).toBe('failed: 99: odd');
 });
 
 describe('an event about what a run works out, asks or calls', () => {

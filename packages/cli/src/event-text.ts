@@ -4,7 +4,6 @@ import {
   AnnotationLevel,
   AttemptState,
   type Event,
-  type Failure,
   type GateAnswer,
   GateVerdict,
   type JobCondition,
@@ -17,6 +16,7 @@ import {
   WaitReason,
 } from '@conveyor/client';
 import type { JobEvaluated, JobsAdded } from '@conveyor/protocol/conveyor/v1/event_pb.js';
+import { because } from './failure-text.ts';
 import { areCells } from './run-jobs.ts';
 import { clipped, duration, enumName, printable, time } from './text.ts';
 
@@ -97,13 +97,6 @@ export function isMain({ kind }: Event): boolean {
     return kind.value.condition?.held === false || kind.value.expressionFailureCount > 1;
   }
   return kind.case !== 'jobQueued' && kind.case !== 'attemptOffered' && kind.case !== 'attemptHeard';
-}
-
-/** A failure as the end of a sentence; empty without one. */
-export function because(failure: Failure | undefined): string {
-  if (failure === undefined) return '';
-  const exitCode = failure.exitCode === undefined ? '' : ` (exit code ${failure.exitCode})`;
-  return `: ${printable(failure.message)}${exitCode}`;
 }
 
 /** Whether a condition held, or why that could not be worked out. */

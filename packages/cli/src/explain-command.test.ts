@@ -48,6 +48,14 @@ it('a job that nothing blocks is said to be about to start', async () => {
   expect(stdout).not.toContain('Blocked by');
 });
 
+it('explain of a job that has finished says where its end is told', async () => {
+  await using plane = await startScriptedPlane({ jobs: { 'test[a]': {} } });
+  const { stderr } = await run(['explain', 'job', 'id-of-test[a]'], plane.env);
+  expect(stderr).toBe(`next: conveyor describe job '${runId}/test[a]'\n`);
+  await using open = await startScriptedPlane({ jobs: { deploy } });
+  expect((await run(['explain', 'job', 'id-of-deploy'], open.env)).stderr).toBe('');
+});
+
 it('describe says so of a job that has not started', async () => {
   await using plane = await startScriptedPlane({ jobs: { deploy, done: { blockers } } });
   const described = async (job: string): Promise<string> =>

@@ -35,10 +35,13 @@ export function describeFailure(thrown: unknown, address: string): Failure {
     return failure(thrown.exitCode === 0 ? exitCodes.succeeded : exitCodes.usage, '');
   if (thrown instanceof ConveyorError) {
     const exitCode = thrown.code === 'invalid_argument' ? exitCodes.usage : exitCodes.failed;
-    const message = isUnreachable(thrown) ? `cannot reach the server at ${address}: ${thrown.message}` : thrown.message;
+    const next = nextStep(thrown, address);
+    const message = isUnreachable(thrown)
+      ? `cannot reach the server at ${address}: ${thrown.message}`
+      : withoutCalls(thrown.message, next);
     const violations = thrown.fieldViolations.map(({ field, description }) => `${field}: ${description}`);
     const details = violations.filter((violation) => violation !== message);
-    return { exitCode, message, details, next: nextStep(thrown) };
+    return { exitCode, message, details, next };
   }
   return failure(exitCodes.failed, thrown instanceof Error ? thrown.message : String(thrown));
 }
@@ -52,11 +55,39 @@ function isUnreachable({ reason, retryable }: ConveyorError): boolean {
   return reason === undefined && retryable;
 }
 
-function nextStep(error: ConveyorError): string | undefined {
-  if (error.reason !== undefined) return nextSteps.get(error.reason);
-  return isUnreachable(error)
-    ? 'start a server with `conveyor up`, or set CONVEYOR_ADDRESS to where one listens and how (see `conveyor help`)'
-    : undefined;
+/** What the server says, without the call that programs find out more by: the command for that is told next. */
+function withoutCalls(message: string, next: string | undefined): string {
+  return next === undefined ? message : message.replace(/: [^:]*\blist [^:;]* with List\w+/, '');
+}
+
+function nextStep(error: ConveyorError, address: string): string | undefined {
+  if (error.reason !== undefined) return fieldStep(error) ?? revisionStep(error) ?? nextSteps.get(error.reason);
+  if (!isUnreachable(error)) return undefined;
+  return isOtherDoor(error, address)
+    ? `if that is the port for HTTP, write http://${address}; gRPC has one of its own, by default 7070`
+    : 'start a server with `conveyor up`, or set CONVEYOR_ADDRESS to where one listens and how (see `conveyor help`)';
+}
+
+/** Somebody listens there, and speaks no HTTP/2. */
+function isOtherDoor({ message }: ConveyorError, address: string): boolean {
+  return !address.includes('://') && /\bprotocol error\b/i.test(message);
+}
+
+/** For what was given beside a file, which has no line to point to. */
+function fieldStep({ reason, fieldViolations: [first] }: ConveyorError): string | undefined {
+  if (reason !== 'INVALID_FIELD' || first === undefined) return undefined;
+  return fieldSteps.find(([begin]) => first.field.startsWith(begin))?.[1];
+}
+
+const fieldSteps: readonly (readonly [begin: string, next: string])[] = [
+  ['run.params', 'give params with -p KEY=VALUE, as `paramsSchema` has them'],
+  ['run.labels', 'give labels with -l KEY=VALUE'],
+  ['from_jobs', "list a run's jobs with `conveyor get jobs RUN`"],
+];
+
+function revisionStep({ reason, metadata }: ConveyorError): string | undefined {
+  const isRevision = reason === 'PIPELINE_NOT_FOUND' && metadata['newest_revision'] !== undefined;
+  return isRevision ? 'name one that it has, or none for the newest' : undefined;
 }
 
 const nextSteps: ReadonlyMap<string, string> = new Map<ErrorReason, string>([
@@ -75,6 +106,7 @@ const nextSteps: ReadonlyMap<string, string> = new Map<ErrorReason, string>([
   ['VALUE_NOT_FOUND', 'list the values of a run with `conveyor value list RUN`'],
   ['VERSION_MISMATCH', 'read it with `conveyor value get RUN KEY`, and try again with what it is now'],
   ['NOT_FINISHED', 'wait for it with `conveyor watch RUN`, or stop it with `conveyor cancel RUN`'],
+  ['ALREADY_FINISHED', 'see how it ended with `conveyor describe job RUN/JOB` or `conveyor describe run RUN`'],
   ['NOT_A_GATE', 'list the gates that wait with `conveyor get jobs RUN --state waiting`'],
   ['NOT_WAITING', 'see what it waits for with `conveyor describe job RUN/JOB`'],
   ['NOT_AN_APPROVER', 'let one of them answer, or name the groups of who does with --group'],

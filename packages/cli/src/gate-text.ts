@@ -21,9 +21,9 @@ export function approvals({ gateAnswers }: Pick<Job, 'gateAnswers'>, gate: Gate 
   return `${approved} of ${gate?.quorum || 1}`;
 }
 
-/** What is to be said of a gate, by name. */
-export function gateFields(job: Job): readonly (readonly [name: string, value: string])[] {
-  const { definition, wait, matrixJob } = job;
+/** What is to be said of a gate, by name; what becomes of it unanswered only where nothing else tells what it waits for. */
+export function gateFields(job: Job, isExplained: boolean): readonly (readonly [name: string, value: string])[] {
+  const { definition, wait, matrixJob, finishTime } = job;
   const gate = definition?.gate;
   if (gate === undefined) return [];
   return [
@@ -31,7 +31,7 @@ export function gateFields(job: Job): readonly (readonly [name: string, value: s
     ['May answer', gate.approvers.length === 0 ? 'anybody' : gate.approvers.join(', ')],
     // Of a matrix of gates, each cell is answered.
     ['Approved', definition?.matrix !== undefined && matrixJob === '' ? '' : approvals(job, gate)],
-    ['Unanswered', expiryText(gate, wait)],
+    ['Unanswered', isExplained || finishTime !== undefined ? '' : expiryText(gate, wait)],
   ];
 }
 

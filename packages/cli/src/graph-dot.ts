@@ -29,6 +29,7 @@ const arrows: Readonly<Record<GraphEdge['kind'], string>> = {
   always: ' [style=dashed]',
   failure: ' [label="failure"]',
   cell: ' [dir=none]',
+  appended: ' [style=dotted label="appended"]',
 };
 
 const shapes: Readonly<Record<GraphNode['shape'], string>> = {

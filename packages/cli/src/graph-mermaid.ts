@@ -26,6 +26,7 @@ const arrows: Readonly<Record<GraphEdge['kind'], string>> = {
   always: '-.->',
   failure: '-->|failure|',
   cell: '---',
+  appended: '-.->|appended|',
 };
 
 const brackets: Readonly<Record<GraphNode['shape'], readonly [string, string]>> = {

@@ -24,8 +24,8 @@ export interface GraphNode {
 export interface GraphEdge {
   readonly from: string;
   readonly to: string;
-  /** `always`: the outcome does not matter. `failure`: only a failure does. `cell`: no order, but a part. */
-  readonly kind: 'success' | 'always' | 'failure' | 'cell';
+  /** `always`: the outcome does not matter. `failure`: only a failure does. `cell`: no order, but a part. `appended`: made by it. */
+  readonly kind: 'success' | 'always' | 'failure' | 'cell' | 'appended';
 }
 
 /** By state; light, so that the text on them is read. */

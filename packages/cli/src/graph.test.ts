@@ -30,6 +30,21 @@ describe('a graph in Mermaid', () => {
   j1 -.-> j2`);
   });
 
+  it('shows whose failure was allowed, and what appended a job', () => {
+    const appendedBy = new Map([
+      ['report', 'end'],
+      ['test', 'gen[1]'],
+    ]);
+    const jobs = [...definition.jobs.map((job) => ({ ...job, needs: [] })), { ...definition.jobs[0]!, name: 'gen' }];
+    const drawn = (format: 'mermaid' | 'dot') =>
+      drawGraph({ ...definition, jobs }, { ...run, allowed: new Set(['test']), appendedBy }, format).split('\n');
+    expect(drawn('mermaid')).toContain('  j1["test<br>failed, allowed"]:::failed');
+    expect(drawn('mermaid')).toEqual(expect.arrayContaining(['  j0 -.->|appended| j2', '  j3 -.->|appended| j1']));
+    expect(drawn('dot')).toContain('  "end" -> "report" [style=dotted label="appended"]');
+    const needing = drawGraph(definition, { ...run, appendedBy: new Map([['test', 'end']]) }, 'mermaid');
+    expect(needing).not.toContain('appended');
+  });
+
   it('shows the states of a run', () => {
     const lines = drawGraph(definition, run, 'mermaid').split('\n');
     expect(lines).toContain('  j0["end<br>succeeded"]:::succeeded');

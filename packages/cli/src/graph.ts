@@ -14,6 +14,10 @@ export interface GraphRun {
   readonly states: ReadonlyMap<string, string>;
   /** Names of the cells of each matrix, by the name of its job. */
   readonly cells: ReadonlyMap<string, readonly string[]>;
+  /** Names of the jobs whose failure was allowed. Default: none. */
+  readonly allowed?: ReadonlySet<string>;
+  /** The name of the job that appended another, by the name of that. Default: none. */
+  readonly appendedBy?: ReadonlyMap<string, string>;
 }
 
 /** @param drawsCells Draws each cell of a matrix, as far as the run has made them. */
@@ -38,14 +42,24 @@ function graphOf({ jobs, stages }: PipelineDefinition, run: GraphRun, drawsCells
     const cells = drawsCells ? (run.cells.get(job.name) ?? []) : [];
     return [jobNode(job, run, final), ...cells.map((name) => cellNode(name, job.stage, run))];
   });
+  const names = new Set(nodes.map(({ name }) => name));
   const edges = jobs.flatMap((job): GraphEdge[] => {
     const cells = drawsCells ? (run.cells.get(job.name) ?? []) : [];
     return [
       ...needsDrawn(job, staged, final).map((from) => ({ from, to: job.name, kind: edgeKind(job) })),
       ...cells.map((to) => ({ from: job.name, to, kind: 'cell' as const })),
+      ...appendEdge(job, run, names),
     ];
   });
   return { stages: [...staged.keys()], nodes, edges, stageEdges: stageEdges(jobs, staged) };
+}
+
+/** From the job that appended one, or the matrix of which a cell did; none where a need says the order already. */
+function appendEdge({ name, needs }: JobDefinition, run: GraphRun, names: ReadonlySet<string>): readonly GraphEdge[] {
+  const by = run.appendedBy?.get(name);
+  if (by === undefined) return [];
+  const from = names.has(by) ? by : by.replace(/\[.*\]$/, '');
+  return needs.includes(from) ? [] : [{ from, to: name, kind: 'appended' }];
 }
 
 interface StageBefore {
@@ -118,7 +132,7 @@ function jobNode(job: JobDefinition, run: GraphRun, final: readonly string[] | u
     job.name,
     matrixLine(job, run),
     kindLine(job),
-    state ?? '',
+    run.allowed?.has(job.name) ? `${state}, allowed` : (state ?? ''),
     job.if === '' ? '' : `if ${clipped(job.if, longestCondition)}`,
     isAfterAll ? 'after all other jobs' : '',
   ];

@@ -1,7 +1,7 @@
-// Owns why a job was skipped or cancelled, in one line: from how its needs ended, its `when`, its matrix and its run. Nothing is said that
-// these do not show.
+// Owns why jobs were skipped or cancelled, in one line each: from how their needs ended, their `when`, their matrix and their run. Nothing is
+// said that these do not show.
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { GateExpiry, type Job, JobState, type Run, RunCondition, RunState } from '@conveyor/client';
+import { GateExpiry, type Job, type JobDefinition, JobState, type Run, RunCondition, RunState } from '@conveyor/client';
 import { enumName } from './text.ts';
 
 /** Jobs that are named in one line. */
@@ -9,7 +9,7 @@ const namedJobs = 3;
 
 /** What a skip or a cancel follows from. */
 export interface Causes {
-  readonly run: Run;
+  readonly run: Pick<Run, 'definition' | 'state' | 'cancelReason'>;
   /** The jobs that it needs, or the first of them. */
   readonly needed: readonly Job[];
   /** The cells of its matrix. */
@@ -22,6 +22,28 @@ export interface Causes {
 export function whyNot(job: Job, causes: Causes): string {
   if (job.state === JobState.SKIPPED) return whySkipped(job, causes);
   return job.state === JobState.CANCELLED ? whyCancelled(job, causes) : '';
+}
+
+/** Why each job has not run, or not to its end, by its name: as far as the definitions are known, and of a list of all jobs of a run. */
+export function whyEachNot(
+  jobs: readonly Job[],
+  definitions: readonly JobDefinition[],
+  run: Causes['run'],
+): ReadonlyMap<string, string> {
+  const byName = new Map(jobs.map((job) => [job.name, job]));
+  const definitionsByName = new Map(definitions.map((definition) => [definition.name, definition]));
+  const cells = Map.groupBy(jobs, ({ matrixJob }) => matrixJob);
+  // Only the first counts that failed: of a matrix for its cells, of all for the run.
+  const failedByMatrix = Map.groupBy(jobs.filter(hasFailed), ({ matrixJob }) => matrixJob);
+  const failed = Array.from(failedByMatrix.values()).flatMap((some) => firstOf(some) ?? []);
+  return new Map(
+    jobs.map((job) => {
+      const definition = definitionsByName.get(job.matrixJob === '' ? job.name : job.matrixJob);
+      const needed = job.needs.flatMap((need) => byName.get(need) ?? []);
+      const own = job.matrixJob === '' ? (cells.get(job.name) ?? []) : [];
+      return [job.name, whyNot({ ...job, definition }, { run, needed, cells: own, failed })];
+    }),
+  );
 }
 
 /** Whether the failure of a job counts. */
@@ -68,8 +90,12 @@ function whyAlone({ definition, matrixJob }: Job): string {
 
 /** The job that finished first, and no later than this one. */
 function firstBefore(job: Job, others: readonly Job[]): Job | undefined {
-  const [first] = others.toSorted((a, b) => finishMs(a) - finishMs(b));
+  const first = firstOf(others);
   return first !== undefined && finishMs(first) <= finishMs(job) ? first : undefined;
+}
+
+function firstOf(jobs: readonly Job[]): Job | undefined {
+  return jobs.toSorted((a, b) => finishMs(a) - finishMs(b))[0];
 }
 
 function finishMs({ finishTime }: Job): number {

@@ -80,6 +80,12 @@ describe('conveyor gate', () => {
     expect(plane.changes).toEqual([change]);
   });
 
+  it('says that an answer replaces an earlier one', async () => {
+    await using plane = await startScriptedPlane(gated);
+    const { stdout } = await run(['gate', 'approve', `${runId}/ship`, '--actor', 'grace'], plane.env);
+    expect(stdout).toBe(`gate ${runId}/ship is waiting, 1 of 2 approved; this replaces what grace answered before\n`);
+  });
+
   it('-o json gives the message of the contract', async () => {
     await using plane = await startScriptedPlane(gated);
     const { stdout } = await run(['gate', 'approve', `${runId}/ship`, '--actor', 'ada', '-o', 'json'], plane.env);
@@ -114,6 +120,19 @@ describe('conveyor describe job', () => {
     });
     expect(stdout).toContain('approve  grace  2026-01-02 03:04:05Z  {"ticket":"OPS-7"}  fine');
     expect(stderr).toContain(`next: conveyor gate approve ${runId}/ship --actor NAME, or conveyor gate reject`);
+  });
+
+  it('tells what becomes of a gate unanswered only while that may be, and only once', async () => {
+    const { ship = {} } = gated.jobs ?? {};
+    const described = async (job: typeof ship) => {
+      await using plane = await startScriptedPlane({ jobs: { ship: job } });
+      return fieldsOf((await run(['describe', 'job', `${runId}/ship`], plane.env)).stdout);
+    };
+    const told = await described({ ...ship, blockers: ['1 of 2 approvals; at 03:04:05 it is skipped'] });
+    expect(told).not.toHaveProperty('Unanswered');
+    expect(told).toHaveProperty('Approved');
+    const over = { ...ship, state: JobState.SKIPPED, shown: { ...ship.shown, finishTime: timestampFromMs(0) } };
+    expect(await described(over)).not.toHaveProperty('Unanswered');
   });
 
   it('tells why a job was skipped: the value of each part of its condition, and how its needs ended', async () => {
@@ -243,6 +262,15 @@ describe('conveyor graph', () => {
     await using plane = await startScriptedPlane({ jobs: { plan: {}, push } });
     const { stdout } = await run(['graph', runId, '--format', 'dot'], plane.env);
     expect(stdout).toContain('  "plan" -> "push"\n');
+  });
+
+  it('draws what appended a job, and that a failure was allowed', async () => {
+    const shown = { failureAllowed: true };
+    const push = { isAppended: true, shown: { definition: { name: 'push' } } };
+    await using plane = await startScriptedPlane({ jobs: { plan: { state: JobState.FAILED, shown }, push } });
+    const { stdout } = await run(['graph', runId], plane.env);
+    expect(stdout).toContain('  j0["plan<br>failed, allowed"]:::failed\n');
+    expect(stdout).toContain('  j0 -.->|appended| j1\n');
   });
 
   it('draws an appended gate as a gate', async () => {

@@ -59,9 +59,15 @@ const PLAN: MessageInitShape<typeof PlanRunResponseSchema> = {
   warnings: ['no instance of driver docker is connected'],
 };
 
+const DEFINITION = {
+  paramsSchema: { properties: { count: { type: 'integer' } } },
+  jobs: [{ name: 'build' }, { name: 'cells', matrix: {} }, { name: 'ship' }],
+};
+
 interface Plane extends ScriptedServer {
   readonly asked: PlanRunRequest[];
   plan(...args: readonly string[]): Promise<CommandResult>;
+  planFile(text: string): Promise<CommandResult>;
 }
 
 async function startPlane(plan: MessageInitShape<typeof PlanRunResponseSchema> = PLAN): Promise<Plane> {
@@ -69,7 +75,7 @@ async function startPlane(plan: MessageInitShape<typeof PlanRunResponseSchema> =
   const server = await startScriptedServer((router) => {
     router.service(PipelineService, {
       getPipeline: ({ name }) => ({
-        pipeline: { name, revision: 3, definition: { paramsSchema: { properties: { count: { type: 'integer' } } } } },
+        pipeline: { name, revision: 3, definition: DEFINITION },
       }),
     });
     router.service(RunService, {
@@ -86,7 +92,11 @@ async function startPlane(plan: MessageInitShape<typeof PlanRunResponseSchema> =
     });
   });
   const env = { CONVEYOR_ADDRESS: server.grpcAddress };
-  return Object.assign(server, { asked, plan: (...args: readonly string[]) => run(['plan', ...args], env) });
+  return Object.assign(server, {
+    asked,
+    plan: (...args: readonly string[]) => run(['plan', ...args], env),
+    planFile: (text: string) => run(['plan', '-f', '-'], env, text),
+  });
 }
 
 describe('conveyor plan', () => {
@@ -100,7 +110,7 @@ describe('conveyor plan', () => {
         '',
         'WAVE  JOB     STATE      DRIVER           TOOK  WHY',
         '0     build   succeeded  shell (2 ready)  1m1s',
-        '1     lint    failed     shell (0 ready)        it is assumed to fail, which is allowed',
+        '1     lint    failed     shell (0 ready)        WORKLOAD: it is assumed to fail, which is allowed',
         '1     docs    skipped    shell                  params.docs && labels.x == "1" is false: params.docs is false, labels.x: there is no field "x"',
         '2     deploy  unknown    shell                  its spec reads outputs of build',
         '3     ask     succeeded',
@@ -114,6 +124,41 @@ describe('conveyor plan', () => {
     );
     expect(stderr).toContain('warning: no instance of driver docker is connected');
     expect(stderr).toContain("next: assume outputs, as --assume 'JOB=succeeded:");
+  });
+
+  it('tells why jobs would be skipped that have no condition', async () => {
+    const skipped = { prediction: SKIPPED, state: JobState.SKIPPED };
+    const jobs = [
+      { name: 'build', prediction: RUNS, state: JobState.FAILED, failure: { message: 'assumed' } },
+      { name: 'cells', ...skipped },
+      { name: 'ship', needs: ['build'], ...skipped },
+    ];
+    await using plane = await startPlane({ pipeline: 'ci', revision: 3, jobs });
+    const file =
+      'jobs: [{ name: build, driver: a }, { name: cells, driver: a, matrix: {} }, { name: ship, driver: a }]';
+    for (const stdout of [(await plane.plan('ci')).stdout, (await plane.planFile(file)).stdout]) {
+      expect(stdout).toMatch(/^0 +ship +skipped +build failed, and it runs when all that it needs succeed$/m);
+      expect(stdout).toMatch(/^0 +cells +skipped +its matrix has no cells$/m);
+    }
+    const unknown = [
+      { name: 'build', prediction: JobPrediction.UNKNOWN, unknownReason: 'who knows' },
+      ...jobs.slice(1),
+    ];
+    await using other = await startPlane({ pipeline: 'ci', revision: 3, jobs: unknown });
+    expect((await other.plan('ci')).stdout).toMatch(/^0 +ship +skipped$/m);
+  });
+
+  it('shortens what is long: JSON has all of it', async () => {
+    const steps = Array.from({ length: 10_000 }, (_, index) => ({ job: `j${index}` }));
+    const jobs = [{ name: 'a', prediction: JobPrediction.UNKNOWN, unknownReason: 'x'.repeat(300) }];
+    await using plane = await startPlane({ jobs, criticalPath: { steps } });
+    const { stdout } = await plane.plan('ci');
+    expect(stdout).toMatch(/ x{159}…$/m);
+    expect(stdout).toContain(
+      'critical path: j0 > j1 > j2 > j3 > j4 > j5 > j6 > j7 > j8 > j9 > … 9980 more … > j9990 >',
+    );
+    expect(stdout.trimEnd().endsWith('> j9999')).toBe(true);
+    expect((await plane.plan('ci', '-o', 'json')).stdout).toContain('x'.repeat(300));
   });
 
   it('shows groups and rates, and whether a group is full now', async () => {

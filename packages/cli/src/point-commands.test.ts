@@ -111,7 +111,7 @@ describe('--at', () => {
       const { exitCode, stderr } = await plane.run(...args);
       expect(exitCode).toBe(2);
       expect(stderr).toBe(
-        `error: '${text}' is no number of an event\nnext: write its \`seq\`, from 1: list them with \`conveyor watch RUN -o json\`\n`,
+        `error: '${text}' is no number of an event\nnext: write the number before an event in \`conveyor watch RUN\`\n`,
       );
     }
     expect(plane.asked).toEqual([]);
@@ -175,7 +175,7 @@ describe('conveyor diff run', () => {
         `run ${runId} from event 3 to event 9: 6 events, 4 of 4 jobs changed`,
         'JOB        BEFORE                                      AFTER',
         '(the run)  pending: 4 open                             running: 3 open, 1 failed',
-        'build      queued                                      failed, attempt 2, it  broke (exit code 7)',
+        'build      queued                                      failed, attempt 2, WORKLOAD: it  broke (exit code 7)',
         'deploy     waiting, attempt 1, backoff until 03:04:05  waiting, attempt 1, held by ada: Friday',
         'late       -                                           cancelling, attempt 1, asked to stop by a cancel: enough',
         'pack       running, attempt 1                          running, attempt 1, changed: artifacts, gate answers',

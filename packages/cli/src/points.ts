@@ -21,7 +21,7 @@ export function parseSeq(text: string): bigint {
   if (/^[1-9]\d{0,15}$/.test(text)) return BigInt(text);
   throw new UsageError(
     `'${text}' is no number of an event`,
-    'write its `seq`, from 1: list them with `conveyor watch RUN -o json`',
+    'write the number before an event in `conveyor watch RUN`',
   );
 }
 

@@ -17,7 +17,8 @@ import {
   WaitReason,
 } from '@conveyor/client';
 import { cellValues } from './cells.ts';
-import { because, conditionText, stopText, waitReason } from './event-text.ts';
+import { conditionText, stopText, waitReason } from './event-text.ts';
+import { failureText, jobFailureText } from './failure-text.ts';
 import type { Colors } from './terminal.ts';
 import { age, bytes, elapsed, enumName, labels, runState, stateCell, table } from './text.ts';
 
@@ -44,15 +45,20 @@ function triggerText({ trigger }: Run): string {
   return kind === 'schedule' ? reference : kind;
 }
 
-/**
- * @param atMs When they are, or were, so. Default: now.
- * @param cells How the cells of a matrix stand, by the name of its job. Default: nothing is said of them.
- */
+/** What is known of jobs besides what they say themselves, by name. */
+export interface JobNotes {
+  /** How the cells of a matrix stand. Default: nothing is said of them. */
+  readonly cells?: ReadonlyMap<string, string>;
+  /** Why jobs have not run, or not to their end. Default: nothing is said of it. */
+  readonly reasons?: ReadonlyMap<string, string>;
+}
+
+/** @param atMs When they are, or were, so. Default: now. */
 export function jobTable(
   jobs: readonly Job[],
   colors: Colors,
   atMs?: number,
-  cells: ReadonlyMap<string, string> = new Map(),
+  { cells, reasons }: JobNotes = {},
 ): string {
   return table(
     ['JOB', 'STATE', 'DRIVER', 'ATTEMPT', 'TIME', 'DETAIL'],
@@ -62,7 +68,9 @@ export function jobTable(
       job.driver === '' ? '-' : job.driver,
       String(job.attempt),
       elapsed(job.startTime, job.finishTime, atMs),
-      [cells.get(job.name) ?? '', jobDetail(job)].filter((part) => part !== '').join('; '),
+      [cells?.get(job.name) ?? '', jobDetail(job) || (reasons?.get(job.name) ?? '')]
+        .filter((part) => part !== '')
+        .join('; '),
     ]),
   );
 }
@@ -77,7 +85,7 @@ export function attemptTable(attempts: readonly Attempt[], colors: Colors, atMs?
       attempt.driverInstance,
       elapsed(attempt.startTime, attempt.finishTime, atMs),
       `${bytes(attempt.logSize)} ${enumName(LogState, attempt.logState)}`,
-      attempt.failure === undefined ? (attempt.progress?.message ?? '') : because(attempt.failure).slice(2),
+      attempt.failure === undefined ? (attempt.progress?.message ?? '') : failureText(attempt.failure),
     ]),
   );
 }
@@ -110,11 +118,16 @@ export function groupTable(groups: readonly ConcurrencyGroup[]): string {
   );
 }
 
-export function groupMemberTable(members: readonly ConcurrencyGroupMember[], colors: Colors): string {
+/** @param targets What the jobs are called, by their ids, as far as that is known. */
+export function groupMemberTable(
+  members: readonly ConcurrencyGroupMember[],
+  targets: ReadonlyMap<string, string>,
+  colors: Colors,
+): string {
   return table(
     ['JOB', 'STATE', 'SINCE', 'LIMIT', 'POLICY'],
     members.map(({ jobId, state, readyTime, limit, policy }) => [
-      jobId,
+      targets.get(jobId) ?? jobId,
       stateCell(enumName(ConcurrencyGroupMemberState, state), colors),
       `${age(readyTime)} ago`,
       String(limit),
@@ -142,7 +155,7 @@ function jobDetail(job: Job): string {
   if (job.state === JobState.WAITING) return `waits: ${waitDetail(job)}`;
   if (job.stop !== undefined) return stopText(job.stop);
   if (job.inheritedFrom !== '') return 'inherited';
-  if (job.failure !== undefined) return because(job.failure).slice(2);
+  if (job.failure !== undefined) return jobFailureText(job);
   if (job.state === JobState.SKIPPED && job.condition !== undefined && !job.condition.held)
     return `its condition ${conditionText(job.condition)}`;
   if (job.childRunId !== '') return `run ${job.childRunId}`;

@@ -8,7 +8,7 @@ describe('conveyor watch and logs', () => {
     await using plane = await startScriptedPlane({ state: RunState.FAILED });
     const { exitCode, stdout } = await run(['watch', runId], plane.env);
     expect(exitCode).toBe(1);
-    expect(stdout).toContain('build * 03:04:06 attempt 1 started\n');
+    expect(stdout).toContain('\n   2 build * 03:04:06 attempt 1 started\n');
     expect(stdout).not.toContain('|');
   });
 

@@ -135,10 +135,7 @@ export class DriverInstance<Spec> implements RunningDriver {
         failures++;
         if (end.code === status.ABORTED) takeovers++;
         this.#throwIfFinal(end, takeovers);
-        this.#logger.warn(
-          { address: endpoint.target, code: status[end.code], details: end.details },
-          'the session ended; reconnecting',
-        );
+        this.#tell(endpoint, end, failures);
         await sleep(reconnectDelayMs(failures, this.#endpoints.length), undefined, { signal }).catch(() => {});
       }
     } catch (error) {
@@ -188,6 +185,21 @@ export class DriverInstance<Spec> implements RunningDriver {
     this.#session = undefined;
     this.#holdings.disconnect();
     return end;
+  }
+
+  /** Of tries that fail one after another ever fewer are told, after the first at each address. */
+  #tell({ target: address }: Endpoint, { code, details, openMs }: SessionEnd, failures: number): void {
+    const round = Math.ceil(failures / this.#endpoints.length);
+    const isUnreachable = code === status.UNAVAILABLE && openMs === undefined;
+    if (isUnreachable && !Number.isInteger(Math.log2(round))) return;
+    // The transport writes it behind what it says, mostly with nothing after it.
+    const told = {
+      address,
+      tries: failures,
+      code: status[code],
+      details: details.replace(/\.? Resolution note: $/, ''),
+    };
+    this.#logger.warn(told, isUnreachable ? `cannot reach ${address}; trying on` : 'the session ended; reconnecting');
   }
 
   /** What no repetition mends: a refusal at the first connect, or another process under the same instance id. */

@@ -9,7 +9,7 @@ import { FailureClass, LogState } from '@conveyor/protocol/conveyor/v1/job_pb.js
 import { LeaseDoubt } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { status } from '@grpc/grpc-js';
 import { describe, expect, test } from 'vitest';
-import { type JobContext, JobStopped } from '@conveyor/driver';
+import { defineDriver, type JobContext, JobStopped } from '@conveyor/driver';
 import { heldWork, startDriver, startServer, working } from './fixture.ts';
 import { anySession, crc32c, duration, offerOf, ScriptedServer } from './scripted-server.ts';
 
@@ -333,3 +333,21 @@ function aborted(signal: AbortSignal): Promise<void> {
     else signal.addEventListener('abort', () => resolve());
   });
 }
+
+test('a control plane that is not there is told of ever less often, by its address', async () => {
+  const gone = await startServer();
+  const { address } = gone;
+  await gone[Symbol.asyncDispose]();
+  const told: (readonly [fields: object, message: string])[] = [];
+  const third = Promise.withResolvers<void>();
+  const warn = (...words: readonly [fields: object, message: string]): void => {
+    told.push(words);
+    if (told.length === 3) third.resolve();
+  };
+  const logger = { info: () => {}, warn };
+  const worker = defineDriver({ name: 'worker', run: async () => {} });
+  await using _driver = worker.start({ addresses: [address], token: 'secret', logger });
+  await third.promise;
+  expect(told).toMatchObject([1, 2, 4].map((tries) => [{ address, tries }, `cannot reach ${address}; trying on`]));
+  expect(JSON.stringify(told)).not.toContain('Resolution note');
+});

@@ -13,8 +13,9 @@ import type { Command } from 'commander';
 import { type Cli, type OutputOptions, findJob, jsonOf, outputOption, parseJobTarget, prettyJson } from '../cli.ts';
 import { blockerSection, explainOpen, waitingSection } from '../blocker-text.ts';
 import { cellCounts, foldCells } from '../cells.ts';
-import { askedBy, because, stopText, waitText } from '../event-text.ts';
+import { askedBy, stopText, waitText } from '../event-text.ts';
 import { UsageError } from '../failure.ts';
+import { jobFailureText } from '../failure-text.ts';
 import { answerCommands, answerTable, asksForAnswers, gateFields } from '../gate-text.ts';
 import {
   cellSection,
@@ -24,11 +25,14 @@ import {
   readSurroundings,
   reasonFields,
 } from '../job-sections.ts';
+import { whyEachNot } from '../job-reason.ts';
 import { limitFields } from '../job-limits.ts';
+import { jobTargets } from '../job-targets.ts';
 import { isJsonObject } from '../json.ts';
 import { take } from '../lists.ts';
 import { messageJson, messageYaml, yamlOf } from '../message-yaml.ts';
 import { atOption, eventAt, momentOf, type PointOptions, pointText } from '../points.ts';
+import { definedJobs } from '../run-jobs.ts';
 import { attemptTable, jobTable } from '../tables.ts';
 import { countsText, elapsed, enumName, fields, labels, printable, runState, stateCell, time, bytes } from '../text.ts';
 
@@ -96,7 +100,10 @@ async function describeRun(cli: Cli, runId: string, { at, output }: DescribeOpti
   return printSections(cli, [
     runFields(cli, run, event),
     yamlSection('Params', run.params),
-    jobTable(foldCells(listed, mostCells), cli.terminal.colors, momentOf(event), cellCounts(listed)),
+    jobTable(foldCells(listed, mostCells), cli.terminal.colors, momentOf(event), {
+      cells: cellCounts(listed),
+      reasons: whyEachNot(listed, definedJobs(run), run),
+    }),
     at === undefined ? await waitingSection(cli, listed) : '',
   ]);
 }
@@ -142,8 +149,12 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
   );
   if (job.artifactCount > made.length) made.push(`  and ${job.artifactCount - made.length} more`);
   await printSections(cli, [
-    jobFields(cli, job, surroundings, event, at === undefined ? await groupText(cli, job) : job.concurrencyGroup),
-    explanation === undefined ? '' : blockerSection(explanation),
+    jobFields(cli, job, surroundings, {
+      event,
+      group: at === undefined ? await groupText(cli, job) : job.concurrencyGroup,
+      isExplained: explanation !== undefined && explanation.blockers.length > 0,
+    }),
+    explanation === undefined ? '' : await blockerSection(cli, explanation),
     conditionSection(job),
     failureSection(job),
     answerTable(job),
@@ -160,24 +171,37 @@ async function describeJob(cli: Cli, target: string, { at, output }: DescribeOpt
 }
 
 /** How many hold a place of the job's group, and who, as far as there are few. */
-async function groupText(cli: Cli, { concurrencyGroup: key }: Job): Promise<string> {
+async function groupText(cli: Cli, { jobId: own, concurrencyGroup: key }: Job): Promise<string> {
   if (key === '') return '';
   const { jobs } = cli.client();
   const { holdingCount, limit } = await jobs.group(key);
   if (holdingCount === 0) return key;
   const holders = await Array.fromAsync(take(jobs.groupMembers(key), Math.min(holdingCount, MAX_HOLDERS)));
   const more = holdingCount > holders.length ? ' and others' : '';
-  return `${key}, ${holdingCount}/${limit} held by ${holders.map(({ jobId }) => jobId).join(', ')}${more}`;
+  const targets = await jobTargets(
+    cli,
+    holders.filter(({ jobId }) => jobId !== own).map(({ jobId }) => jobId),
+  );
+  const names = holders.map(({ jobId }) => (jobId === own ? 'this job' : (targets.get(jobId) ?? jobId)));
+  return `${key}, ${holdingCount}/${limit} held by ${names.join(', ')}${more}`;
 }
 
 const MAX_HOLDERS = 3;
+
+interface JobTold {
+  /** That it is shown right after. */
+  readonly event: Event | undefined;
+  /** Its group, and who holds its places. */
+  readonly group: string;
+  /** What it waits for is told in a section of its own. */
+  readonly isExplained: boolean;
+}
 
 function jobFields(
   { terminal }: Cli,
   job: Job,
   surroundings: JobSurroundings,
-  event: Event | undefined,
-  group: string,
+  { event, group, isExplained }: JobTold,
 ): string {
   return fields([
     ['Job', job.name],
@@ -185,14 +209,14 @@ function jobFields(
     ['Run', job.runId],
     ['As of', pointText(event)],
     ['State', stateCell(enumName(JobState, job.state), terminal.colors)],
-    ['Waits for', job.wait === undefined ? '' : waitText(job.wait)],
+    ['Waits for', job.wait === undefined || isExplained ? '' : waitText(job.wait)],
     ...reasonFields(job, surroundings),
-    ...gateFields(job),
+    ...gateFields(job, isExplained),
     ['Group', group],
     ...limitFields(job),
     ['Held', job.hold === undefined ? '' : `${time(job.hold.time)}${askedBy(job.hold)}`],
     ['Stopping', job.stop === undefined ? '' : `${time(job.stop.time)} ${stopText(job.stop)}`],
-    ['Failure', because(job.failure).slice(2)],
+    ['Failure', jobFailureText(job)],
     ['Progress', job.progress?.message ?? ''],
     ['Inherited from', job.inheritedFrom],
     ['Started', time(job.startTime)],

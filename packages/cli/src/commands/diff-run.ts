@@ -4,7 +4,8 @@ import { type JobChange, type JobPoint, JobState, type Run, WaitReason } from '@
 import { DiffRunResponseSchema } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import type { Command } from 'commander';
 import { type Cli, type OutputOptions, jsonOf, outputOption, prettyJson } from '../cli.ts';
-import { askedBy, because, stopText, waitText } from '../event-text.ts';
+import { askedBy, stopText, waitText } from '../event-text.ts';
+import { failureText } from '../failure-text.ts';
 import { parseSeq } from '../points.ts';
 import type { Colors } from '../terminal.ts';
 import { type Cell, countsText, enumName, runState, stateCell, table } from '../text.ts';
@@ -82,6 +83,6 @@ function detailsOf({ attempt, wait, hold, stop, failure }: JobPoint): string[] {
     wait === undefined || wait.reason === WaitReason.HELD ? '' : waitText(wait),
     hold === undefined ? '' : `held${askedBy(hold)}`,
     stop === undefined ? '' : stopText(stop),
-    because(failure).slice(2),
+    failureText(failure),
   ].filter((detail) => detail !== '');
 }

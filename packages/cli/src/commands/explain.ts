@@ -1,10 +1,10 @@
 // `conveyor explain`: why a job does not start.
-import { JobState } from '@conveyor/client';
+import { JobStanding, JobState } from '@conveyor/client';
 import { ExplainJobResponseSchema } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
 import type { Command } from 'commander';
 import { type Cli, findJobId, jsonOf, type OutputOptions, outputOption, prettyJson } from '../cli.ts';
 import { blockerSection } from '../blocker-text.ts';
-import { enumName, fields, stateCell, time } from '../text.ts';
+import { enumName, fields, printable, shellWord, stateCell, time } from '../text.ts';
 
 export function addExplain(program: Command, cli: Cli): void {
   program
@@ -30,5 +30,10 @@ async function explainJob(cli: Cli, target: string, { output }: OutputOptions): 
     ['Start', message],
     ['As of', `${time(explanation.time)}, event ${seq}`],
   ]);
-  return terminal.print([about, blockerSection(explanation)].filter((section) => section !== '').join('\n\n'));
+  await terminal.print(
+    [about, await blockerSection(cli, explanation)].filter((section) => section !== '').join('\n\n'),
+  );
+  if (explanation.standing !== JobStanding.FINISHED) return;
+  const { runId, name } = await client().jobs.get(jobId);
+  terminal.note(`next: conveyor describe job ${shellWord(printable(`${runId}/${name}`))}`);
 }

@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 import { type Cli, findJobId, jsonOf, type OutputOptions, outputOption, prettyJson, repeatable } from '../cli.ts';
 import { approvals } from '../gate-text.ts';
 import { parseParams } from '../params.ts';
-import { enumName } from '../text.ts';
+import { enumName, printable } from '../text.ts';
 
 export function addGate(program: Command, cli: Cli): void {
   const gate = program
@@ -52,11 +52,13 @@ async function answer(
 ): Promise<void> {
   const { actor, group, answer: filledIn = [], comment, output } = options;
   const { jobs } = cli.client();
-  const { jobId, definition } = await jobs.get(await findJobId(cli.client(), target));
+  const { jobId, definition, gateAnswers } = await jobs.get(await findJobId(cli.client(), target));
   const answers = parseParams(filledIn, definition?.gate?.formSchema, 'answer');
   const job = await jobs.answerGate(jobId, { verdict, actor, groups: group, answers, comment });
   if (output === 'json') return cli.terminal.print(prettyJson(jsonOf(JobSchema, job)));
+  const isReplaced = gateAnswers.some((given) => given.actor === actor);
+  const replaced = isReplaced ? `; this replaces what ${printable(actor)} answered before` : '';
   return cli.terminal.print(
-    `gate ${target} is ${enumName(JobState, job.state)}, ${approvals(job, definition?.gate)} approved`,
+    `gate ${target} is ${enumName(JobState, job.state)}, ${approvals(job, definition?.gate)} approved${replaced}`,
   );
 }

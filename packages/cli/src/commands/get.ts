@@ -1,5 +1,5 @@
 // `conveyor get`: lists of resources.
-import { JobState, type RunFilterInput, RunState } from '@conveyor/client';
+import { type Job, JobState, type RunFilterInput, RunState } from '@conveyor/client';
 import { RunArtifactSchema } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';
 import {
   ConcurrencyGroupMemberSchema,
@@ -21,9 +21,12 @@ import {
 } from '../cli.ts';
 import { cellCounts, withCells } from '../cells.ts';
 import { UsageError } from '../failure.ts';
+import { whyEachNot } from '../job-reason.ts';
+import { jobTargets } from '../job-targets.ts';
 import { show, take } from '../lists.ts';
 import { parseLabels } from '../params.ts';
 import { atOption, eventAt, momentOf, type PointOptions } from '../points.ts';
+import { definedJobs } from '../run-jobs.ts';
 import {
   artifactTable,
   attemptTable,
@@ -91,8 +94,13 @@ export function addGet(program: Command, cli: Cli): void {
         return show(cli, output, ConcurrencyGroupSchema, groups, () => groupTable(groups));
       }
       const members = await Array.fromAsync(jobs.groupMembers(key));
+      const first = output === 'json' ? [] : members.slice(0, mostNamed);
+      const targets = await jobTargets(
+        cli,
+        first.map(({ jobId }) => jobId),
+      );
       return show(cli, output, ConcurrencyGroupMemberSchema, members, () =>
-        groupMemberTable(members, cli.terminal.colors),
+        groupMemberTable(members, targets, cli.terminal.colors),
       );
     });
   get
@@ -108,6 +116,9 @@ export function addGet(program: Command, cli: Cli): void {
     });
   addGetDemand(get, cli);
 }
+
+/** Jobs of a group that are called by their names; of the others only the ids are known without a call each. */
+const mostNamed = 50;
 
 interface GetRunsOptions extends OutputOptions {
   readonly pipeline?: string;
@@ -154,14 +165,30 @@ function addGetJobs(get: Command, cli: Cli): void {
     .addOption(atOption())
     .addOption(outputOption())
     .addHelpText('after', '\nExamples:\n  conveyor get jobs RUN --state failed\n  conveyor get jobs RUN --at 17')
-    .action(async (runId: string, { state, at, output }: GetJobsOptions) => {
+    .action(async (runId: string, options: GetJobsOptions) => {
+      const { state, at, output } = options;
       const states = parseStates(jobStates, state);
       const jobs = await Array.fromAsync(cli.client().jobs.list(runId, { states }, { atSeq: at }));
       const atMs = momentOf(output === 'json' ? undefined : await eventAt(cli, runId, at));
+      const reasons = output === 'json' ? new Map() : await reasonsOf(cli, runId, jobs, options);
       await show(cli, output, JobSchema, jobs, () =>
-        jobTable(withCells(jobs), cli.terminal.colors, atMs, cellCounts(jobs)),
+        jobTable(withCells(jobs), cli.terminal.colors, atMs, { cells: cellCounts(jobs), reasons }),
       );
     });
+}
+
+/** Why jobs have not run, or not to their end. */
+async function reasonsOf(
+  { client }: Cli,
+  runId: string,
+  jobs: readonly Job[],
+  { state, at }: GetJobsOptions,
+): Promise<ReadonlyMap<string, string>> {
+  if (!jobs.some((job) => job.state === JobState.SKIPPED || job.state === JobState.CANCELLED)) return new Map();
+  const run = await client().runs.get(runId, { atSeq: at });
+  const all =
+    state.length === 0 ? jobs : await Array.fromAsync(client().jobs.list(runId, {}, { atSeq: at, pageSize: 1_000 }));
+  return whyEachNot(all, definedJobs(run), run);
 }
 
 /** The states of an enum by their names in lower case. */

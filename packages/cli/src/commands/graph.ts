@@ -65,7 +65,11 @@ async function read(cli: Cli, target: string | undefined, file: string | undefin
   const listed = await Array.fromAsync(jobs.list(target, {}, { pageSize: 1_000 }));
   const states = new Map(listed.map(({ name, state }) => [name, enumName(JobState, state).toLowerCase()]));
   const cells = new Map(Array.from(cellsByJob(listed), ([name, own]) => [name, own.map((cell) => cell.name)]));
-  return { definition: withAppended(run, listed), run: { states, cells } };
+  const allowed = new Set(
+    listed.filter(({ state, failureAllowed }) => state === JobState.FAILED && failureAllowed).map(({ name }) => name),
+  );
+  const appendedBy = new Map(run.appendedJobs.flatMap(({ job, jobs: made }) => made.map(({ name }) => [name, job])));
+  return { definition: withAppended(run, listed), run: { states, cells, allowed, appendedBy } };
 }
 
 /** The definition of a run with what was appended; of what the run had no room for, as far as its jobs say what they are. */

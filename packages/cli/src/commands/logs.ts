@@ -1,14 +1,16 @@
 // `conveyor logs`: the bytes that attempts wrote. One job's log is shown exactly as it was written.
-import { type Job, type LogPart, LogState } from '@conveyor/client';
+import { type Job, JobState, type LogPart, LogState } from '@conveyor/client';
 import type { Command } from 'commander';
 import { type Cli, findJob, parseTarget } from '../cli.ts';
 import { UsageError } from '../failure.ts';
+import { jobFailureText } from '../failure-text.ts';
 import { follow, untilInterrupted } from '../follow.ts';
+import { readSurroundings } from '../job-sections.ts';
 import { writeLines } from '../log-lines.ts';
 import { createOutageNotice } from '../outage.ts';
 import { createPrefixes } from '../prefixes.ts';
 import type { Terminal } from '../terminal.ts';
-import { printable, shellWord } from '../text.ts';
+import { enumName, printable, shellWord } from '../text.ts';
 
 export function addLogs(program: Command, cli: Cli): void {
   program
@@ -39,6 +41,7 @@ async function logs(cli: Cli, target: string, { follow: isFollowed, attempt }: L
   }
   const job = await withLog(cli, await findJob(cli.client(), runId, jobName));
   if (job.attempt === 0) await assertDriven(cli, job);
+  if (job.attempt === 0 && (!isFollowed || job.finishTime !== undefined)) return noteNoLog(cli, job);
   if (!isFollowed) return storedLog(cli, job, attempt);
   return untilInterrupted(cli, runId, (signal) => followLog(cli, job, attempt, signal));
 }
@@ -58,8 +61,21 @@ async function storedLogs({ client, terminal }: Cli, runId: string): Promise<voi
 }
 
 async function storedLog({ client, terminal }: Cli, job: Job, attempt: number | undefined): Promise<void> {
-  if (job.attempt === 0) return terminal.note(`job ${job.name} has no attempt yet`);
   return writeBytes(terminal, client().jobs.readLog(job.jobId, { attempt }));
+}
+
+/** Says why there is nothing to show, and what tells more. */
+async function noteNoLog(cli: Cli, { jobId, runId, name, state, finishTime }: Job): Promise<void> {
+  const target = shellWord(printable(`${runId}/${name}`));
+  if (finishTime === undefined) {
+    cli.terminal.note(`job ${name} has no attempt yet: it is ${enumName(JobState, state)}`);
+    return cli.terminal.note(`next: conveyor explain job ${target}`);
+  }
+  const job = await cli.client().jobs.get(jobId);
+  const { why } = await readSurroundings(cli, job, undefined);
+  const reason = why || jobFailureText(job);
+  cli.terminal.note(`job ${name} never ran: ${enumName(JobState, state)}${reason === '' ? '' : `: ${reason}`}`);
+  cli.terminal.note(`next: conveyor describe job ${target}`);
 }
 
 /** One attempt's log, or those of the newest and all that come after it. */
@@ -89,9 +105,13 @@ async function withLog({ client }: Cli, job: Job): Promise<Job> {
 const namedCells = 3;
 
 /** @throws UsageError for a job that no driver runs, with where the logs are instead. */
-async function assertDriven({ client }: Cli, { jobId, runId, name, matrixJob, childRunId }: Job): Promise<void> {
+async function assertDriven(
+  { client }: Cli,
+  { jobId, runId, name, matrixJob, childRunId, finishTime }: Job,
+): Promise<void> {
   const { jobs } = client();
   const { definition } = await jobs.get(jobId);
+  const target = shellWord(printable(`${runId}/${name}`));
   const show = (target: string) => `\`conveyor logs ${shellWord(printable(target))}\``;
   if (definition?.matrix !== undefined && matrixJob === '') {
     const listed = await Array.fromAsync(jobs.list(runId, { names: [name] }, { pageSize: 1_000 }));
@@ -99,16 +119,21 @@ async function assertDriven({ client }: Cli, { jobId, runId, name, matrixJob, ch
     const shown = cells.slice(0, namedCells).map((cell) => show(`${runId}/${cell.name}`));
     if (cells.length > shown.length) shown.push(`and so on for ${cells.length} cells`);
     const hint =
-      shown.length === 0 ? 'it has no cells yet, or none at all' : `each cell has its own: ${shown.join(', ')}`;
+      shown.length === 0
+        ? `${finishTime === undefined ? 'it has no cells yet' : 'it had no cells'}: \`conveyor describe job ${target}\` shows why`
+        : `each cell has its own: ${shown.join(', ')}`;
     throw new UsageError(`job ${name} is a matrix, which no driver runs`, hint);
   }
   if (definition?.gate !== undefined) {
-    const target = shellWord(printable(`${runId}/${name}`));
     const hint = `\`conveyor describe job ${target}\` shows who answered it`;
     throw new UsageError(`job ${name} is a gate, which no driver runs`, hint);
   }
   if (definition?.call === undefined) return;
-  const hint = childRunId === '' ? 'its run has not been made yet' : `its run has the logs: ${show(childRunId)}`;
+  const noRun =
+    finishTime === undefined
+      ? 'its run has not been made yet'
+      : `it made no run: \`conveyor describe job ${target}\` shows why`;
+  const hint = childRunId === '' ? noRun : `its run has the logs: ${show(childRunId)}`;
   throw new UsageError(`job ${name} is a call, which no driver runs`, hint);
 }
 

@@ -1,18 +1,25 @@
 // `conveyor plan`: what a run would do, without starting it.
+import { create } from '@bufbuild/protobuf';
 import { durationMs, ValueSchema } from '@bufbuild/protobuf/wkt';
 import {
+  type Client,
   type ConditionPart,
   JobPrediction,
   JobState,
   type PlannedJob,
   type PlanRunResponse,
+  type RunInput,
   RunState,
 } from '@conveyor/client';
+import { JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
+import { PipelineDefinitionSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
+import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import { PlanRunResponseSchema } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import type { Command } from 'commander';
 import { parseAssumptions } from '../assumptions.ts';
 import { type Cli, type OutputOptions, jsonOf, outputOption, prettyJson, repeatable } from '../cli.ts';
-import { because } from '../event-text.ts';
+import { jobFailureText } from '../failure-text.ts';
+import { whyEachNot } from '../job-reason.ts';
 import type { Colors } from '../terminal.ts';
 import { clipped, duration, enumName, printable, stateCell, table } from '../text.ts';
 import { addRunSource, type RunSourceOptions, withRunInput } from './run.ts';
@@ -42,17 +49,43 @@ Examples:
 
 async function plan(cli: Cli, pipeline: string | undefined, options: PlanOptions): Promise<void> {
   const assumed = parseAssumptions(options.assume);
-  const planned = await withRunInput(cli, pipeline, options, ({ runs }, input) => runs.plan({ ...input, assumed }));
+  const { planned, reasons } = await withRunInput(cli, pipeline, options, async (client, input) => {
+    const answer = await client.runs.plan({ ...input, assumed });
+    return {
+      planned: answer,
+      reasons: options.output === 'json' ? new Map() : await skipReasons(client, answer, input),
+    };
+  });
   const { terminal } = cli;
   for (const warning of planned.warnings) terminal.note(`warning: ${printable(warning)}`);
   if (options.output === 'json') return terminal.print(prettyJson(jsonOf(PlanRunResponseSchema, planned)));
-  const tables = [jobTable(planned, terminal.colors), driverTable(planned), limitTable(planned)];
+  const tables = [jobTable(planned, reasons, terminal.colors), driverTable(planned), limitTable(planned)];
   const sections = [headline(planned), ...tables, pathText(planned)];
   await terminal.print(sections.filter((section) => section !== '').join('\n\n'));
   if (planned.detailsOmitted) terminal.note('the plan is too large: details of some jobs are left out');
   if (planned.jobs.some(({ prediction }) => prediction === JobPrediction.UNKNOWN)) {
     terminal.note(`next: assume outputs, as --assume 'JOB=succeeded:{"KEY":"VALUE"}'`);
   }
+}
+
+/** Why jobs would be skipped that no condition of their own keeps from running, by name. */
+async function skipReasons(
+  { pipelines }: Client,
+  { jobs, pipeline, revision }: PlanRunResponse,
+  input: RunInput,
+): Promise<ReadonlyMap<string, string>> {
+  const isSkipped = ({ state, condition, detailsOmitted }: PlannedJob) =>
+    state === JobState.SKIPPED && condition === undefined && !detailsOmitted;
+  if (!jobs.some(isSkipped)) return new Map();
+  const definition =
+    'definition' in input
+      ? create(PipelineDefinitionSchema, input.definition)
+      : (await pipelines.get(pipeline, { revision })).definition;
+  const known = jobs.flatMap(({ name, state, needs, matrixJob, failureAllowed }) =>
+    state === undefined ? [] : [create(JobSchema, { name, state, needs, matrixJob, failureAllowed })],
+  );
+  const reasons = whyEachNot(known, definition?.jobs ?? [], create(RunSchema));
+  return new Map(jobs.filter(isSkipped).map(({ name }) => [name, reasons.get(name) ?? '']));
 }
 
 function headline({ pipeline, revision, state, jobs }: PlanRunResponse): string {
@@ -66,7 +99,10 @@ function predictionText({ prediction }: PlannedJob): string {
   return prediction === JobPrediction.RUNS ? 'to run' : enumName(JobPrediction, prediction);
 }
 
-function jobTable({ jobs }: PlanRunResponse, colors: Colors): string {
+/** Characters of why a job would end so; JSON has all of it. */
+const longestWhy = 160;
+
+function jobTable({ jobs }: PlanRunResponse, reasons: ReadonlyMap<string, string>, colors: Colors): string {
   const isTimed = jobs.some(({ expectedDuration }) => expectedDuration !== undefined);
   return table(
     ['WAVE', 'JOB', 'STATE', 'DRIVER', ...(isTimed ? ['TOOK'] : []), 'WHY'],
@@ -78,7 +114,7 @@ function jobTable({ jobs }: PlanRunResponse, colors: Colors): string {
         stateCell(stateOf(job), colors),
         driverOf(job),
         ...(isTimed ? [job.expectedDuration === undefined ? '' : duration(durationMs(job.expectedDuration))] : []),
-        whyText(job),
+        clipped(whyText(job) || (reasons.get(job.name) ?? ''), longestWhy),
       ]),
   );
 }
@@ -98,14 +134,14 @@ function whyText(job: PlannedJob): string {
 }
 
 /** Why a job would fail, with the parts of the expressions that could not be worked out. */
-function failureTexts({ failure, failureAllowed, expressionFailures }: PlannedJob): string[] {
+function failureTexts(job: PlannedJob): string[] {
+  const { failure, expressionFailures } = job;
   if (failure === undefined) return [];
-  const failed = `${because(failure).slice(2)}${failureAllowed ? ', which is allowed' : ''}`;
   const expressions = expressionFailures.map(({ field, expression, error, parts }) => {
     const isTold = failure.message.includes(`${field}: `);
     return [...(isTold ? [] : [`${field}: ${expression}: ${error}`]), ...parts.map(partText)].join(', ');
   });
-  return [failed, ...expressions.filter((text) => text !== '')];
+  return [jobFailureText(job), ...expressions.filter((text) => text !== '')];
 }
 
 function conditionTexts({ condition }: PlannedJob): string[] {
@@ -147,12 +183,17 @@ function limitTable({ jobs }: PlanRunResponse): string {
   return rows.size === 0 ? '' : table(['SHARED', 'KEY', 'LIMIT', 'NOW'], [...rows.values()]);
 }
 
+/** Steps of the critical path that are shown, half of them from its beginning and half from its end. */
+const shownSteps = 20;
+
 function pathText({ criticalPath }: PlanRunResponse): string {
   const { steps = [], totalDuration } = criticalPath ?? {};
   if (steps.length === 0) return '';
   const shown = steps.map(({ job, expectedDuration }) =>
     expectedDuration === undefined ? job : `${job} (${duration(durationMs(expectedDuration))})`,
   );
+  const left = shown.length - shownSteps;
+  if (left > 0) shown.splice(shownSteps / 2, left, `… ${left} more …`);
   const isKnown = steps.some(({ expectedDuration }) => expectedDuration !== undefined);
   const total = isKnown && totalDuration !== undefined ? `, ${duration(durationMs(totalDuration))}` : '';
   return `critical path${total}: ${printable(shown.join(' > '))}`;

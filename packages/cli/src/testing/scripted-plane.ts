@@ -100,7 +100,10 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
         failFast: script.stops?.failFast ?? false,
       },
       appendedJobs: [
-        { jobs: names.flatMap((name) => (jobs[name]?.isAppended ? (jobs[name].shown?.definition ?? []) : [])) },
+        {
+          job: names[0] ?? '',
+          jobs: names.flatMap((name) => (jobs[name]?.isAppended ? (jobs[name].shown?.definition ?? []) : [])),
+        },
       ],
       ...change,
     };
@@ -117,7 +120,9 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
     state: jobs[name]?.state ?? JobState.SUCCEEDED,
     attempt: 1,
     ...jobs[name]?.shown,
-    ...(jobs[name]?.state === JobState.FAILED ? { failure: { message: 'it broke', exitCode: 7 } } : {}),
+    ...(jobs[name]?.state === JobState.FAILED
+      ? { failure: jobs[name].shown?.failure ?? { message: 'it broke', exitCode: 7 } }
+      : {}),
   });
   const logPart = (jobId: string) => {
     if (script.expired === true) return { attempt: 1, logState: LogState.EXPIRED, logSize: 7n };
@@ -237,7 +242,11 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
         return {
           jobId,
           state,
-          standing: isBlocked ? JobStanding.BLOCKED : JobStanding.STARTING,
+          standing: isBlocked
+            ? JobStanding.BLOCKED
+            : state === JobState.SUCCEEDED
+              ? JobStanding.FINISHED
+              : JobStanding.STARTING,
           message: isBlocked ? `${blockers.length} keep it` : 'nothing blocks it',
           blockers: blockers.map((message) => ({ message, kind })),
           caveats: isBlocked ? [{ message: 'it may be skipped' }] : [],

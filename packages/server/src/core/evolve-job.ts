@@ -1,4 +1,5 @@
 // What events about attempts, and about what holds a job back, change in the record of a job.
+import type { JobTimeouts } from './definition.ts';
 import type { RunEvent } from './events.ts';
 import { type JobBase, type JobRecord, liveOf, type LiveAttempt, type StopRequest } from './run-state.ts';
 import { assertMove, ATTEMPT_GRAPH } from './states.ts';
@@ -7,8 +8,21 @@ export function withoutHold({ hold: _ended, ...job }: JobRecord): JobRecord {
   return job;
 }
 
-export function whyTimedOut({ silenceMs }: Extract<RunEvent, { type: 'AttemptTimedOut' }>): string {
-  return silenceMs === undefined ? 'its time limit ran out' : `nothing was heard of it for ${silenceMs / 1_000} s`;
+/** Which time limit of an attempt ran out: when it was not silence, the first of the two that end attempts. */
+export function whyTimedOut(
+  { silenceMs }: Extract<RunEvent, { type: 'AttemptTimedOut' }>,
+  job: JobRecord,
+  { runMs = Infinity, totalMs = Infinity }: JobTimeouts,
+): string {
+  if (silenceMs !== undefined) return `nothing was heard of it for ${silenceMs / 1_000} s`;
+  const runEndMs = (liveOf(job)?.attemptStartedMs ?? 0) + runMs;
+  const totalEndMs = (job.readyMs ?? 0) + totalMs;
+  return runEndMs <= totalEndMs ? limitText('run', runMs) : limitText('total', totalMs);
+}
+
+/** A time limit that ran out, and how long it was. */
+export function limitText(limit: 'run' | 'total' | 'queue', afterMs: number): string {
+  return `its ${limit} timeout of ${afterMs / 1_000} s ran out`;
 }
 
 interface AttemptEvent {

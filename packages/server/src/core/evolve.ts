@@ -13,7 +13,7 @@ import {
   withStop,
 } from './evolve-job.ts';
 import { countFinished, type Evolving, moveRun, noteFinishedNeed, setJob } from './evolving.ts';
-import type { Plan } from './plan.ts';
+import { type Plan, plannedJob } from './plan.ts';
 import { jobOf, liveOf, type RunHeader, type RunSlice, type StopRequest } from './run-state.ts';
 import { isRunFinished } from './states.ts';
 import { queuedSince, waitOf } from './waits.ts';
@@ -117,7 +117,12 @@ export function evolve(slice: Evolving, event: RunEvent, nowMs: number): void {
       return;
     case 'AttemptTimedOut':
       setJob(slice, event.job, (job) =>
-        withStop(job, { cause: 'TIMEOUT', phase: 'SOFT', sinceMs: nowMs, reason: whyTimedOut(event) }),
+        withStop(job, {
+          cause: 'TIMEOUT',
+          phase: 'SOFT',
+          sinceMs: nowMs,
+          reason: whyTimedOut(event, job, plannedJob(slice.plan, event.job).definition.timeouts),
+        }),
       );
       return;
     case 'AttemptHeard':

@@ -140,7 +140,7 @@ function madeOf(cells: readonly Cell[] | string, maxParallel: JsonValue | undefi
 type Worked = 'condition' | 'spec' | 'params' | 'matrix' | 'concurrency group or rate limit';
 
 function unknownBecause(what: Worked, need: string): string {
-  return `its ${what} reads outputs of ${need}, which are not assumed`;
+  return `its ${what} ${what === 'params' ? 'read' : 'reads'} outputs of ${need}, which are not assumed`;
 }
 
 /** What a condition was, with why when it could not be worked out; `unknown` names the job on whose outputs that depends. */

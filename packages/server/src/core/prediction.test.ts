@@ -188,6 +188,7 @@ describe('what is not known', () => {
     jobNamed('spec', { needs: ['build'], spec: { image: '${{ needs.build.outputs.image }}' } }),
     jobNamed('cond', { needs: ['build'], if: 'needs.build.outputs.ok == true' }),
     jobNamed('cells', { needs: ['build'], matrix: { axes: { n: '${{ needs.build.outputs.list }}' } } }),
+    jobNamed('call', { needs: ['build'], call: { pipeline: 'x', params: { a: '${{ needs.build.outputs.image }}' } } }),
     jobNamed('short', { needs: ['build'], if: 'params.no && needs.build.outputs.ok == true' }),
     jobNamed('after', { needs: ['cond'] }),
     jobNamed('always', { needs: ['cond'], when: 'ALWAYS' }),
@@ -204,6 +205,7 @@ describe('what is not known', () => {
       spec: 'its spec reads outputs of build, which are not assumed',
       cond: 'its condition reads outputs of build, which are not assumed',
       cells: 'its matrix reads outputs of build, which are not assumed',
+      call: 'its params read outputs of build, which are not assumed',
       short: 'SKIPPED',
       after: 'it depends on cond, which is not known',
       always: 'RUNS',
@@ -219,6 +221,7 @@ describe('what is not known', () => {
     expect(told(prediction)).toEqual({
       build: 'RUNS',
       spec: 'RUNS',
+      call: 'RUNS',
       cond: 'SKIPPED',
       cells: 'RUNS',
       'cells[x]': 'RUNS',

@@ -35,7 +35,8 @@ describe('the queue timeout', () => {
     expect(jobOf(ledger.slice, 0).state).toBe('QUEUED');
     expect(dueIn(ledger)).toBe(2_000);
     pass(ledger, 2_000, 0);
-    expect(jobOf(ledger.slice, 0)).toMatchObject({ state: 'FAILED', failure: { class: 'TIMEOUT' } });
+    const message = 'its queue timeout of 5 s ran out before any driver started it';
+    expect(jobOf(ledger.slice, 0)).toMatchObject({ state: 'FAILED', failure: { class: 'TIMEOUT', message } });
   });
 
   test('stands still while an attempt runs and in the backoff after it, and then begins anew', () => {
@@ -75,6 +76,19 @@ describe('the run timeout', () => {
     expect(jobOf(ledger.slice, 0)).toMatchObject({ state: 'QUEUED', spent: { TIMEOUT: 1 } });
     start(ledger, 0);
     expect(dueIn(ledger)).toBe(3_000);
+  });
+
+  test('is named, and so is the total timeout where that ends the attempt', () => {
+    const reasonOf = (timeouts: Parameters<typeof runOf>[0], afterMs: number) => {
+      const ledger = runOf(timeouts);
+      ledger.nowMs += 1_000;
+      start(ledger, 0);
+      pass(ledger, afterMs, 0);
+      return liveOf(jobOf(ledger.slice, 0))?.stop?.reason;
+    };
+    expect(reasonOf({ runMs: 1_500, totalMs: 3_000 }, 1_500)).toBe('its run timeout of 1.5 s ran out');
+    expect(reasonOf({ runMs: 2_500, totalMs: 3_000 }, 2_000)).toBe('its total timeout of 3 s ran out');
+    expect(reasonOf({ totalMs: 3_000 }, 2_000)).toBe('its total timeout of 3 s ran out');
   });
 
   test('that came first gives a later cancel no more time', () => {

@@ -3,6 +3,7 @@
 import { endStarted, limitOutcome } from './attempt.ts';
 import type { Command, Reply } from './commands.ts';
 import { HOLD_VERSION } from './event-versions.ts';
+import { limitText } from './evolve-job.ts';
 import { plannedJob } from './plan.ts';
 import { DONE } from './replies.ts';
 import { jobOf, liveOf } from './run-state.ts';
@@ -16,15 +17,16 @@ type TimerCommand = Extract<Command, { type: 'Timer' }>;
 export function fireTimers(draft: Draft, command: TimerCommand): Reply {
   const { job: index } = command;
   const job = jobOf(draft, index);
+  const { timeouts } = plannedJob(draft.plan, index).definition;
   const due = alarmsOf(draft.plan, index, job).find(({ atMs }) => atMs <= draft.nowMs);
   switch (due?.kind) {
     case undefined:
       break;
     case 'TOTAL_TIMEOUT':
-      fail(draft, index, 'the total timeout ran out');
+      fail(draft, index, limitText('total', timeouts.totalMs ?? 0));
       break;
     case 'QUEUE_TIMEOUT':
-      fail(draft, index, 'the queue timeout ran out before any driver started it');
+      fail(draft, index, `${limitText('queue', timeouts.queueMs ?? 0)} before any driver started it`);
       break;
     case 'BACKOFF_END':
       makeReady(draft, index);
