@@ -153,7 +153,7 @@ describe('a file that is hard to read', () => {
   );
 
   it('tells no more problems than anybody reads, in time', () => {
-    const jobs = Array.from({ length: 20_000 }, () => '  - { nam: a, nedes: b }').join('\n');
+    const jobs = Array.from({ length: 5_000 }, () => '  - { nam: a, nedes: b }').join('\n');
     expect(problemsOf(`jobs:\n${jobs}`)).toHaveLength(100);
     expect(problemsOf(`labels:\n${Array.from({ length: 50_000 }, (_, i) => `  k${i}: ${i}`).join('\n')}`)).toHaveLength(
       100,
