@@ -11,6 +11,7 @@ import { createOutageNotice } from './outage.ts';
 import { type Prefixes, createPrefixes } from './prefixes.ts';
 import { createProgress } from './progress.ts';
 import { areCells, definedJobs } from './run-jobs.ts';
+import { createStallHint } from './stall-hint.ts';
 import { createTails } from './tails.ts';
 import { countsText, elapsed, enumName, shellWord, stateCell } from './text.ts';
 
@@ -78,10 +79,12 @@ export async function follow(cli: Cli, runId: string, show: FollowOptions, signa
     run,
     run.createTime === undefined ? Date.now() : timestampMs(run.createTime),
   );
+  await using stall = createStallHint(cli, runId, signal);
   try {
     for await (const event of runs.watch(runId, { signal, onReconnect: outage.onReconnect })) {
       outage.heard();
       progress.add(event);
+      stall.add(event);
       if (event.kind.case === 'jobsAdded') {
         const added = event.kind.value;
         prefixes.add(added.jobs.map(({ name }) => name));
