@@ -74,7 +74,7 @@ export function refusedFields(file: FilePlaces, thrown: unknown): FileProblem[] 
  */
 function newFindings(findings: readonly FileProblem[], refusals: readonly Refusal[]): readonly FileProblem[] {
   const values = refusals.filter(({ instead }) => instead !== 'field');
-  const lost = refusals.filter(({ instead }) => instead === 'nothing' || instead === 'no field');
+  const lost = refusals.filter(({ instead }) => instead !== 'guess' && instead !== 'field');
   return findings.filter(
     (finding) =>
       !values.some(({ path }) => isWithin(finding.path, path)) && !lost.some((refusal) => mayExplain(refusal, finding)),
@@ -94,7 +94,10 @@ function mayExplain({ path: lost, instead }: Refusal, { path, message }: FilePro
   if (instead === 'no field') return job !== undefined || jobOf(path) === undefined;
   // What the job is.
   if (/\.(?:gate|call)$/.test(lost)) return true;
-  return isWithin(lost, path) || stepsOf(lost).some((step) => mentions(message, step));
+  if (isWithin(lost, path)) return true;
+  // A scalar leaves what it is a part of as it is.
+  const names = instead === 'no scalar' ? stepsOf(lost).slice(-1) : stepsOf(lost);
+  return names.some((name) => mentions(message, name));
 }
 
 /** Names of fields on a path. */
