@@ -417,7 +417,7 @@ test('a call runs another pipeline, hands it params and hands on what it put out
     clients[1]!.pipelines.apply(wrong({ pipeline: 'child', params: { count: 'many' } })),
   ).rejects.toMatchObject({
     reason: 'INVALID_FIELD',
-    fieldViolations: [{ field: 'definition.jobs[0].call.params.count', description: 'must be integer' }],
+    fieldViolations: [{ field: 'definition.jobs[0].call.params.count', description: 'must be integer; got "many"' }],
   });
   const { warnings } = await clients[1]!.pipelines.validate(wrong({ pipeline: 'chidl' }));
   expect(warnings).toEqual([expect.stringMatching(/^pipeline chidl does not exist: .*; did you mean "child"\?$/)]);

@@ -57,7 +57,7 @@ describe('params of a call that its pipeline would refuse', () => {
   const at = (prefix: string) =>
     invalid(
       { field: `${prefix}[1].call.params.target`, description: 'is required' },
-      { field: `${prefix}[2].call.params.target`, description: 'must be string' },
+      { field: `${prefix}[2].call.params.target`, description: 'must be string; got 1' },
       {
         field: `${prefix}[3].call.params.tarket`,
         description: 'is not known to the schema; did you mean "target"?',

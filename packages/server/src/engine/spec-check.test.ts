@@ -111,7 +111,7 @@ test('a spec with expressions is held against what is known of it', async () => 
       field: 'definition.jobs[0].spec.comands',
       description: 'is not known to the schema; did you mean "commands"?',
     },
-    { field: 'definition.jobs[0].spec.commands[2]', description: 'must be string' },
+    { field: 'definition.jobs[0].spec.commands[2]', description: 'must be string; got 5' },
   ]);
 });
 
