@@ -6,15 +6,16 @@ import { describeFailure, UsageError } from './failure.ts';
 import { byPlace, type FileProblem, MAX_PROBLEMS } from './file-problem.ts';
 import type { FilePlaces } from './message-file.ts';
 import type { MeantPipeline } from './pipeline-file.ts';
+import type { MeantSchedule } from './schedule-file.ts';
 import type { Refusal } from './yaml-tree.ts';
 
 /** A file whose form is wrong. */
-export interface WrongFile {
+export interface WrongFile<Meant = MeantPipeline | MeantSchedule> {
   readonly file: string;
   readonly pipeline?: undefined;
   readonly problems: readonly FileProblem[];
   /** Undefined when nothing of it can be read. */
-  readonly meant: MeantPipeline | undefined;
+  readonly meant: Meant | undefined;
 }
 
 /** What is wrong with files. */
@@ -47,11 +48,12 @@ export async function allProblems(cli: Cli, wrong: readonly WrongFile[]): Promis
   return { problems: all, ...(unasked !== undefined && { unasked }) };
 }
 
-/** What the server finds in a pipeline; a text says why it cannot be asked. */
-async function askServer(cli: Cli, meant: MeantPipeline): Promise<FileProblem[] | string> {
-  const { name = '', definition } = meant;
+/** What the server finds in a pipeline or a schedule; a text says why it cannot be asked. */
+async function askServer(cli: Cli, meant: MeantPipeline | MeantSchedule): Promise<FileProblem[] | string> {
+  const { name = '' } = meant;
   try {
-    await cli.client().pipelines.validate({ name, definition });
+    if ('spec' in meant) await cli.client().schedules.validate({ name, spec: meant.spec });
+    else await cli.client().pipelines.validate({ name, definition: meant.definition });
     return [];
   } catch (thrown) {
     if (!(thrown instanceof ConveyorError || thrown instanceof UsageError)) throw thrown;

@@ -117,6 +117,16 @@ export interface ScheduleOperations {
     spec: ScheduleSpec,
     paused?: boolean,
   ): Promise<{ schedule: ScheduleView; changed: boolean; warnings: readonly string[] }>;
+  /**
+   * Checks everything that an apply would, and writes nothing. Refuses what was found wrong already together with what it finds.
+   * Returns what could not be checked, for people.
+   */
+  validate(
+    project: string,
+    name: string,
+    spec: ScheduleSpec,
+    found: readonly FieldViolation[],
+  ): Promise<readonly string[]>;
   get(project: string, name: string): Promise<ScheduleView>;
   list(project: string, page: PageRequest): Promise<Page<ScheduleView>>;
   delete(project: string, name: string): Promise<void>;

@@ -208,6 +208,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
     schedules: operations<Engine['schedules']>(
       'schedules',
       {
+        validate: async () => ['no shell driver is known'],
         apply: async () => ({ schedule: SCHEDULE, changed: true, warnings: ['no shell driver is known'] }),
         get: async () => SCHEDULE,
         list: async () => ({ items: [SCHEDULE], next: 'nightly' }),
