@@ -417,7 +417,7 @@ test('a call runs another pipeline, hands it params and hands on what it put out
     clients[1]!.pipelines.apply(wrong({ pipeline: 'child', params: { count: 'many' } })),
   ).rejects.toMatchObject({
     reason: 'INVALID_FIELD',
-    fieldViolations: [{ field: 'definition.jobs[0].call.params.count', description: 'must be integer' }],
+    fieldViolations: [{ field: 'definition.jobs[0].call.params.count', description: 'must be integer; got "many"' }],
   });
   const { warnings } = await clients[1]!.pipelines.validate(wrong({ pipeline: 'chidl' }));
   expect(warnings).toEqual([expect.stringMatching(/^pipeline chidl does not exist: .*; did you mean "child"\?$/)]);
@@ -471,11 +471,11 @@ test('a spec is held against the schema of its driver when it is known what it c
   const jobs = await jobsByName(b!.client, run.runId);
   expect(jobs.get('early')!.failure).toMatchObject({
     class: FailureClass.INVALID,
-    message: 'its spec: spec.count must be >= 1',
+    message: 'its spec: spec.count must be at least 1; got 0',
   });
   expect(jobs.get('late')!.failure).toMatchObject({
     class: FailureClass.INVALID,
-    message: 'its spec: spec.count must be >= 1',
+    message: 'its spec: spec.count must be at least 1; got -1',
   });
   expect(JobState[jobs.get('fine')!.state]).toBe('QUEUED');
   await b!.client.runs.cancel(run.runId, { force: true });

@@ -33,7 +33,11 @@ test('outputs that do not fit their schema fail the attempt for good, by the nam
   ]);
   expect(Object.fromEntries(told)).toEqual({
     fits: ['SUCCEEDED', undefined, undefined],
-    wrong: ['FAILED', 'INVALID', "outputs.count must be integer: the job's outputs_schema does not allow it"],
+    wrong: [
+      'FAILED',
+      'INVALID',
+      `outputs.count must be integer; got "three": the job's outputs_schema does not allow it`,
+    ],
     missing: ['FAILED', 'INVALID', "outputs.count is required: the job's outputs_schema does not allow it"],
     after: ['SKIPPED', undefined, undefined],
   });

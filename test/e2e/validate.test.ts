@@ -135,6 +135,28 @@ jobs:
     ]);
   });
 
+  it('but what is missing beside a scalar that is wrong', async () => {
+    const yaml = `name: ci
+paramSchema: [1]
+paramsSchema: { additionalProperties: false, properties: { target: {} } }
+jobs:
+  - name: a
+    driver: shell
+    concurrency: { key: "\${{ params.taget }}", limit: "2" }
+    matrix: { axes: { os: ["\${{ params.os }}"] }, maxParallel: two, include: [{ v: "\${{ params.v }}" }] }
+    spec: { text: "\${{ matrix.arch }}" }
+`;
+    expect(await told(yaml)).toEqual([
+      expect.stringMatching(/^2:1: paramSchema: is no field here; did you mean paramsSchema\?/),
+      '7:37: jobs[0].concurrency.key: params has no field "taget"; did you mean "target"?',
+      expect.stringMatching(/^7:48: jobs\[0\]\.concurrency\.limit: must be a whole number/),
+      '8:40: jobs[0].matrix.axes.os[0]: params has no field "os"; known are target',
+      expect.stringMatching(/^8:51: jobs\[0\]\.matrix\.maxParallel: must be a whole number/),
+      '8:96: jobs[0].matrix.include[0].v: params has no field "v"; known are target',
+      '9:31: jobs[0].spec.text: matrix has no field "arch"; known are os, v',
+    ]);
+  });
+
   it('but what is wrong beside it', async () => {
     const yaml = `name: ci
 version: 1

@@ -27,7 +27,10 @@ export async function blockerSection(cli: Cli, { standing, blockers, caveats }: 
 }
 
 /** Why a job does not start; undefined of one that has started, and from a server that does not tell. */
-export async function explainOpen({ client }: Cli, { jobId, state }: Job): Promise<ExplainJobResponse | undefined> {
+export async function explainOpen(
+  { client }: Pick<Cli, 'client'>,
+  { jobId, state }: Job,
+): Promise<ExplainJobResponse | undefined> {
   if (!isToStart(state)) return undefined;
   try {
     return await client().jobs.explain(jobId);
@@ -40,6 +43,11 @@ export async function explainOpen({ client }: Cli, { jobId, state }: Job): Promi
 
 /** Why the first jobs of a run that are ready do not start, a line for each. */
 export async function waitingSection(cli: Cli, jobs: readonly Job[]): Promise<string> {
+  return listOf('Why jobs wait', await waitingLines(cli, jobs)).join('\n');
+}
+
+/** As waitingSection, without its title. */
+export async function waitingLines(cli: Pick<Cli, 'client'>, jobs: readonly Job[]): Promise<readonly string[]> {
   const ready = jobs.filter(({ state }) => isToStart(state) && state !== JobState.BLOCKED);
   const told = await Promise.all(
     ready.slice(0, mostExplained).map(async (job) => {
@@ -51,7 +59,7 @@ export async function waitingSection(cli: Cli, jobs: readonly Job[]): Promise<st
   );
   const lines = told.flat();
   if (lines.length > 0 && ready.length > mostExplained) lines.push(`and ${ready.length - mostExplained} more jobs`);
-  return listOf('Why jobs wait', lines).join('\n');
+  return lines;
 }
 
 /** What the server says, with the names of those that hold places of a group instead of their ids. */

@@ -217,6 +217,23 @@ describe('conveyor run', () => {
     expect(stderr).toContain('connecting again');
   });
 
+  it('warns of what was not checked, by line and column of the file', async () => {
+    await using plane = await startScriptedPlane();
+    const { exitCode, stderr } = await run(['run', '-f', file], plane.env);
+    const warning = `warning: ${file}:3:20: jobs[0].driver: driver shell has never connected\n`;
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: `${warning}next: conveyor watch ${runId}\n` });
+  });
+
+  it('--follow says what a run waits for in which nothing happens', async () => {
+    await using plane = await startScriptedPlane({
+      state: RunState.RUNNING,
+      jobs: { build: { state: JobState.QUEUED, blockers: ['no instance of shell is connected'] } },
+      events: [],
+    });
+    await using following = start(['run', 'ci', '--follow'], plane.env);
+    await following.said('waiting: build: no instance of shell is connected\n');
+  }, 20_000);
+
   it('leaves the run going at Ctrl-C and says how to go on', async () => {
     await using plane = await startScriptedPlane({ state: RunState.RUNNING });
     await using command = start(['run', 'ci', '--follow'], plane.env);
@@ -236,7 +253,7 @@ describe('conveyor apply', () => {
     expect(await run(['apply', '-f', file], plane.env)).toEqual({
       exitCode: 0,
       stdout: 'pipeline ci applied as revision 3\n',
-      stderr: 'warning: driver shell has never connected\n',
+      stderr: `warning: ${file}:3:20: jobs[0].driver: driver shell has never connected\n`,
     });
     expect(plane.changes).toEqual([{ apply: 'ci', jobs: ['build', 'test'] }]);
   });

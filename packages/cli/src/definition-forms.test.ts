@@ -4,7 +4,7 @@ import { JobDefinitionSchema, PipelineDefinitionSchema } from '@conveyor/protoco
 import { ScheduleSpecSchema } from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseMessageFile } from './message-file.ts';
+import { readMessageFile } from './message-file.ts';
 import { messageJson, messageYaml } from './message-yaml.ts';
 import { parsePipeline } from './pipeline-file.ts';
 import { scheduleFile } from './schedule-file.ts';
@@ -92,10 +92,10 @@ describe('a schedule', () => {
   it('survives being written as YAML and read again', () => {
     fc.assert(
       fc.property(messages(ScheduleSpecSchema), (spec) => {
-        const read = parseMessageFile(messageYaml(ScheduleSpecSchema, { name: 'n' }, spec), 'n.yaml', scheduleFile);
-        expect('message' in read ? toJson(ScheduleSpecSchema, read.message) : read).toEqual(
-          toJson(ScheduleSpecSchema, spec),
-        );
+        const read = readMessageFile(messageYaml(ScheduleSpecSchema, { name: 'n' }, spec), 'n.yaml', scheduleFile);
+        expect(
+          'message' in read && read.problems.length === 0 ? toJson(ScheduleSpecSchema, read.message) : read,
+        ).toEqual(toJson(ScheduleSpecSchema, spec));
       }),
       runs,
     );

@@ -6,15 +6,16 @@ import { describeFailure, UsageError } from './failure.ts';
 import { byPlace, type FileProblem, MAX_PROBLEMS } from './file-problem.ts';
 import type { FilePlaces } from './message-file.ts';
 import type { MeantPipeline } from './pipeline-file.ts';
+import type { MeantSchedule } from './schedule-file.ts';
 import type { Refusal } from './yaml-tree.ts';
 
 /** A file whose form is wrong. */
-export interface WrongFile {
+export interface WrongFile<Meant = MeantPipeline | MeantSchedule> {
   readonly file: string;
   readonly pipeline?: undefined;
   readonly problems: readonly FileProblem[];
   /** Undefined when nothing of it can be read. */
-  readonly meant: MeantPipeline | undefined;
+  readonly meant: Meant | undefined;
 }
 
 /** What is wrong with files. */
@@ -47,11 +48,12 @@ export async function allProblems(cli: Cli, wrong: readonly WrongFile[]): Promis
   return { problems: all, ...(unasked !== undefined && { unasked }) };
 }
 
-/** What the server finds in a pipeline; a text says why it cannot be asked. */
-async function askServer(cli: Cli, meant: MeantPipeline): Promise<FileProblem[] | string> {
-  const { name = '', definition } = meant;
+/** What the server finds in a pipeline or a schedule; a text says why it cannot be asked. */
+async function askServer(cli: Cli, meant: MeantPipeline | MeantSchedule): Promise<FileProblem[] | string> {
+  const { name = '' } = meant;
   try {
-    await cli.client().pipelines.validate({ name, definition });
+    if ('spec' in meant) await cli.client().schedules.validate({ name, spec: meant.spec });
+    else await cli.client().pipelines.validate({ name, definition: meant.definition });
     return [];
   } catch (thrown) {
     if (!(thrown instanceof ConveyorError || thrown instanceof UsageError)) throw thrown;
@@ -74,7 +76,7 @@ export function refusedFields(file: FilePlaces, thrown: unknown): FileProblem[] 
  */
 function newFindings(findings: readonly FileProblem[], refusals: readonly Refusal[]): readonly FileProblem[] {
   const values = refusals.filter(({ instead }) => instead !== 'field');
-  const lost = refusals.filter(({ instead }) => instead === 'nothing' || instead === 'no field');
+  const lost = refusals.filter(({ instead }) => instead !== 'guess' && instead !== 'field');
   return findings.filter(
     (finding) =>
       !values.some(({ path }) => isWithin(finding.path, path)) && !lost.some((refusal) => mayExplain(refusal, finding)),
@@ -94,7 +96,10 @@ function mayExplain({ path: lost, instead }: Refusal, { path, message }: FilePro
   if (instead === 'no field') return job !== undefined || jobOf(path) === undefined;
   // What the job is.
   if (/\.(?:gate|call)$/.test(lost)) return true;
-  return isWithin(lost, path) || stepsOf(lost).some((step) => mentions(message, step));
+  if (isWithin(lost, path)) return true;
+  // A scalar leaves what it is a part of as it is.
+  const names = instead === 'no scalar' ? stepsOf(lost).slice(-1) : stepsOf(lost);
+  return names.some((name) => mentions(message, name));
 }
 
 /** Names of fields on a path. */

@@ -13,6 +13,7 @@ import { createPrefixes } from './prefixes.ts';
 import { createProgress } from './progress.ts';
 import { areCells, definedJobs } from './run-jobs.ts';
 import { createSkipReasons } from './skip-reasons.ts';
+import { createStallHint } from './stall-hint.ts';
 import { createTails } from './tails.ts';
 import { countsText, elapsed, enumName, shellWord, stateCell } from './text.ts';
 
@@ -91,10 +92,12 @@ export async function follow(
     run,
     run.createTime === undefined ? Date.now() : timestampMs(run.createTime),
   );
+  await using stall = createStallHint(cli, runId, signal);
   try {
     for await (const event of runs.watch(runId, { signal, onReconnect: outage.onReconnect })) {
       outage.heard();
       progress.add(event);
+      stall.add(event);
       if (event.kind.case === 'jobsAdded') {
         const added = event.kind.value;
         prefixes.add(added.jobs.map(({ name }) => name));

@@ -50,17 +50,7 @@ export interface MeantFile<Desc extends DescMessage> extends MessageFile<Desc> {
   readonly refusals: readonly Refusal[];
 }
 
-/** Reads a message from YAML or JSON; answers with everything that is wrong with it when something is. */
-export function parseMessageFile<Desc extends DescMessage>(
-  source: string | Uint8Array,
-  fileName: string,
-  kind: FileKind<Desc>,
-): MessageFile<Desc> | readonly FileProblem[] {
-  const read = readMessageFile(source, fileName, kind);
-  return 'message' in read && read.problems.length > 0 ? read.problems : read;
-}
-
-/** As parseMessageFile, but of a file that is wrong answers with what was most likely meant, unless it holds nothing of the kind. */
+/** Reads a message from YAML or JSON as it was most likely meant; answers with what is wrong when nothing of it can be read. */
 export function readMessageFile<Desc extends DescMessage>(
   source: string | Uint8Array,
   fileName: string,

@@ -167,7 +167,7 @@ function readElement(field: DescField, node: YamlNode, at: Spot, reader: Reader)
   if (field.message !== undefined) return readMessage(field.message, node, at, reader);
   if (field.enum !== undefined) return readEnum(field.enum, node, at, reader);
   if (expressionFieldOf(field) !== undefined && node.kind === 'scalar' && typeof node.value === 'string')
-    return refused(at, 'must be a whole number, or an expression of one as ${{ params.limit }}', reader);
+    return refusedScalar(at, 'must be a whole number, or an expression of one as ${{ params.limit }}', reader);
   return readScalar(field.scalar, node, at, reader);
 }
 
@@ -175,17 +175,19 @@ export function readScalar(scalar: ScalarType | undefined, node: YamlNode, at: S
   const value = node.kind === 'scalar' ? node.value : undefined;
   if (scalar === ScalarType.STRING) {
     if (typeof value === 'string') return value;
-    if (node.kind !== 'scalar') return refused(at, 'must be text', reader);
-    return refused(at, 'must be text; put it in quotes', reader, textOf(node));
+    if (node.kind !== 'scalar') return refusedScalar(at, 'must be text', reader);
+    return refusedScalar(at, 'must be text; put it in quotes', reader, textOf(node));
   }
   if (scalar === ScalarType.BOOL) {
-    return typeof value === 'boolean' ? value : refused(at, 'must be true or false', reader);
+    return typeof value === 'boolean' ? value : refusedScalar(at, 'must be true or false', reader);
   }
-  if (typeof value !== 'number') return refused(at, 'must be a number', reader);
+  if (typeof value !== 'number') return refusedScalar(at, 'must be a number', reader);
   if (scalar === undefined || scalar === ScalarType.DOUBLE || scalar === ScalarType.FLOAT) return value;
-  if (!Number.isInteger(value)) return refused(at, 'must be a whole number', reader);
+  if (!Number.isInteger(value)) return refusedScalar(at, 'must be a whole number', reader);
   const { min, max } = boundsOf(scalar);
-  return value >= min && value <= max ? value : refused(at, `must be a whole number from ${min} to ${max}`, reader);
+  return value >= min && value <= max
+    ? value
+    : refusedScalar(at, `must be a whole number from ${min} to ${max}`, reader);
 }
 
 /** A value as text: as it is written. */
@@ -201,19 +203,19 @@ function readEnum(desc: DescEnum, node: YamlNode, at: Spot, reader: Reader): Jso
   const known = choices.map(({ short }) => short);
   const near = value === undefined ? undefined : nearestName(value.toLowerCase(), known);
   const message = `must be ${known.join(' or ')}${near === undefined ? '' : `; did you mean ${near}?`}`;
-  return refused(at, message, reader, choices.find(({ short }) => short === near)?.name);
+  return refusedScalar(at, message, reader, choices.find(({ short }) => short === near)?.name);
 }
 
 function readDuration(node: YamlNode, at: Spot, reader: Reader): JsonValue {
   const text = node.kind === 'scalar' && typeof node.value === 'string' ? node.value : '';
   const duration = DURATION_PATTERN.test(text) ? parseDuration(text) : undefined;
-  if (duration === undefined) return refused(at, 'must be a duration such as 250ms, 1.5s, 10m, 2h or 7d', reader);
+  if (duration === undefined) return refusedScalar(at, 'must be a duration such as 250ms, 1.5s, 10m, 2h or 7d', reader);
   return toJson(DurationSchema, duration);
 }
 
 function readTime(node: YamlNode, at: Spot, reader: Reader): JsonValue {
   const time = node.kind === 'scalar' && typeof node.value === 'string' ? parseTime(node.value) : undefined;
-  return time?.toISOString() ?? refused(at, 'must be a time such as 2026-01-31 or 2026-01-31T12:00:00Z', reader);
+  return time?.toISOString() ?? refusedScalar(at, 'must be a time such as 2026-01-31 or 2026-01-31T12:00:00Z', reader);
 }
 
 /** Anything, as JSON. */
@@ -231,10 +233,19 @@ function jsonOf(node: YamlNode): JsonValue {
 }
 
 /** Refuses a value, and answers with what it is read as instead: null is nothing. */
-function refused(at: Spot, message: string, { file }: Reader, guess: JsonValue = null): JsonValue {
-  const instead: Instead = guess === null ? 'nothing' : 'guess';
-  file.refuse(at, message, instead);
+function refused(
+  at: Spot,
+  message: string,
+  { file }: Reader,
+  guess: JsonValue = null,
+  lost: Instead = 'nothing',
+): JsonValue {
+  file.refuse(at, message, guess === null ? lost : 'guess');
   return guess;
+}
+
+function refusedScalar(at: Spot, message: string, reader: Reader, guess: JsonValue = null): JsonValue {
+  return refused(at, message, reader, guess, 'no scalar');
 }
 
 function hint(near: string | undefined): string {

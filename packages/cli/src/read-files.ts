@@ -8,7 +8,7 @@ import { UsageError } from './failure.ts';
 import { byPlace, type FileProblem, problemsText } from './file-problem.ts';
 import { allProblems, offlineProblems, type Problems, refusedFields, type WrongFile } from './findings.ts';
 import { type MeantPipeline, type PipelineFile, readPipeline } from './pipeline-file.ts';
-import { type ScheduleFile, parseSchedule } from './schedule-file.ts';
+import { type ScheduleFile, readSchedule } from './schedule-file.ts';
 import { tooLargeText } from './source-text.ts';
 import { MAX_FILE_BYTES } from './yaml-tree.ts';
 
@@ -61,12 +61,17 @@ export async function inspectPipelineFiles(
   return inspected;
 }
 
-/** Reads a schedule; `-` is standard input. Throws UsageError. */
-export async function readScheduleFile(cli: Cli, file: string): Promise<ScheduleFile> {
-  const { source, name } = await readSource(cli, file);
-  const read = parseSchedule(source, name);
-  if ('spec' in read) return read;
-  throw new UsageError(`${name} is no schedule\n${problemsText(read)}`);
+/** Reads a schedule; `-` is standard input. Throws UsageError with all that is wrong, whoever finds it. */
+export async function readScheduleFile(cli: Cli, path: string): Promise<ScheduleFile> {
+  const { source, name: file } = await readSource(cli, path);
+  const read = readSchedule(source, file);
+  const wrong: WrongFile =
+    'spec' in read ? { file, problems: read.problems, meant: read } : { file, problems: read, meant: undefined };
+  if ('spec' in read && read.problems.length === 0) return read;
+  const { problems, unasked } = await allProblems(cli, [wrong]);
+  throw new UsageError(
+    [`${file} is no schedule`, problemsText(problems), ...(unasked === undefined ? [] : [unasked])].join('\n'),
+  );
 }
 
 /** What the server refuses of a file, by line and column of its file. */
@@ -118,7 +123,7 @@ async function inspect(cli: Cli, path: string): Promise<Inspected<PipelineFile>>
   return meant === undefined || problems.length > 0 ? { file, problems, meant } : { file, pipeline: meant };
 }
 
-async function readForm(cli: Cli, path: string): Promise<WrongFile> {
+async function readForm(cli: Cli, path: string): Promise<WrongFile<MeantPipeline>> {
   const { source, name: file } = await readSource(cli, path);
   const read = readPipeline(source, file);
   return 'definition' in read

@@ -11,7 +11,7 @@ import {
 } from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
 import { ScheduleService } from '@conveyor/protocol/conveyor/v1/schedule_service_pb.js';
 import { describe, expect, it } from 'vitest';
-import { parseSchedule } from './schedule-file.ts';
+import { readSchedule } from './schedule-file.ts';
 import { run } from './testing/run-command.ts';
 
 const startMs = Date.UTC(2026, 0, 2, 3, 4, 5);
@@ -48,8 +48,8 @@ async function startScheduler(
   };
   const server = await startScriptedServer((router) => {
     router.service(ScheduleService, {
-      applySchedule({ name, spec, paused }) {
-        asked.push({ apply: name, spec, paused });
+      applySchedule({ name, spec, paused, validateOnly }) {
+        asked.push({ [validateOnly ? 'validate' : 'apply']: name, spec, paused });
         const fields = [{ field: 'spec.cron[0]', description: 'never matches' }];
         if (spec?.cron[0] === '0 0 30 2 *')
           throw refusal('invalid_argument', 'INVALID_FIELD', 'it is wrong', { fields });
@@ -112,6 +112,22 @@ describe('conveyor schedule', () => {
     ]);
   });
 
+  it('apply tells what the server finds beside what is wrong with the form of the file', async () => {
+    await using plane = await startScheduler();
+    const wrong = yaml.replace('0 3 * * *', '0 0 30 2 *').replace('overlapPolicy', 'overlapPolcy');
+    const { exitCode, stderr } = await run(['schedule', 'apply', '-f', '-'], plane.env, wrong);
+    expect(exitCode).toBe(2);
+    expect(stderr.split('\n')).toEqual([
+      'error: <stdin> is no schedule',
+      '<stdin>:5:8: cron[0]: never matches',
+      expect.stringMatching(/^<stdin>:7:1: overlapPolcy: is no field here; did you mean overlapPolicy\?/),
+      '',
+    ]);
+    expect(plane.asked).toMatchObject([
+      { validate: 'nightly', spec: { overlapPolicy: ScheduleOverlapPolicy.CANCEL_RUNNING } },
+    ]);
+  });
+
   it('apply tells what is wrong by line and column, whoever found it', async () => {
     await using plane = await startScheduler();
     const wrong = yaml.replace('0 3 * * *', '0 0 30 2 *');
@@ -135,7 +151,7 @@ describe('conveyor schedule', () => {
     ]) {
       expect(stderr).toContain(problem);
     }
-    expect(plane.asked).toHaveLength(1);
+    expect(plane.asked).toMatchObject([{ apply: 'nightly' }, { validate: 'nightly' }]);
   });
 
   it('apply wants a name and passes paused on', async () => {
@@ -215,8 +231,9 @@ describe('conveyor schedule', () => {
 it('docs/schedules.md shows a schedule that is one', () => {
   const page = readFileSync(new URL('../../../docs/schedules.md', import.meta.url), 'utf8');
   const [, shown = ''] = /```yaml\n(.*?)```/s.exec(page) ?? [];
-  expect(parseSchedule(shown, 'nightly.yaml')).toMatchObject({
+  expect(readSchedule(shown, 'nightly.yaml')).toMatchObject({
     name: 'nightly',
     spec: { run: { source: { value: { name: 'ci', revision: 0 } } }, cron: ['0 3 * * *'] },
+    problems: [],
   });
 });

@@ -3,7 +3,7 @@ import { ScalarType } from '@bufbuild/protobuf';
 import type { ScheduleSpec } from '@conveyor/client';
 import { ScheduleSpecSchema } from '@conveyor/protocol/conveyor/v1/schedule_pb.js';
 import type { FileProblem } from './file-problem.ts';
-import { type FileKind, type FilePlaces, parseMessageFile } from './message-file.ts';
+import { type FileKind, type FilePlaces, type MeantFile, readMessageFile } from './message-file.ts';
 
 /** A schedule, and where each part of it stands in its file. */
 export interface ScheduleFile extends FilePlaces {
@@ -25,16 +25,21 @@ export const scheduleFile: FileKind<typeof ScheduleSpecSchema> = {
   prefix: /^spec\.?/,
 };
 
-/** Reads a schedule from YAML or JSON; answers with everything that is wrong with it when something is. */
-export function parseSchedule(source: string | Uint8Array, fileName: string): ScheduleFile | readonly FileProblem[] {
-  const read = parseMessageFile(source, fileName, scheduleFile);
+/** A schedule as it was most likely meant. */
+export interface MeantSchedule
+  extends ScheduleFile,
+    Pick<MeantFile<typeof ScheduleSpecSchema>, 'problems' | 'refusals'> {}
+
+/** Reads a schedule from YAML or JSON as it was most likely meant; answers with what is wrong when nothing of it can be read. */
+export function readSchedule(source: string | Uint8Array, fileName: string): MeantSchedule | readonly FileProblem[] {
+  const read = readMessageFile(source, fileName, scheduleFile);
   if (!('message' in read)) return read;
-  const { name, paused } = read.beside;
+  const { beside, message, ...rest } = read;
+  const { name, paused } = beside;
   return {
+    ...rest,
     name: typeof name === 'string' ? name : undefined,
     paused: typeof paused === 'boolean' ? paused : undefined,
-    spec: read.message,
-    locate: (fieldPath) => read.locate(fieldPath),
-    problemOf: (violation) => read.problemOf(violation),
+    spec: message,
   };
 }

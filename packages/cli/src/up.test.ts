@@ -60,7 +60,7 @@ jobs:
       '<stdin>:1:1: name: must be',
       '<stdin>:2:11: labels["a.b"]: must have',
       '<stdin>:4:48: jobs[0].timeouts.runTimeout: must be',
-      '<stdin>:5:7: jobs[1].name: "build" is also the name of definition.jobs[0]',
+      '<stdin>:5:7: jobs[1].name: "build" is also the name of jobs[0]',
       '<stdin>:5:44: jobs[1].needs[0]: there is no job "biuld"; did you mean "build"?',
       '',
     ]);

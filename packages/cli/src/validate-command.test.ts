@@ -41,8 +41,13 @@ describe('conveyor validate', () => {
         `${at('pipelines/b.json')}: pipeline b is valid and would be new`,
         '<stdin>: pipeline d is valid and would be new\n',
       ].join('\n'),
-      stderr: [at('ci.yaml'), at('pipelines/a.yaml'), at('pipelines/b.json'), '<stdin>']
-        .map((file) => `warning: ${file}:1:1: driver shell has never connected\n`)
+      stderr: [
+        `${at('ci.yaml')}:2:23`,
+        `${at('pipelines/a.yaml')}:2:23`,
+        `${at('pipelines/b.json')}:1:37`,
+        '<stdin>:2:23',
+      ]
+        .map((place) => `warning: ${place}: jobs[0].driver: driver shell has never connected\n`)
         .join(''),
     });
     expect(plane.changes).toMatchObject([{ validate: 'ci' }, { validate: 'a' }, { validate: 'b' }, { validate: 'd' }]);
@@ -78,7 +83,9 @@ describe('conveyor validate', () => {
     ]);
     const right = await run(['validate', '-f', '-', '-o', 'json'], plane.env, good('ci'));
     expect(right.exitCode).toBe(0);
-    expect(JSON.parse(right.stdout)).toMatchObject([{ severity: 'warning', line: 1, column: 1, path: '' }]);
+    expect(JSON.parse(right.stdout)).toMatchObject([
+      { severity: 'warning', line: 2, column: 23, path: 'jobs[0].driver' },
+    ]);
   });
 
   it('tells what a file gets wrong also when no server can be reached, or shall be', async () => {
@@ -175,6 +182,30 @@ describe('conveyor apply', () => {
     expect(exitCode).toBe(2);
     expect(plane.changes.slice(before)).toEqual([{ validate: '', jobs: [] }]);
     expect(stderr).toContain('unnamed.yaml:2:1: name: is required');
+  });
+
+  it('stores first what others call, and neither it nor validate warns of calls among the files', async () => {
+    await using plane = await startScriptedPlane();
+    const calling = (name: string, call: string) =>
+      writeFile(at(`${name}.yaml`), `name: ${name}\njobs: [{ name: a, call: { pipeline: ${call} } }]\n`);
+    await calling('top', 'middle');
+    await calling('middle', 'a');
+    await calling('alone', 'elsewhere');
+    const files = ['top', 'middle', 'alone', 'pipelines/a'].flatMap((name) => ['-f', at(`${name}.yaml`)]);
+    const elsewhere = `warning: ${at('alone.yaml')}:2:27: jobs[0].call.pipeline: pipeline elsewhere does not exist\n`;
+    const driver = `warning: ${at('pipelines/a.yaml')}:2:23: jobs[0].driver: driver shell has never connected\n`;
+    expect(await run(['apply', ...files], plane.env)).toMatchObject({ exitCode: 0, stderr: driver + elsewhere });
+    expect(await run(['validate', ...files], plane.env)).toMatchObject({ exitCode: 0, stderr: elsewhere + driver });
+    expect(plane.changes.slice(0, 4)).toMatchObject([
+      { apply: 'a' },
+      { apply: 'middle' },
+      { apply: 'top' },
+      { apply: 'alone' },
+    ]);
+    // Of pipelines that call one another, one comes first.
+    await calling('middle', 'top');
+    const cycle = ['-f', at('top.yaml'), '-f', at('middle.yaml')];
+    expect(await run(['apply', ...cycle], plane.env)).toMatchObject({ exitCode: 0, stderr: '' });
   });
 
   it('--expected-revision is passed on, for one file', async () => {

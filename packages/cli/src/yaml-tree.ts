@@ -50,10 +50,10 @@ export interface Spot {
 }
 
 /**
- * What is read instead of a value that is wrong: nothing, or a guess of what was meant; and of a key that is no field: the field that was
- * meant, or no field at all.
+ * What is read instead of a value that is wrong: nothing, no scalar where there could be nothing else, or a guess of what was meant; and
+ * of a key that is no field: the field that was meant, or no field at all.
  */
-export type Instead = 'nothing' | 'guess' | 'field' | 'no field';
+export type Instead = 'nothing' | 'no scalar' | 'guess' | 'field' | 'no field';
 
 /** Something that is wrong, by its path, and what is read instead. */
 export interface Refusal {

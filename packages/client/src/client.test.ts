@@ -9,6 +9,7 @@ import { ConveyorError } from './error.ts';
 import { clientThrough, doors } from './testing/doors.ts';
 import { refusal } from './testing/refusal.ts';
 import { startScriptedServer } from './testing/scripted-server.ts';
+import type { Warning } from './warning.ts';
 
 describe.each(doors)('a call over %s', (door) => {
   it('carries the token and the project', async () => {
@@ -62,12 +63,16 @@ describe.each(doors)('a call over %s', (door) => {
         createRun({ requestId }) {
           requestIds.push(requestId);
           if (requestIds.length < 3) server.cutConnections();
-          return { run: { runId: 'r' } };
+          const warningDetails = [{ field: 'run.definition.jobs[0].driver', message: 'nobody has connected' }];
+          return { run: { runId: 'r' }, warnings: ['nobody has connected'], warningDetails };
         },
       }),
     );
     const client = clientThrough(door, server);
-    expect(await client.runs.create({ pipeline: 'ci' })).toMatchObject({ runId: 'r' });
+    const warnings: Warning[] = [];
+    const onWarning = (warning: Warning) => warnings.push(warning);
+    expect(await client.runs.create({ pipeline: 'ci' }, { onWarning })).toMatchObject({ runId: 'r' });
+    expect(warnings).toEqual([{ field: 'run.definition.jobs[0].driver', message: 'nobody has connected' }]);
     expect(requestIds).toHaveLength(3);
     expect(new Set(requestIds).size).toBe(1);
     await client.runs.create({ pipeline: 'ci' });

@@ -50,9 +50,10 @@ export {
   type TriggerInput,
   isFinishedRun,
 } from './run-input.ts';
-export type { DiffInput, RerunInput, RunDiff, Runs } from './runs.ts';
+export type { CreateOptions, DiffInput, RerunInput, RunDiff, Runs } from './runs.ts';
 export type { AppliedSchedule, BackfillInput, ScheduleInput, Schedules } from './schedules.ts';
 export { jsonOfValue, type ValueCondition, type Values } from './values.ts';
+export type { Warning } from './warning.ts';
 export type { RunsUpdate } from './watch.ts';
 
 export type { Artifact, RunArtifact } from '@conveyor/protocol/conveyor/v1/artifact_pb.js';

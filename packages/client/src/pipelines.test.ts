@@ -12,7 +12,9 @@ describe.each(doors)('pipelines over %s', (door) => {
         applyPipeline({ name, validateOnly, expectedRevision, definition }) {
           asked.push({ name, validateOnly, expectedRevision, jobs: definition?.jobs.length });
           const newest = name === 'new' ? {} : { pipeline: { name, revision: 2 } };
-          return { ...newest, changed: true, warnings: ['w'], ...(validateOnly && { diff: { addedJobs: ['build'] } }) };
+          const warningDetails = name === 'new' ? [] : [{ field: 'definition.jobs[0].driver', message: 'w' }];
+          const told = { changed: true, warnings: ['w'], warningDetails };
+          return { ...newest, ...told, ...(validateOnly && { diff: { addedJobs: ['build'] } }) };
         },
         diffPipelineRevisions(request) {
           asked.push(request);
@@ -27,9 +29,18 @@ describe.each(doors)('pipelines over %s', (door) => {
       changed: true,
       diff: { addedJobs: ['build'] },
       warnings: ['w'],
+      warningDetails: [{ field: 'definition.jobs[0].driver', message: 'w' }],
     });
-    expect(await pipelines.validate({ name: 'new', definition: {} })).toMatchObject({ newest: undefined });
-    expect(await pipelines.apply(ci)).toMatchObject({ pipeline: { revision: 2 }, changed: true });
+    // As a server answers that is older than the fields of warnings.
+    expect(await pipelines.validate({ name: 'new', definition: {} })).toMatchObject({
+      newest: undefined,
+      warningDetails: [{ field: '', message: 'w' }],
+    });
+    expect(await pipelines.apply(ci)).toMatchObject({
+      pipeline: { revision: 2 },
+      changed: true,
+      warningDetails: [{ field: 'definition.jobs[0].driver', message: 'w' }],
+    });
     expect(await pipelines.diff('ci', 1)).toMatchObject({ toRevision: 2, diff: { changeCount: 3 } });
     await pipelines.diff('ci', 1, { toRevision: 2 });
     expect(asked).toMatchObject([

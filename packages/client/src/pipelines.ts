@@ -15,6 +15,7 @@ import type {
 } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import { type CallOptions, required } from './call.ts';
 import { type ListOptions, paged } from './paging.ts';
+import { detailsOf, type Warning } from './warning.ts';
 
 /** A pipeline to apply; what the pipeline builder makes is one. */
 export interface PipelineInput {
@@ -34,6 +35,8 @@ export interface AppliedPipeline {
   readonly changed: boolean;
   /** What could not be checked, for people to read. */
   readonly warnings: readonly string[];
+  /** The same, each with the field that it is about; that is empty where an older server does not tell it. */
+  readonly warningDetails: readonly Warning[];
 }
 
 /** What an apply would do. */
@@ -46,6 +49,8 @@ export interface ValidatedPipeline {
   readonly diff: PipelineDiff;
   /** What could not be checked, for people to read. */
   readonly warnings: readonly string[];
+  /** The same, each with the field that it is about; that is empty where an older server does not tell it. */
+  readonly warningDetails: readonly Warning[];
 }
 
 /** Pipelines of the client's project. Every method throws ConveyorError, or the reason of the caller's signal. */
@@ -73,13 +78,15 @@ export interface Pipelines {
 export function createPipelines(rpc: ServiceClient<typeof PipelineService>): Pipelines {
   return {
     async apply(input, options) {
-      const { pipeline, changed, warnings }: ApplyPipelineResponse = await rpc.applyPipeline(toRequest(input), options);
-      return { pipeline: required(pipeline), changed, warnings };
+      const answer: ApplyPipelineResponse = await rpc.applyPipeline(toRequest(input), options);
+      const { pipeline, changed, warnings } = answer;
+      return { pipeline: required(pipeline), changed, warnings, warningDetails: detailsOf(answer) };
     },
     async validate(input, options) {
       const request = { ...toRequest(input), validateOnly: true };
-      const { pipeline, changed, diff, warnings } = await rpc.applyPipeline(request, options);
-      return { newest: pipeline, changed, diff: required(diff), warnings };
+      const answer = await rpc.applyPipeline(request, options);
+      const { pipeline, changed, diff, warnings } = answer;
+      return { newest: pipeline, changed, diff: required(diff), warnings, warningDetails: detailsOf(answer) };
     },
     diff: (name, fromRevision, options = {}) =>
       rpc.diffPipelineRevisions({ name, fromRevision, toRevision: options.toRevision ?? 0 }, options),

@@ -25,6 +25,7 @@ import {
   toRunSpec,
 } from './run-input.ts';
 import { type RunsUpdate, runEvents, runUpdates } from './watch.ts';
+import { detailsOf, type Warning } from './warning.ts';
 
 /** How a run is repeated. */
 export interface RerunInput {
@@ -58,10 +59,16 @@ export interface RunDiff {
   readonly jobs: AsyncIterable<JobChange>;
 }
 
+/** How a run is created. */
+export interface CreateOptions extends CallOptions {
+  /** Hears of what could not be checked, such as the spec of a driver that has never connected; of a repetition it hears nothing. */
+  readonly onWarning?: (warning: Warning) => void;
+}
+
 /** Runs of the client's project. Every method throws ConveyorError, or the reason of the caller's signal. */
 export interface Runs {
   /** Creates a run; when it returns, the run is durable. Reasons: PIPELINE_NOT_FOUND, INVALID_FIELD, SPEC_MISMATCH, REQUEST_ID_REUSED. */
-  create(input: RunInput, options?: CallOptions): Promise<Run>;
+  create(input: RunInput, options?: CreateOptions): Promise<Run>;
   /** Creates up to 1,000 runs, each of which succeeds or fails by itself; answers in the order of `inputs`. */
   createBatch(inputs: readonly RunInput[], options?: CallOptions): Promise<BatchCreateRunsResult[]>;
   /** Reads a run with its params and definition. Reason: RUN_NOT_FOUND; with `atSeq` also INVALID_FIELD, LIMIT_REACHED. */
@@ -114,9 +121,11 @@ export function createRuns(rpc: ServiceClient<typeof RunService>): Runs {
   const get: Runs['get'] = async (runId, { atSeq = 0n, ...options } = {}) =>
     required((await rpc.getRun({ runId, atSeq }, options)).run);
   return {
-    async create(input, options) {
+    async create(input, { onWarning, ...options } = {}) {
       const request = { run: toRunSpec(input), requestId: input.requestId ?? '' };
-      return required((await rpc.createRun(request, options)).run);
+      const answer = await rpc.createRun(request, options);
+      if (onWarning !== undefined) detailsOf(answer).forEach(onWarning);
+      return required(answer.run);
     },
     async createBatch(inputs, options) {
       const items = inputs.map((input) => ({ run: toRunSpec(input), requestId: input.requestId ?? '' }));

@@ -11,7 +11,8 @@ describe.each(doors)('schedules over %s', (door) => {
     const applied: { name: string; spec: ScheduleSpec | undefined; paused: boolean | undefined }[] = [];
     await using server = await startScriptedServer((router) =>
       router.service(ScheduleService, {
-        applySchedule({ name, spec, paused }) {
+        applySchedule({ name, spec, paused, validateOnly }) {
+          if (validateOnly) return { warnings: [`${name} is unchecked`] };
           applied.push({ name, spec, paused });
           return { schedule: { name }, changed: true, warnings: ['unchecked'] };
         },
@@ -21,6 +22,7 @@ describe.each(doors)('schedules over %s', (door) => {
     const { schedules } = clientThrough(door, server);
     const answer = await schedules.apply({ name: 'nightly', spec: { ...spec, cron: [...spec.cron] } });
     expect(answer).toMatchObject({ schedule: { name: 'nightly' }, changed: true, warnings: ['unchecked'] });
+    expect(await schedules.validate({ name: 'nightly', spec: {} })).toEqual(['nightly is unchecked']);
     await schedules.apply({ name: 'nightly', spec: {}, paused: false });
     expect(applied).toMatchObject([{ name: 'nightly', spec }, { paused: false }]);
     expect(applied[0]?.paused).toBeUndefined();

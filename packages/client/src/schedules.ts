@@ -43,6 +43,8 @@ export interface BackfillInput {
 export interface Schedules {
   /** Creates a schedule or changes it. Reasons: INVALID_FIELD, SPEC_MISMATCH, PIPELINE_NOT_FOUND, LIMIT_REACHED. */
   apply(input: ScheduleInput, options?: CallOptions): Promise<AppliedSchedule>;
+  /** Checks all that an apply would, without a change. Returns what could not be checked, for people. Reasons: as `apply`. */
+  validate(input: ScheduleInput, options?: CallOptions): Promise<readonly string[]>;
   /** Reads a schedule. Reason: SCHEDULE_NOT_FOUND. */
   get(name: string, options?: CallOptions): Promise<Schedule>;
   /** Schedules by name, without inline definitions. */
@@ -69,6 +71,9 @@ export function createSchedules(rpc: ServiceClient<typeof ScheduleService>): Sch
       const request = { name, spec, ...(paused === undefined ? {} : { paused }) };
       const { schedule, changed, warnings } = await rpc.applySchedule(request, options);
       return { schedule: required(schedule), changed, warnings };
+    },
+    async validate({ name, spec }, options) {
+      return (await rpc.applySchedule({ name, spec, validateOnly: true }, options)).warnings;
     },
     get: async (name, options) => required((await rpc.getSchedule({ name }, options)).schedule),
     list: (options = {}) =>

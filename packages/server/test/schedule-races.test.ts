@@ -124,7 +124,7 @@ async function freezeBeforeCreating(name: string) {
   const creation: RunCreation = {
     async create(owner, run) {
       await gate.promise;
-      return { runId: (await both.engines[0]!.runs.create(owner, run)).runId, view: undefined };
+      return { runId: (await both.engines[0]!.runs.create(owner, run)).runId, view: undefined, warnings: [] };
     },
     prepare: () => Promise.reject(new Error('not asked for')),
     check: () => Promise.reject(new Error('not asked for')),

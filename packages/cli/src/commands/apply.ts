@@ -3,8 +3,10 @@ import type { Command } from 'commander';
 import { PipelineSchema } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import type { Pipeline } from '@conveyor/client';
 import { type Cli, type OutputOptions, filesOption, jsonOf, outputOption, prettyJson } from '../cli.ts';
-import { readNamedPipelines, withFilePlaces } from '../read-files.ts';
 import { UsageError } from '../failure.ts';
+import { problemText } from '../file-problem.ts';
+import { readNamedPipelines, withFilePlaces } from '../read-files.ts';
+import { calledFirst, fileWarnings } from '../warnings.ts';
 
 export function addApply(program: Command, cli: Cli): void {
   program
@@ -35,12 +37,12 @@ async function apply(cli: Cli, { file, expectedRevision, output }: ApplyOptions)
     throw new UsageError('--expected-revision is that of one pipeline', 'apply each file by itself');
   }
   const applied: Pipeline[] = [];
-  for (const read of files) {
+  for (const read of calledFirst(files)) {
     const { name, definition } = read;
     const call = client().pipelines.apply({ name, definition, expectedRevision });
-    const { pipeline, changed, warnings } = await withFilePlaces(read, call);
+    const { pipeline, changed, warningDetails } = await withFilePlaces(read, call);
     applied.push(pipeline);
-    for (const warning of warnings) terminal.note(`warning: ${warning}`);
+    for (const warning of fileWarnings(read, warningDetails, files)) terminal.note(`warning: ${problemText(warning)}`);
     const news = changed ? `applied as revision ${pipeline.revision}` : `unchanged at revision ${pipeline.revision}`;
     if (output === 'table') await terminal.print(`pipeline ${name} ${news}`);
   }

@@ -6,8 +6,10 @@ import {
 import type { Command } from 'commander';
 import { type Cli, type OutputOptions, jsonOf, outputOption, prettyJson } from '../cli.ts';
 import { UsageError } from '../failure.ts';
+import { problemText } from '../file-problem.ts';
 import { pipelineDiffText } from '../pipeline-diff-text.ts';
 import { readNamedPipelines, withFilePlaces } from '../read-files.ts';
+import { fileWarnings } from '../warnings.ts';
 import { addDiffRun } from './diff-run.ts';
 
 export function addDiff(program: Command, cli: Cli): void {
@@ -44,8 +46,8 @@ async function diffFile(cli: Cli, { file, output }: DiffFileOptions): Promise<vo
   const { name, definition } = read;
   const { terminal, client } = cli;
   const call = client().pipelines.validate({ name, definition });
-  const { newest, diff, warnings } = await withFilePlaces(read, call);
-  for (const warning of warnings) terminal.note(`warning: ${warning}`);
+  const { newest, diff, warningDetails } = await withFilePlaces(read, call);
+  for (const warning of fileWarnings(read, warningDetails)) terminal.note(`warning: ${problemText(warning)}`);
   if (output === 'json') return terminal.print(prettyJson(jsonOf(PipelineDiffSchema, diff)));
   const from = newest === undefined ? 'no pipeline' : `revision ${newest.revision}`;
   return terminal.print(

@@ -7,16 +7,20 @@ import {
   type RunInput,
   type RunSource,
   type TriggerInput,
+  type Warning,
   parseDuration,
 } from '@conveyor/client';
 import { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import type { Command } from 'commander';
 import { actorOf, type Cli, type OutputOptions, jsonOf, outputOption, prettyJson, repeatable } from '../cli.ts';
 import { UsageError } from '../failure.ts';
+import { problemText } from '../file-problem.ts';
 import { followToExit } from '../follow.ts';
 import { parseLabels, parseParams } from '../params.ts';
+import type { PipelineFile } from '../pipeline-file.ts';
 import { readPipelineToRun, withFilePlaces } from '../read-files.ts';
-import { parseTime } from '../text.ts';
+import { parseTime, printable } from '../text.ts';
+import { fileWarnings } from '../warnings.ts';
 
 export function addRun(program: Command, cli: Cli): void {
   addRunSource(program.command('run').summary('start a run'))
@@ -85,7 +89,14 @@ export function manualTrigger(cli: Cli): TriggerInput {
 
 async function create(cli: Cli, pipeline: string | undefined, options: RunOptions): Promise<Run> {
   const { startTime } = options;
-  return await withRunInput(cli, pipeline, options, ({ runs }, input) => runs.create({ ...input, startTime }));
+  return await withRunInput(cli, pipeline, options, async ({ runs }, input, file) => {
+    const warnings: Warning[] = [];
+    const run = await runs.create({ ...input, startTime }, { onWarning: (warning) => warnings.push(warning) });
+    const texts =
+      file === undefined ? warnings.map(({ message }) => message) : fileWarnings(file, warnings).map(problemText);
+    for (const text of texts) cli.terminal.note(`warning: ${printable(text)}`);
+    return run;
+  });
 }
 
 /** Hands on what a command was told to run; what the server finds wrong with a file is told by its lines. */
@@ -93,7 +104,7 @@ export async function withRunInput<T>(
   cli: Cli,
   pipeline: string | undefined,
   options: RunSourceOptions,
-  use: (client: Client, input: RunInput) => Promise<T>,
+  use: (client: Client, input: RunInput, file?: PipelineFile) => Promise<T>,
 ): Promise<T> {
   const client = cli.client();
   const rest = { labels: parseLabels(options.label), trigger: manualTrigger(cli) };
@@ -108,7 +119,7 @@ export async function withRunInput<T>(
   const file = await readPipelineToRun(cli, options.file);
   const { definition } = file;
   const params = parseParams(options.param, definition.paramsSchema);
-  return withFilePlaces(file, use(client, { definition, ...rest, params }));
+  return withFilePlaces(file, use(client, { definition, ...rest, params }, file));
 }
 
 /** Params are read by the schema of one revision, so that is the one to run. */

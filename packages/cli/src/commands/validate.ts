@@ -6,6 +6,7 @@ import { exitCodes } from '../failure.ts';
 import { type FileProblem, problemText } from '../file-problem.ts';
 import { allProblems, offlineProblems, refusedFields } from '../findings.ts';
 import { type NamedPipelineFile, inspectPipelineFiles } from '../read-files.ts';
+import { fileWarnings } from '../warnings.ts';
 
 export function addValidate(program: Command, cli: Cli): void {
   program
@@ -55,8 +56,9 @@ async function validate(cli: Cli, { file, offline, output }: ValidateOptions): P
     const { problems, unasked } = offline ? offlineProblems(wrong) : await allProblems(cli, wrong);
     if (wrong.length > 0) await tell(failed(problems));
     if (unasked !== undefined) cli.terminal.note(`note: ${unasked}`);
-    for (const { pipeline } of inspected) {
-      if (pipeline !== undefined) await tell(offline ? wellFormed(pipeline) : await checkByServer(cli, pipeline));
+    const right = inspected.flatMap(({ pipeline }) => pipeline ?? []);
+    for (const pipeline of right) {
+      await tell(offline ? wellFormed(pipeline) : await checkByServer(cli, pipeline, right));
     }
   } finally {
     // What was found is told, too, when the server goes away before everything is checked.
@@ -69,17 +71,20 @@ function wellFormed(file: NamedPipelineFile): Checked {
   return { findings: [], verdict: `${file.locate('').file}: pipeline ${file.name} is well-formed` };
 }
 
-async function checkByServer({ client }: Cli, file: NamedPipelineFile): Promise<Checked> {
+async function checkByServer(
+  { client }: Cli,
+  file: NamedPipelineFile,
+  beside: readonly NamedPipelineFile[],
+): Promise<Checked> {
   const { name, definition } = file;
-  const root = file.locate('');
   try {
-    const { newest, changed, warnings } = await client().pipelines.validate({ name, definition });
+    const { newest, changed, warningDetails } = await client().pipelines.validate({ name, definition });
     const news = changed
       ? `would be ${newest === undefined ? 'new' : `revision ${newest.revision + 1}`}`
       : `is unchanged at revision ${newest?.revision}`;
     return {
-      findings: warnings.map((message) => ({ ...root, message, severity: 'warning' })),
-      verdict: `${root.file}: pipeline ${name} is valid and ${news}`,
+      findings: fileWarnings(file, warningDetails, beside).map((warning) => ({ ...warning, severity: 'warning' })),
+      verdict: `${file.locate('').file}: pipeline ${name} is valid and ${news}`,
     };
   } catch (thrown) {
     const problems = refusedFields(file, thrown);

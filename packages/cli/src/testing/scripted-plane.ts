@@ -7,6 +7,7 @@ import type { ArtifactSchema } from '@conveyor/protocol/conveyor/v1/artifact_pb.
 import { type Event, EventSchema } from '@conveyor/protocol/conveyor/v1/event_pb.js';
 import { type JobSchema } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import { JobService } from '@conveyor/protocol/conveyor/v1/job_service_pb.js';
+import type { PipelineDefinition } from '@conveyor/protocol/conveyor/v1/pipeline_pb.js';
 import { type PipelineDiffSchema, PipelineService } from '@conveyor/protocol/conveyor/v1/pipeline_service_pb.js';
 import type { RunSchema } from '@conveyor/protocol/conveyor/v1/run_pb.js';
 import {
@@ -144,12 +145,11 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
             : []),
         ];
         if (isWrong) throw refusal('invalid_argument', 'INVALID_FIELD', 'the definition is wrong', { fields });
-        const warnings = ['driver shell has never connected'];
-        if (!validateOnly) return { pipeline: { name, revision: 3 }, changed: true, warnings };
+        const told = { changed: true, ...warningsOf('definition', definition) };
+        if (!validateOnly) return { pipeline: { name, revision: 3 }, ...told };
         return {
           ...(name === 'ci' && { pipeline: { name, revision: 3 } }),
-          changed: true,
-          warnings,
+          ...told,
           diff: { ...script.diff },
         };
       },
@@ -173,7 +173,9 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
     router.service(RunService, {
       createRun(request) {
         created.push(request);
-        return { run: runOf(runId) };
+        const { source } = request.run ?? {};
+        const definition = source?.case === 'definition' ? source.value : undefined;
+        return { run: runOf(runId), ...warningsOf('run.definition', definition) };
       },
       getRun: (request) => ({ run: runOf(request.runId) }),
       listRuns: () => ({ runs: [runOf(runId)] }),
@@ -288,6 +290,17 @@ export async function startScriptedPlane(script: Script = {}): Promise<ScriptedP
     serveDrivers(router, changes);
   });
   return Object.assign(server, { created, changes, env: { CONVEYOR_ADDRESS: server.grpcAddress } });
+}
+
+/** Nobody has connected, and nothing is stored. */
+function warningsOf(field: string, definition: PipelineDefinition | undefined) {
+  const [first] = definition?.jobs ?? [];
+  if (first === undefined) return {};
+  const warningDetails =
+    first.call === undefined
+      ? [{ field: `${field}.jobs[0].driver`, message: 'driver shell has never connected' }]
+      : [{ field: `${field}.jobs[0].call.pipeline`, message: `pipeline ${first.call.pipeline} does not exist` }];
+  return { warnings: warningDetails.map(({ message }) => message), warningDetails };
 }
 
 function ledger(names: readonly string[], middle: Script['events'], state: RunState): Event[] {

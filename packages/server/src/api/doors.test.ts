@@ -258,6 +258,17 @@ describe('the HTTP door', () => {
       /"sometimes"; these are: RUN_CONDITION_SUCCESS, .*, RUN_CONDITION_FINALLY$/,
     ],
     ['a value that is no text', { when: true }, /from JSON: true$/],
+    [
+      'a name in place of an object',
+      { call: 'child' },
+      /PipelineCall from JSON: .*; write an object of these: pipeline, .*/,
+    ],
+    [
+      'a duration that is none',
+      { timeouts: { runTimeout: '5 min' } },
+      /from JSON: .*; write seconds, such as "300s" or "1.5s"$/,
+    ],
+    ['a text in place of any object', { spec: 'x' }, /from JSON .*; write an object$/],
   ])('tells what there is instead of %s', async (_, job, message) => {
     const response = await fetch(`${doors.httpUrl}/conveyor.v1.PipelineService/ApplyPipeline`, {
       method: 'POST',

@@ -12,6 +12,7 @@ import type { Engine } from '../engine/engine.ts';
 import { decodeDefinition } from './definition-codec.ts';
 import { encodeDiff } from './encode-diff.ts';
 import { encodePipeline, encodeRevision } from './encode-run.ts';
+import { encodeWarnings } from './encode-warnings.ts';
 import { encodePageToken } from './page-token.ts';
 import { decodeInTurns, decodeNumber, decodePage, decodeProject, decodeRequest } from './request-fields.ts';
 
@@ -34,13 +35,13 @@ export function createPipelineService({ pipelines }: Engine): ServiceImpl<typeof
         return {
           pipeline: newest && encodePipeline(newest),
           changed,
-          warnings: [...warnings],
+          ...encodeWarnings(warnings),
           diff: encodeDiff(newest?.definition, checked),
         };
       }
       const checked = await decodeInTurns(read);
       const { pipeline, changed, warnings } = await pipelines.apply(owner, name, checked, expectedRevision);
-      return { pipeline: encodePipeline(pipeline), changed, warnings: [...warnings] };
+      return { pipeline: encodePipeline(pipeline), changed, ...encodeWarnings(warnings) };
     },
 
     async getPipeline({ project, name, revision }) {

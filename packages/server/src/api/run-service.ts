@@ -24,6 +24,7 @@ import { encodeEvent } from './encode-event.ts';
 import { encodeRun, encodeRunHeader, encodeWholeRun } from './encode-run.ts';
 import { encodeRunPlan } from './encode-run-plan.ts';
 import { encodeRunDiff } from './encode-run-diff.ts';
+import { encodeWarnings } from './encode-warnings.ts';
 import { encodeVerification } from './encode-verification.ts';
 import { decodePageToken, encodePageToken } from './page-token.ts';
 import {
@@ -51,7 +52,8 @@ export function createRunService({ runs }: Engine): ServiceImpl<typeof RunServic
         const spec = yield* decodeRunSpec(found, 'run', run, work);
         return { ...spec, ...decodeRequestId(found, requestId), ...decodeTraceparent(requestHeader) };
       });
-      return { run: encodeRun(await runs.create(owner, newRun)) };
+      const created = await runs.create(owner, newRun);
+      return { run: encodeRun(created), ...encodeWarnings(created.warnings) };
     },
 
     async batchCreateRuns({ project, items }, { requestHeader }) {

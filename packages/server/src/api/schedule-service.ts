@@ -3,7 +3,10 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import { timestampFromMs, type Timestamp } from '@bufbuild/protobuf/wkt';
 import type { ScheduleService } from '@conveyor/protocol/conveyor/v1/schedule_service_pb.js';
 import { addViolation, checkName, checkNumber, type Found, PIPELINE_NAME } from '../core/check-fields.ts';
+import { type CheckWork, createCheckWork } from '../core/check-work.ts';
+import type { ScheduleSpec } from '../core/schedule.ts';
 import type { Engine } from '../engine/engine.ts';
+import { inTurns } from '../engine/pace.ts';
 import { decodeScheduleSpec } from './decode-schedule.ts';
 import { encodeOccurrence, encodeSchedule } from './encode-schedule.ts';
 import { encodePageToken } from './page-token.ts';
@@ -23,12 +26,18 @@ const DEFAULT_UPCOMING = 10;
 
 export function createScheduleService({ schedules }: Engine): ServiceImpl<typeof ScheduleService> {
   return {
-    async applySchedule({ project, name, spec, paused }) {
+    async applySchedule({ project, name, spec, paused, validateOnly }) {
       const owner = decodeProject(project);
-      const checked = await decodeInTurns(function* (found, work) {
+      const read = function* (found: Found, work: CheckWork): Generator<undefined, ScheduleSpec> {
         checkScheduleName(found, name);
         return yield* decodeScheduleSpec(found, 'spec', spec, work);
-      });
+      };
+      if (validateOnly) {
+        const found: Found = [];
+        const checked = await inTurns(read(found, createCheckWork()));
+        return { warnings: [...(await schedules.validate(owner, name, checked, found))] };
+      }
+      const checked = await decodeInTurns(read);
       const { schedule, changed, warnings } = await schedules.apply(owner, name, checked, paused);
       return { schedule: encodeSchedule(schedule), changed, warnings: [...warnings] };
     },

@@ -114,7 +114,10 @@ describe('a rate limit', () => {
     ],
     [[rate({ periodMs: undefined })], ['d.jobs[0].rate_limits[0].period is required: 1 s to 31 days']],
     [[rate({ periodMs: 999 })], ['d.jobs[0].rate_limits[0].period must be']],
-    [[rate({ cost: 6 })], ['d.jobs[0].rate_limits[0].cost must be']],
+    [
+      [rate({ cost: 6 })],
+      ['d.jobs[0].rate_limits[0].cost must be at most the limit, which is 5: else no job ever starts; got 6'],
+    ],
     [[rate({}), rate({})], ['d.jobs[0].rate_limits[1].key names "k" again']],
     [[rate({}), rate({ key: '${{ nobody }}' })], ['d.jobs[0].rate_limits[1].key ']],
     [Array.from({ length: 9 }, (_, n) => rate({ key: `k${n}` })), ['d.jobs[0].rate_limits ']],

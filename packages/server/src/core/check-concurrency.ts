@@ -70,17 +70,23 @@ export function checkRateLimits(
       if (keys.indexOf(key) < index) addViolation(found, `${at}.key`, `names ${quote(key)} again`);
       if (periodMs === undefined) addViolation(found, `${at}.period`, 'is required: 1 s to 31 days');
       const bounds = { min: 1_000, max: 31 * 86_400_000, bounds: '1 s to 31 days' };
-      const tokens = { min: 1, max: LIMITS.rateTokens, integer: true };
       const isOpen = limitExpression !== undefined;
       const bound = { value: isOpen && limit === 0 ? undefined : limit, expression: limitExpression };
       const checked = checkBound(found, `${at}.limit`, bound, LIMITS.rateTokens) ?? 1;
+      const tokens = { min: 1, max: LIMITS.rateTokens, integer: true };
+      const taken = checkBounded(found, `${at}.cost`, cost === 0 ? undefined : cost, 1, tokens);
       // Of a limit that is not known yet its run sees to it.
-      const most = isOpen ? LIMITS.rateTokens : Math.max(1, Math.min(limit, LIMITS.rateTokens));
+      if (!isOpen && limit >= 1 && taken > limit && taken <= LIMITS.rateTokens)
+        addViolation(
+          found,
+          `${at}.cost`,
+          `must be at most the limit, which is ${limit}: else no job ever starts; got ${taken}`,
+        );
       return {
         key,
         limit: checked,
         periodMs: checkDuration(found, `${at}.period`, periodMs, bounds) ?? 1_000,
-        cost: checkBounded(found, `${at}.cost`, cost === 0 ? undefined : cost, 1, { ...tokens, max: most }),
+        cost: taken,
       };
     }),
   };

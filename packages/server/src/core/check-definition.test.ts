@@ -92,7 +92,7 @@ describe('checkDefinition', () => {
       'a repeated name',
       definition([job('a'), job('b'), job('a')]),
       'definition.jobs[2].name',
-      /also the name of definition.jobs\[0\]/,
+      /also the name of jobs\[0\]$/,
     ],
     [
       'an unknown need',
@@ -275,7 +275,7 @@ describe('checkDefinition', () => {
     [
       'a bad outputs schema',
       definition([job('a'), job('b', { outputsSchema: { properties: { n: { pattern: '(?=x)' } } } })]),
-      'definition.jobs[1].outputs_schema',
+      'definition.jobs[1].outputs_schema.properties.n.pattern',
       /RE2/,
     ],
     [
@@ -299,6 +299,31 @@ describe('checkDefinition', () => {
   ];
   it.each(cases)('refuses %s', (_, input, field, description) => {
     expect(findings(input)).toContainEqual({ field, description: expect.stringMatching(description) });
+  });
+
+  it('speaks of needs that stages stand for only where there are stages', () => {
+    const large = Array.from({ length: 20 }, (_, i) => job(`j${i}`, { spec: { run: 'x'.repeat(60_000) } }));
+    const told = (stages: string[]) => findings(definition(large, { stages })).map(({ description }) => description);
+    expect(told([])).toEqual([expect.stringMatching(/^must have at most 1048576 bytes as JSON; has \d+$/)]);
+    expect(told(['one'])).toEqual([
+      expect.stringMatching(/^must have at most 1048576 bytes as JSON, with the needs that its stages stand for; has/),
+    ]);
+  });
+
+  it('tells a condition that is too long once', () => {
+    const input = definition([job('a', { if: `true${' && true'.repeat(200)}` })]);
+    expect(findings(input)).toEqual([
+      { field: 'definition.jobs[0].if', description: 'must have at most 1024 characters; has 1604' },
+    ]);
+  });
+
+  it('says what a job without a driver may be else', () => {
+    expect(findings(definition([job('a', { driver: '' })]))).toEqual([
+      {
+        field: 'definition.jobs[0].driver',
+        description: expect.stringMatching(/^is required, or else gate or call: 1 to/),
+      },
+    ]);
   });
 
   it('reports everything that is wrong at once, but no more than anybody reads', () => {

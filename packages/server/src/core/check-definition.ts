@@ -138,7 +138,8 @@ export function* checkDefinition(
     jobs: jobs.map((job, index) => ({ ...job, needs: checked[index]?.needs ?? [] })),
   });
   if (bytes > LIMITS.definitionBytes) {
-    const description = `must have at most ${LIMITS.definitionBytes} bytes as JSON, with the needs that its stages stand for; has ${bytes}`;
+    const staged = stages.length === 0 ? '' : ', with the needs that its stages stand for';
+    const description = `must have at most ${LIMITS.definitionBytes} bytes as JSON${staged}; has ${bytes}`;
     addViolation(found, field, description);
   }
   return {
@@ -212,7 +213,9 @@ function checkJob(found: Found, field: string, input: JobInput, work: CheckWork)
   const { name, driver, spec = {}, needs, secrets, outputsSchema } = input;
   checkName(found, `${field}.name`, name, JOB_NAME);
   const isDriven = input.gate === undefined && input.call === undefined;
-  if (isDriven) checkName(found, `${field}.driver`, driver, DRIVER_NAME);
+  if (isDriven && driver === '')
+    addViolation(found, `${field}.driver`, `is required, or else gate or call: ${DRIVER_NAME.rule}`);
+  else if (isDriven) checkName(found, `${field}.driver`, driver, DRIVER_NAME);
   else checkUndriven(found, field, input);
   checkJson(found, `${field}.spec`, spec, LIMITS.specBytes);
   checkCount(found, `${field}.needs`, needs.length, LIMITS.needsPerJob);

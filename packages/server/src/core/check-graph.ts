@@ -27,7 +27,7 @@ export function* checkGraph(found: Found, field: string, jobs: readonly GraphJob
     const first = indexByName.get(name);
     if (first === undefined) indexByName.set(name, index);
     else if (name !== '')
-      addViolation(found, `${field}[${index}].name`, `${quote(name)} is also the name of ${field}[${first}]`);
+      addViolation(found, `${field}[${index}].name`, `${quote(name)} is also the name of jobs[${first}]`);
   }
   let suggestions = 0;
   for (const [index, { needs, when }] of jobs.entries()) {

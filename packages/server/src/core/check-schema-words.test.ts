@@ -44,10 +44,10 @@ it.each<[string, JsonObject, string[]]>([
       required: ['g'],
     },
     [
-      's.properties.a.default does not fit its own schema: it must be integer',
+      's.properties.a.default does not fit its own schema: it must be integer; got "x"',
       's.properties.b.properties.c.default does not fit its own schema: it must be one of 1',
-      's.properties.d.default does not fit its own schema: its e must be string',
-      's.properties["h.i"].default does not fit its own schema: it must be integer',
+      's.properties.d.default does not fit its own schema: its e must be string; got 1',
+      's.properties["h.i"].default does not fit its own schema: it must be integer; got "x"',
     ],
   ],
   [

@@ -51,8 +51,8 @@ describe('a compiled schema', () => {
     ['an unknown property', { image: 'x', imgae: 'y' }, 'params.imgae', /not known/],
     ['a value that is not listed', { image: 'x', level: 'fast' }, 'params.level', /must be one of "debug", "release"/],
     ['a wrong type inside an array', { image: 'x', steps: [{ run: 1 }, {}] }, 'params.steps[1].run', /is required/],
-    ['a name with a slash', { image: 'x', 'a/b': 'c' }, 'params["a/b"]', /must be integer/],
-    ['an empty text', { image: '' }, 'params.image', /fewer than 1 character/],
+    ['a name with a slash', { image: 'x', 'a/b': 'c' }, 'params["a/b"]', /^must be integer; got "c"$/],
+    ['an empty text', { image: '' }, 'params.image', /^must have at least 1 character; has 0$/],
   ];
   it.each(wrong)('names %s by its path', (_, value, field, description) => {
     expect(check(BUILD, value).found).toContainEqual({ field, description: expect.stringMatching(description) });
@@ -79,13 +79,36 @@ describe('a compiled schema', () => {
   });
 });
 
+it.each<[JsonObject, JsonObject[string], string]>([
+  [{ minimum: 1 }, 0, 'must be at least 1; got 0'],
+  [{ maximum: 100 }, 101, 'must be at most 100; got 101'],
+  [{ exclusiveMinimum: 1 }, 1, 'must be more than 1; got 1'],
+  [{ exclusiveMaximum: 5 }, 5, 'must be less than 5; got 5'],
+  [{ multipleOf: 2 }, 3, 'must be multiple of 2; got 3'],
+  [{ pattern: '^a$' }, 'b', 'must match pattern "^a$"; got "b"'],
+  [{ type: 'string' }, ['x'], 'must be string; got a list'],
+  [{ type: ['string', 'null'] }, { a: 1 }, 'must be string,null; got an object'],
+  [{ type: 'string' }, null, 'must be string; got null'],
+  [{ maxLength: 1 }, '\u{1F600}b', 'must have at most 1 character; has 2'],
+  [{ minItems: 2 }, ['x'], 'must have at least 2 items; has 1'],
+  [{ maxProperties: 1 }, { a: 1, b: 2 }, 'must have at most 1 property; has 2'],
+])('a value that does not fit %j is told: %j', (of, value, description) => {
+  expect(check({ properties: { value: of } }, { value }).found).toEqual([{ field: 'params.value', description }]);
+});
+
 describe('a bad schema', () => {
   const bad: [string, JsonObject, string, RegExp][] = [
     ['a type that does not exist', { properties: { a: { type: 'strin' } } }, 'schema.properties.a.type', /must be/],
     ['a remote reference', { $ref: 'http://example.com/x.json' }, 'schema', /can't resolve reference http:/],
     ['a missing definition', { $ref: '#/$defs/nowhere' }, 'schema', /can't resolve reference #\/\$defs\/nowhere/],
     ['another dialect', { $schema: 'http://json-schema.org/draft-07/schema#' }, 'schema.$schema', /2020-12/],
-    ['a pattern that is no regular expression', { pattern: '(' }, 'schema', /regular expression/],
+    ['a pattern that is no regular expression', { pattern: '(' }, 'schema.pattern', /regular expression/],
+    [
+      'a pattern of names that is none',
+      { default: { pattern: '(' }, allOf: [{ patternProperties: { '(': {} } }] },
+      'schema.allOf[0].patternProperties',
+      /regular expression/,
+    ],
     ['oversize', { description: 'x'.repeat(70_000) }, 'schema', /at most 65536 bytes/],
     ['NUL', { title: '\0' }, 'schema.title', /NUL/],
   ];
@@ -118,7 +141,8 @@ describe('a pattern', () => {
   it.each(['(?=a)b', '(a)\\1', 'a{1,5000}', '('])('%s is refused, since it cannot be had in linear time', (pattern) => {
     const { found, compiled } = compile({ properties: { name: { pattern } } });
     expect(compiled).toBeUndefined();
-    expect(found[0]?.field).toBe('schema');
+    expect(found).toHaveLength(1);
+    expect(found[0]?.field).toBe('schema.properties.name.pattern');
     expect(found[0]?.description).toContain(`the pattern ${JSON.stringify(pattern)} is no regular expression`);
   });
 });

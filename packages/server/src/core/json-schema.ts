@@ -3,7 +3,7 @@
 import { Ajv2020, type ErrorObject, type Options } from 'ajv/dist/2020.js';
 import { RE2JS } from 're2js';
 import { addViolation, checkJson, type Found, jsonLevels, memberPath, quote } from './check-fields.ts';
-import type { JsonObject } from './json.ts';
+import type { JsonObject, JsonValue } from './json.ts';
 import { loosen, markMembers } from './known-values.ts';
 import { LIMITS } from './limits.ts';
 import { nearestName } from './nearest-name.ts';
@@ -78,8 +78,39 @@ export function compileSchema(found: Found, field: string, schema: JsonObject): 
     // that comes to itself with nothing in between.
     if (error instanceof RangeError)
       addViolation(found, field, 'refers to itself without an end: let each reference be of a part');
-    else addViolation(found, field, error instanceof Error ? error.message : String(error));
+    else if (!addPatterns(found, field, schema))
+      addViolation(found, field, error instanceof Error ? error.message : String(error));
     return undefined;
+  }
+}
+
+/** Adds the patterns of a schema that are none, each at its place. Returns whether there is any. */
+function addPatterns(found: Found, field: string, schema: JsonValue): boolean {
+  if (typeof schema !== 'object' || schema === null) return false;
+  let isAny = false;
+  for (const [key, value] of Object.entries(schema)) {
+    const at = pathTo(field, [key]);
+    const names = key === 'patternProperties' && typeof value === 'object' && value !== null ? Object.keys(value) : [];
+    for (const pattern of key === 'pattern' && typeof value === 'string' ? [value] : names) {
+      const problem = patternProblem(pattern);
+      if (problem === undefined) continue;
+      addViolation(found, at, problem);
+      isAny = true;
+    }
+    if (!VALUES.includes(key)) isAny = addPatterns(found, at, value) || isAny;
+  }
+  return isAny;
+}
+
+/** Keywords of which the values are no schemas. */
+const VALUES = ['const', 'enum', 'default', 'examples'];
+
+function patternProblem(pattern: string): string | undefined {
+  try {
+    regExp(pattern);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
   }
 }
 
@@ -149,6 +180,10 @@ function pathOf(field: string, { instancePath, params }: ErrorObject): string {
   const names: string[] = instancePath.split('/').slice(1).map(unescapePointer);
   const inner: unknown = params['missingProperty'] ?? params['additionalProperty'] ?? params['unevaluatedProperty'];
   if (typeof inner === 'string') names.push(inner);
+  return pathTo(field, names);
+}
+
+function pathTo(field: string, names: readonly string[]): string {
   return names.reduce((path, name) => (/^[0-9]+$/.test(name) ? `${path}[${name}]` : memberPath(path, name)), field);
 }
 
@@ -157,6 +192,7 @@ function unescapePointer(token: string): string {
 }
 
 function describe({ keyword, params, message, parentSchema, data }: ErrorObject): string {
+  const limit = Number(params['limit']);
   switch (keyword) {
     case 'required':
       return 'is required';
@@ -170,9 +206,51 @@ function describe({ keyword, params, message, parentSchema, data }: ErrorObject)
       return `must be one of ${shown(params['allowedValues'])}${hint(data, textsOf(params['allowedValues']))}`;
     case 'const':
       return `must be ${quoteJson(params['allowedValue'])}`;
+    case 'minimum':
+      return `must be at least ${limit}${got(data)}`;
+    case 'maximum':
+      return `must be at most ${limit}${got(data)}`;
+    case 'exclusiveMinimum':
+      return `must be more than ${limit}${got(data)}`;
+    case 'exclusiveMaximum':
+      return `must be less than ${limit}${got(data)}`;
+    case 'minLength':
+    case 'minItems':
+    case 'minProperties':
+      return `must have at least ${limit} ${counted(keyword, limit)}; has ${sizeOf(data)}`;
+    case 'maxLength':
+    case 'maxItems':
+    case 'maxProperties':
+      return `must have at most ${limit} ${counted(keyword, limit)}; has ${sizeOf(data)}`;
+    case 'type':
+    case 'pattern':
+    case 'multipleOf':
+      return `${message ?? `fails ${keyword}`}${got(data)}`;
     default:
       return message ?? `fails ${keyword}`;
   }
+}
+
+/** What a value is, unless it stands for what is not known yet. */
+function got(data: unknown): string {
+  if (typeof data === 'string' && data.includes('\0')) return '';
+  if (typeof data !== 'object' || data === null) return `; got ${quoteJson(data)}`;
+  return `; got ${Array.isArray(data) ? 'a list' : 'an object'}`;
+}
+
+function counted(keyword: string, limit: number): string {
+  const [one, many] = keyword.endsWith('Length')
+    ? ['character', 'characters']
+    : keyword.endsWith('Items')
+      ? ['item', 'items']
+      : ['property', 'properties'];
+  return limit === 1 ? one : many;
+}
+
+/** As JSON Schema counts: characters of a text, items of a list, properties of an object. */
+function sizeOf(data: unknown): number {
+  if (typeof data === 'string') return Array.from(data).length;
+  return Object.keys(Object(data)).length;
 }
 
 function hint(wrong: unknown, names: readonly string[]): string {

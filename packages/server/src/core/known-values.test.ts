@@ -31,13 +31,13 @@ it.each<[string, JsonObject, JsonObject, string[]]>([
     'how many values there are',
     { properties: { a: { type: 'array', maxItems: 1 } } },
     { a: [open, 1] },
-    ['params.a must NOT have more than 1 items'],
+    ['params.a must have at most 1 item; has 2'],
   ],
   [
     'what stands beside an expression, at any depth',
     { properties: { a: { items: { properties: { b: { type: 'integer' } }, additionalProperties: false } } } },
     { a: [{ b: open }, { b: 'x' }, { c: open }] },
-    ['params.a[1].b must be integer', 'params.a[2].c is not known to the schema'],
+    ['params.a[1].b must be integer; got "x"', 'params.a[2].c is not known to the schema'],
   ],
   [
     'that a text with an expression in it is a text',
@@ -49,7 +49,7 @@ it.each<[string, JsonObject, JsonObject, string[]]>([
     'that an escaped expression is a text',
     { properties: { a: { const: '${{ x }}' }, b: { type: 'array' } } },
     { a: '$${{ x }}', b: '$${{ x }}', c: open },
-    ['params.b must be array'],
+    ['params.b must be array; got "${{ x }}"'],
   ],
   [
     'not what a list or object with an expression may come to',
@@ -87,12 +87,12 @@ it.each<[string, JsonObject, JsonObject, string[]]>([
     { a: open, b: open },
     ['params.b is not known to the schema'],
   ],
-  ['the value of another param', closed, { target: open, size: 'large' }, ['params.size must be integer']],
+  ['the value of another param', closed, { target: open, size: 'large' }, ['params.size must be integer; got "large"']],
   [
     'a value by what it refers to',
     closed,
     { target: open, size: 1, note: 'long' },
-    ['params.note must NOT have more than 3 characters'],
+    ['params.note must have at most 3 characters; has 4'],
   ],
   ['what is missing', closed, { target: open }, ['params.size is required']],
   [
@@ -118,13 +118,13 @@ it.each<[string, JsonObject, JsonObject, string[]]>([
     'names by pattern',
     { patternProperties: { '^x': { type: 'number' } }, additionalProperties: false },
     { xa: open, xb: 'b' },
-    ['params.xb must be number'],
+    ['params.xb must be number; got "b"'],
   ],
   [
     'values of any other name',
     { additionalProperties: { type: 'number' } },
     { a: open, b: 'b' },
-    ['params.b must be number'],
+    ['params.b must be number; got "b"'],
   ],
   [
     'no alternative that an expression may fit',

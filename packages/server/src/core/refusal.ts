@@ -37,6 +37,14 @@ export interface FieldViolation {
   readonly offset?: number;
 }
 
+/** Something that may be wrong, and keeps nothing from being done. */
+export interface Warning {
+  /** The path of the field that it is about; empty when it is about all of it. */
+  readonly field: string;
+  /** For people. */
+  readonly message: string;
+}
+
 export interface Refusal {
   readonly refused: RefusalReason;
   /** For people: what was wrong, with the value, and what to do. */

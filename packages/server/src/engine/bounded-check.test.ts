@@ -51,7 +51,7 @@ test('a schema that refers to itself as values do is checked like any other', ()
   };
   const value = { of: [{ name: 'a', of: [{ name: 7 }] }] };
   const { found, filled } = check(tree, value);
-  expect(found).toEqual([{ field: 'params.of[0].of[0].name', description: 'must be string' }]);
+  expect(found).toEqual([{ field: 'params.of[0].of[0].name', description: 'must be string; got 7' }]);
   expect(filled).toEqual({ size: 1, of: [{ size: 1, name: 'a', of: [{ size: 1, name: 7 }] }] });
 });
 

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, test } from 'vitest';
 import type { Definition, JobDefinition, PipelineCall } from '../core/definition.ts';
 import type { JsonObject } from '../core/json.ts';
+import type { Warning } from '../core/refusal.ts';
 import { asWritten, definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import { createCallCheck } from './call-check.ts';
 import type { RunningEngine } from './start-engine.ts';
@@ -36,7 +37,7 @@ const schema: JsonObject = {
   additionalProperties: false,
 };
 
-async function apply(name: string, definition: Definition): Promise<readonly string[]> {
+async function apply(name: string, definition: Definition): Promise<readonly Warning[]> {
   return (await engine.pipelines.apply(project, name, definition, undefined)).warnings;
 }
 
@@ -56,7 +57,7 @@ describe('params of a call that its pipeline would refuse', () => {
   const at = (prefix: string) =>
     invalid(
       { field: `${prefix}[1].call.params.target`, description: 'is required' },
-      { field: `${prefix}[2].call.params.target`, description: 'must be string' },
+      { field: `${prefix}[2].call.params.target`, description: 'must be string; got 1' },
       {
         field: `${prefix}[3].call.params.tarket`,
         description: 'is not known to the schema; did you mean "target"?',
@@ -124,6 +125,20 @@ test('a pipeline that calls itself is held against the params that it will have'
   );
 });
 
+test('a run is created with what could not be checked, and a repetition of the request says nothing of it', async () => {
+  const jobs = definitionOf(jobNamed('a', calling('nowhere')), jobNamed('b', { driver: 'nobody' }));
+  const run = { params: {}, labels: {}, trigger: { kind: 'API', actor: '', reference: '' } } as const;
+  const inline = { ...run, definition: jobs, requestId: 'once' };
+  expect((await engine.runs.create(project, inline)).warnings).toMatchObject([
+    { field: 'run.definition.jobs[1].driver', message: expect.stringContaining('nobody has never connected') },
+    { field: 'run.definition.jobs[0].call.pipeline', message: expect.stringContaining('nowhere does not exist') },
+  ]);
+  expect((await engine.runs.create(project, inline)).warnings).toEqual([]);
+  await apply('parent', jobs);
+  const stored = await engine.runs.create(project, { ...run, pipeline: { name: 'parent' } });
+  expect(stored.warnings).toMatchObject([{ field: 'run.definition.jobs[1].driver' }]);
+});
+
 test('a pipeline that is not there may be applied later, and warns with the name that was meant', async () => {
   await applyChild();
   await engine.pipelines.delete(project, 'child');
@@ -134,8 +149,11 @@ test('a pipeline that is not there may be applied later, and warns with the name
   );
   const fails = 'is not checked, and fails until it is applied';
   const warnings = [
-    `pipeline cihld does not exist: the call of job a and 1 more ${fails}`,
-    `pipeline child does not exist: the call of job c ${fails}`,
+    {
+      field: 'definition.jobs[0].call.pipeline',
+      message: `pipeline cihld does not exist: the call of job a and 1 more ${fails}`,
+    },
+    { field: 'definition.jobs[2].call.pipeline', message: `pipeline child does not exist: the call of job c ${fails}` },
   ];
   expect(await apply('parent', definition)).toEqual(warnings);
   await applyChild();
@@ -148,7 +166,9 @@ test('a pipeline that is not there may be applied later, and warns with the name
       found: [],
     },
   );
-  expect(later).toEqual([`pipeline cihld does not exist: the call of job a ${fails}; did you mean "child"?`]);
+  expect(later.map(({ message }) => message)).toEqual([
+    `pipeline cihld does not exist: the call of job a ${fails}; did you mean "child"?`,
+  ]);
   // Nor does anything of another project show.
   project = 'elsewhere';
   expect(await apply('parent', definitionOf(jobNamed('a', calling('child', { target: 1 }))))).toHaveLength(1);
@@ -233,7 +253,8 @@ describe('reads', () => {
     const jobs = Array.from({ length: 150 }, (_, n) => jobNamed(`job-${n}`, calling(`none-${n}`)));
     const warnings = await apply('wide', definitionOf(...jobs));
     expect(warnings).toHaveLength(101);
-    expect(warnings.at(-1)).toBe('only the first 100 pipelines that it calls were looked at, not 50 others');
+    const message = 'only the first 100 pipelines that it calls were looked at, not 50 others';
+    expect(warnings.at(-1)).toEqual({ field: 'definition.jobs', message });
   });
 });
 
@@ -247,5 +268,7 @@ test('calls whose params take long to check in all are not checked to the end', 
   const jobs = Array.from({ length: 30 }, (_, n) => jobNamed(`job-${n}`, calling('endless')));
   const { violations, warnings } = await createCallCheck(fixture.pools.pool)(project, definitionOf(...jobs), '');
   expect(violations.length).toBeLessThan(30);
-  expect(warnings).toEqual([expect.stringMatching(/^not all params of calls were checked/)]);
+  expect(warnings).toMatchObject([
+    { field: 'jobs', message: expect.stringMatching(/^not all params of calls were checked/) },
+  ]);
 });

@@ -6,7 +6,7 @@ import type { Definition, JobDefinition, PipelineCall } from '../core/definition
 import { mentionsTemplate } from '../core/expressions/template.ts';
 import { compileSchema } from '../core/json-schema.ts';
 import { nearestName } from '../core/nearest-name.ts';
-import type { FieldViolation } from '../core/refusal.ts';
+import type { FieldViolation, Warning } from '../core/refusal.ts';
 import { sureCalls } from '../core/sure-calls.ts';
 import { type CalledPipeline, type CalledRef, findCalled, pipelineNamesLike } from '../store/called-pipelines.ts';
 import { findPipeline } from '../store/pipelines.ts';
@@ -25,7 +25,7 @@ const MAX_SUGGESTIONS = 10;
 export interface CallFindings {
   readonly violations: readonly FieldViolation[];
   /** What could not be checked, for people. */
-  readonly warnings: readonly string[];
+  readonly warnings: readonly Warning[];
 }
 
 /** What calls are checked of: `name` is that of the pipeline that it is to be; undefined: it is none. */
@@ -56,29 +56,31 @@ export function createCallCheck(pool: Pool): CallCheck {
     const looked = [...byPipeline.values()].slice(0, MAX_CALLED);
     const path = field === '' ? 'jobs' : `${field}.jobs`;
     const violations: Found = [];
-    const warnings: string[] = [];
+    const warnings: Warning[] = [];
     const { called, names } = await withConnection(pool, async (tx) => {
       const found = await readCalled(tx, project, looked.map(refOf), definition);
       const cycle = await findCycle(tx, project, definition, callsNothing(looked, found));
       if (cycle !== undefined) addViolation(violations, `${path}[${cycle.job}].call.pipeline`, cycleText(cycle.names));
-      const missing = looked.flatMap((calls, i) => (found[i] === undefined ? [refOf(calls).name] : []));
-      const near = missing.length === 0 ? [] : await pipelineNamesLike(tx, project, missing, MAX_NAMES);
+      const unknown = looked.flatMap((calls, i) => (found[i] === undefined ? [refOf(calls).name] : []));
+      const near = unknown.length === 0 ? [] : await pipelineNamesLike(tx, project, unknown, MAX_NAMES);
       return { called: found, names: near };
     });
     const work = { turns: createTurns(), time: createCheckTime() };
     for (const [i, calls] of looked.entries()) {
       const pipeline = called[i];
-      if (pipeline === undefined) warnings.push(missingText(calls, warnings.length < MAX_SUGGESTIONS ? names : []));
+      if (pipeline === undefined) warnings.push(missing(path, calls, warnings.length < MAX_SUGGESTIONS ? names : []));
       else await checkCalls(violations, path, calls, pipeline, work);
       await work.turns();
     }
     const left = byPipeline.size - looked.length;
-    if (left > 0)
-      warnings.push(`only the first ${MAX_CALLED} pipelines that it calls were looked at, not ${left} others`);
-    if (work.time.isOver())
-      warnings.push(
-        `not all params of calls were checked: the first of them took longer than ${MAX_CHECKS_MS / 1_000} s`,
-      );
+    if (left > 0) {
+      const message = `only the first ${MAX_CALLED} pipelines that it calls were looked at, not ${left} others`;
+      warnings.push({ field: path, message });
+    }
+    if (work.time.isOver()) {
+      const message = `not all params of calls were checked: the first of them took longer than ${MAX_CHECKS_MS / 1_000} s`;
+      warnings.push({ field: path, message });
+    }
     return { violations, warnings };
   };
 }
@@ -132,13 +134,14 @@ async function checkCalls(
   }
 }
 
-function missingText(calls: readonly Calling[], names: readonly string[]): string {
+function missing(path: string, calls: readonly Calling[], names: readonly string[]): Warning {
   const { name } = refOf(calls);
   const [first, ...more] = calls;
   const jobs = more.length === 0 ? `job ${first?.job.name}` : `job ${first?.job.name} and ${more.length} more`;
   const near = nearestName(name, names);
   const hint = near === undefined ? '' : `; did you mean ${quote(near)}?`;
-  return `pipeline ${name} does not exist: the call of ${jobs} is not checked, and fails until it is applied${hint}`;
+  const message = `pipeline ${name} does not exist: the call of ${jobs} is not checked, and fails until it is applied${hint}`;
+  return { field: `${path}[${first?.index}].call.pipeline`, message };
 }
 
 function cycleText(names: readonly string[]): string {

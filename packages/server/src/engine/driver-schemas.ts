@@ -2,19 +2,23 @@
 // the database as of at most a second ago.
 import { compileSchema, type Schema } from '../core/json-schema.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
-import { loadSchemas, publishedSchemas, type SchemaRef } from '../store/spec-schemas.ts';
+import { driverNames, loadSchemas, publishedSchemas, type SchemaRef } from '../store/spec-schemas.ts';
 import type { Tx } from '../store/sql.ts';
 
 const FRESH_MS = 1_000;
 // Beyond these, everything is forgotten and read again.
 const MAX_DRIVERS = 1_000;
 const MAX_SCHEMAS = 200;
+/** Among which the one that was meant is looked for. */
+const MAX_NAMES = 1_000;
 
 /** Nobody knows; any spec; or one that fits at least one of these schemas, of which that of the newest session comes first. */
 export type Accepted = 'UNKNOWN' | 'ANY' | readonly Schema[];
 
 export interface DriverSchemas {
   acceptedBy(drivers: ReadonlySet<string>): Promise<ReadonlyMap<string, Accepted>>;
+  /** The names of drivers that ever connected, the first thousand. */
+  names(): Promise<readonly string[]>;
 }
 
 interface Reading {
@@ -27,6 +31,7 @@ export function createDriverSchemas(pool: Pool): DriverSchemas {
   const readings = new Map<string, Reading>();
   // By `<driver>/<digest>`; a schema never changes.
   const compiled = new Map<string, Schema>();
+  let named: { readonly names: Promise<readonly string[]>; readonly untilMs: number } | undefined;
 
   async function read(tx: Tx, drivers: readonly string[]): Promise<Map<string, Accepted>> {
     const published = Map.groupBy(await publishedSchemas(tx, drivers), ({ driver }) => driver);
@@ -80,6 +85,16 @@ export function createDriverSchemas(pool: Pool): DriverSchemas {
       const accepted = new Map<string, Accepted>();
       for (const [driver, reading] of wanted) accepted.set(driver, (await reading)?.get(driver) ?? 'UNKNOWN');
       return accepted;
+    },
+    names() {
+      const nowMs = performance.now();
+      if (named !== undefined && nowMs < named.untilMs) return named.names;
+      const reading = { names: withConnection(pool, (tx) => driverNames(tx, MAX_NAMES)), untilMs: nowMs + FRESH_MS };
+      reading.names.catch(() => {
+        if (named === reading) named = undefined;
+      });
+      named = reading;
+      return reading.names;
     },
   };
 }

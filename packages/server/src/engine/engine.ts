@@ -10,7 +10,7 @@ import type { GroupView, MemberView } from '../core/group.ts';
 import type { JsonObject, JsonValue } from '../core/json.ts';
 import type { Timing } from '../core/limits.ts';
 import type { Verification } from '../core/ledger-check.ts';
-import type { FieldViolation, Refusal } from '../core/refusal.ts';
+import type { FieldViolation, Refusal, Warning } from '../core/refusal.ts';
 import type { RunPlanView } from '../core/run-plan.ts';
 import type { GateAnswer } from '../core/run-state.ts';
 import type { OccurrenceView, ScheduleSpec, ScheduleView } from '../core/schedule.ts';
@@ -84,14 +84,14 @@ export interface PipelineOperations {
     name: string,
     definition: Definition,
     expectedRevision?: number,
-  ): Promise<{ pipeline: PipelineView; changed: boolean; warnings: readonly string[] }>;
+  ): Promise<{ pipeline: PipelineView; changed: boolean; warnings: readonly Warning[] }>;
   /** Checks everything that an apply would, and writes nothing. Refuses what was found wrong already together with what it finds. */
   validate(
     project: string,
     name: string,
     definition: Definition,
     options: { readonly expectedRevision: number | undefined; readonly found: readonly FieldViolation[] },
-  ): Promise<{ newest: PipelineView | undefined; changed: boolean; warnings: readonly string[] }>;
+  ): Promise<{ newest: PipelineView | undefined; changed: boolean; warnings: readonly Warning[] }>;
   get(project: string, name: string, revision?: number): Promise<PipelineView>;
   /** Two revisions to compare; without `to`, the newest. */
   getTwo(project: string, name: string, from: number, to?: number): Promise<{ from: PipelineView; to: PipelineView }>;
@@ -117,6 +117,16 @@ export interface ScheduleOperations {
     spec: ScheduleSpec,
     paused?: boolean,
   ): Promise<{ schedule: ScheduleView; changed: boolean; warnings: readonly string[] }>;
+  /**
+   * Checks everything that an apply would, and writes nothing. Refuses what was found wrong already together with what it finds.
+   * Returns what could not be checked, for people.
+   */
+  validate(
+    project: string,
+    name: string,
+    spec: ScheduleSpec,
+    found: readonly FieldViolation[],
+  ): Promise<readonly string[]>;
   get(project: string, name: string): Promise<ScheduleView>;
   list(project: string, page: PageRequest): Promise<Page<ScheduleView>>;
   delete(project: string, name: string): Promise<void>;
@@ -135,8 +145,14 @@ export interface ScheduleOperations {
   ): Promise<{ upcoming: readonly number[]; past: Page<OccurrenceView> }>;
 }
 
+/** A run as a request to create it is answered. */
+export interface MadeRun extends RunView {
+  /** What could not be checked; empty when an earlier request created it. */
+  readonly warnings: readonly Warning[];
+}
+
 export interface RunOperations {
-  create(project: string, run: NewRun): Promise<RunView>;
+  create(project: string, run: NewRun): Promise<MadeRun>;
   /** What it would do; nothing is written. */
   plan(project: string, run: NewRun, assumed: Assumptions, signal: AbortSignal): Promise<RunPlanView>;
   /** One outcome an item, in order. */

@@ -10,11 +10,11 @@ const schema = {
 
 test.each([
   ['a missing key', {}, "outputs.image is required: the job's outputs_schema does not allow it"],
-  ['a wrong type', { image: 1 }, "outputs.image must be string: the job's outputs_schema does not allow it"],
+  ['a wrong type', { image: 1 }, "outputs.image must be string; got 1: the job's outputs_schema does not allow it"],
   [
     'several wrong keys',
     { image: 1, size: 'big' },
-    "outputs.image must be string (and 1 more): the job's outputs_schema does not allow it",
+    "outputs.image must be string; got 1 (and 1 more): the job's outputs_schema does not allow it",
   ],
 ])('outputs with %s are told by the key', (_, outputs, problem) => {
   expect(createOutputsCheck()(schema, outputs)).toEqual({ text: expect.any(String), problem });

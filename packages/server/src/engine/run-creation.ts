@@ -7,7 +7,14 @@ import type { JobKey, RunId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { Schema } from '../core/json-schema.ts';
 import { LIMITS } from '../core/limits.ts';
-import { type FieldViolation, invalidFields, isRefusal, RefusedError, type Refusal } from '../core/refusal.ts';
+import {
+  type FieldViolation,
+  invalidFields,
+  isRefusal,
+  RefusedError,
+  type Refusal,
+  type Warning,
+} from '../core/refusal.ts';
 import type { Labels } from '../core/views.ts';
 import { type DefinitionDigest, digestOf } from '../store/definition-rows.ts';
 import { findPipeline } from '../store/pipelines.ts';
@@ -31,7 +38,15 @@ export interface RunCreation {
    * @param call The call that it is made for.
    * @throws RefusedError for a call also LIMIT_REACHED, when its tree is full, and NOT_WAITING, when it wants no run now
    */
-  create(project: string, run: NewRun, call?: JobKey): Promise<CreatedRun>;
+  create(
+    project: string,
+    run: NewRun,
+    call?: JobKey,
+  ): Promise<
+    CreatedRun & {
+      /** What could not be checked; empty when it was created before. */ readonly warnings: readonly Warning[];
+    }
+  >;
   /** What would be created now, checked as if it were. @throws RefusedError */
   prepare(project: string, run: NewRun): Promise<PreparedRun>;
   /** Whether a run could be created now. Returns what could not be checked, for people. @throws RefusedError */
@@ -66,8 +81,8 @@ interface Resolved {
   readonly pipeline?: { readonly name: string; readonly revision: number };
   readonly paramsSchema: Schema | undefined;
   /** What could not be checked, beside calls. */
-  readonly warnings: readonly string[];
-  readonly callWarnings: readonly string[];
+  readonly warnings: readonly Warning[];
+  readonly callWarnings: readonly Warning[];
 }
 
 export function createRunCreation({ pool, creates, checkSpecs, checkCalls, replica }: RunCreationOptions): RunCreation {
@@ -140,9 +155,10 @@ export function createRunCreation({ pool, creates, checkSpecs, checkCalls, repli
 
   return {
     async create(project, run, call) {
-      const created = await createOne(project, run, resolve(project, run), call);
+      const resolved = resolve(project, run);
+      const created = await createOne(project, run, resolved, call);
       if (isRefusal(created)) throw new RefusedError(created);
-      return created;
+      return { ...created, warnings: created.view === undefined ? [] : warningsOf(await resolved) };
     },
     async prepare(project, run) {
       const resolved = resolve(project, run);
@@ -151,13 +167,13 @@ export function createRunCreation({ pool, creates, checkSpecs, checkCalls, repli
       const { definition, pipeline, warnings } = await resolved;
       const { params, labels, command } = checked;
       const source = pipeline !== undefined && { pipeline };
-      return { definition, ...source, params, labels, trigger: command.trigger, warnings };
+      return { definition, ...source, params, labels, trigger: command.trigger, warnings: messagesOf(warnings) };
     },
     async check(project, run) {
       const resolved = await resolve(project, run);
       const checked = checkRun(project, run, undefined, resolved);
       if (isRefusal(checked)) throw new RefusedError(checked);
-      return [...resolved.warnings, ...resolved.callWarnings];
+      return messagesOf(warningsOf(resolved));
     },
     async createBatch(project, runs) {
       const sources: string[] = [];
@@ -183,6 +199,14 @@ export function createRunCreation({ pool, creates, checkSpecs, checkCalls, repli
 }
 
 const NO_CALLS: CallFindings = { violations: [], warnings: [] };
+
+function warningsOf({ warnings, callWarnings }: Resolved): readonly Warning[] {
+  return [...warnings, ...callWarnings];
+}
+
+function messagesOf(warnings: readonly Warning[]): readonly string[] {
+  return warnings.map(({ message }) => message);
+}
 
 async function requestOf(run: NewRun): Promise<CheckedRun['request']> {
   const { requestId } = run;

@@ -60,8 +60,8 @@ export function createRunOperations(options: RunOperationsOptions): RunOperation
     ...planning,
     ...artifacts,
     async create(project, run) {
-      const { runId, view } = await creation.create(project, run);
-      return view ?? (await readMade(project, runId));
+      const { runId, view, warnings } = await creation.create(project, run);
+      return { ...(view ?? (await readMade(project, runId))), warnings };
     },
     createBatch: (project, runs) => creation.createBatch(project, runs),
     async cancel(project, runId, reason, force) {

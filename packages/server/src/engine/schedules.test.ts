@@ -1,6 +1,7 @@
 // Schedules over a real database and a running engine: what is applied, what becomes of occurrences, and what of their runs.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { RunId } from '../core/ids.ts';
+import type { FieldViolation } from '../core/refusal.ts';
 import { type OccurrenceView, SCHEDULE_LABEL, type ScheduleSpec } from '../core/schedule.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
 import type { RunView } from '../core/views.ts';
@@ -98,6 +99,30 @@ describe('a schedule that is applied', () => {
         violations: [{ field: expect.stringMatching(/^spec\.run\.params/) }],
       },
     });
+  });
+
+  test('is validated as it would be applied, together with what was found before, and nothing is written', async () => {
+    const run = { pipeline: { name: 'ci' }, params: { count: 'many' }, labels: {} };
+    const cron = { field: 'spec.cron[0]', description: 'is no cron expression' };
+    const validate = (...found: FieldViolation[]) => engine.schedules.validate(project, name, specOf({ run }), found);
+    await expect(validate()).rejects.toMatchObject(refused('PIPELINE_NOT_FOUND'));
+    await expect(validate(cron)).rejects.toMatchObject({
+      refusal: {
+        refused: 'INVALID_FIELD',
+        violations: [cron, { field: 'spec.run', description: expect.stringContaining('pipeline ci does not exist') }],
+      },
+    });
+    const paramsSchema = { type: 'object', properties: { count: { type: 'integer' } } };
+    await engine.pipelines.apply(project, 'ci', { ...definition, paramsSchema });
+    await expect(validate(cron)).rejects.toMatchObject({
+      refusal: { violations: [cron, { field: 'spec.run.params.count' }] },
+    });
+    // What is wrong with its run already is not looked at again.
+    const wrong = { field: 'spec.run.labels', description: 'is wrong' };
+    await expect(validate(wrong)).rejects.toMatchObject({ refusal: { violations: [wrong] } });
+    const warnings = await engine.schedules.validate(project, name, specOf(), []);
+    expect(warnings).toEqual([expect.stringContaining('nobody')]);
+    expect((await engine.schedules.list(project, { size: 10 })).items).toEqual([]);
   });
 
   test('can be made as a paused one, and be resumed', async () => {

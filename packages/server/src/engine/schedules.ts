@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { canonicalJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
-import { RefusedError, withFields } from '../core/refusal.ts';
+import { type FieldViolation, invalidFields, RefusedError, withFields } from '../core/refusal.ts';
 import type { OccurrenceView, ScheduleSpec, ScheduleView } from '../core/schedule.ts';
 import { nextTimes, timetableOf, timingOf } from '../core/timetable.ts';
 import { readClock } from '../store/ledger-rows.ts';
@@ -77,6 +77,13 @@ export function createSchedules({ pool, creation, scheduler }: SchedulesOptions)
       const applied = await withTransaction(pool, (tx) => applySchedule(tx, project, name, spec, paused));
       if (applied.changed) scheduler.wake();
       return { schedule: viewOf(project, applied.row), changed: applied.changed, warnings };
+    },
+    async validate(project, name, spec, found) {
+      if (found.length === 0) return await checkScheduledRun(creation, project, name, spec);
+      // What is wrong with the form of its run would be found again.
+      const isRead = !found.some(({ field }) => field.startsWith('spec.run'));
+      const more = isRead ? await violationsOf(checkScheduledRun(creation, project, name, spec)) : [];
+      throw new RefusedError(invalidFields([...found, ...more]));
     },
     get: (project, name) =>
       withConnection(pool, async (tx) => {
@@ -151,6 +158,16 @@ async function checkScheduledRun(
   } catch (error) {
     if (!(error instanceof RefusedError)) throw error;
     throw new RefusedError(withFields(error.refusal, (field) => `spec.${field}`));
+  }
+}
+
+async function violationsOf(check: Promise<unknown>): Promise<readonly FieldViolation[]> {
+  try {
+    await check;
+    return [];
+  } catch (error) {
+    if (!(error instanceof RefusedError)) throw error;
+    return error.refusal.violations ?? [{ field: 'spec.run', description: error.refusal.message }];
   }
 }
 

@@ -30,7 +30,32 @@ test('a driver that never connected makes a warning, one for all of its jobs', a
   const jobs = ['a', 'b', 'c'].map((name) => jobNamed(name, { driver: 'nobody' }));
   expect(await check(...jobs)).toEqual({
     violations: [],
-    warnings: ['driver nobody has never connected: the spec of job a and 2 more is not checked until it does'],
+    warnings: [
+      {
+        field: 'definition.jobs[0].driver',
+        message: 'driver nobody has never connected: the spec of job a and 2 more is not checked until it does',
+      },
+    ],
+  });
+});
+
+test('a driver that never connected is told with the one that was meant, the first hundred by name', async () => {
+  await ledger.connect('shell', 'i-1', {});
+  await ledger.connect('shell', 'i-2', {});
+  await ledger.connect('docker', 'i-1', {});
+  const { warnings } = await check(
+    jobNamed('a', { driver: 'docker' }),
+    jobNamed('b', { driver: 'shel' }),
+    ...Array.from({ length: 102 }, (_, i) => jobNamed(`c-${i}`, { driver: `other-${i}` })),
+  );
+  expect(warnings).toHaveLength(101);
+  expect(warnings[0]).toEqual({
+    field: 'definition.jobs[1].driver',
+    message: 'driver shel has never connected: the spec of job b is not checked until it does; did you mean "shell"?',
+  });
+  expect(warnings.at(-1)).toEqual({
+    field: 'definition.jobs',
+    message: '3 other drivers have never connected either',
   });
 });
 
@@ -86,7 +111,7 @@ test('a spec with expressions is held against what is known of it', async () => 
       field: 'definition.jobs[0].spec.comands',
       description: 'is not known to the schema; did you mean "commands"?',
     },
-    { field: 'definition.jobs[0].spec.commands[2]', description: 'must be string' },
+    { field: 'definition.jobs[0].spec.commands[2]', description: 'must be string; got 5' },
   ]);
 });
 
@@ -127,6 +152,8 @@ test('what takes long to check in all is not checked to the end, and leaves turn
   );
   clearInterval(other);
   expect(violations.length).toBeLessThan(30);
-  expect(warnings).toEqual([expect.stringMatching(/^the specs of the last \d+ jobs were not checked/)]);
+  expect(warnings).toMatchObject([
+    { message: expect.stringMatching(/^the specs of the last \d+ jobs were not checked/) },
+  ]);
   expect(turns).toBeGreaterThan(5);
 });

@@ -1,23 +1,28 @@
 // Whether the specs of a definition fit what their drivers publish. Instances of a driver may differ, so a spec has to fit one of
 // their schemas, not all.
-import { addViolation, DRIVER_NAME, type Found, howManyMore } from '../core/check-fields.ts';
-import type { Definition, JobDefinition } from '../core/definition.ts';
+import { addViolation, DRIVER_NAME, type Found, howManyMore, quote } from '../core/check-fields.ts';
+import type { Definition } from '../core/definition.ts';
 import type { Schema } from '../core/json-schema.ts';
 import type { JsonObject } from '../core/json.ts';
-import type { FieldViolation, Refusal } from '../core/refusal.ts';
+import { nearestName } from '../core/nearest-name.ts';
+import type { FieldViolation, Refusal, Warning } from '../core/refusal.ts';
 import { mentionsTemplate } from '../core/expressions/template.ts';
 import { isDriven, type Plan } from '../core/plan.ts';
 import { checkBounded, createCheckTime, MAX_CHECKS_MS } from './bounded-check.ts';
-import type { DriverSchemas } from './driver-schemas.ts';
+import type { Accepted, DriverSchemas } from './driver-schemas.ts';
 import { createTurns } from './pace.ts';
 
 export interface SpecFindings {
   /** Why specs fit none of the schemas of their driver. */
   readonly violations: readonly FieldViolation[];
   /** What could not be checked, for people. */
-  readonly warnings: readonly string[];
+  readonly warnings: readonly Warning[];
 }
 
+/** Drivers that are warned of, one by one. */
+const MAX_WARNED = 100;
+/** Looking for a misspelt name costs time for each driver. */
+const MAX_SUGGESTIONS = 10;
 /** Problems of a spec that the failure of a job tells. */
 const MAX_TOLD = 5;
 
@@ -48,15 +53,45 @@ export function createSpecCheck(schemas: DriverSchemas): SpecCheck {
       const turned = turns();
       if (turned !== undefined) await turned;
     }
-    const unchecked = definition.jobs.filter((job) => accepted.get(job.driver) === 'UNKNOWN');
-    const warnings = [...Map.groupBy(unchecked, (job) => job.driver)].map(neverConnected);
+    const warnings = await neverConnected(schemas, definition, path, accepted);
     if (left > 0) {
-      warnings.push(
-        `the specs of the last ${left} jobs were not checked: those before took longer than ${MAX_CHECKS_MS / 1_000} s`,
-      );
+      const message = `the specs of the last ${left} jobs were not checked: those before took longer than ${MAX_CHECKS_MS / 1_000} s`;
+      warnings.push({ field: path, message });
     }
     return { violations, warnings };
   };
+}
+
+/** A warning for each driver that nobody knows. */
+async function neverConnected(
+  schemas: DriverSchemas,
+  { jobs }: Pick<Definition, 'jobs'>,
+  path: string,
+  accepted: ReadonlyMap<string, Accepted>,
+): Promise<Warning[]> {
+  const unknown = new Map<string, { readonly index: number; readonly job: string; more: number }>();
+  for (const [index, { driver, name }] of jobs.entries()) {
+    if (accepted.get(driver) !== 'UNKNOWN') continue;
+    const known = unknown.get(driver);
+    if (known === undefined) unknown.set(driver, { index, job: name, more: 0 });
+    else known.more++;
+  }
+  if (unknown.size === 0) return [];
+  const names = await schemas.names();
+  const warnings: Warning[] = [];
+  for (const [driver, { index, job, more }] of unknown) {
+    if (warnings.length === MAX_WARNED) {
+      const message = `${unknown.size - MAX_WARNED} other drivers have never connected either`;
+      warnings.push({ field: path, message });
+      break;
+    }
+    const near = warnings.length < MAX_SUGGESTIONS ? nearestName(driver, names) : undefined;
+    const of = more === 0 ? `job ${job}` : `job ${job} and ${more} more`;
+    const hint = near === undefined ? '' : `; did you mean ${quote(near)}?`;
+    const message = `driver ${driver} has never connected: the spec of ${of} is not checked until it does${hint}`;
+    warnings.push({ field: `${path}[${index}].driver`, message });
+  }
+  return warnings;
 }
 
 /** Why drivers of these names, as they are now, do not take a spec; to be asked within a decision, so nothing is read there. */
@@ -90,11 +125,6 @@ function whyUnfit(schemas: readonly Schema[], field: string, spec: JsonObject): 
     first ??= found;
   }
   return first ?? [];
-}
-
-function neverConnected([driver, [first, ...more]]: [string, JobDefinition[]]): string {
-  const jobs = more.length === 0 ? `job ${first?.name}` : `job ${first?.name} and ${more.length} more`;
-  return `driver ${driver} has never connected: the spec of ${jobs} is not checked until it does`;
 }
 
 /** Refuses a definition for its specs. */

@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import type { JsonObject } from '../core/json.ts';
 import { isLive } from './driver-views.ts';
 import { fetchRows, tables } from './query.ts';
-import type { Tx } from './sql.ts';
+import { rowsOf, statement, type Tx } from './sql.ts';
 
 /** A schema of a driver, by its digest. */
 export interface SchemaRef {
@@ -49,4 +49,20 @@ export async function loadSchemas(
     );
   const rows = await fetchRows(tx, query);
   return rows.map(({ driver, digest, body }) => ({ driver, digest: digest.toString('hex'), body }));
+}
+
+// An instance is one of many of its driver: one step of the index by name and instance for each name.
+const DRIVER_NAMES = statement(
+  'driver_names',
+  `with recursive names (driver) as (
+     (select driver from instances where driver > '' order by driver limit 1)
+     union all
+     select i.driver from names n
+     cross join lateral (select driver from instances where driver > n.driver order by driver limit 1) i)
+   select driver from names limit $1`,
+);
+
+/** The names of drivers that ever connected, in their order. */
+export async function driverNames(tx: Tx, limit: number): Promise<readonly string[]> {
+  return (await rowsOf<{ driver: string }>(tx, DRIVER_NAMES, [limit])).map(({ driver }) => driver);
 }

@@ -86,6 +86,33 @@ export declare type FieldViolation = Message<"conveyor.v1.FieldViolation"> & {
 export declare const FieldViolationSchema: GenMessage<FieldViolation>;
 
 /**
+ * Something that may be wrong, and keeps nothing from being done.
+ *
+ * @generated from message conveyor.v1.Warning
+ */
+export declare type Warning = Message<"conveyor.v1.Warning"> & {
+  /**
+   * The path of the field that it is about, such as `definition.jobs[2].driver`, as errors write it; empty when it is about all of it.
+   *
+   * @generated from field: string field = 1;
+   */
+  field: string;
+
+  /**
+   * For people to read.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message conveyor.v1.Warning.
+ * Use `create(WarningSchema)` to create a new message.
+ */
+export declare const WarningSchema: GenMessage<Warning>;
+
+/**
  * Why a call was refused. Every error carries a `google.rpc.ErrorInfo` detail whose domain is `conveyor.dev` and whose
  * reason is one of these names without its `ERROR_REASON_` prefix. INVALID_ARGUMENT also carries a `google.rpc.BadRequest`
  * that names each wrong field by its path, and

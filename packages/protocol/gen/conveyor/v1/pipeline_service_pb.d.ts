@@ -5,6 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Pipeline, PipelineDefinition, PipelineRevision } from "./pipeline_pb.js";
+import type { Warning } from "./error_pb.js";
 import type { Value } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -95,6 +96,13 @@ export declare type ApplyPipelineResponse = Message<"conveyor.v1.ApplyPipelineRe
    * @generated from field: conveyor.v1.PipelineDiff diff = 4;
    */
   diff?: PipelineDiff | undefined;
+
+  /**
+   * The `warnings`, in their order, each with the field that it is about.
+   *
+   * @generated from field: repeated conveyor.v1.Warning warning_details = 5;
+   */
+  warningDetails: Warning[];
 };
 
 /**

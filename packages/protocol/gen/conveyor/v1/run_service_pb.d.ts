@@ -7,7 +7,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { PipelineDefinition } from "./pipeline_pb.js";
 import type { Run, RunState, Trigger } from "./run_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { ErrorReason } from "./error_pb.js";
+import type { ErrorReason, Warning } from "./error_pb.js";
 import type { ExpressionFailure, Failure, JobCondition, JobHold, JobRateLimit, JobState, JobStop, JobWait } from "./job_pb.js";
 import type { RunArtifact } from "./artifact_pb.js";
 import type { Event } from "./event_pb.js";
@@ -157,6 +157,21 @@ export declare type CreateRunResponse = Message<"conveyor.v1.CreateRunResponse">
    * @generated from field: conveyor.v1.Run run = 1;
    */
   run?: Run | undefined;
+
+  /**
+   * What could not be checked, as ApplyPipeline tells it; of a stored pipeline only specs, whose drivers come and go. Empty when
+   * `request_id` was seen before.
+   *
+   * @generated from field: repeated string warnings = 2;
+   */
+  warnings: string[];
+
+  /**
+   * The `warnings`, in their order, each with the field that it is about.
+   *
+   * @generated from field: repeated conveyor.v1.Warning warning_details = 3;
+   */
+  warningDetails: Warning[];
 };
 
 /**

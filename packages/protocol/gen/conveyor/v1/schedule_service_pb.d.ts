@@ -45,6 +45,14 @@ export declare type ApplyScheduleRequest = Message<"conveyor.v1.ApplyScheduleReq
    * @generated from field: optional bool paused = 4;
    */
   paused?: boolean | undefined;
+
+  /**
+   * Optional. When true, everything is checked as if it were applied, and nothing is written. What is wrong with its run is then told
+   * together with what is wrong with the rest, by INVALID_FIELD. Default: false.
+   *
+   * @generated from field: bool validate_only = 5;
+   */
+  validateOnly: boolean;
 };
 
 /**
@@ -60,14 +68,14 @@ export declare const ApplyScheduleRequestSchema: GenMessage<ApplyScheduleRequest
  */
 export declare type ApplyScheduleResponse = Message<"conveyor.v1.ApplyScheduleResponse"> & {
   /**
-   * The schedule as it is now.
+   * The schedule as it is now. Not set with `validate_only`.
    *
    * @generated from field: conveyor.v1.Schedule schedule = 1;
    */
   schedule?: Schedule | undefined;
 
   /**
-   * False when it already was what was applied.
+   * False when it already was what was applied, and with `validate_only`.
    *
    * @generated from field: bool changed = 2;
    */

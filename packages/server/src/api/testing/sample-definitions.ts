@@ -1,6 +1,7 @@
 // A pipeline, its definitions, and a plan of it, as api may be answered.
 import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type JobDefinition } from '../../core/definition.ts';
 import { compilePlan, plannedJob } from '../../core/plan.ts';
+import type { Warning } from '../../core/refusal.ts';
 import type { RunPlanView } from '../../core/run-plan.ts';
 import type { PipelineView } from '../../core/views.ts';
 
@@ -36,6 +37,8 @@ export const EARLIER_DEFINITION: Definition = {
     },
   ],
 };
+
+export const UNKNOWN_DRIVER: Warning = { field: 'definition.jobs[0].driver', message: 'no shell driver is known' };
 
 export const PIPELINE: PipelineView = {
   project: 'default',

@@ -3,7 +3,14 @@
 import { DEFAULT_TIMING, LIMITS } from '../../core/limits.ts';
 import type { OccurrenceView } from '../../core/schedule.ts';
 import type { Engine, Principal } from '../../engine/engine.ts';
-import { JOB_DEFINITION, DEFINITION, EARLIER_DEFINITION, PIPELINE, PLAN } from './sample-definitions.ts';
+import {
+  JOB_DEFINITION,
+  DEFINITION,
+  EARLIER_DEFINITION,
+  PIPELINE,
+  PLAN,
+  UNKNOWN_DRIVER,
+} from './sample-definitions.ts';
 import { DRIVER, QUEUE, DEMAND, GROUP, MEMBER } from './sample-drivers.ts';
 import { JOB, STOPPING_JOB, ATTEMPT, LOG_PART } from './sample-jobs.ts';
 import { RUN_ID, RUN, RUN_VALUE, HOLD, ARTIFACT, EVENTS } from './sample-runs.ts';
@@ -64,8 +71,8 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
     pipelines: operations<Engine['pipelines']>(
       'pipelines',
       {
-        apply: async () => ({ pipeline: PIPELINE, changed: true, warnings: ['no shell driver is known'] }),
-        validate: async () => ({ newest: PIPELINE, changed: true, warnings: ['no shell driver is known'] }),
+        apply: async () => ({ pipeline: PIPELINE, changed: true, warnings: [UNKNOWN_DRIVER] }),
+        validate: async () => ({ newest: PIPELINE, changed: true, warnings: [UNKNOWN_DRIVER] }),
         get: async () => PIPELINE,
         getTwo: async () => ({ from: { ...PIPELINE, revision: 1, definition: EARLIER_DEFINITION }, to: PIPELINE }),
         list: async () => ({ items: [PIPELINE], next: 'ci' }),
@@ -89,7 +96,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
     runs: operations<Engine['runs']>(
       'runs',
       {
-        create: async () => ({ ...RUN, definition: DEFINITION }),
+        create: async () => ({ ...RUN, definition: DEFINITION, warnings: [UNKNOWN_DRIVER] }),
         createBatch: async (_, runs) => runs.map(() => RUN_ID),
         get: async () => ({ ...RUN, definition: DEFINITION }),
         getAt: async (_project, _runId, seq) => ({ ...RUN, seq, definition: DEFINITION }),
@@ -201,6 +208,7 @@ export function createTestEngine(replacements: Replacements = {}): TestEngine {
     schedules: operations<Engine['schedules']>(
       'schedules',
       {
+        validate: async () => ['no shell driver is known'],
         apply: async () => ({ schedule: SCHEDULE, changed: true, warnings: ['no shell driver is known'] }),
         get: async () => SCHEDULE,
         list: async () => ({ items: [SCHEDULE], next: 'nightly' }),

@@ -12,6 +12,7 @@ export const PIPELINE_CALLS: readonly Case[] = [
     answered: {
       changed: true,
       warnings: ['no shell driver is known'],
+      warningDetails: [{ field: 'definition.jobs[0].driver', message: 'no shell driver is known' }],
       pipeline: { name: 'ci', revision: 3, definition: definitionJson, createTime: '2023-11-14T22:13:20Z' },
     },
   },
@@ -26,6 +27,7 @@ export const PIPELINE_CALLS: readonly Case[] = [
     answered: {
       changed: true,
       warnings: ['no shell driver is known'],
+      warningDetails: [{ field: 'definition.jobs[0].driver', message: 'no shell driver is known' }],
       pipeline: { name: 'ci', revision: 3 },
       diff: { changedJobs: [{ name: 'build', changes: [{ path: 'allow_failure', oldValue: true }] }], changeCount: 1 },
     },

@@ -26,6 +26,8 @@ export const RUN_CALLS: readonly Case[] = [
     ],
     answered: {
       run: { runId: RUN_ID, state: 'RUN_STATE_RUNNING', seq: '7', params: { sha: 'abc' }, trigger },
+      warnings: ['no shell driver is known'],
+      warningDetails: [{ field: 'definition.jobs[0].driver', message: 'no shell driver is known' }],
     },
     without: ['run.definition'],
   },

@@ -10,6 +10,21 @@ import { type Case, definition } from './call-case.ts';
 export const SCHEDULE_CALLS: readonly Case[] = [
   {
     method: ScheduleService.method.applySchedule,
+    request: { name: 'Nightly', spec: { cron: ['0 33 * * *'] }, validateOnly: true },
+    asked: [
+      'default',
+      'Nightly',
+      expect.anything(),
+      expect.arrayContaining([
+        expect.objectContaining({ field: 'name' }),
+        expect.objectContaining({ field: 'spec.cron[0]' }),
+      ]),
+    ],
+    answered: { warnings: ['no shell driver is known'] },
+    without: ['schedule', 'changed'],
+  },
+  {
+    method: ScheduleService.method.applySchedule,
     request: {
       name: 'nightly',
       spec: {
