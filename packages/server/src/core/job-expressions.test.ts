@@ -3,6 +3,7 @@ import { decide } from './decide.ts';
 import { jsonBytes } from './check-fields.ts';
 import type { Definition, JobDefinition } from './definition.ts';
 import { beforeFirstEvent } from './evolve.ts';
+import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { compilePlan } from './plan.ts';
 import { FactsNotLoaded, type JobRecord, jobOf, type RunSlice } from './run-state.ts';
@@ -93,6 +94,18 @@ describe('expressions that fail', () => {
       'matrix.max_parallel_expression',
     ]);
     checkReplay(ledger);
+  });
+
+  it.each<[string, JsonObject, RegExp]>([
+    [
+      'has equal values',
+      { n: '${{ params.list + ["b", "a"] }}' },
+      /^its matrix: axis n has "b" twice: the values of an axis must be different ones$/,
+    ],
+  ])('of a matrix that %s', (_, axes, message) => {
+    const { slice } = created(definitionOf(jobNamed('a', { matrix: { axes } })));
+    expect(jobOf(slice, 0)).toMatchObject({ state: 'FAILED', failure: { class: 'INVALID' } });
+    expect(messageOf(jobOf(slice, 0))).toMatch(message);
   });
 
   it('count as what the decision worked out', () => {

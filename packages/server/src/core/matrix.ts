@@ -38,8 +38,23 @@ export function cellsOf({ axes, include = [], exclude = [] }: MatrixValues): rea
   if (stray !== undefined) return `exclude names ${quote(stray)}, which is none of its axes: it would exclude nothing`;
   const isAll = names.length > 0 && excluded.some((part) => Object.keys(part).length === 0);
   if (isAll) return 'exclude has an entry that names no axis: it would exclude everything';
-  const cells = combine(names, values, count, included, excluded);
+  const numberOf = createNumbering();
+  const numbered = values.map((list) => list.map(numberOf));
+  const twice = names.flatMap((name, axis) => {
+    const place = firstTwice(numbered[axis] ?? []);
+    return place === undefined ? [] : [`axis ${name} has ${shown(values[axis]?.[place])} twice`];
+  });
+  if (twice.length > 0) return `${twice.join(', ')}: the values of an axis must be different ones`;
+  const holds = comparing(names, numbered, numberOf);
+  const cells = combine({ names, values, count, holds }, included, excluded);
   return typeof cells === 'string' ? cells : withKeys(names, cells);
+}
+
+/** The place of the first number that was there before. */
+function firstTwice(numbers: readonly number[]): number | undefined {
+  const seen = new Set<number>();
+  const place = numbers.findIndex((number) => seen.size === seen.add(number).size);
+  return place === -1 ? undefined : place;
 }
 
 function objectsOf(value: JsonValue): readonly JsonObject[] | undefined {
@@ -55,15 +70,20 @@ function isObject(value: JsonValue): value is JsonObject {
 /** A value of each axis, by its place in the list. */
 type Combination = readonly number[];
 
+interface Combinations {
+  readonly names: readonly string[];
+  readonly values: readonly JsonValue[][];
+  readonly count: number;
+  /** Whether a combination has every value of a part of one. */
+  readonly holds: (part: JsonObject) => (cell: Combination) => boolean;
+}
+
 /** How many cells there are, and how large, is known before any is made: a value may be in all of them. */
 function combine(
-  names: readonly string[],
-  values: readonly JsonValue[][],
-  count: number,
+  { names, values, count, holds }: Combinations,
   included: readonly JsonObject[],
   excluded: readonly JsonObject[],
 ): readonly JsonObject[] | string {
-  const holds = comparing(names, values);
   const excludes = excluded.map(holds);
   const all = Array.from({ length: count }, (_, number) => combinationOf(values, number));
   const combined = all.filter((cell) => !excludes.some((isExcluded) => isExcluded(cell)));
@@ -102,17 +122,23 @@ function combinationOf(values: readonly JsonValue[][], number: number): Combinat
   return places;
 }
 
-/** Finds out whether combinations have every value of a part of one. Values are made into texts once, and compared by number. */
-function comparing(names: readonly string[], values: readonly JsonValue[][]) {
+/** Gives equal values the same number: each is made into a text once, and compared by number. */
+function createNumbering(): (value: JsonValue) => number {
   const numbers = new Map<string, number>();
-  const numberOf = (value: JsonValue): number => {
+  return (value) => {
     const text = canonicalJson(value);
     const known = numbers.get(text) ?? numbers.size;
     numbers.set(text, known);
     return known;
   };
-  const numbered = values.map((list) => list.map(numberOf));
-  return (part: JsonObject): ((cell: Combination) => boolean) => {
+}
+
+function comparing(
+  names: readonly string[],
+  numbered: readonly (readonly number[])[],
+  numberOf: (value: JsonValue) => number,
+): Combinations['holds'] {
+  return (part) => {
     const wanted = Object.entries(part).map(([name, value]) => [names.indexOf(name), numberOf(value)] as const);
     return (cell) => wanted.every(([axis, number]) => numbered[axis]?.[cell[axis] ?? -1] === number);
   };
