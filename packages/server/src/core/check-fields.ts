@@ -15,6 +15,23 @@ export function howManyMore(found: number, shown: number): string {
   return `${found >= MAX_FOUND ? 'at least ' : ''}${found - shown}`;
 }
 
+/** Problems that one message tells, and their characters together: what a job fails with has at most 1,024. */
+const MAX_TOLD = 5;
+const MAX_TOLD_LENGTH = 900;
+
+/** What was found as one text: the first ones, each within its share of that, and how many more there are. */
+export function tellFound(found: Found): string {
+  const first = found.slice(0, MAX_TOLD);
+  const share = Math.floor(MAX_TOLD_LENGTH / first.length);
+  const told = first.map(({ field, description }) => shorten(`${field} ${description}`, share));
+  const more = found.length > told.length ? [`${howManyMore(found.length, told.length)} more`] : [];
+  return [...told, ...more].join('; ');
+}
+
+function shorten(text: string, max: number): string {
+  return text.length > max ? `${text.slice(0, max - 1).toWellFormed()}…` : text;
+}
+
 export interface NameRule {
   readonly pattern: RegExp;
   /** Completes "must be …". */
@@ -178,8 +195,7 @@ export function jsonBytes(value: unknown): number {
 
 /** A value as it may be repeated in a message: quoted and short. */
 export function quote(text: string): string {
-  const short = text.length > 64 ? `${text.slice(0, 63)}…` : text;
-  return JSON.stringify(short.toWellFormed());
+  return JSON.stringify(shorten(text, 64).toWellFormed());
 }
 
 function textProblem(text: string): string | undefined {
