@@ -1,5 +1,5 @@
 // Bounds that a definition says by a number, or leaves to its run by one expression: what may stand there, and what may come of it.
-import { addViolation, checkNumber, checkText, type Found, quote } from './check-fields.ts';
+import { addViolation, checkNumber, checkText, type Found, quote, shownJson } from './check-fields.ts';
 import type { Bound, Definition, JobDefinition } from './definition.ts';
 import { splitTemplate } from './expressions/split-template.ts';
 import { resolveTemplate } from './expressions/resolve-template.ts';
@@ -52,16 +52,11 @@ function problemOfConstant(field: string, expression: string, max: number): stri
 export function boundProblem(value: JsonValue, max: number): string | undefined {
   if (isBound(value, max)) return undefined;
   const hint = typeof value === 'string' && isBound(Number(value), max) ? ': int(…) makes a number of a text' : '';
-  return `must become a whole number from 1 to ${max}; it became ${shown(value)}${hint}`;
+  return `must become a whole number from 1 to ${max}; it became ${shownJson(value)}${hint}`;
 }
 
 function isBound(value: JsonValue, max: number): value is number {
   return typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= max;
-}
-
-function shown(value: JsonValue): string {
-  const text = JSON.stringify(value);
-  return text.length > 64 ? `${text.slice(0, 63)}…` : text;
 }
 
 /** A bound that the definition has as a number; undefined where its run works it out. */

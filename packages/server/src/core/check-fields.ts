@@ -20,7 +20,7 @@ const MAX_TOLD = 5;
 const MAX_TOLD_LENGTH = 900;
 
 /** What was found as one text: the first ones, each within its share of that, and how many more there are. */
-export function tellFound(found: Found): string {
+export function tellFound(found: readonly FieldViolation[]): string {
   const first = found.slice(0, MAX_TOLD);
   const share = Math.floor(MAX_TOLD_LENGTH / first.length);
   const told = first.map(({ field, description }) => shorten(`${field} ${description}`, share));
@@ -196,6 +196,11 @@ export function jsonBytes(value: unknown): number {
 /** A value as it may be repeated in a message: quoted and short. */
 export function quote(text: string): string {
   return JSON.stringify(shorten(text, 64).toWellFormed());
+}
+
+/** As quote, of any value. */
+export function shownJson(value: JsonValue): string {
+  return shorten(JSON.stringify(value), 100);
 }
 
 function textProblem(text: string): string | undefined {

@@ -1,8 +1,10 @@
 // What is told of the expressions of a job that cannot be worked out: one message, and what each of them was, within bounds.
-import { jsonBytes } from './check-fields.ts';
+import { jsonBytes, shownJson, tellFound } from './check-fields.ts';
 import type { PartValue } from './expressions/evaluate.ts';
-import type { Unresolved } from './expressions/resolve-template.ts';
+import type { FailedExpression, Unfit, Unresolved } from './expressions/resolve-template.ts';
+import type { JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
+import type { FieldViolation } from './refusal.ts';
 import type { ConditionPart, ExpressionFailure, ExpressionFailures } from './run-state.ts';
 
 /** Why something of a job cannot be worked out. */
@@ -11,25 +13,66 @@ export interface Problem {
   readonly expressionFailures?: ExpressionFailures;
 }
 
+/** A problem before it is joined with others. */
+export interface SingleProblem extends Problem {
+  /** Of how many things it is, and how many of these its message tells: as many as expressions failed, and one. */
+  readonly size?: number;
+  readonly told?: number;
+}
+
 /** @param within The path of what paths are told within. */
 export function problemOf({ field, error, failed, count }: Unresolved, within: string): Problem {
   const message = `${shownField(field, within)}: ${error}`;
-  if (count === 0) return { message };
+  return { message, ...failuresOf(failed, count, within) };
+}
+
+/** @param within The path of what paths are told within. */
+export function unfitProblemOf({ found, failed, count }: Omit<Unfit, 'unfit'>, within: string): SingleProblem {
+  const shown = found.map(({ field, description }) => ({ field: shownField(field, within), description }));
+  return { message: tellFound(shown), size: found.length, told: found.length, ...failuresOf(failed, count, within) };
+}
+
+function failuresOf(
+  failed: readonly FailedExpression[],
+  count: number,
+  within: string,
+): Pick<Problem, 'expressionFailures'> {
+  if (count === 0) return {};
   const first = failed.map(({ field, parts, ...failure }) => {
     return { field: shownField(field, within), ...failure, parts: parts.map(partOf) };
   });
-  return { message, expressionFailures: { first, count } };
+  return { expressionFailures: { first, count } };
+}
+
+/** Problems with what is there in their place, by paths that begin with `root`. */
+export function withValues(found: readonly FieldViolation[], root: string, value: JsonValue): FieldViolation[] {
+  return found.map(({ field, description }) => {
+    const there = valueAt(value, field.slice(root.length));
+    return { field, description: there === undefined ? description : `${description}; it is ${shownJson(there)}` };
+  });
+}
+
+function valueAt(value: JsonValue, path: string): JsonValue | undefined {
+  const names = Array.from(path.matchAll(/\.([^.[]+)|\[([0-9]+)\]/g), ([, name, index]) => name ?? index ?? '');
+  return names.reduce<JsonValue | undefined>((within, name) => {
+    if (typeof within !== 'object' || within === null || !Object.hasOwn(within, name)) return undefined;
+    return Array.isArray(within) ? within[Number(name)] : within[name];
+  }, value);
 }
 
 /**
  * What a job fails for: all of it, by the message of the first. What is the same, since several expressions read it, is told once.
  * @param prefix Of the message.
  */
-export function joinProblems(prefix: string, problems: readonly Problem[]): Problem {
+export function joinProblems(prefix: string, problems: readonly SingleProblem[]): Problem {
   const message = `${prefix}${problems[0]?.message ?? ''}`;
   const different = [...new Map(problems.map((problem) => [problem.message, problem])).values()];
   const failures = different.flatMap(({ expressionFailures }) => expressionFailures ?? []);
-  const more = different.reduce((total, { expressionFailures }) => total + (expressionFailures?.count ?? 1), -1);
+  const all = different.reduce(
+    (total, { size, expressionFailures }) => total + (size ?? expressionFailures?.count ?? 1),
+    0,
+  );
+  const more = all - (problems[0]?.told ?? 1);
   const told = more === 0 ? message : `${message.slice(0, MAX_FIRST)} (and ${more} more)`;
   if (failures.length === 0) return { message: told };
   const first = withinBounds(failures.flatMap((failure) => failure.first));

@@ -103,11 +103,16 @@ describe('cellsOf', () => {
       { axes: { a: numbers(500, (n) => `${n}${'漢'.repeat(200)}`) } },
       /^its cells are 3\d+ bytes/,
     ],
-    ['an axis that is no list', { axes: { a: { b: 1 } } }, /^axis a must be a list; it is \{"b":1\}$/],
+    ['an axis that is no list', { axes: { a: { b: 1 } } }, /^axes\.a must be a list; it is \{"b":1\}$/],
     [
       'an axis that is a text',
       { axes: { a: 'b' } },
-      /^axis a must be a list; it is "b": fromJSON or split makes a list of a text$/,
+      /^axes\.a must be a list; it is "b": fromJSON or split makes a list of a text$/,
+    ],
+    [
+      'several that are no lists, all of them told',
+      { axes: { a: 1, b: [1], c: null }, include: 'x' },
+      /^axes\.a must be a list; it is 1; axes\.c must be a list; it is null; include must be a list of objects; it is "x"$/,
     ],
     ['an inclusion that is no list', { axes, include: { a: 1 } }, /^include must be a list of objects; it is {"a":1}$/],
     ['an exclusion of no objects', { axes, exclude: [1] }, /^exclude must be a list of objects; it is \[1\]$/],

@@ -1,9 +1,10 @@
 // The cells of a matrix: the combinations of its axes without what is excluded, and what is included beside them. How many there would
 // be is known before any is made. The rules of `include` are those that users of GitHub Actions know.
-import { jsonBytes, quote } from './check-fields.ts';
+import { jsonBytes, quote, shownJson, tellFound } from './check-fields.ts';
 import type { Cell } from './definition.ts';
 import { canonicalJson, type JsonObject, type JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
+import type { FieldViolation } from './refusal.ts';
 
 /** A matrix whose expressions have been worked out. */
 export interface MatrixValues {
@@ -12,20 +13,27 @@ export interface MatrixValues {
   readonly exclude?: JsonValue;
 }
 
+/** Those of its values that are no lists. */
+export function notLists({ axes, include = [], exclude = [] }: MatrixValues): readonly FieldViolation[] {
+  const lists = Object.entries(axes).flatMap(([name, axis]) => {
+    if (Array.isArray(axis)) return [];
+    const hint = typeof axis === 'string' ? ': fromJSON or split makes a list of a text' : '';
+    return [{ field: `axes.${name}`, description: `must be a list; it is ${shownJson(axis)}${hint}` }];
+  });
+  const ofObjects = Object.entries({ include, exclude }).flatMap(([field, list]) => {
+    return objectsOf(list) ? [] : [{ field, description: `must be a list of objects; it is ${shownJson(list)}` }];
+  });
+  return [...lists, ...ofObjects];
+}
+
 /** Makes the cells in order: the axis that comes last by name changes fastest. A text says why there are none to be made. */
-export function cellsOf({ axes, include = [], exclude = [] }: MatrixValues): readonly Cell[] | string {
+export function cellsOf(matrix: MatrixValues): readonly Cell[] | string {
+  const wrong = notLists(matrix);
+  if (wrong.length > 0) return tellFound(wrong);
+  const { axes, include = [], exclude = [] } = matrix;
   const names = Object.keys(axes).sort();
-  const lists = names.map((name) => axes[name] ?? null);
-  const wrong = names[lists.findIndex((list) => !Array.isArray(list))];
-  if (wrong !== undefined) {
-    const hint = typeof axes[wrong] === 'string' ? ': fromJSON or split makes a list of a text' : '';
-    return `axis ${wrong} must be a list; it is ${shown(axes[wrong])}${hint}`;
-  }
-  const included = objectsOf(include);
-  if (included === undefined) return `include must be a list of objects; it is ${shown(include)}`;
-  const excluded = objectsOf(exclude);
-  if (excluded === undefined) return `exclude must be a list of objects; it is ${shown(exclude)}`;
-  const values = lists.map((list) => (Array.isArray(list) ? list : []));
+  const values = names.map((name) => listOf(axes[name]));
+  const [included = [], excluded = []] = [include, exclude].map(objectsOf);
   const count = names.length === 0 ? 0 : values.reduce((product, list) => product * list.length, 1);
   if (count > LIMITS.matrixCombinations) {
     return `its axes have ${count} combinations, at most ${LIMITS.matrixCombinations} are allowed`;
@@ -42,7 +50,7 @@ export function cellsOf({ axes, include = [], exclude = [] }: MatrixValues): rea
   const numbered = values.map((list) => list.map(numberOf));
   const twice = names.flatMap((name, axis) => {
     const place = firstTwice(numbered[axis] ?? []);
-    return place === undefined ? [] : [`axis ${name} has ${shown(values[axis]?.[place])} twice`];
+    return place === undefined ? [] : [`axis ${name} has ${shownJson(values[axis]?.[place] ?? null)} twice`];
   });
   if (twice.length > 0) return `${twice.join(', ')}: the values of an axis must be different ones`;
   const holds = comparing(names, numbered, numberOf);
@@ -55,6 +63,10 @@ function firstTwice(numbers: readonly number[]): number | undefined {
   const seen = new Set<number>();
   const place = numbers.findIndex((number) => seen.size === seen.add(number).size);
   return place === -1 ? undefined : place;
+}
+
+function listOf(value: JsonValue | undefined): JsonValue[] {
+  return Array.isArray(value) ? value : [];
 }
 
 function objectsOf(value: JsonValue): readonly JsonObject[] | undefined {
@@ -164,9 +176,4 @@ function withKeys(names: readonly string[], cells: readonly JsonObject[]): reado
 /** A value as a part of a key; of a list or an object, what is none. */
 function plainText(value: JsonValue | undefined): string {
   return typeof value === 'string' ? value : JSON.stringify(value ?? null);
-}
-
-function shown(value: JsonValue | undefined): string {
-  const text = JSON.stringify(value ?? null);
-  return text.length <= 100 ? text : `${text.slice(0, 100)}…`;
 }

@@ -166,11 +166,11 @@ async function beginAll<Item extends RunToBegin>(
   { schemas, pace }: BeginOptions,
 ): Promise<Pick<Begun<Item>, 'runs' | 'costly'>> {
   const drivers = new Set(items.flatMap(({ plan }) => [...driversToAsk(plan)]));
-  const specProblem = drivers.size === 0 ? undefined : await specProblems(schemas, drivers);
+  const whyUnfit = drivers.size === 0 ? undefined : await specProblems(schemas, drivers);
   const runs = new Map<Item, BegunRun>();
   const costly: Item[] = [];
   for (const item of items) {
-    const step = await pace.make(beginRun(item, nowMs, specProblem));
+    const step = await pace.make(beginRun(item, nowMs, whyUnfit));
     if (step === undefined) costly.push(item);
     else runs.set(item, step.made);
   }

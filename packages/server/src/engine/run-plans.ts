@@ -61,8 +61,8 @@ export function createRunPlans(options: RunPlansOptions): Pick<RunOperations, 'p
       await pace();
     }
     if (found.length > 0) throw new RefusedError(invalidFields(found));
-    const specProblem = await specProblems(schemas, driversToAsk(compilePlan(definition)));
-    const playing = playRun(definition, { ...factsOf(project, prepared), specProblem }, assumed);
+    const whyUnfit = await specProblems(schemas, driversToAsk(compilePlan(definition)));
+    const playing = playRun(definition, { ...factsOf(project, prepared), whyUnfit }, assumed);
     let played: PlayedRun | undefined;
     while (played === undefined) {
       const { done, value } = playing.next();
