@@ -471,11 +471,15 @@ test('a spec is held against the schema of its driver when it is known what it c
   const jobs = await jobsByName(b!.client, run.runId);
   expect(jobs.get('early')!.failure).toMatchObject({
     class: FailureClass.INVALID,
-    message: 'its spec: spec.count must be at least 1; got 0',
+    message: 'spec.count must be at least 1; got 0',
   });
   expect(jobs.get('late')!.failure).toMatchObject({
     class: FailureClass.INVALID,
-    message: 'its spec: spec.count must be at least 1; got -1',
+    message: 'spec.count must be at least 1; got -1',
+  });
+  expect(await b!.client.jobs.get(jobs.get('late')!.jobId)).toMatchObject({
+    spec: { count: -1 },
+    expressionFailures: [{ field: 'spec.count', expression: 'needs.first.outputs.count' }],
   });
   expect(JobState[jobs.get('fine')!.state]).toBe('QUEUED');
   await b!.client.runs.cancel(run.runId, { force: true });

@@ -63,7 +63,7 @@ export async function waitingLines(cli: Pick<Cli, 'client'>, jobs: readonly Job[
 }
 
 /** What the server says, with the names of those that hold places of a group instead of their ids. */
-async function blockerText(cli: Cli, { message, kind }: Blocker): Promise<string> {
+async function blockerText(cli: Pick<Cli, 'client'>, { message, kind }: Blocker): Promise<string> {
   if (kind.case !== 'group') return message;
   const targets = await jobTargets(cli, kind.value.holderJobIds);
   return message.replaceAll(/[0-9a-f-]{36}\.\d+/g, (jobId) => targets.get(jobId) ?? jobId);

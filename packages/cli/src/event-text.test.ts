@@ -87,12 +87,12 @@ describe('an event about what a run works out, asks or calls', () => {
       { case: 'jobEvaluated', value: { condition: { ...condition, error: 'no such\nkey' } } },
     ],
     [
-      '1 of its expressions cannot be worked out: spec.a',
+      '1 of its expressions failed: spec.a',
       false,
       { case: 'jobEvaluated', value: { expressionFailures: [{ field: 'spec.a' }], expressionFailureCount: 1 } },
     ],
     [
-      '7 of its expressions cannot be worked out: spec.a, spec.b, 5 more',
+      '7 of its expressions failed: spec.a, spec.b, 5 more',
       true,
       {
         case: 'jobEvaluated',

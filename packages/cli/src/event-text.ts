@@ -153,7 +153,7 @@ function addedText(added: JobsAdded): string {
 function failedText({ expressionFailures, expressionFailureCount: count }: JobEvaluated): string {
   const fields = expressionFailures.slice(0, shownNames).map(({ field }) => clipped(field, 60));
   if (count > fields.length) fields.push(`${count - fields.length} more`);
-  return `${count} of its expressions cannot be worked out: ${fields.join(', ')}`;
+  return `${count} of its expressions failed: ${fields.join(', ')}`;
 }
 
 function silentFor(silence: Duration | undefined): string {

@@ -3,7 +3,10 @@ import { ConveyorError } from '@conveyor/client';
 import type { Cli } from './cli.ts';
 
 /** Jobs as commands take them, `RUN/NAME`, by their ids: a call each, so for few. Those that are gone are left out. */
-export async function jobTargets({ client }: Cli, jobIds: readonly string[]): Promise<ReadonlyMap<string, string>> {
+export async function jobTargets(
+  { client }: Pick<Cli, 'client'>,
+  jobIds: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
   const found = await Promise.all(
     jobIds.map(async (jobId): Promise<[string, string][]> => {
       try {

@@ -22,6 +22,11 @@ export function assumedOf(assumed: Assumptions, { name, definition }: PlannedJob
   return assumed.get(name) ?? assumed.get(definition.name) ?? SUCCEEDS;
 }
 
+/** Whether anything is assumed of a job. */
+export function isAssumed(assumed: Assumptions, { name, definition }: PlannedJob): boolean {
+  return assumed.has(name) || assumed.has(definition.name);
+}
+
 /** Checks that the jobs of a definition can end so. */
 export function checkAssumptions(found: Found, field: string, { jobs }: Definition, assumed: Assumptions): void {
   const byName = new Map(jobs.map((job) => [job.name, job]));

@@ -29,6 +29,7 @@ import type { CheckWork } from './check-work.ts';
 import { checkOutputsSchemas, checkParamsSchema, closedNames, outputNames } from './check-schemas.ts';
 import type { JsonObject } from './json.ts';
 import type { KnownOfRun } from './known-of-run.ts';
+import { knownTypes, withJobs } from './known-types.ts';
 import { LIMITS } from './limits.ts';
 import { checkConcurrency, checkRateLimits, type ConcurrencyInput, type RateLimitInput } from './check-concurrency.ts';
 import { checkGraph, checkNeedsCount } from './check-graph.ts';
@@ -128,7 +129,8 @@ export function* checkDefinition(
   yield* checkGraph(found, `${field}.jobs`, checked);
   yield;
   yield* checkAllCells(found, `${field}.jobs`, checked);
-  const known = { env, params: closedNames(paramsSchema), outputs: outputNames(checked), work };
+  const types = knownTypes(paramsSchema, checked);
+  const known = { env, params: closedNames(paramsSchema), outputs: outputNames(checked), types, work };
   yield* checkEnv(found, `${field}.env`, env, known);
   yield* checkExpressions(found, `${field}.jobs`, checked.map(withRealNeeds(checked)), known);
   yield;
@@ -162,7 +164,7 @@ export function* checkLoneJob(
   if (input.needs.length > 0) addViolation(found, `${field}.needs`, 'must be empty: the job is a run by itself');
   yield* checkOutputsSchemas(found, () => field, [input], work);
   const job = checkJob(found, field, { ...input, needs: [] }, work);
-  yield* checkExpressions(found, '', [job], { env: {}, work }, [field]);
+  yield* checkExpressions(found, '', [job], { env: {}, types: knownTypes(undefined, []), work }, [field]);
   return { jobs: [job], labels: {} };
 }
 
@@ -184,7 +186,8 @@ export function* checkAppendedJobs(
   }
   yield* checkOutputsSchemas(found, (index) => `${field}[${index}]`, jobs, work);
   const outputs = new Map([...(run.outputs ?? []), ...outputNames(checked)]);
-  yield* checkExpressions(found, field, checked, { ...run, outputs, work });
+  const types = run.types && withJobs(run.types, checked);
+  yield* checkExpressions(found, field, checked, { ...run, outputs, ...(types && { types }), work });
   const bytes = jsonBytes(checked);
   if (bytes <= LIMITS.definitionBytes) return checked;
   addViolation(

@@ -15,6 +15,23 @@ export function howManyMore(found: number, shown: number): string {
   return `${found >= MAX_FOUND ? 'at least ' : ''}${found - shown}`;
 }
 
+/** Problems that one message tells, and their characters together: what a job fails with has at most 1,024. */
+const MAX_TOLD = 5;
+const MAX_TOLD_LENGTH = 900;
+
+/** What was found as one text: the first ones, each within its share of that, and how many more there are. */
+export function tellFound(found: readonly FieldViolation[]): string {
+  const first = found.slice(0, MAX_TOLD);
+  const share = Math.floor(MAX_TOLD_LENGTH / first.length);
+  const told = first.map(({ field, description }) => shorten(`${field} ${description}`, share));
+  const more = found.length > told.length ? [`${howManyMore(found.length, told.length)} more`] : [];
+  return [...told, ...more].join('; ');
+}
+
+function shorten(text: string, max: number): string {
+  return text.length > max ? `${beginning(text, max - 1)}…` : text;
+}
+
 export interface NameRule {
   readonly pattern: RegExp;
   /** Completes "must be …". */
@@ -188,14 +205,12 @@ export function beginning(text: string, length: number): string {
 
 /** JSON as it may be repeated in a message: short. */
 export function shortJson(value: JsonValue): string {
-  const text = JSON.stringify(value);
-  return text.length > 64 ? `${beginning(text, 63)}…` : text;
+  return shorten(JSON.stringify(value), 64);
 }
 
 /** A value as it may be repeated in a message: quoted and short. */
 export function quote(text: string): string {
-  const short = text.length > 64 ? `${text.slice(0, 63)}…` : text;
-  return JSON.stringify(short.toWellFormed());
+  return JSON.stringify(shorten(text, 64).toWellFormed());
 }
 
 function textProblem(text: string): string | undefined {

@@ -31,6 +31,7 @@ function findings(jobs: readonly JobInput[], rest: Partial<DefinitionInput> = {}
 }
 
 const matrix = { axes: { n: [1, 2] }, maxParallel: 0, failFast: false };
+const countTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n);
 const gate = { message: '', approvers: [], quorum: 0 };
 const call = { pipeline: 'other', revision: 0 };
 
@@ -120,7 +121,7 @@ describe('what a run works out', () => {
         job('a', {
           matrix: {
             ...matrix,
-            axes: Object.fromEntries(['a', 'b', 'c', 'd'].map((axis) => [axis, Array(100).fill(1)])),
+            axes: Object.fromEntries(['a', 'b', 'c', 'd'].map((axis) => [axis, countTo(100)])),
           },
         }),
       ],
@@ -134,7 +135,7 @@ describe('what a run works out', () => {
         job('p'),
         job('a', {
           needs: ['p'],
-          matrix: { ...matrix, axes: { x: '${{ needs.p.outputs.x }}', a: Array(101).fill(1), b: Array(100).fill(2) } },
+          matrix: { ...matrix, axes: { x: '${{ needs.p.outputs.x }}', a: countTo(101), b: countTo(100) } },
         }),
       ],
       {},

@@ -106,7 +106,9 @@ function checkCells(found: Found, field: string, { axes, include, exclude }: Mat
     addViolation(found, `${field}.axes.${name}`, 'must be a list of values, or an expression of one as ${{ … }}');
   }
   const written = Object.entries(axes).filter(([, list]) => !mentionsTemplate(list));
+  const before = found.length;
   for (const [name, list] of written) checkTwice(found, `${field}.axes.${name}`, list);
+  if (found.length > before) return;
   const isWhole = written.length === Object.keys(axes).length && !mentionsTemplate([include ?? [], exclude ?? []]);
   const values = isWhole
     ? { axes, ...(include !== undefined && { include }), ...(exclude !== undefined && { exclude }) }

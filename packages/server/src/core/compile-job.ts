@@ -7,6 +7,7 @@ import type { Root, Scope } from './expressions/nodes.ts';
 import { isOne } from './expressions/static-types.ts';
 import { compileTemplateInSlices, type Shape, type Template } from './expressions/template.ts';
 import type { JsonObject } from './json.ts';
+import { type KnownTypes, typeInRun, typesForJob } from './known-types.ts';
 import { LIMITS } from './limits.ts';
 import type { MatrixValues } from './matrix.ts';
 import { sharesIn } from './shares.ts';
@@ -34,6 +35,7 @@ export interface Known {
   readonly params?: readonly string[] | undefined;
   /** Those that its jobs can have, by the names of these. */
   readonly outputs?: ReadonlyMap<string, readonly string[]>;
+  readonly types?: KnownTypes;
 }
 
 /**
@@ -106,7 +108,11 @@ export function* compileEnvInSlices(
 
 /** Of the values that a definition names. */
 function envScope(known: Checked): Scope {
-  return { roots: RUN_ROOTS, needs: [], ...(known !== 'stored' && { fields: runFields(known), work: known.work }) };
+  const scope = { roots: RUN_ROOTS, needs: [] };
+  if (known === 'stored') return scope;
+  const { work, types } = known;
+  const typeAt = types && { typeAt: (path: readonly string[]) => typeInRun(types, path) };
+  return { ...scope, fields: runFields(known), work, ...typeAt };
 }
 
 function runFields({ params }: Known): Fields {
@@ -114,15 +120,17 @@ function runFields({ params }: Known): Fields {
 }
 
 /** Of the matrix of a job. */
-function matrixScope({ needs }: JobDefinition, known: Checked): Scope {
+function matrixScope(job: JobDefinition, known: Checked): Scope {
+  const { needs } = job;
   if (known === 'stored') return { roots: JOB_ROOTS, needs };
-  const { env, outputs, work } = known;
+  const { env, outputs, types, work } = known;
   const fields: Fields = {
     ...runFields(known),
     needs: NEED_FIELDS,
     ...(env !== undefined && { env: Object.keys(env) }),
   };
-  return { roots: JOB_ROOTS, needs, fields, work, ...(outputs !== undefined && { outputs }) };
+  const typeAt = types && { typeAt: typesForJob(types, job, env) };
+  return { roots: JOB_ROOTS, needs, fields, work, ...(outputs !== undefined && { outputs }), ...typeAt };
 }
 
 /** What an axis, and what is included and excluded, comes to has to be a list. */

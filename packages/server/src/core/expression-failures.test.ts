@@ -25,6 +25,13 @@ describe('several problems of a job', () => {
     expect(long.length).toBeLessThanOrEqual(1_024);
   });
 
+  it('that are told several by one message are not counted again', () => {
+    const unfit = { message: 'a, b; 1 more', size: 3, told: 3 };
+    expect(joinProblems('', [unfit]).message).toBe('a, b; 1 more');
+    expect(joinProblems('', [unfit, failing('c', [], 2)]).message).toBe('a, b; 1 more (and 2 more)');
+    expect(joinProblems('', [failing('c', [], 2), unfit]).message).toBe('c: is wrong (and 4 more)');
+  });
+
   it('count once when they are the same', () => {
     expect(joinProblems('', [failing('env.a'), failing('env.a')])).toEqual(failing('env.a'));
   });

@@ -2,7 +2,7 @@
 // asked for by throwing.
 import { compileEnvInSlices, compileJobInSlices, type JobExpressions } from './compile-job.ts';
 import type { Found } from './check-fields.ts';
-import { type Problem, problemOf } from './expression-failures.ts';
+import { type Problem, problemOf, type SingleProblem, unfitProblemOf } from './expression-failures.ts';
 import type { OnSpent } from './expressions/evaluate.ts';
 import type { Expression } from './expressions/expression.ts';
 import type { Inputs } from './expressions/nodes.ts';
@@ -46,13 +46,18 @@ function* compileStored(compiled: Plan['compiled'], job: JobDefinition): Slices<
   return fresh;
 }
 
-/** The value of a template; why it has none; the job on whose outputs it depends, which nobody knows. */
-export type Resolved = { readonly value: JsonObject } | Problem | { readonly unknown: string };
+/** The value of a template; why it has none, or none that fits; the job on whose outputs it depends, which nobody knows. */
+export type Resolved =
+  | { readonly value: JsonObject }
+  | (SingleProblem & { readonly unfit?: JsonObject })
+  | { readonly unknown: string };
 
 /** @param within The path of what paths are told within. */
 export function resolvedOf(resolution: Resolution, within = ''): Resolved {
   if ('value' in resolution) return { value: objectOf(resolution.value) };
-  return 'unknown' in resolution ? resolution : problemOf(resolution, within);
+  if ('unknown' in resolution) return resolution;
+  if (!('unfit' in resolution)) return problemOf(resolution, within);
+  return { unfit: objectOf(resolution.unfit), ...unfitProblemOf(resolution, within) };
 }
 
 export function spending({ working }: RunSlice): OnSpent {

@@ -3,9 +3,10 @@ import { decide } from './decide.ts';
 import { jsonBytes } from './check-fields.ts';
 import type { Definition, JobDefinition } from './definition.ts';
 import { beforeFirstEvent } from './evolve.ts';
+import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { compilePlan } from './plan.ts';
-import { FactsNotLoaded, type JobRecord, jobOf, type RunSlice } from './run-state.ts';
+import { FactsNotLoaded, type JobRecord, jobOf, type RunFacts, type RunSlice } from './run-state.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
 import { create, finish, INSTANCE, newest, start, work } from './testing/driver.ts';
 import { checkReplay } from './testing/invariants.ts';
@@ -105,6 +106,36 @@ describe('expressions that fail', () => {
     checkReplay(ledger);
   });
 
+  it.each<[string, JsonObject, RegExp]>([
+    [
+      'has equal values',
+      { n: '${{ params.list + ["b", "a"] }}' },
+      /^its matrix: axis n has "b" twice: the values of an axis must be different ones$/,
+    ],
+    [
+      'has axes that are no lists, beside one that fails',
+      { a: '${{ params.count }}', b: '${{ params.missing }}', c: ['${{ params.missing }}'] },
+      /^its matrix: matrix\.axes\.b: "params\.missing": .* \(and 2 more\)$/,
+    ],
+  ])('of a matrix that %s', (_, axes, message) => {
+    const { slice } = created(definitionOf(jobNamed('a', { matrix: { axes } })));
+    expect(jobOf(slice, 0)).toMatchObject({ state: 'FAILED', failure: { class: 'INVALID' } });
+    expect(messageOf(jobOf(slice, 0))).toMatch(message);
+  });
+
+  it('of a matrix are told with the axes that are no lists', () => {
+    const axes = { a: '${{ params.missing }}', b: '${{ params.count }}', c: '${{ params.list[0] }}' };
+    const { slice } = created(definitionOf(jobNamed('a', { matrix: { axes } })));
+    expect(jobOf(slice, 0).details?.expressionFailures).toMatchObject({
+      count: 3,
+      first: [
+        { field: 'matrix.axes.a', error: 'there is no field "missing"' },
+        { field: 'matrix.axes.b', expression: 'params.count', error: 'must be a list; it is 3' },
+        { field: 'matrix.axes.c', error: 'must be a list; it is "a": fromJSON or split makes a list of a text' },
+      ],
+    });
+  });
+
   it('count as what the decision worked out', () => {
     const plan = compilePlan(
       definitionOf(
@@ -116,6 +147,68 @@ describe('expressions that fail', () => {
     const kept = [0, 1].map((job) => jobOf(after, job).details?.expressionFailures);
     expect(kept).toMatchObject([{ count: 1 }, { count: 1 }]);
     expect(after.working?.bytes).toBeGreaterThan(jsonBytes(kept));
+  });
+});
+
+describe('a spec that its driver does not take', () => {
+  const spec = {
+    size: '${{ params.count + 1 }}',
+    deep: { items: '${{ params.list }}' },
+    name: '${{ params.count }}-${{ params.yes }}',
+    flag: true,
+  };
+  const found = [
+    { field: 'spec.deep.items[1]', description: 'must be integer' },
+    { field: 'spec.size', description: 'must be string' },
+    { field: 'spec.missing', description: 'is required' },
+    { field: 'spec.flag', description: 'must be null' },
+    { field: 'spec.name', description: 'must match pattern' },
+  ];
+  const plan = compilePlan(definitionOf(jobNamed('a', { spec })));
+  const begin = (whyUnfit: RunFacts['whyUnfit'] & object) =>
+    decide({ ...beforeFirstEvent(plan), facts: { ...FACTS, whyUnfit } }, { type: 'Create', trigger }, 1_000);
+
+  it('is kept, and so are the expressions that it comes of, each with its place and what is there', () => {
+    const { after } = begin(() => found);
+    const record = jobOf(after, 0);
+    expect(record).toMatchObject({ state: 'FAILED', failure: { class: 'INVALID' } });
+    expect(messageOf(record)).toBe(
+      'spec.deep.items[1] must be integer; it is "b"; spec.size must be string; it is 4; spec.missing is required; ' +
+        'spec.flag must be null; it is true; spec.name must match pattern; it is "3-true"',
+    );
+    expect(record.details?.spec).toEqual({
+      size: 4,
+      deep: { items: ['a', 'b'] },
+      name: '3-true',
+      flag: true,
+    });
+    const { first, count } = record.details!.expressionFailures!;
+    expect(count).toBe(4);
+    expect(first.map(({ field, expression, error }) => [field, expression, error])).toEqual([
+      ['spec.size', 'params.count + 1', 'must be string; it is 4'],
+      ['spec.deep.items[1]', 'params.list', 'must be integer; it is "b"'],
+      ['spec.name', 'params.count', 'must match pattern; it is "3-true"'],
+      ['spec.name', 'params.yes', 'must match pattern; it is "3-true"'],
+    ]);
+    expect(first[0]?.parts).toEqual([{ expression: 'params.count', value: 3 }]);
+  });
+
+  it('is told by five problems and how many more there are, beside what else is wrong', () => {
+    const many = Array.from({ length: 7 }, (_, n) => ({ field: `spec.x${n}`, description: 'is required' }));
+    expect(messageOf(jobOf(begin(() => many).after, 0))).toBe(
+      `${many
+        .slice(0, 5)
+        .map(({ field }) => `${field} is required`)
+        .join('; ')}; 2 more`,
+    );
+  });
+
+  it('is only looked at when all of its expressions have a value', () => {
+    const broken = compilePlan(definitionOf(jobNamed('a', { spec: { ...spec, size: '${{ params.missing }}' } })));
+    const facts = { ...FACTS, whyUnfit: () => found };
+    const { after } = decide({ ...beforeFirstEvent(broken), facts }, { type: 'Create', trigger }, 1_000);
+    expect(messageOf(jobOf(after, 0))).toBe('spec.size: "params.missing": there is no field "missing"');
+    expect(jobOf(after, 0).details?.spec).toBeUndefined();
   });
 });
 

@@ -6,7 +6,7 @@ import type { Cell } from './definition.ts';
 import { joinProblems, partOf, type Problem } from './expression-failures.ts';
 import { evaluateExpression } from './expressions/evaluate.ts';
 import type { Expression } from './expressions/expression.ts';
-import { resolveTemplate } from './expressions/resolve-template.ts';
+import { type CheckValue, resolveTemplate } from './expressions/resolve-template.ts';
 import type { Template } from './expressions/template.ts';
 import {
   expressionsOf,
@@ -18,9 +18,9 @@ import {
   resolvedOf,
   spending,
 } from './expression-inputs.ts';
-import type { JsonValue } from './json.ts';
+import type { JsonObject, JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
-import { cellsOf } from './matrix.ts';
+import { cellsOf, type MatrixValues, notLists } from './matrix.ts';
 import { type PlannedJob } from './plan.ts';
 import { assertLoaded, type ConditionPart, type ConditionTrace, type RunSlice } from './run-state.ts';
 import { readShares, type Shares, sharesIn } from './shares.ts';
@@ -59,19 +59,22 @@ function workOut(slice: RunSlice, job: PlannedJob): Evaluated {
   const shares = evaluateShares(slice, job);
   if ('unknown' in shares)
     return { outcome: 'UNKNOWN', message: unknownBecause('concurrency group or rate limit', shares.unknown) };
-  const given = spec === undefined ? undefined : resolve(slice, job, spec, LIMITS.specBytes);
-  const { driver, call } = job.definition;
+  const { name, driver, call } = job.definition;
+  const check: CheckValue = (value, isWhole) => {
+    const found = isWhole && call === undefined ? slice.facts?.whyUnfit?.(driver, objectOf(value)) : undefined;
+    return (found ?? []).map((problem) => ({ ...problem, field: `${name}.${problem.field}` }));
+  };
+  const given = spec === undefined ? undefined : resolve(slice, job, spec, LIMITS.specBytes, check);
   if (given !== undefined && 'unknown' in given) {
     return { outcome: 'UNKNOWN', message: unknownBecause(call === undefined ? 'spec' : 'params', given.unknown) };
   }
   if ('message' in shares || (given !== undefined && 'message' in given)) {
     const problems = [shares, given].filter((part) => part !== undefined && 'message' in part);
-    return { outcome: 'INVALID', ...traced, ...joinProblems('', problems) };
+    const unfit = given !== undefined && 'unfit' in given && { spec: given.unfit };
+    return { outcome: 'INVALID', ...traced, ...unfit, ...joinProblems('', problems) };
   }
   const worked = { ...traced, ...shares };
   if (given === undefined) return { outcome: 'READY', ...worked };
-  const problem = call === undefined ? slice.facts?.specProblem?.(driver, given.value) : undefined;
-  if (problem !== undefined) return { outcome: 'INVALID', ...traced, message: `its spec: ${problem}` };
   return { outcome: 'READY', ...worked, spec: given.value };
 }
 
@@ -117,16 +120,21 @@ function workOutMatrix(slice: RunSlice, job: PlannedJob): EvaluatedMatrix {
   if (matrix === undefined) throw new Error(`job ${job.name} has no matrix`);
   const template = expressionsOf(slice.plan, job).matrix;
   if (template === undefined) return madeOf(cellsOf(matrix), undefined);
-  const resolved = resolve(slice, job, template, LIMITS.matrixBytes);
+  const { name } = job.definition;
+  const check: CheckValue = (value) =>
+    notLists(valuesOf(objectOf(value))).map((problem) => ({ ...problem, field: `${name}.matrix.${problem.field}` }));
+  const resolved = resolve(slice, job, template, LIMITS.matrixBytes, check);
   if ('unknown' in resolved) return { unknown: unknownBecause('matrix', resolved.unknown) };
   if ('message' in resolved) return joinProblems('its matrix: ', [resolved]);
-  const { axes, include, exclude, max_parallel_expression: maxParallel } = resolved.value;
-  const cells = cellsOf({
+  return madeOf(cellsOf(valuesOf(resolved.value)), resolved.value['max_parallel_expression']);
+}
+
+function valuesOf({ axes, include, exclude }: JsonObject): MatrixValues {
+  return {
     axes: objectOf(axes ?? {}),
     ...(include !== undefined && { include }),
     ...(exclude !== undefined && { exclude }),
-  });
-  return madeOf(cells, maxParallel);
+  };
 }
 
 function madeOf(cells: readonly Cell[] | string, maxParallel: JsonValue | undefined): MadeCells | Problem {
@@ -163,10 +171,10 @@ function traceOf(
   return failed({ message: `it must be true or false; it is ${shortJson(value)}` }, told);
 }
 
-function resolve(slice: RunSlice, job: PlannedJob, template: Template, maxBytes: number): Resolved {
+function resolve(slice: RunSlice, job: PlannedJob, template: Template, maxBytes: number, check?: CheckValue): Resolved {
   const found = inputsOf(slice, job, template);
   if ('message' in found) return found;
-  return resolvedOf(resolveTemplate(template, found.inputs, maxBytes, spending(slice)), job.definition.name);
+  return resolvedOf(resolveTemplate(template, found.inputs, maxBytes, spending(slice), check), job.definition.name);
 }
 
 /** @throws FactsNotLoaded naming what all of these jobs will ask for, so that one load is enough. */

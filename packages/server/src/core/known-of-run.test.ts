@@ -58,6 +58,15 @@ describe('an appended job', () => {
     expect(wrongIn(knownOfRun(run), jobNamed('a', change), sign)).toEqual([expect.stringMatching(expected)]);
   });
 
+  it.each<[string, Partial<JobDefinition>, RegExp]>([
+    ['of a param', { if: 'params.target' }, /is of type string$/],
+    ['of a job that was appended before', { needs: ['pack'], if: 'needs.pack.outputs.digest' }, /is of type string$/],
+    ['of a job that comes with it', { needs: ['sign'], if: 'needs.sign.outputs.signature' }, /is of type string$/],
+  ])('is refused when the type %s does not fit', (_, change, expected) => {
+    const sign = jobNamed('sign', { outputsSchema: closed('signature') });
+    expect(wrongIn(knownOfRun(run), jobNamed('a', change), sign)).toEqual([expect.stringMatching(expected)]);
+  });
+
   it('may read what is there, and whatever may be there', () => {
     const job = jobNamed('a', {
       needs: ['build', 'open', 'many', 'pack', 'unknown'],

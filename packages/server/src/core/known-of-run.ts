@@ -3,10 +3,17 @@
 import { closedNames, outputNames } from './check-schemas.ts';
 import type { Known } from './compile-job.ts';
 import type { Definition } from './definition.ts';
+import { knownTypes } from './known-types.ts';
 
 export type KnownOfRun = Omit<Known, 'work'>;
 
 export function knownOfRun({ jobs, env = {}, paramsSchema, added = [] }: Definition): KnownOfRun {
   const appended = added.flatMap((addition) => ('jobs' in addition ? addition.jobs : []));
-  return { env, params: closedNames(paramsSchema), outputs: outputNames([...jobs, ...appended]) };
+  const all = [...jobs, ...appended];
+  return {
+    env,
+    params: closedNames(paramsSchema),
+    outputs: outputNames(all),
+    types: knownTypes(paramsSchema, all),
+  };
 }

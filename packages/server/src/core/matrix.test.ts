@@ -4,6 +4,11 @@ import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { cellsOf, type MatrixValues } from './matrix.ts';
 
+/** Different values, so many. */
+function numbers<T>(count: number, of: (n: number) => T): T[] {
+  return Array.from({ length: count }, (_, n) => of(n));
+}
+
 /** The keys of the cells, or why there are none. */
 function keys(matrix: MatrixValues): readonly string[] | string {
   const cells = cellsOf(matrix);
@@ -80,39 +85,53 @@ describe('cellsOf', () => {
   it.each<[string, MatrixValues, RegExp]>([
     [
       'more exclusions than can be looked at',
-      { axes: { a: Array(10_000).fill(1) }, exclude: Array(100_000).fill({ a: 2 }) },
+      { axes: { a: numbers(10_000, (n) => n) }, exclude: Array(100_000).fill({ a: 2 }) },
       /^include and exclude have 100000 entries for 10000 combinations/,
     ],
     [
       'a value that would be in every one of them',
-      { axes: { a: ['x'.repeat(900_000)], b: Array(1_000).fill(1) } },
+      { axes: { a: ['x'.repeat(900_000)], b: numbers(1_000, (n) => n) } },
       /^its cells are 9\d{8} bytes as JSON/,
     ],
     [
       'an inclusion that would be in every one of them',
-      { axes: { b: Array(1_000).fill(1) }, include: [{ x: 'x'.repeat(900_000) }] },
+      { axes: { b: numbers(1_000, (n) => n) }, include: [{ x: 'x'.repeat(900_000) }] },
       /^its cells are 9\d{8} bytes as JSON/,
     ],
     [
       'texts of many bytes a character',
-      { axes: { a: Array(500).fill('漢'.repeat(200)) } },
+      { axes: { a: numbers(500, (n) => `${n}${'漢'.repeat(200)}`) } },
       /^its cells are 3\d+ bytes/,
     ],
-    ['an axis that is no list', { axes: { a: { b: 1 } } }, /^axis a must be a list; it is \{"b":1\}$/],
+    ['an axis that is no list', { axes: { a: { b: 1 } } }, /^axes\.a must be a list; it is \{"b":1\}$/],
     [
       'an axis that is a text',
       { axes: { a: 'b' } },
-      /^axis a must be a list; it is "b": fromJSON or split makes a list of a text$/,
+      /^axes\.a must be a list; it is "b": fromJSON or split makes a list of a text$/,
+    ],
+    [
+      'several that are no lists, all of them told',
+      { axes: { a: 1, b: [1], c: null }, include: 'x' },
+      /^axes\.a must be a list; it is 1; axes\.c must be a list; it is null; include must be a list of objects; it is "x"$/,
     ],
     ['an inclusion that is no list', { axes, include: { a: 1 } }, /^include must be a list of objects; it is {"a":1}$/],
     ['an exclusion of no objects', { axes, exclude: [1] }, /^exclude must be a list of objects; it is \[1\]$/],
     [
       'ten thousand combinations and one more',
-      { axes: { a: Array(10_001).fill(1) } },
+      { axes: { a: numbers(10_001, (n) => n) } },
       /^its axes have 10001 combinations, at most 10000 are allowed$/,
     ],
-    ['more cells than there may be', { axes: { a: Array(1_001).fill(1) } }, /^it has 1001 cells, at most 1000/],
-    ['cells of too many bytes', { axes: { a: Array(500).fill('x'.repeat(600)) } }, /^its cells are 3\d+ bytes as JSON/],
+    ['more cells than there may be', { axes: { a: numbers(1_001, (n) => n) } }, /^it has 1001 cells, at most 1000/],
+    [
+      'cells of too many bytes',
+      { axes: { a: numbers(500, (n) => `${n}${'x'.repeat(600)}`) } },
+      /^its cells are 3\d+ bytes as JSON/,
+    ],
+    [
+      'axes with a value twice',
+      { axes: { a: [1, 2, 1, 1], b: [{ x: 1, y: 2 }, '1', { y: 2, x: 1 }], c: [1, '1', [1]] } },
+      /^axis a has 1 twice, axis b has \{"y":2,"x":1\} twice: the values of an axis must be different ones$/,
+    ],
   ])('says why there are no cells of %s', (_, matrix, problem) => {
     expect(cellsOf(matrix)).toMatch(problem);
   });
@@ -126,7 +145,7 @@ describe('cellsOf', () => {
 });
 
 test('every cell has a key of its own, and every combination that is not excluded is there', () => {
-  const values = fc.array(fc.oneof(fc.nat(3), fc.constantFrom('a', 'b', 'x y')), { maxLength: 4 });
+  const values = fc.uniqueArray(fc.oneof(fc.nat(3), fc.constantFrom('a', 'b', 'x y')), { maxLength: 4 });
   const axes = fc.dictionary(fc.constantFrom('a', 'b', 'c'), values, { minKeys: 1 });
   fc.assert(
     fc.property(

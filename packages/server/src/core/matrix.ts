@@ -1,9 +1,10 @@
 // The cells of a matrix: the combinations of its axes without what is excluded, and what is included beside them. How many there would
 // be is known before any is made. The rules of `include` are those that users of GitHub Actions know.
-import { jsonBytes, quote, shortJson } from './check-fields.ts';
+import { jsonBytes, quote, shortJson, tellFound } from './check-fields.ts';
 import type { Cell } from './definition.ts';
 import { canonicalJson, type JsonObject, type JsonValue } from './json.ts';
 import { LIMITS } from './limits.ts';
+import type { FieldViolation } from './refusal.ts';
 
 /** A matrix whose expressions have been worked out. */
 export interface MatrixValues {
@@ -12,20 +13,27 @@ export interface MatrixValues {
   readonly exclude?: JsonValue;
 }
 
+/** Those of its values that are no lists. */
+export function notLists({ axes, include = [], exclude = [] }: MatrixValues): readonly FieldViolation[] {
+  const lists = Object.entries(axes).flatMap(([name, axis]) => {
+    if (Array.isArray(axis)) return [];
+    const hint = typeof axis === 'string' ? ': fromJSON or split makes a list of a text' : '';
+    return [{ field: `axes.${name}`, description: `must be a list; it is ${shortJson(axis)}${hint}` }];
+  });
+  const ofObjects = Object.entries({ include, exclude }).flatMap(([field, list]) => {
+    return objectsOf(list) ? [] : [{ field, description: `must be a list of objects; it is ${shortJson(list)}` }];
+  });
+  return [...lists, ...ofObjects];
+}
+
 /** Makes the cells in order: the axis that comes last by name changes fastest. A text says why there are none to be made. */
-export function cellsOf({ axes, include = [], exclude = [] }: MatrixValues): readonly Cell[] | string {
+export function cellsOf(matrix: MatrixValues): readonly Cell[] | string {
+  const wrong = notLists(matrix);
+  if (wrong.length > 0) return tellFound(wrong);
+  const { axes, include = [], exclude = [] } = matrix;
   const names = Object.keys(axes).sort();
-  const lists = names.map((name) => axes[name] ?? null);
-  const wrong = names[lists.findIndex((list) => !Array.isArray(list))];
-  if (wrong !== undefined) {
-    const hint = typeof axes[wrong] === 'string' ? ': fromJSON or split makes a list of a text' : '';
-    return `axis ${wrong} must be a list; it is ${shortJson(axes[wrong] ?? null)}${hint}`;
-  }
-  const included = objectsOf(include);
-  if (included === undefined) return `include must be a list of objects; it is ${shortJson(include)}`;
-  const excluded = objectsOf(exclude);
-  if (excluded === undefined) return `exclude must be a list of objects; it is ${shortJson(exclude)}`;
-  const values = lists.map((list) => (Array.isArray(list) ? list : []));
+  const values = names.map((name) => listOf(axes[name]));
+  const [included = [], excluded = []] = [include, exclude].map(objectsOf);
   const count = names.length === 0 ? 0 : values.reduce((product, list) => product * list.length, 1);
   if (count > LIMITS.matrixCombinations) {
     return `its axes have ${count} combinations, at most ${LIMITS.matrixCombinations} are allowed`;
@@ -38,8 +46,27 @@ export function cellsOf({ axes, include = [], exclude = [] }: MatrixValues): rea
   if (stray !== undefined) return `exclude names ${quote(stray)}, which is none of its axes: it would exclude nothing`;
   const isAll = names.length > 0 && excluded.some((part) => Object.keys(part).length === 0);
   if (isAll) return 'exclude has an entry that names no axis: it would exclude everything';
-  const cells = combine(names, values, count, included, excluded);
+  const numberOf = createNumbering();
+  const numbered = values.map((list) => list.map(numberOf));
+  const twice = names.flatMap((name, axis) => {
+    const place = firstTwice(numbered[axis] ?? []);
+    return place === undefined ? [] : [`axis ${name} has ${shortJson(values[axis]?.[place] ?? null)} twice`];
+  });
+  if (twice.length > 0) return `${twice.join(', ')}: the values of an axis must be different ones`;
+  const holds = comparing(names, numbered, numberOf);
+  const cells = combine({ names, values, count, holds }, included, excluded);
   return typeof cells === 'string' ? cells : withKeys(names, cells);
+}
+
+/** The place of the first number that was there before. */
+function firstTwice(numbers: readonly number[]): number | undefined {
+  const seen = new Set<number>();
+  const place = numbers.findIndex((number) => seen.size === seen.add(number).size);
+  return place === -1 ? undefined : place;
+}
+
+function listOf(value: JsonValue | undefined): JsonValue[] {
+  return Array.isArray(value) ? value : [];
 }
 
 function objectsOf(value: JsonValue): readonly JsonObject[] | undefined {
@@ -55,15 +82,20 @@ function isObject(value: JsonValue): value is JsonObject {
 /** A value of each axis, by its place in the list. */
 type Combination = readonly number[];
 
+interface Combinations {
+  readonly names: readonly string[];
+  readonly values: readonly JsonValue[][];
+  readonly count: number;
+  /** Whether a combination has every value of a part of one. */
+  readonly holds: (part: JsonObject) => (cell: Combination) => boolean;
+}
+
 /** How many cells there are, and how large, is known before any is made: a value may be in all of them. */
 function combine(
-  names: readonly string[],
-  values: readonly JsonValue[][],
-  count: number,
+  { names, values, count, holds }: Combinations,
   included: readonly JsonObject[],
   excluded: readonly JsonObject[],
 ): readonly JsonObject[] | string {
-  const holds = comparing(names, values);
   const excludes = excluded.map(holds);
   const all = Array.from({ length: count }, (_, number) => combinationOf(values, number));
   const combined = all.filter((cell) => !excludes.some((isExcluded) => isExcluded(cell)));
@@ -102,17 +134,23 @@ function combinationOf(values: readonly JsonValue[][], number: number): Combinat
   return places;
 }
 
-/** Finds out whether combinations have every value of a part of one. Values are made into texts once, and compared by number. */
-function comparing(names: readonly string[], values: readonly JsonValue[][]) {
+/** Gives equal values the same number: each is made into a text once, and compared by number. */
+function createNumbering(): (value: JsonValue) => number {
   const numbers = new Map<string, number>();
-  const numberOf = (value: JsonValue): number => {
+  return (value) => {
     const text = canonicalJson(value);
     const known = numbers.get(text) ?? numbers.size;
     numbers.set(text, known);
     return known;
   };
-  const numbered = values.map((list) => list.map(numberOf));
-  return (part: JsonObject): ((cell: Combination) => boolean) => {
+}
+
+function comparing(
+  names: readonly string[],
+  numbered: readonly (readonly number[])[],
+  numberOf: (value: JsonValue) => number,
+): Combinations['holds'] {
+  return (part) => {
     const wanted = Object.entries(part).map(([name, value]) => [names.indexOf(name), numberOf(value)] as const);
     return (cell) => wanted.every(([axis, number]) => numbered[axis]?.[cell[axis] ?? -1] === number);
   };

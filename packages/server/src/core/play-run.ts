@@ -1,12 +1,13 @@
 // Plays a run in memory: the same decisions as of any run, on the commands that drivers, people and called runs give when all ends as it
 // is assumed to. Jobs finish in the order in which they start, no driver is ever short of slots, and no time passes.
-import { type AssumedOutcome, type Assumptions, assumedOf } from './assumptions.ts';
+import { type AssumedOutcome, type Assumptions, assumedOf, isAssumed } from './assumptions.ts';
 import type { AttemptContent, Command } from './commands.ts';
 import { decideInSlices } from './decide.ts';
-import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type Gate } from './definition.ts';
+import { DEFAULT_RETRY, DEFAULT_TIMEOUTS, type Definition, type Gate, type PipelineCall } from './definition.ts';
 import { EVENT_VERSION } from './event-versions.ts';
 import { beforeFirstEvent } from './evolve.ts';
 import { compilePlan, outlivesCancel, type Plan, type PlannedJob, plannedJob } from './plan.ts';
+import type { JsonObject } from './json.ts';
 import { type JobRecord, jobOf, type RunFacts, type RunHeader } from './run-state.ts';
 import { type Failure, isJobFinished, isRunFinished } from './states.ts';
 
@@ -18,6 +19,9 @@ export interface PlayedRun {
   /** Jobs of which nothing can be told, with why: they read what nobody knows, or may be stopped by such a job. */
   readonly unknown: ReadonlyMap<number, string>;
 }
+
+/** Why the run of a call could not be made; undefined when it could, or nobody knows. */
+export type WhyNoChild = (call: PipelineCall, params: JsonObject) => string | undefined;
 
 export type FactsOfRun = Omit<RunFacts, 'outputs' | 'isAssumed'>;
 
@@ -35,11 +39,13 @@ const CHILD_RUN = 'assumed';
 /**
  * Plays a run to its end in small steps, so that whoever asks for it may do other things in between.
  * @param definition Checked already.
+ * @param whyNoChild Asked of calls of which nothing is assumed.
  */
 export function* playRun(
   definition: Definition,
   facts: FactsOfRun,
   assumed: Assumptions,
+  whyNoChild: WhyNoChild = () => undefined,
   decide = decideInSlices,
 ): Generator<undefined, PlayedRun> {
   const table = openTable(compilePlan(asAssumed(definition)), facts, assumed, decide);
@@ -50,7 +56,8 @@ export function* playRun(
     const finishing = toFinish[finished];
     if (starting !== undefined) {
       started++;
-      if (!played.unknown.has(starting)) yield* start(table, starting);
+      const isSure = isAssumed(assumed, plannedJob(played.plan, starting));
+      if (!played.unknown.has(starting)) yield* start(table, starting, isSure ? () => undefined : whyNoChild);
     } else if (finishing !== undefined) {
       finished++;
       const isOpen = !isJobFinished(recordOf(table, finishing).state);
@@ -97,7 +104,7 @@ interface Table {
 function openTable(plan: Plan, facts: FactsOfRun, assumed: Assumptions, decide: typeof decideInSlices): Table {
   const played: Table['played'] = { ...beforeFirstEvent(plan), unknown: new Map() };
   let outputs: RunFacts['outputs'] = new Map();
-  const isAssumed = (job: PlannedJob): boolean => assumedOf(assumed, job).outputs !== undefined;
+  const knowsOutputs = (job: PlannedJob): boolean => assumedOf(assumed, job).outputs !== undefined;
 
   const table: Table = {
     played,
@@ -105,7 +112,12 @@ function openTable(plan: Plan, facts: FactsOfRun, assumed: Assumptions, decide: 
     toFinish: [],
     nowMs: 0,
     *submit(command) {
-      const slice = { plan: played.plan, run: played.run, jobs: played.jobs, facts: { ...facts, isAssumed, outputs } };
+      const slice = {
+        plan: played.plan,
+        run: played.run,
+        jobs: played.jobs,
+        facts: { ...facts, isAssumed: knowsOutputs, outputs },
+      };
       const { events, after, unknown } = yield* decide(slice, command, table.nowMs);
       const ready: number[] = [];
       for (const event of events) {
@@ -152,14 +164,17 @@ function recordOf({ played }: Table, index: number): JobRecord {
   return jobOf(played, index);
 }
 
-function* start(table: Table, job: number): Generator<undefined, void> {
+function* start(table: Table, job: number, whyNoChild: WhyNoChild): Generator<undefined, void> {
   if (waitsForShare(recordOf(table, job))) yield* table.submit({ type: 'ClaimPlace', job, ...FREE });
   const record = recordOf(table, job);
   if (record.state === 'QUEUED') {
     yield* table.submit({ type: 'Offer', job, instance: INSTANCE, instanceId: CHILD_RUN });
     yield* table.submit({ type: 'Accept', job, attempt: record.attempt + 1, instance: INSTANCE });
   } else if (record.state === 'WAITING' && record.wait.reason === 'CHILD_RUN') {
-    yield* table.submit({ type: 'StartChild', job, childRun: CHILD_RUN });
+    const { call } = plannedJob(table.played.plan, job).definition;
+    const message = call && whyNoChild(call, record.details?.spec ?? call.params);
+    if (message !== undefined) yield* table.submit({ type: 'RefuseChild', job, message });
+    else yield* table.submit({ type: 'StartChild', job, childRun: CHILD_RUN });
   }
   table.toFinish.push(job);
 }

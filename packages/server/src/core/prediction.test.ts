@@ -29,7 +29,7 @@ const trigger = { kind: 'api', actor: '', reference: '' };
 const FACTS: FactsOfRun = { runId: 'run', project: 'default', params: PARAMS, labels: { branch: 'main' }, trigger };
 
 function predict(definition: Definition, assumed: Assumptions = new Map(), decideWith: Decide = decide): RunPrediction {
-  const playing = playRun(definition, FACTS, assumed, function* (slice, command, nowMs) {
+  const playing = playRun(definition, FACTS, assumed, undefined, function* (slice, command, nowMs) {
     yield;
     return decideWith(slice, command, nowMs);
   });

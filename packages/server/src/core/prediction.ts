@@ -140,9 +140,15 @@ function predictJob(played: PlayedRun, job: PlannedJob, wave: number): JobPredic
 }
 
 function fateOf(job: PlannedJob, record: JobRecord): Fate {
-  if (isDriven(job) ? record.attempt > 0 : record.readyMs !== undefined) return 'RUNS';
+  const hasBegun = isDriven(job) ? record.attempt > 0 : record.readyMs !== undefined;
+  if (hasBegun && !isRefused(job, record)) return 'RUNS';
   if (record.state === 'SKIPPED') return 'SKIPPED';
   return record.state === 'FAILED' ? 'INVALID' : 'CANCELLED';
+}
+
+/** Whether its call makes no run. */
+function isRefused({ definition }: PlannedJob, { state, details }: JobRecord): boolean {
+  return definition.call !== undefined && state === 'FAILED' && details?.childRun === undefined;
 }
 
 /** Where something is unknown, a failure that is known decides all the same. */

@@ -3,6 +3,7 @@
 import type { Trigger } from './events.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import type { Plan, PlannedJob } from './plan.ts';
+import type { FieldViolation } from './refusal.ts';
 import type { Shares } from './shares.ts';
 import type { CancelPhase, Failure, FailureClass, FinishedJobState, FinishedRunState } from './states.ts';
 import type { JobCounts } from './views.ts';
@@ -206,8 +207,8 @@ export interface RunFacts {
   readonly params: JsonObject;
   readonly labels: Readonly<Record<string, string>>;
   readonly trigger: Trigger;
-  /** Why the drivers of a name, as they are now, take no such spec; undefined when one of them does, or nobody knows. */
-  readonly specProblem?: (driver: string, spec: JsonObject) => string | undefined;
+  /** Why the drivers of a name, as they are now, take no such spec; nothing when one of them does, or nobody knows. */
+  readonly whyUnfit?: (driver: string, spec: JsonObject) => readonly FieldViolation[];
   /** Outputs of attempts that concluded jobs, by job. */
   readonly outputs: ReadonlyMap<number, JsonObject>;
   /** Of a run that is only planned: whether the outputs of a job are assumed. Those of all others are not known. */

@@ -3,11 +3,11 @@
 import type { Cell } from './definition.ts';
 import type { Problem } from './expression-failures.ts';
 import type { JsonObject } from './json.ts';
-import type { ConditionTrace, WorkedOut } from './run-state.ts';
+import type { WorkedOut } from './run-state.ts';
 
 export type Evaluated =
   | ({ readonly outcome: 'READY' | 'SKIP' } & WorkedOut)
-  | ({ readonly outcome: 'INVALID'; readonly condition?: ConditionTrace } & Problem)
+  | ({ readonly outcome: 'INVALID' } & Pick<WorkedOut, 'condition' | 'spec'> & Problem)
   /** Of a planned run: it depends on what nobody knows. */
   | { readonly outcome: 'UNKNOWN'; readonly message: string };
 

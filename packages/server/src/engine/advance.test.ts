@@ -82,9 +82,9 @@ function playChain(links: number) {
   addLoaded(work, jobs);
   work.contents.set(contentKey(0, 1), RUNNING);
   let checked = 0;
-  const specProblem = () => {
+  const whyUnfit = () => {
     checked++;
-    return 'is refused';
+    return [{ field: 'spec', description: 'is refused' }];
   };
   const facts: RunFacts = {
     runId,
@@ -92,7 +92,7 @@ function playChain(links: number) {
     params: {},
     labels: {},
     trigger,
-    specProblem,
+    whyUnfit,
     outputs: new Map(),
   };
   const asked: number[] = [];

@@ -72,13 +72,13 @@ const ROWS_AT_ONCE = 1_000;
 export function* beginRun(
   { run, runId, plan }: RunToBegin,
   nowMs: number,
-  specProblem: RunFacts['specProblem'],
+  whyUnfit: RunFacts['whyUnfit'],
 ): Generator<undefined, BegunRun> {
   const { project, params, traceparent, labels } = run;
   const { pipeline, revision, trigger } = run.command;
   const origin = { ...(pipeline !== undefined && { pipeline }), ...(revision !== undefined && { revision }) };
   const given = { runId, project, ...origin, params, labels, trigger, outputs: new Map<number, JsonObject>() };
-  const facts: RunFacts = { ...given, ...(specProblem !== undefined && { specProblem }) };
+  const facts: RunFacts = { ...given, ...(whyUnfit !== undefined && { whyUnfit }) };
   const { events, marks, after } = yield* decideInSlices({ ...beforeFirstEvent(plan), facts }, run.command, nowMs);
   const jobs: JobWrite[] = [];
   const queue: QueueInsert[] = [];

@@ -195,7 +195,7 @@ async function beginAll<Item extends RunToBegin>(
   { schemas, pace, maxJobs }: BeginOptions,
 ): Promise<Pick<Begun<Item>, 'runs' | 'costly' | 'left'>> {
   const drivers = new Set(items.flatMap(({ plan }) => [...driversToAsk(plan)]));
-  const specProblem = drivers.size === 0 ? undefined : await specProblems(schemas, drivers);
+  const whyUnfit = drivers.size === 0 ? undefined : await specProblems(schemas, drivers);
   const runs = new Map<Item, BegunRun>();
   const costly: Item[] = [];
   const left: Item[] = [];
@@ -209,7 +209,7 @@ async function beginAll<Item extends RunToBegin>(
       continue;
     }
     begun.add(project);
-    const step = await pace.make(beginRun(item, nowMs, specProblem));
+    const step = await pace.make(beginRun(item, nowMs, whyUnfit));
     if (step === undefined || step.made.jobs.length > maxJobs) {
       costly.push(item);
       continue;

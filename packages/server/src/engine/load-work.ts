@@ -119,7 +119,7 @@ export async function loadWantedFacts(
     works.map(async (work) => {
       const { runId } = work.context;
       const stored = facts.get(runId);
-      const fresh = stored && { ...stored, specProblem: await specProblems(schemas, driversOf(work)) };
+      const fresh = stored && { ...stored, whyUnfit: await specProblems(schemas, driversOf(work)) };
       const known = work.facts ?? fresh;
       if (known === undefined) throw new Error(`run ${runId} was not loaded`);
       const jobs = wanted.get(work)?.outputsOf ?? [];

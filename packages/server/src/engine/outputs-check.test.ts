@@ -14,7 +14,7 @@ test.each([
   [
     'several wrong keys',
     { image: 1, size: 'big' },
-    "outputs.image must be string; got 1 (and 1 more): the job's outputs_schema does not allow it",
+    'outputs.image must be string; got 1; outputs.size must be integer; got "big": the job\'s outputs_schema does not allow it',
   ],
 ])('outputs with %s are told by the key', (_, outputs, problem) => {
   expect(createOutputsCheck()(schema, outputs)).toEqual({ text: expect.any(String), problem });
@@ -24,6 +24,22 @@ test('outputs that fit are told by their canonical text, without defaults filled
   const outputs = { image: 'sha', also: true };
   expect(createOutputsCheck()(schema, outputs)).toEqual({ text: '{"also":true,"image":"sha"}' });
   expect(outputs).toEqual({ image: 'sha', also: true });
+});
+
+test('a key that is none is told beside those that are missing', () => {
+  const closed = { properties: { count: {}, image: {} }, required: ['count', 'image'], additionalProperties: false };
+  const { problem } = createOutputsCheck()(closed, { cuont: '5' });
+  expect(problem).toBe(
+    'outputs.count is required; outputs.image is required; ' +
+      'outputs.cuont is not known to the schema; did you mean "count"?: the job\'s outputs_schema does not allow it',
+  );
+});
+
+test('of many problems the first five are told, each within its share of the message', () => {
+  const names = Array.from({ length: 7 }, (_, n) => `key${n}${'x'.repeat(300)}`);
+  const { problem = '' } = createOutputsCheck()({ required: names }, {});
+  expect(problem).toMatch(/^(?:outputs\.key\dx{160,}…; ){5}2 more: the job's outputs_schema does not allow it$/);
+  expect(problem.length).toBeLessThanOrEqual(1_024);
 });
 
 test('a schema that takes too long is a problem, and takes no longer than it may', () => {

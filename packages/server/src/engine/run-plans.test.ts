@@ -148,24 +148,75 @@ test('says what groups and rates jobs would share, by which limits, and whether 
   );
 });
 
-test('finds specs that nobody accepts once they are known, and warns of calls of nothing and of cells that are not made', async () => {
+test('finds specs that nobody accepts once they are known, and warns of cells that are not made', async () => {
   await ledger.connect('numbers', 'i-1', {
     specSchema: { type: 'object', properties: { n: { type: ['string', 'number'], maxLength: 30 } } },
   });
   const jobs = [
     jobNamed('long', { driver: 'numbers', spec: { n: '${{ params.text }}' } }),
-    jobNamed('call', { driver: '', call: { pipeline: 'none', params: {} } }),
     jobNamed('cells', { driver: 'numbers', matrix: { axes: { os: ['linux'] } } }),
   ];
   const assumed: Assumptions = new Map([['cells[mac]', { outcome: 'FAILED' }]]);
   const plan = await planOf(definitionOf(...jobs), assumed, { params: { text: 'x'.repeat(40) } });
   expect(plan.jobs[0]).toMatchObject({
-    failure: { class: 'INVALID', message: expect.stringMatching(/^its spec: spec\.n must/) },
+    failure: { class: 'INVALID', message: expect.stringMatching(/^spec\.n must/) },
   });
-  expect(plan.warnings).toEqual([
-    'job call calls pipeline none: there is no such pipeline, so the job would fail',
-    'nothing is assumed of cells[mac]: its matrix makes no such cell',
-  ]);
+  expect(plan.warnings).toEqual(['nothing is assumed of cells[mac]: its matrix makes no such cell']);
+});
+
+describe('calls that could not be made', () => {
+  const calling = (name: string, pipeline: string, more: Partial<JobDefinition['call'] & object> = {}) =>
+    jobNamed(name, { driver: '', call: { pipeline, params: {}, ...more }, allowFailure: true });
+  const fates = ({ jobs }: Awaited<ReturnType<typeof planOf>>) =>
+    jobs.map(({ job, fate, state, failure }) => [job.name, fate, state, failure?.message]);
+
+  test('fail without having run, unless something is assumed of them', async () => {
+    const pipelines = createPipelines({
+      pool: ledger.pool,
+      checkSpecs: createSpecCheck(createDriverSchemas(ledger.pool)),
+      checkCalls: createCallCheck(ledger.pool),
+      replica: { oldest: () => undefined },
+    });
+    const paramsSchema = { properties: { n: { type: 'integer' } }, required: ['n'] };
+    await pipelines.apply('default', 'called', { ...definitionOf(jobNamed('a')), paramsSchema });
+    const definition = definitionOf(
+      calling('missing', 'caled'),
+      calling('unfit', 'called', { params: { n: '${{ params.text }}' } }),
+      calling('fits', 'called', { params: { n: '${{ params.n }}' } }),
+      jobNamed('after', { needs: ['missing', 'unfit'], if: 'needs.unfit.failure == "INVALID"' }),
+    );
+    const given = { params: { text: 'q', n: 1 } };
+    const plan = await planOf(definition, new Map(), given);
+    expect(fates(plan)).toEqual([
+      ['missing', 'INVALID', 'FAILED', expect.stringMatching(/caled.*called/)],
+      ['unfit', 'INVALID', 'FAILED', 'run.params.n: must be integer'],
+      ['fits', 'RUNS', 'SUCCEEDED', undefined],
+      ['after', 'RUNS', 'SUCCEEDED', undefined],
+    ]);
+    expect(plan.state).toBe('SUCCEEDED');
+    expect(plan.warnings.filter((warning) => warning.includes('caled'))).toEqual([]);
+
+    const assumed: Assumptions = new Map([['missing', { outcome: 'SUCCEEDED' }]]);
+    const sure = await planOf(definition, assumed, given);
+    expect(fates(sure).slice(0, 2)).toEqual([
+      ['missing', 'RUNS', 'SUCCEEDED', undefined],
+      ['unfit', 'INVALID', 'FAILED', 'run.params.n: must be integer'],
+    ]);
+    expect(sure.warnings).toContainEqual(expect.stringMatching(/^the call of job missing could not be made now: /));
+  });
+
+  test('are those of a revision that there is not, too', async () => {
+    const pipelines = createPipelines({
+      pool: ledger.pool,
+      checkSpecs: createSpecCheck(createDriverSchemas(ledger.pool)),
+      checkCalls: async () => ({ violations: [], warnings: [] }),
+      replica: { oldest: () => undefined },
+    });
+    await pipelines.apply('default', 'calls-later', definitionOf(calling('later', 'calls-later', { revision: 7 })));
+    expect(fates(await planOf('calls-later'))).toEqual([
+      ['later', 'INVALID', 'FAILED', 'pipeline calls-later has no revision 7: its newest is 1'],
+    ]);
+  });
 });
 
 test('expects jobs to take as long as the median of their last successes in the pipeline', async () => {

@@ -9,15 +9,14 @@ import { type PlayedRun, playRun } from '../core/play-run.ts';
 import { predictionOf, type RunPrediction } from '../core/prediction.ts';
 import { type FieldViolation, invalidFields, RefusedError } from '../core/refusal.ts';
 import type { PlannedJobView, RunPlanView } from '../core/run-plan.ts';
-import { type CalledRef, findCalled } from '../store/called-pipelines.ts';
 import { type Pool, withConnection } from '../store/pool.ts';
-import type { Tx } from '../store/sql.ts';
 import { checkBounded } from './bounded-check.ts';
 import type { RunOperations } from './engine.ts';
 import { jobDurations } from './job-durations.ts';
 import { createPace } from './pace.ts';
 import type { DriverSchemas } from './driver-schemas.ts';
 import type { Plans } from './plans.ts';
+import { type PlannedCalls, readPlannedCalls } from './planned-calls.ts';
 import { readGroups } from './planned-groups.ts';
 import { readReadiness } from './readiness.ts';
 import type { PreparedRun, RunCreation } from './run-creation.ts';
@@ -28,8 +27,6 @@ const PLANS_AT_A_TIME = 1;
 const PLANS_IN_LINE = 20;
 const TURN_MS = 10;
 const MAX_PLAN_MS = 10_000;
-/** Pipelines of calls that are looked for. */
-const MAX_CALLED = 100;
 const MAX_WARNINGS = 100;
 
 /** There is no run: its expressions read this as its id. */
@@ -61,8 +58,9 @@ export function createRunPlans(options: RunPlansOptions): Pick<RunOperations, 'p
       await pace();
     }
     if (found.length > 0) throw new RefusedError(invalidFields(found));
-    const specProblem = await specProblems(schemas, driversToAsk(compilePlan(definition)));
-    const playing = playRun(definition, { ...factsOf(project, prepared), specProblem }, assumed);
+    const whyUnfit = await specProblems(schemas, driversToAsk(compilePlan(definition)));
+    const calls = await withConnection(pool, (tx) => readPlannedCalls(tx, project, definition));
+    const playing = playRun(definition, { ...factsOf(project, prepared), whyUnfit }, assumed, calls.whyNoChild);
     let played: PlayedRun | undefined;
     while (played === undefined) {
       const { done, value } = playing.next();
@@ -70,11 +68,10 @@ export function createRunPlans(options: RunPlansOptions): Pick<RunOperations, 'p
       await pace();
     }
     const prediction = predictionOf(played, assumed);
-    const { readiness, groupNow, durations, missing } = await withConnection(pool, async (tx) => ({
+    const { readiness, groupNow, durations } = await withConnection(pool, async (tx) => ({
       readiness: await readReadiness(tx, prediction.jobs),
       groupNow: await readGroups(tx, project, prediction.jobs),
       durations: pipeline === undefined ? new Map() : await jobDurations(tx, plans, project, pipeline.name),
-      missing: await missingPipelines(tx, project, prediction),
     }));
     const jobs: PlannedJobView[] = [];
     for (const job of prediction.jobs) {
@@ -82,7 +79,12 @@ export function createRunPlans(options: RunPlansOptions): Pick<RunOperations, 'p
       jobs.push({ ...readiness.look(job), ...(group !== undefined && { groupNow: group }) });
       await pace();
     }
-    const warnings = [...prepared.warnings, ...readiness.warnings(), ...missing, ...unmetCells(prediction, assumed)];
+    const warnings = [
+      ...prepared.warnings,
+      ...readiness.warnings(),
+      ...missing(prediction, calls),
+      ...unmetCells(prediction, assumed),
+    ];
     return {
       ...(pipeline !== undefined && { pipeline }),
       ...(prediction.state !== undefined && { state: prediction.state }),
@@ -115,27 +117,15 @@ function checkAssumed(definition: Definition, assumed: Assumptions): void {
   if (found.length > 0) throw new RefusedError(invalidFields(found));
 }
 
-/** What jobs would call, each with one of these jobs. */
-function calledBy({ jobs }: RunPrediction): readonly (CalledRef & { readonly job: string })[] {
-  const called = new Map<string, CalledRef & { readonly job: string }>();
+/** Of jobs that may call what is not there: those that are not known, and those of which something is assumed. */
+function missing({ jobs }: RunPrediction, { whyMissing }: PlannedCalls): string[] {
+  const told = new Map<string, string>();
   for (const { job, fate } of jobs) {
     const { call } = job.definition;
-    if (call === undefined || (fate !== 'RUNS' && fate !== 'UNKNOWN')) continue;
-    const { pipeline: name, revision } = call;
-    called.set(`${name}@${revision ?? ''}`, { name, revision, job: job.name });
-    if (called.size === MAX_CALLED) break;
+    const why = call === undefined || (fate !== 'RUNS' && fate !== 'UNKNOWN') ? undefined : whyMissing(call);
+    if (why !== undefined && !told.has(why)) told.set(why, `the call of job ${job.name} could not be made now: ${why}`);
   }
-  return [...called.values()];
-}
-
-async function missingPipelines(tx: Tx, project: string, prediction: RunPrediction): Promise<string[]> {
-  const called = calledBy(prediction);
-  const found = called.length === 0 ? [] : await findCalled(tx, project, called);
-  return called.flatMap(({ name, revision, job }, i) => {
-    if (found[i]?.hasRevision === true) return [];
-    const of = revision === undefined ? 'there is no such pipeline' : `it has no revision ${revision}`;
-    return [`job ${job} calls pipeline ${name}: ${of}, so the job would fail`];
-  });
+  return [...told.values()];
 }
 
 /** Assumptions of cells that are not made. */

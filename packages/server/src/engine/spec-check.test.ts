@@ -129,13 +129,13 @@ test('a driver that connects for the first time is known at once', async () => {
   expect(await checkSpecs(definition, 'definition')).toMatchObject({ warnings: [], violations: [{}] });
 });
 
-test('all that is wrong with a spec in a run is told, up to some', async () => {
+test('all that is wrong with a spec in a run is told', async () => {
   await ledger.connect('told', 'i-1', { specSchema: { properties: {}, additionalProperties: false, required: ['z'] } });
-  const problemOf = await specProblems(createDriverSchemas(ledger.pool), new Set(['told']));
-  expect(problemOf('told', { z: 1 })).toBe('spec.z is not known to the schema');
-  const names = ['a', 'b', 'c', 'd', 'e', 'f'];
-  const told = problemOf('told', Object.fromEntries(names.map((name) => [name, 1])));
-  expect(told).toMatch(/^(spec\.\w [^;]+; ){5}2 more$/);
+  const whyUnfit = await specProblems(createDriverSchemas(ledger.pool), new Set(['told']));
+  const description = 'is not known to the schema';
+  expect(whyUnfit('told', { z: 1 })).toEqual([{ field: 'spec.z', description }]);
+  expect(whyUnfit('told', { a: 1, b: 1 })).toHaveLength(3);
+  expect(whyUnfit('other', { a: 1 })).toEqual([]);
 });
 
 test('what takes long to check in all is not checked to the end, and leaves turns to others', async () => {

@@ -8,6 +8,7 @@ import { nearestName } from '../core/nearest-name.ts';
 import type { FieldViolation, Refusal, Warning } from '../core/refusal.ts';
 import { mentionsTemplate } from '../core/expressions/template.ts';
 import { isDriven, type Plan } from '../core/plan.ts';
+import type { RunFacts } from '../core/run-state.ts';
 import { checkBounded, createCheckTime, MAX_CHECKS_MS } from './bounded-check.ts';
 import type { Accepted, DriverSchemas } from './driver-schemas.ts';
 import { createTurns } from './pace.ts';
@@ -23,8 +24,6 @@ export interface SpecFindings {
 const MAX_WARNED = 100;
 /** Looking for a misspelt name costs time for each driver. */
 const MAX_SUGGESTIONS = 10;
-/** Problems of a spec that the failure of a job tells. */
-const MAX_TOLD = 5;
 
 /** Checks the spec of every job; `field` is the path, in the request, of what holds them, or empty. */
 export type SpecCheck = (definition: Pick<Definition, 'jobs'>, field: string) => Promise<SpecFindings>;
@@ -98,15 +97,11 @@ async function neverConnected(
 export async function specProblems(
   schemas: DriverSchemas,
   drivers: ReadonlySet<string>,
-): Promise<(driver: string, spec: JsonObject) => string | undefined> {
+): Promise<NonNullable<RunFacts['whyUnfit']>> {
   const accepted = await schemas.acceptedBy(drivers);
   return (driver, spec) => {
     const takes = accepted.get(driver);
-    const problems = typeof takes === 'object' ? whyUnfit(takes, 'spec', spec) : [];
-    if (problems.length === 0) return undefined;
-    const told = problems.slice(0, MAX_TOLD).map(({ field, description }) => `${field} ${description}`);
-    const more = problems.length > told.length ? [`${howManyMore(problems.length, told.length)} more`] : [];
-    return [...told, ...more].join('; ');
+    return typeof takes === 'object' ? whyUnfit(takes, 'spec', spec) : [];
   };
 }
 

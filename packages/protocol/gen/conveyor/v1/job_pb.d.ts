@@ -247,7 +247,8 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
 
   /**
    * Output only. Its expressions beside the condition that could not be worked out, in reading order: those of `env` that it reads, of its
-   * concurrency group and rate limits, its spec or params, or its matrix. At most the first 10, and 64 KiB as JSON; empty without any.
+   * concurrency group and rate limits, its spec or params, or its matrix. Also those that came to what its driver's schema, or an axis, does
+   * not take. At most the first 10, and 64 KiB as JSON; empty without any.
    *
    * @generated from field: repeated conveyor.v1.ExpressionFailure expression_failures = 35;
    */
@@ -364,7 +365,7 @@ export declare type ExpressionFailure = Message<"conveyor.v1.ExpressionFailure">
   expression: string;
 
   /**
-   * Why it could not be worked out.
+   * Why it could not be worked out, or what is wrong with its value, such as `must be integer; it is "q"`.
    *
    * @generated from field: string error = 3;
    */

@@ -1970,7 +1970,7 @@ export enum JobPrediction {
   SKIPPED = 2,
 
   /**
-   * It fails without having run: its condition, spec or matrix cannot be worked out.
+   * It fails without having run: its condition, spec or matrix cannot be worked out, or the run that it calls for could not be made now.
    *
    * @generated from enum value: JOB_PREDICTION_INVALID = 3;
    */

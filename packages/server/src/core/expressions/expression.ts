@@ -44,8 +44,11 @@ export function compileExpression(
   const type =
     built === undefined || !isNew
       ? ANY
-      : staticType(built.node, (problem, node) =>
-          addProblem(own, `${quote(source)} can never be worked out: ${problem}`, built.offsetOf(node)),
+      : staticType(
+          built.node,
+          (problem, node) =>
+            addProblem(own, `${quote(source)} can never be worked out: ${problem}`, built.offsetOf(node)),
+          scope.typeAt,
         );
   const { text, offset: from } = place ?? { text: source, offset: 0 };
   for (const { description, offset = place && 0 } of own.toSorted(byOffset)) {

@@ -60,6 +60,10 @@ const OPERATORS: ReadonlyMap<string, string> = new Map([
   ['@in', 'in'],
 ]);
 
+/** In place of a type, of a number of JSON: it becomes an int or a double. */
+export const NUMBER = 'number';
+const NUMBERS: readonly string[] = ['int', 'double'];
+
 const TESTS: ReadonlySet<string> = new Set(['!_', '_==_', '_!=_', '_<_', '_<=_', '_>_', '_>=_', '@in']);
 /** Of the library, and not offered: one reads milliseconds where CEL has seconds, one compiles its pattern at each call. */
 const LEFT_OUT: ReadonlySet<string> = new Set(['timestamp(int)', 'string.matches(string)']);
@@ -72,7 +76,7 @@ export interface CelFunction {
   /** Whether it may be called as `x.f()`, and as `f(x)`. */
   readonly isMethod: boolean;
   readonly isFunction: boolean;
-  /** The types that its result may have, by those of its operands, which may be `dyn`; empty: it cannot be called so. */
+  /** The types that its result may have, by those of its operands, which may be `dyn` or NUMBER; empty: it cannot be called so. */
   resultsOf(isMethod: boolean, types: readonly string[]): readonly string[];
   call(scales: Scales, isMethod: boolean, operands: CelValue[]): Outcome;
 }
@@ -148,7 +152,7 @@ function mayTake({ target, arguments: args }: CelFunc, isMethod: boolean, types:
   if ((target !== undefined) !== isMethod) return false;
   const wanted = target === undefined ? args : [target, ...args];
   const isTaken = ({ name }: CelType, type: string | undefined): boolean =>
-    name === 'dyn' || type === 'dyn' || name === type;
+    name === 'dyn' || type === 'dyn' || name === type || (type === NUMBER && NUMBERS.includes(name));
   return wanted.length === types.length && wanted.every((type, place) => isTaken(type, types[place]));
 }
 

@@ -27,6 +27,11 @@ export interface Scope {
    * not checked again by what has been learned since.
    */
   readonly fields?: Readonly<Partial<Record<Root, readonly string[]>>>;
+  /**
+   * The type of what is read by a variable and names, wherever it is there: one of CEL, `dyn` where that is not sure, and `number` of
+   * what may be an int or a double.
+   */
+  readonly typeAt?: (path: readonly string[]) => string;
   /** What checks may take; left out where nothing is checked any more. */
   readonly work?: CheckWork;
   /** All outputs that a needed job can have, where these are known, by its name. */

@@ -40,7 +40,9 @@ describe('what can never be worked out', () => {
 
 describe('what may be worked out', () => {
   it.each([
-    ['params.a + 1', 'dyn'],
+    ['params.a + 1', 'number'],
+    ['params.a ? 1 : 2.5', 'number'],
+    ['params.a + params.b', 'dyn'],
     ['params.a == 1', 'bool'],
     ['1 == "a"', 'bool'],
     ['1 + 1', 'int'],
