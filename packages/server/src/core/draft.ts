@@ -122,10 +122,12 @@ export function finishJob(draft: Draft, job: number, conclusion: Conclusion): vo
   emit(draft, { type: 'JobFinished', job, ...end, ...(failureAllowed && { failureAllowed }) });
 }
 
-/** Why a job was cancelled; nothing when nobody said, and when its run was for the same: it has that. */
+/** Why a job was cancelled; nothing when nobody said, and when its run has the same for good: one that is cancelled by force. */
 function ownReason(draft: Draft, job: number, given: string | undefined): { readonly cancelReason?: string } {
+  const { cancel } = draft.run;
   const cancelReason = given ?? cancelReasonOf(jobOf(draft, job)) ?? '';
-  return cancelReason === '' || cancelReason === draft.run.cancel?.reason ? {} : { cancelReason };
+  const isOfRun = cancel?.force === true && cancel.reason === cancelReason;
+  return cancelReason === '' || isOfRun ? {} : { cancelReason };
 }
 
 /** Whether a job failed and the failure counts. */
