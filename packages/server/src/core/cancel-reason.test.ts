@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Command } from './commands.ts';
 import type { Definition } from './definition.ts';
+import { CANCEL_REASON_VERSION } from './event-versions.ts';
 import { jobOf } from './run-state.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
 import { create, finish, start, work } from './testing/driver.ts';
@@ -78,6 +79,15 @@ describe('the reason for which a job is cancelled', () => {
     submit(ledger, cancelRun('enough'));
     finish(ledger, 0, { outcome: 'CANCELLED' });
     expect(reasonsOf(ledger, 0)).toEqual([reason, reason]);
+  });
+
+  it('is left out while a replica serves that does not know of it', () => {
+    const ledger = created(JOBS);
+    ledger.slice = { ...ledger.slice, eventVersion: CANCEL_REASON_VERSION - 1 };
+    submit(ledger, cancelJob(0));
+    expect(reasonsOf(ledger, 0)).toEqual([undefined, undefined]);
+    submit(ledger, cancelJob(2));
+    expect(reasonsOf(ledger, 2)).toEqual([reason, reason]);
   });
 
   it('is none when nobody said one', () => {

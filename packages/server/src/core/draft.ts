@@ -1,6 +1,7 @@
 // A decision in the making: it emits events, each of which changes the state at once.
 import { ByIndex, type MutableByIndex } from './by-index.ts';
 import { beginning } from './check-fields.ts';
+import { CANCEL_REASON_VERSION, EVENT_VERSION } from './event-versions.ts';
 import type { RunEvent } from './events.ts';
 import { evolve } from './evolve.ts';
 import type { Evolving } from './evolving.ts';
@@ -19,6 +20,7 @@ export interface EventMark {
 /** A decision in the making: the events so far and the state after them. */
 export interface Draft extends Evolving {
   readonly nowMs: number;
+  readonly eventVersion: number;
   readonly events: RunEvent[];
   readonly marks: EventMark[];
   /** Jobs that changed. */
@@ -47,6 +49,7 @@ export function beginDraft(slice: RunSlice, nowMs: number, sliceSteps: number): 
     run: slice.run,
     jobs: ByIndex.from(slice.jobs),
     nowMs,
+    eventVersion: slice.eventVersion ?? EVENT_VERSION,
     events: [],
     marks: [],
     touched: new Set(),
@@ -124,6 +127,7 @@ export function finishJob(draft: Draft, job: number, conclusion: Conclusion): vo
 
 /** Why a job was cancelled; nothing when nobody said, and when its run has the same for good: one that is cancelled by force. */
 function ownReason(draft: Draft, job: number, given: string | undefined): { readonly cancelReason?: string } {
+  if (draft.eventVersion < CANCEL_REASON_VERSION) return {};
   const { cancel } = draft.run;
   const cancelReason = given ?? cancelReasonOf(jobOf(draft, job)) ?? '';
   const isOfRun = cancel?.force === true && cancel.reason === cancelReason;
