@@ -9,7 +9,7 @@ import type { JsonObject } from './json.ts';
 import { plannedJob } from './plan.ts';
 import { cancelReasonOf, type JobRecord, jobOf, type RunFacts, type RunSlice, type WorkedOut } from './run-state.ts';
 import type { Failure, JobState, RunState } from './states.ts';
-import { nothingKnown, type Working } from './working.ts';
+import { beginWorking, nothingKnown, type Working } from './working.ts';
 
 /** The states of the run, and of the job that the event is about, right after an event. */
 export interface EventMark {
@@ -54,7 +54,7 @@ export function beginDraft(slice: RunSlice, nowMs: number, sliceSteps: number): 
     marks: [],
     touched: new Set(),
     unknown: new Map(),
-    working: { steps: 0, bytes: 0, known: slice.known ?? nothingKnown() },
+    working: beginWorking(slice.known ?? nothingKnown()),
     sliceSteps,
     sliceEnd: sliceSteps,
     putOff: [],
