@@ -117,7 +117,7 @@ test('a job that is cancelled before it starts says why', async () => {
   expect([...ended.values()].map(({ state, cancelReason }) => [JobState[state], cancelReason])).toEqual([
     ['CANCELLED', 'a typo'],
     ['CANCELLED', 'not needed'],
-    ['CANCELLED', ''],
+    ['CANCELLED', 'enough'],
   ]);
   expect((await a!.client.runs.get(runId)).cancelReason).toBe('enough');
   expect((await a!.client.runs.verify(runId)).discrepancies).toEqual([]);

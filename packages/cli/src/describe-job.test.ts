@@ -107,6 +107,22 @@ describe('why a job was cancelled', () => {
       { jobs: { job: { state: CANCELLED, shown: { definition: {}, cancelReason: 'a typo' } } }, state },
       'it was cancelled: a typo',
     ],
+    [
+      {
+        jobs: { job: { state: CANCELLED, shown: { definition: {}, cancelReason: 'a typo' } } },
+        state,
+        stops: { cancelReason: 'a typo' },
+      },
+      'its run was cancelled: a typo',
+    ],
+    [
+      {
+        jobs: { job: { state: CANCELLED, shown: { definition: {}, cancelReason: 'first' } } },
+        state,
+        stops: { cancelReason: 'second' },
+      },
+      'it was cancelled: first',
+    ],
     // Its cells tell.
     [{ jobs: ended(CANCELLED, { matrix: {} }) }, undefined],
     [{ jobs: ended(CANCELLED, { call: { pipeline: 'other' } }) }, undefined],

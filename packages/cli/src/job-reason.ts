@@ -76,7 +76,8 @@ function whyCancelled(job: Job, { run, failed }: Causes): string {
   const outlives = when === RunCondition.ALWAYS || when === RunCondition.FINALLY;
   const first = run.definition?.failFast === true && !outlives ? firstBefore(job, failed) : undefined;
   if (first !== undefined) return `${first.name} failed, and its run stops at its first failure`;
-  if (job.cancelReason !== '') return `it was cancelled: ${job.cancelReason}`;
+  const isOfRun = job.cancelReason === run.cancelReason;
+  if (job.cancelReason !== '' && !isOfRun) return `it was cancelled: ${job.cancelReason}`;
   if (run.state !== RunState.CANCELLED && run.state !== RunState.CANCELLING) return whyAlone(job);
   return `its run was cancelled${run.cancelReason === '' ? '' : `: ${run.cancelReason}`}`;
 }

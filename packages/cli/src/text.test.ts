@@ -83,6 +83,9 @@ describe('values', () => {
     expect(labels({ b: '2', a: '1' })).toBe('a=1,b=2');
     expect([0n, 1023n, 1536n, 5n * 1024n * 1024n].map(bytes)).toEqual(['0 B', '1023 B', '1.5 KiB', '5.0 MiB']);
     expect(printable(' a\r\n\tb ')).toBe('a b');
+    const turning = [0x200e, 0x200f, 0x202a, 0x202b, 0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069, 0x061c];
+    expect(turning.map((code) => printable(`a${String.fromCodePoint(code)}b`))).toEqual(turning.map(() => 'ab'));
+    expect(printable('é😀אב')).toBe('é😀אב');
     expect(enumName({ 6: 'TIMED_OUT' }, 6)).toBe('timed out');
     expect(enumName({}, 99)).toBe('99');
   });

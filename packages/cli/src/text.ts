@@ -1,5 +1,5 @@
 // Owns how values are shown to people: columns, times, sizes, states. What users and drivers wrote is stripped of control
-// characters, so that no name or message moves the cursor.
+// characters, so that no name or message moves the cursor, and of those that turn the direction of what is around them.
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import { type Run, RunState } from '@conveyor/client';
 import type { Colors } from './terminal.ts';
@@ -38,9 +38,12 @@ function textOf(cell: Cell): string {
   return printable(typeof cell === 'string' ? cell : cell.text);
 }
 
-/** The text on one line, without control characters. */
+/** The text on one line, without control characters, those of bidirectional text included. */
 export function printable(text: string): string {
-  return text.replaceAll(/\p{Cc}+/gu, ' ').trim();
+  return text
+    .replaceAll(/\p{Bidi_Control}/gu, '')
+    .replaceAll(/\p{Cc}+/gu, ' ')
+    .trim();
 }
 
 /** The text on one line, cut where it is long. */

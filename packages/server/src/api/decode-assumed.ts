@@ -2,7 +2,7 @@
 import { JobState } from '@conveyor/protocol/conveyor/v1/job_pb.js';
 import type { AssumedOutcome as AssumedMessage } from '@conveyor/protocol/conveyor/v1/run_service_pb.js';
 import type { AssumedOutcome, Assumptions } from '../core/assumptions.ts';
-import { addViolation, checkCount, type Found, quote } from '../core/check-fields.ts';
+import { addViolation, checkCount, entryPath, type Found } from '../core/check-fields.ts';
 import { LIMITS } from '../core/limits.ts';
 
 const OUTCOMES: Readonly<Record<number, AssumedOutcome['outcome']>> = {
@@ -24,7 +24,7 @@ export function decodeAssumed(
     entries.map(([name, { outcome: state, outputs }]): [string, AssumedOutcome] => {
       const outcome = OUTCOMES[state];
       if (outcome === undefined) {
-        const path = `${field}[${quote(name)}].outcome`;
+        const path = `${entryPath(field, name)}.outcome`;
         addViolation(found, path, `must be SUCCEEDED, FAILED, CANCELLED or SKIPPED; got ${JobState[state] ?? state}`);
       }
       return [name, { outcome: outcome ?? 'SUCCEEDED', ...(outputs !== undefined && { outputs }) }];

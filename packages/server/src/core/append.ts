@@ -13,9 +13,12 @@ import { DONE, refuse } from './replies.ts';
 import { invalidFields } from './refusal.ts';
 import { jobOf } from './run-state.ts';
 import { assertReady, settleNew } from './settle.ts';
-import { atOnce } from './slices.ts';
+import type { Slices } from './slices.ts';
 
-export function appendJobs(draft: Draft, command: Extract<Command, { type: 'AppendJobs' }>): Reply {
+export type AppendCommand = Extract<Command, { type: 'AppendJobs' }>;
+
+/** Decides in slices on whether jobs may be appended, which takes long when there are many; what follows is for the draft to put off. */
+export function* appendJobs(draft: Draft, command: AppendCommand): Slices<Reply> {
   const { job, attempt, content } = command;
   const live = heldBy(draft, command);
   if (live?.attemptStartedMs === undefined) return stale(content);
@@ -34,7 +37,7 @@ export function appendJobs(draft: Draft, command: Extract<Command, { type: 'Appe
   }
   const found: Found = [];
   for (const violation of command.violations) addFound(found, violation);
-  checkAppended(found, draft.plan, job, command.jobs, fresh);
+  yield* checkAppended(found, draft.plan, job, command.jobs, fresh);
   if (found.length > 0) return { type: 'Refused', refusal: invalidFields(found) };
   const first = draft.plan.jobs.length;
   emit(draft, { type: 'JobsAppended', job, attempt, jobs: fresh });
@@ -59,13 +62,13 @@ function jobsUnknown(plan: Plan, jobs: readonly JobDefinition[]): readonly JobDe
 }
 
 /** Adds what is wrong with the jobs to `found`, with paths under `jobs`. @param fresh Those of them that are not there yet. */
-function checkAppended(
+function* checkAppended(
   found: Found,
   plan: Plan,
   by: number,
   jobs: readonly JobDefinition[],
   fresh: readonly JobDefinition[],
-): void {
+): Slices<void> {
   const { name, definition } = plannedJob(plan, by);
   if (definition.when === 'FINALLY') addViolation(found, 'jobs', `${quote(name)} is FINALLY: nothing comes after it`);
   const taken = new Set(plan.jobs.map((planned) => planned.name));
@@ -96,7 +99,7 @@ function checkAppended(
   const others = plan.jobs
     .filter((planned) => !names.has(planned.name))
     .map((planned) => graphJob(planned.name, planned.definition));
-  atOnce(checkGraph(found, 'jobs', [...jobs, ...others]));
+  yield* checkGraph(found, 'jobs', [...jobs, ...others]);
   checkGrowth(found, plan, fresh);
 }
 

@@ -1,5 +1,5 @@
 // What a planned run assumes of its jobs. What nothing is assumed of succeeds, with outputs that nobody knows.
-import { addViolation, checkJson, checkName, type Found, OUTPUT_KEY, quote } from './check-fields.ts';
+import { addViolation, checkJson, checkName, entryPath, type Found, OUTPUT_KEY } from './check-fields.ts';
 import type { Definition, JobDefinition } from './definition.ts';
 import type { JsonObject } from './json.ts';
 import { LIMITS } from './limits.ts';
@@ -31,7 +31,7 @@ export function isAssumed(assumed: Assumptions, { name, definition }: PlannedJob
 export function checkAssumptions(found: Found, field: string, { jobs }: Definition, assumed: Assumptions): void {
   const byName = new Map(jobs.map((job) => [job.name, job]));
   for (const [name, outcome] of assumed) {
-    const path = `${field}[${quote(name)}]`;
+    const path = entryPath(field, name);
     const job = byName.get(name) ?? matrixOf(byName, name);
     if (job !== undefined) checkOutcome(found, path, job, outcome);
     else addViolation(found, path, `names no job of the definition${hint(byName, name)}`);
@@ -51,7 +51,7 @@ export function schemedOutputs(field: string, { jobs }: Definition, assumed: Ass
     const job = byName.get(name) ?? matrixOf(byName, name);
     const schema = job?.gate === undefined ? job?.outputsSchema : job.gate.formSchema;
     if (outcome !== 'SUCCEEDED' || outputs === undefined || schema === undefined) return [];
-    return [{ field: `${field}[${quote(name)}].outputs`, outputs, schema }];
+    return [{ field: `${entryPath(field, name)}.outputs`, outputs, schema }];
   });
 }
 

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Command } from './commands.ts';
 import type { Definition } from './definition.ts';
+import { CANCEL_REASON_VERSION } from './event-versions.ts';
 import { jobOf } from './run-state.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
 import { create, finish, start, work } from './testing/driver.ts';
@@ -33,7 +34,7 @@ function reasonsOf(ledger: SimulatedLedger, job: number): readonly (string | und
 describe('the reason for which a job is cancelled', () => {
   const reason = 'a typo';
   const cancelJob = (job: number): Command => ({ type: 'CancelJob', job, reason });
-  const cancelRun = (because: string): Command => ({ type: 'CancelRun', reason: because, force: true });
+  const cancelRun = (because: string, force = true): Command => ({ type: 'CancelRun', reason: because, force });
 
   it.each(['queued', 'blocked', 'cells', 'asks'])('is kept of one that never started: %s', (name) => {
     const ledger = created(JOBS);
@@ -53,10 +54,22 @@ describe('the reason for which a job is cancelled', () => {
     for (const job of [0, 1, 2]) expect(reasonsOf(ledger, job)).toEqual([reason, reason]);
   });
 
-  it('is that of its run, and then not repeated for each job', () => {
+  it('is that of its run, and not repeated for each job when that is cancelled by force', () => {
     const ledger = created(JOBS);
     submit(ledger, cancelRun(reason));
     for (const job of [0, 1, 2, 3]) expect(reasonsOf(ledger, job)).toEqual([undefined, undefined]);
+  });
+
+  it('stays when its run is then cancelled by force, for another one', () => {
+    const after = jobNamed('after', { needs: ['b'] });
+    const ledger = created(definitionOf(jobNamed('a'), jobNamed('b'), after, jobNamed('last', { when: 'ALWAYS' })));
+    start(ledger, 0);
+    submit(ledger, cancelRun('first', false));
+    submit(ledger, cancelRun('second'));
+    finish(ledger, 0, { outcome: 'CANCELLED' });
+    expect(ledger.slice.run.cancel?.reason).toBe('second');
+    for (const job of [0, 1, 2]) expect(reasonsOf(ledger, job)).toEqual(['first', 'first']);
+    expect(reasonsOf(ledger, 3)).toEqual([undefined, undefined]);
   });
 
   it('stays its own when its run is cancelled for another one before it ends', () => {
@@ -66,6 +79,15 @@ describe('the reason for which a job is cancelled', () => {
     submit(ledger, cancelRun('enough'));
     finish(ledger, 0, { outcome: 'CANCELLED' });
     expect(reasonsOf(ledger, 0)).toEqual([reason, reason]);
+  });
+
+  it('is left out while a replica serves that does not know of it', () => {
+    const ledger = created(JOBS);
+    ledger.slice = { ...ledger.slice, eventVersion: CANCEL_REASON_VERSION - 1 };
+    submit(ledger, cancelJob(0));
+    expect(reasonsOf(ledger, 0)).toEqual([undefined, undefined]);
+    submit(ledger, cancelJob(2));
+    expect(reasonsOf(ledger, 2)).toEqual([reason, reason]);
   });
 
   it('is none when nobody said one', () => {

@@ -253,6 +253,18 @@ describe('checkDefinition', () => {
       'definition.labels["a"]',
       /at most 256/,
     ],
+    [
+      'a wrong value behind a long key',
+      definition([job('a')], { labels: { ['k'.repeat(128)]: '\0' } }),
+      `definition.labels["${'k'.repeat(128)}"]`,
+      /NUL/,
+    ],
+    [
+      'a key that is too long',
+      definition([job('a')], { labels: { ['k'.repeat(100_000)]: '' } }),
+      'definition.labels',
+      /has the key "k{63}…"; keys are 1 to 128/,
+    ],
     ['NUL in a label', definition([job('a')], { labels: { a: '\0' } }), 'definition.labels["a"]', /NUL/],
     [
       'too many labels',

@@ -157,7 +157,7 @@ export function checkLabels(found: Found, field: string, labels: Readonly<Record
   for (const [key, value] of entries) {
     if (!LABEL_KEY.pattern.test(key))
       addViolation(found, field, `has the key ${quote(key)}; keys are ${LABEL_KEY.rule}`);
-    checkText(found, `${field}[${quote(key)}]`, value, 256);
+    checkText(found, entryPath(field, key), value, 256);
   }
 }
 
@@ -196,6 +196,14 @@ export function jsonBytes(value: unknown): number {
 /** The path of a member of an object: behind a dot, unless its key would then read as a path itself. */
 export function memberPath(path: string, key: string): string {
   return /^[\w$-]+$/.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`;
+}
+
+/** Of a key in a path, in characters: no label and no job has a longer one. */
+const MAX_KEY = 256;
+
+/** The path of an entry of a map, with all of its key, by which its place in a file is found. */
+export function entryPath(path: string, key: string): string {
+  return `${path}[${JSON.stringify(beginning(key, MAX_KEY))}]`;
 }
 
 /** The beginning of a text, without half of a character that is cut. */

@@ -1,6 +1,6 @@
 // decide(state, command, now) -> events and a reply. Pure: no clock, no randomness, no I/O. A repeated command has no second effect;
 // its reply is the same, or says that the attempt is no longer in hand. A command with a stale fence changes nothing.
-import { appendJobs } from './append.ts';
+import { type AppendCommand, appendJobs } from './append.ts';
 import { cancelJob, cancelRun, stopSiblings } from './cancel.ts';
 import { claimPlace } from './concurrency.ts';
 import { finishChild, refuseChild, startChild } from './child-run.ts';
@@ -50,7 +50,7 @@ export function* decideInSlices(
 ): Slices<Decision> {
   yield* compileAhead(slice.plan, appendedBy(command));
   const draft = beginDraft(slice, Math.max(nowMs, slice.run.lastMs), sliceSteps);
-  const reply = apply(draft, command);
+  const reply = command.type === 'AppendJobs' ? yield* appendJobs(draft, command) : apply(draft, command);
   while (!isSettled(draft)) {
     yield;
     goOn(draft);
@@ -77,7 +77,7 @@ function isSettled(draft: Draft): boolean {
   return draft.putOff.length === 0;
 }
 
-function apply(draft: Draft, command: Command): Reply {
+function apply(draft: Draft, command: Exclude<Command, AppendCommand>): Reply {
   switch (command.type) {
     case 'Create':
       return create(draft, command);
@@ -93,8 +93,6 @@ function apply(draft: Draft, command: Command): Reply {
       return adopt(draft, command);
     case 'Annotate':
       return annotate(draft, command);
-    case 'AppendJobs':
-      return appendJobs(draft, command);
     case 'Declare':
       return declare(draft, command);
     case 'Finish':

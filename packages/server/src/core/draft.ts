@@ -1,6 +1,7 @@
 // A decision in the making: it emits events, each of which changes the state at once.
 import { ByIndex, type MutableByIndex } from './by-index.ts';
 import { beginning } from './check-fields.ts';
+import { CANCEL_REASON_VERSION, EVENT_VERSION } from './event-versions.ts';
 import type { RunEvent } from './events.ts';
 import { evolve } from './evolve.ts';
 import type { Evolving } from './evolving.ts';
@@ -8,7 +9,7 @@ import type { JsonObject } from './json.ts';
 import { plannedJob } from './plan.ts';
 import { cancelReasonOf, type JobRecord, jobOf, type RunFacts, type RunSlice, type WorkedOut } from './run-state.ts';
 import type { Failure, JobState, RunState } from './states.ts';
-import { nothingKnown, type Working } from './working.ts';
+import { beginWorking, nothingKnown, type Working } from './working.ts';
 
 /** The states of the run, and of the job that the event is about, right after an event. */
 export interface EventMark {
@@ -19,6 +20,7 @@ export interface EventMark {
 /** A decision in the making: the events so far and the state after them. */
 export interface Draft extends Evolving {
   readonly nowMs: number;
+  readonly eventVersion: number;
   readonly events: RunEvent[];
   readonly marks: EventMark[];
   /** Jobs that changed. */
@@ -47,11 +49,12 @@ export function beginDraft(slice: RunSlice, nowMs: number, sliceSteps: number): 
     run: slice.run,
     jobs: ByIndex.from(slice.jobs),
     nowMs,
+    eventVersion: slice.eventVersion ?? EVENT_VERSION,
     events: [],
     marks: [],
     touched: new Set(),
     unknown: new Map(),
-    working: { steps: 0, bytes: 0, known: slice.known ?? nothingKnown() },
+    working: beginWorking(slice.known ?? nothingKnown()),
     sliceSteps,
     sliceEnd: sliceSteps,
     putOff: [],
@@ -122,10 +125,13 @@ export function finishJob(draft: Draft, job: number, conclusion: Conclusion): vo
   emit(draft, { type: 'JobFinished', job, ...end, ...(failureAllowed && { failureAllowed }) });
 }
 
-/** Why a job was cancelled; nothing when nobody said, and when its run was for the same: it has that. */
+/** Why a job was cancelled; nothing when nobody said, and when its run has the same for good: one that is cancelled by force. */
 function ownReason(draft: Draft, job: number, given: string | undefined): { readonly cancelReason?: string } {
+  if (draft.eventVersion < CANCEL_REASON_VERSION) return {};
+  const { cancel } = draft.run;
   const cancelReason = given ?? cancelReasonOf(jobOf(draft, job)) ?? '';
-  return cancelReason === '' || cancelReason === draft.run.cancel?.reason ? {} : { cancelReason };
+  const isOfRun = cancel?.force === true && cancel.reason === cancelReason;
+  return cancelReason === '' || isOfRun ? {} : { cancelReason };
 }
 
 /** Whether a job failed and the failure counts. */

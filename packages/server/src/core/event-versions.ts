@@ -11,7 +11,8 @@ import type { RunEvent } from './events.ts';
  *    and RATE;
  *    JobFinished with outputs. Definitions that have what leads to them, or conditions, policies and schemas of outputs that older builds
  *    do not know; values of runs.
- * 5: JobEvaluated and JobsAdded with bounds that were worked out. Definitions that leave them to a run.
+ * 5: JobEvaluated and JobsAdded with bounds that were worked out. Definitions that leave them to a run. JobFinished with why the job was
+ *    cancelled.
  */
 export const EVENT_VERSION = 5;
 
@@ -26,6 +27,9 @@ export const LANGUAGE_VERSION = 4;
 
 /** The version of what bounds by expression write, and that knows their definitions. */
 export const BOUND_VERSION = 5;
+
+/** The version of events that say why a job was cancelled. While an older replica serves they do without. */
+export const CANCEL_REASON_VERSION = 5;
 
 /** The version of what declared artifacts write. */
 export const ARTIFACT_VERSION = 4;
@@ -61,7 +65,7 @@ export function versionOf(event: RunEvent): number {
     case 'RunCreated':
       return event.startMs === undefined ? 1 : 3;
     case 'JobFinished':
-      // Builds that do not know why a job was cancelled do without.
+      if (event.cancelReason !== undefined) return 5;
       return event.outputs === undefined ? 1 : 4;
     case 'AttemptArtifact':
       return 4;

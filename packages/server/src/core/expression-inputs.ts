@@ -15,7 +15,7 @@ import { LIMITS } from './limits.ts';
 import { declaredNeeds, isDriven, type Plan, type PlannedJob, plannedJob } from './plan.ts';
 import { assertLoaded, concludesWell, FactsNotLoaded, jobOf, type RunHeader, type RunSlice } from './run-state.ts';
 import { atOnce, type Slices } from './slices.ts';
-import type { FoundEnv, Working } from './working.ts';
+import { type FoundEnv, type Working, workOutEnv } from './working.ts';
 
 /** The cells of a matrix share what is compiled of its job. */
 export function expressionsOf({ compiled }: Plan, { definition }: PlannedJob): JobExpressions {
@@ -130,13 +130,12 @@ function envOf(slice: RunSlice, inputs: Inputs, status: string): FoundEnv {
     plan.compiledEnv.env = atOnce(compileEnvInSlices([], 'env', plan.definition.env, 'stored'));
   const template = plan.compiledEnv.env;
   if (template === undefined) return { env: { ...plan.definition.env } };
-  const known = working?.known.env;
-  if (known?.status === status) return known.found;
-  const resolved = resolvedOf(resolveTemplate(template, inputs, LIMITS.envValues * LIMITS.envBytes, spending(slice)));
-  if ('unknown' in resolved) throw new Error(`env reads the outputs of ${resolved.unknown}`);
-  const found = 'value' in resolved ? { env: resolved.value } : resolved;
-  if (working !== undefined) working.known.env = { status, found };
-  return found;
+  const workOut = (): FoundEnv => {
+    const resolved = resolvedOf(resolveTemplate(template, inputs, LIMITS.envValues * LIMITS.envBytes, spending(slice)));
+    if ('unknown' in resolved) throw new Error(`env reads the outputs of ${resolved.unknown}`);
+    return 'value' in resolved ? { env: resolved.value } : resolved;
+  };
+  return working === undefined ? workOut() : workOutEnv(working, status, workOut);
 }
 
 function needOf(slice: RunSlice, need: number): JsonObject {

@@ -158,11 +158,11 @@ describe('a spec that its driver does not take', () => {
     flag: true,
   };
   const found = [
-    { field: 'spec.deep.items[1]', description: 'must be integer' },
-    { field: 'spec.size', description: 'must be string' },
+    { field: 'spec.deep.items[1]', description: 'must be integer; got "b"' },
+    { field: 'spec.size', description: 'must be string; got 4' },
     { field: 'spec.missing', description: 'is required' },
-    { field: 'spec.flag', description: 'must be null' },
-    { field: 'spec.name', description: 'must match pattern' },
+    { field: 'spec.flag', description: 'must be null; got true' },
+    { field: 'spec.name', description: 'must match pattern; got "3-true"' },
   ];
   const plan = compilePlan(definitionOf(jobNamed('a', { spec })));
   const begin = (whyUnfit: RunFacts['whyUnfit'] & object) =>
@@ -173,8 +173,8 @@ describe('a spec that its driver does not take', () => {
     const record = jobOf(after, 0);
     expect(record).toMatchObject({ state: 'FAILED', failure: { class: 'INVALID' } });
     expect(messageOf(record)).toBe(
-      'spec.deep.items[1] must be integer; it is "b"; spec.size must be string; it is 4; spec.missing is required; ' +
-        'spec.flag must be null; it is true; spec.name must match pattern; it is "3-true"',
+      'spec.deep.items[1] must be integer; got "b"; spec.size must be string; got 4; spec.missing is required; ' +
+        'spec.flag must be null; got true; spec.name must match pattern; got "3-true"',
     );
     expect(record.details?.spec).toEqual({
       size: 4,
@@ -185,10 +185,10 @@ describe('a spec that its driver does not take', () => {
     const { first, count } = record.details!.expressionFailures!;
     expect(count).toBe(4);
     expect(first.map(({ field, expression, error }) => [field, expression, error])).toEqual([
-      ['spec.size', 'params.count + 1', 'must be string; it is 4'],
-      ['spec.deep.items[1]', 'params.list', 'must be integer; it is "b"'],
-      ['spec.name', 'params.count', 'must match pattern; it is "3-true"'],
-      ['spec.name', 'params.yes', 'must match pattern; it is "3-true"'],
+      ['spec.size', 'params.count + 1', 'must be string; got 4'],
+      ['spec.deep.items[1]', 'params.list', 'must be integer; got "b"'],
+      ['spec.name', 'params.count', 'must match pattern; got "3-true"'],
+      ['spec.name', 'params.yes', 'must match pattern; got "3-true"'],
     ]);
     expect(first[0]?.parts).toEqual([{ expression: 'params.count', value: 3 }]);
   });

@@ -57,6 +57,18 @@ describe('of what jobs appended, a run again', () => {
     expect(looks).toBeLessThan(5_000);
   });
 
+  it('is looked at a few times, too, however often jobs were appended', () => {
+    let looks = 0;
+    const times = Array.from({ length: 100 }, (_, n) => appendedBy(1, jobNamed(`job-${n}`)));
+    const plan = planWith(appendedBy(0, jobNamed('x')), ...times);
+    for (const job of plan.definition.jobs) {
+      const { when } = job;
+      Object.defineProperty(job, 'when', { get: () => (looks++, when) });
+    }
+    expect(namesAgain(plan, 'one')).toHaveLength(103);
+    expect(looks).toBeLessThan(30);
+  });
+
   it('has the cells of a matrix when only cells are run again', () => {
     const plan = planWith(cellsOf(2, 'a', 'b'));
     expect(namesAgain(plan, 'many', 'many[b]')).toEqual(['one', 'other', 'many', 'many[a]', 'many[b]']);

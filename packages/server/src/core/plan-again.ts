@@ -1,6 +1,6 @@
 // The plan of a run that runs some jobs of another one again: what that run added to its definition is kept as far as it can be there.
 import type { AddedCells, AddedJobs, Addition, Definition } from './definition.ts';
-import { compilePlan, growPlan, type Plan, plannedJob } from './plan.ts';
+import { cellName, compilePlan, type Plan, plannedJob } from './plan.ts';
 
 /**
  * A matrix that is to be worked out again loses its cells; one of which only cells are run again keeps all of them. What a job appended
@@ -21,7 +21,7 @@ function keptCells(plan: Plan, addition: AddedCells, again: ReadonlySet<number>,
   const { name, needs, cells = [] } = plannedJob(plan, addition.job);
   const isAsItWas = cells.some((cell) => again.has(cell)) && !needs.some((need) => again.has(need));
   if (!gone.has(name) && (!again.has(addition.job) || isAsItWas)) return [addition];
-  for (const { key } of addition.cells) gone.add(`${name}[${key}]`);
+  for (const { key } of addition.cells) gone.add(cellName(name, key));
   return [];
 }
 
@@ -42,17 +42,20 @@ function keptJobs(plan: Plan, { by, jobs }: AddedJobs, again: ReadonlySet<number
 
 /** A definition whose additions say where the jobs stand that they are of, when others are not there any more. */
 function renumbered(plan: Plan, { added = [], ...base }: Definition): Definition {
-  let partial = compilePlan(base);
-  const placed: Addition[] = [];
-  const placeOf = (job: number): number => {
-    const { name } = plannedJob(plan, job);
-    return partial.jobs.find((planned) => planned.name === name)?.index ?? job;
-  };
-  for (const addition of added) {
+  if (added.length === 0) return base;
+  const places = new Map(base.jobs.map(({ name }, index) => [name, index]));
+  const placeOf = (job: number): number => places.get(plannedJob(plan, job).name) ?? job;
+  const placed = added.map((addition): Addition => {
     const moved =
       'cells' in addition ? { ...addition, job: placeOf(addition.job) } : { ...addition, by: placeOf(addition.by) };
-    placed.push(moved);
-    partial = growPlan(partial, moved);
-  }
-  return placed.length === 0 ? base : { ...base, added: placed };
+    for (const name of namesAdded(plan, addition)) places.set(name, places.size);
+    return moved;
+  });
+  return { ...base, added: placed };
+}
+
+function namesAdded(plan: Plan, addition: Addition): readonly string[] {
+  if ('jobs' in addition) return addition.jobs.map(({ name }) => name);
+  const { name } = plannedJob(plan, addition.job);
+  return addition.cells.map(({ key }) => cellName(name, key));
 }

@@ -40,76 +40,124 @@ export interface Plan {
 
 /** Compiles a checked definition. A need that does not exist is a broken invariant and throws. */
 export function compilePlan(definition: Definition): Plan {
-  const { added = [], ...base } = definition;
-  const caches = { compiled: new WeakMap(), compiledEnv: {}, ahead: { isCompiled: false } };
-  return added.reduce(growPlan, { definition: base, jobs: compileJobs(base), ...caches });
+  const jobs = grownJobs(compileJobs(definition), definition.added ?? []);
+  return { definition, jobs, compiled: new WeakMap(), compiledEnv: {}, ahead: { isCompiled: false } };
 }
 
 /** The plan of a run that has made the cells of a matrix, or one of whose jobs has appended others. */
 export function growPlan(plan: Plan, addition: Addition): Plan {
   const { definition, compiled, compiledEnv } = plan;
-  const jobs = 'cells' in addition ? withCells(plan, addition) : withJobs(plan, addition);
   const grown = { ...definition, added: [...(definition.added ?? []), addition] };
-  return { definition: grown, jobs, compiled, compiledEnv, ahead: { isCompiled: false } };
+  return {
+    definition: grown,
+    jobs: grownJobs(plan.jobs, [addition]),
+    compiled,
+    compiledEnv,
+    ahead: { isCompiled: false },
+  };
 }
 
-function withCells(plan: Plan, addition: AddedCells): readonly PlannedJob[] {
-  const group = plannedJob(plan, addition.job);
-  const first = plan.jobs.length;
-  const cells = addition.cells.map(({ key, values }, position): PlannedJob => {
-    return {
+/** Jobs that grow in place: to copy them for each addition would cost time for all of them each time. */
+interface Growing {
+  readonly jobs: PlannedJob[];
+  /** By name, and which are FINALLY: of the jobs that were looked at, the first ones. */
+  readonly indexes: Map<string, number>;
+  readonly last: number[];
+  /** The lists that are of these jobs alone, and may be added to. */
+  readonly own: Map<number, { readonly needs: number[]; readonly dependants: number[] }>;
+}
+
+function grownJobs(jobs: readonly PlannedJob[], added: readonly Addition[]): readonly PlannedJob[] {
+  const growing: Growing = { jobs: [...jobs], indexes: new Map(), last: [], own: new Map() };
+  for (const addition of added) {
+    if ('cells' in addition) addCells(growing, addition);
+    else appendJobs(growing, addition);
+  }
+  return growing.jobs;
+}
+
+function addCells(growing: Growing, addition: AddedCells): void {
+  const { jobs } = growing;
+  const group = plannedJob(growing, addition.job);
+  const first = jobs.length;
+  const maxParallel = addition.maxParallel ?? numberOf(group.definition.matrix?.maxParallel);
+  const cells = addition.cells.map((_, position) => first + position);
+  jobs[group.index] = { ...group, cells, ...(maxParallel !== undefined && { maxParallel }) };
+  // Those of the group may grow.
+  const needs = [...group.needs];
+  for (const [position, { key, values }] of addition.cells.entries()) {
+    jobs.push({
       index: first + position,
-      name: `${group.name}[${key}]`,
+      name: cellName(group.name, key),
       definition: group.definition,
       isPlain: group.isPlain,
-      needs: group.needs,
+      needs,
       dependants: [group.index],
       cell: { of: group.index, key, values },
-    };
-  });
-  const maxParallel = addition.maxParallel ?? numberOf(group.definition.matrix?.maxParallel);
-  const made = { cells: cells.map(({ index }) => index), ...(maxParallel !== undefined && { maxParallel }) };
-  return [...plan.jobs.with(group.index, { ...group, ...made }), ...cells];
+    });
+  }
+}
+
+export function cellName(matrix: string, key: string): string {
+  return `${matrix}[${key}]`;
 }
 
 /** What is appended comes before the FINALLY jobs of the run, as every other job does. */
-function withJobs({ jobs }: Plan, { jobs: definitions }: AddedJobs): readonly PlannedJob[] {
-  const last = jobs.filter(({ definition }) => definition.when === 'FINALLY').map(({ index }) => index);
+function appendJobs(growing: Growing, { jobs: definitions }: AddedJobs): void {
+  const { jobs, indexes, last, own } = growing;
+  lookAtNew(growing);
   const first = jobs.length;
-  const indexes = new Map(jobs.map(({ name, index }) => [name, index]));
-  for (const [position, { name }] of definitions.entries()) indexes.set(name, first + position);
-  const needs = definitions.map((job) => job.needs.map((name) => indexOf(indexes, job.name, name)));
-  // Gathered first, so that each list is made once, however many jobs come.
-  const dependants = new Map<number, number[]>();
-  for (const [position, needed] of needs.entries()) {
-    for (const need of needed) {
-      const own = dependants.get(need);
-      if (own === undefined) dependants.set(need, [first + position]);
-      else own.push(first + position);
+  const appended = definitions.map((definition, position): PlannedJob => {
+    const lists = { needs: [], dependants: [...last] };
+    own.set(first + position, lists);
+    return { index: first + position, name: definition.name, definition, isPlain: isPlain(definition), ...lists };
+  });
+  for (const job of appended) jobs.push(job);
+  lookAtNew(growing);
+  for (const { index, name, definition } of appended) {
+    const { needs } = ownLists(growing, index);
+    for (const need of definition.needs) {
+      const needed = indexOf(indexes, name, need);
+      needs.push(needed);
+      ownLists(growing, needed).dependants.push(index);
     }
   }
-  const added = definitions.map((definition, position): PlannedJob => {
-    const index = first + position;
-    const own = { needs: needs[position] ?? [], dependants: [...last, ...(dependants.get(index) ?? [])] };
-    return { index, name: definition.name, definition, isPlain: isPlain(definition), ...own };
-  });
-  const addedIndexes = added.map(({ index }) => index);
-  const before = jobs.map((job): PlannedJob => {
-    if (job.definition.when === 'FINALLY') return { ...job, needs: [...job.needs, ...addedIndexes] };
-    const more = dependants.get(job.index);
-    return more === undefined ? job : { ...job, dependants: [...job.dependants, ...more] };
-  });
-  return [...before, ...added];
+  for (const final of last) {
+    const { needs } = ownLists(growing, final);
+    for (const { index } of appended) needs.push(index);
+  }
+}
+
+function lookAtNew({ jobs, indexes, last }: Growing): void {
+  for (const { index, name, definition } of jobs.slice(indexes.size)) {
+    indexes.set(name, index);
+    if (definition.when === 'FINALLY') last.push(index);
+  }
+}
+
+function ownLists({ jobs, own }: Growing, index: number): { readonly needs: number[]; readonly dependants: number[] } {
+  const known = own.get(index);
+  if (known !== undefined) return known;
+  const job = plannedJob({ jobs }, index);
+  const lists = { needs: [...job.needs], dependants: [...job.dependants] };
+  own.set(index, lists);
+  jobs[index] = { ...job, ...lists };
+  return lists;
 }
 
 /** A plan without the additions that it did not have when it had so many jobs. */
 export function planWith(plan: Plan, jobs: number): Plan {
   if (plan.jobs.length === jobs) return plan;
   const { added = [], ...base } = plan.definition;
-  let kept = compilePlan(base);
-  for (const addition of added) if (kept.jobs.length < jobs) kept = growPlan(kept, addition);
-  if (kept.jobs.length !== jobs) throw new Error(`the plan never had ${jobs} jobs`);
-  return kept;
+  const kept: Addition[] = [];
+  let total = base.jobs.length;
+  for (const addition of added) {
+    if (total >= jobs) break;
+    kept.push(addition);
+    total += ('cells' in addition ? addition.cells : addition.jobs).length;
+  }
+  if (total !== jobs) throw new Error(`the plan never had ${jobs} jobs`);
+  return compilePlan(kept.length === 0 ? base : { ...base, added: kept });
 }
 
 /** What jobs of a plan's run have appended, in order. */

@@ -194,6 +194,8 @@ export interface RunSlice {
   readonly facts?: RunFacts;
   /** Of the decision that is being made. */
   readonly working?: Working;
+  /** The newest version of events that every live replica knows; undefined: the newest. */
+  readonly eventVersion?: number;
   /** What earlier tries of the same decision have worked out; it is added to. */
   readonly known?: KnownWork;
 }

@@ -109,7 +109,8 @@ export function settleBlocked(draft: Draft, index: number): 'finished' | 'ready'
 function whyNotToRun(draft: Draft, index: number, job: JobRecord): Conclusion | undefined {
   const { definition, needs, cell } = plannedJob(draft.plan, index);
   const { cancel } = draft.run;
-  if (cancel !== undefined && (!outlivesCancel(definition) || cancel.force)) return { state: 'CANCELLED' };
+  if (cancel !== undefined && (!outlivesCancel(definition) || cancel.force))
+    return { state: 'CANCELLED', cancelReason: cancel.reason };
   // That its matrix has cells says that it may run.
   if (cell !== undefined) return undefined;
   if (definition.when === 'SUCCESS' && job.badNeeds > 0) return { state: 'SKIPPED' };

@@ -12,6 +12,8 @@ import { compilePlan, type Plan } from './plan.ts';
 import { jobChanges } from './run-history.ts';
 import type { RunSlice } from './run-state.ts';
 import { definitionOf, jobNamed } from './testing/definitions.ts';
+import { create, newest, start } from './testing/driver.ts';
+import { openLedger } from './testing/simulated-ledger.ts';
 
 const EXPRESSIONS = 100;
 const RUN = makeRunId(0, new Uint8Array(10));
@@ -72,6 +74,20 @@ it('a graph is looked at by some jobs at a time', () => {
     jobNamed(`job-${n}`, { needs: n === 0 ? [] : [`job-${n - 1}`] }),
   );
   expect(Array.from(checkGraph([], 'jobs', jobs)).length).toBe(2 * 10);
+});
+
+it('the graph of an append is looked at by some jobs at a time, too', () => {
+  const ledger = openLedger(definitionOf(jobNamed('job')));
+  create(ledger);
+  start(ledger, 0);
+  const append = (count: number) => {
+    const jobs = Array.from({ length: count }, (_, n) => jobNamed(`more-${n}`, { needs: ['job'] }));
+    const command = { type: 'AppendJobs', ...newest(ledger, 0), jobs, violations: [], content: undefined } as const;
+    const slices = () => Array.from(decideInSlices(ledger.slice, command, 0, Number.POSITIVE_INFINITY)).length;
+    // They are compiled by the first decision.
+    return [slices(), slices()][1]!;
+  };
+  expect(append(9_999) - append(1)).toBe(2 * 9);
 });
 
 it('what changed between two points of a run is looked for a job at a time', () => {

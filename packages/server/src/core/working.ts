@@ -25,6 +25,8 @@ export interface Working {
   steps: number;
   /** Of what it has worked out, as JSON. */
   bytes: number;
+  /** The statuses of the run as of which the values of `env` are paid for. */
+  readonly envs: Set<string>;
   readonly known: KnownWork;
 }
 
@@ -32,8 +34,8 @@ export interface Working {
 export interface KnownWork {
   readonly jobs: Map<number, Known<Evaluated>>;
   readonly matrices: Map<number, Known<EvaluatedMatrix>>;
-  /** The values of `env`, or why they cannot be had, as of a status of the run. */
-  env?: { readonly status: string; readonly found: FoundEnv };
+  /** The values of `env`, or why they cannot be had, by the status of the run as of which they are. */
+  readonly envs: Map<string, Known<FoundEnv>>;
 }
 
 export type FoundEnv = { readonly env: JsonObject } | Problem;
@@ -42,22 +44,41 @@ interface Known<T> {
   readonly value: T;
   readonly steps: number;
   readonly bytes: number;
+  /** The values of `env` that are paid for by this. */
+  readonly envs: readonly string[];
 }
 
 export function nothingKnown(): KnownWork {
-  return { jobs: new Map(), matrices: new Map() };
+  return { jobs: new Map(), matrices: new Map(), envs: new Map() };
 }
 
-/** Works something out of a job unless that is known; it costs the decision the same. */
-export function workOutOnce<T>(working: Working, known: Map<number, Known<T>>, job: number, workOut: () => T): T {
-  const before = known.get(job);
+export function beginWorking(known: KnownWork): Working {
+  return { steps: 0, bytes: 0, envs: new Set(), known };
+}
+
+/** Works something out, of a job or a status of the run, unless that is known; it costs the decision the same. */
+export function workOutOnce<K, T>(working: Working, known: Map<K, Known<T>>, key: K, workOut: () => T): T {
+  const before = known.get(key);
   if (before !== undefined) {
     working.steps += before.steps;
     working.bytes += before.bytes;
+    for (const status of before.envs) working.envs.add(status);
     return before.value;
   }
   const { steps, bytes } = working;
+  const paid = working.envs.size;
   const value = workOut();
-  known.set(job, { value, steps: working.steps - steps, bytes: working.bytes - bytes });
+  const envs = [...working.envs].slice(paid);
+  known.set(key, { value, steps: working.steps - steps, bytes: working.bytes - bytes, envs });
   return value;
+}
+
+/** Works out the values of `env` as of a status of the run, which are paid for once in a decision, however often they are read. */
+export function workOutEnv(working: Working, status: string, workOut: () => FoundEnv): FoundEnv {
+  const { known, envs } = working;
+  const paid = envs.has(status) ? known.envs.get(status) : undefined;
+  if (paid !== undefined) return paid.value;
+  const found = workOutOnce(working, known.envs, status, workOut);
+  envs.add(status);
+  return found;
 }

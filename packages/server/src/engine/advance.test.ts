@@ -3,6 +3,7 @@ import type { AttemptContent, Command } from '../core/commands.ts';
 import { decide } from '../core/decide.ts';
 import { beforeFirstEvent } from '../core/evolve.ts';
 import { makeRunId } from '../core/ids.ts';
+import { EVENT_VERSION } from '../core/event-versions.ts';
 import { compilePlan } from '../core/plan.ts';
 import { jobOf, type RunFacts, type RunSlice } from '../core/run-state.ts';
 import { definitionOf, jobNamed } from '../core/testing/definitions.ts';
@@ -78,7 +79,7 @@ function playChain(links: number) {
     caller: undefined,
     plan,
   };
-  const work = beginWork(context, run, [submission]);
+  const work = beginWork(context, run, [submission], EVENT_VERSION);
   addLoaded(work, jobs);
   work.contents.set(contentKey(0, 1), RUNNING);
   let checked = 0;

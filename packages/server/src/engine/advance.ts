@@ -48,8 +48,8 @@ function* decideOne(work: RunWork, submission: Submission, nowMs: number): Gener
   if ('job' in command && context.plan.jobs[command.job] === undefined) {
     return { reply: submission.writer === undefined ? noSuchJob(command.job) : { type: 'Stale' } };
   }
-  const { run, jobs, facts, known } = work;
-  const slice = { plan: context.plan, run, jobs, known, ...(facts !== undefined && { facts }) };
+  const { run, jobs, facts, known, eventVersion } = work;
+  const slice = { plan: context.plan, run, jobs, known, eventVersion, ...(facts !== undefined && { facts }) };
   const { reply, events, marks, after, touched } = yield* decideInSlices(slice, command, nowMs);
   const seq = work.run.seq;
   if (work.starts !== undefined) noteStarts(work, after.jobs, touched);

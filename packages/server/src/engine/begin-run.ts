@@ -68,10 +68,14 @@ export interface BegunRun {
 /** To make the rows of so many jobs takes about a millisecond. */
 const ROWS_AT_ONCE = 1_000;
 
-/** Decides on the creation of a run, a slice at a time. */
+/**
+ * Decides on the creation of a run, a slice at a time.
+ * @param eventVersion The newest version of events that every live replica knows.
+ */
 export function* beginRun(
   { run, runId, plan }: RunToBegin,
   nowMs: number,
+  eventVersion: number,
   whyUnfit: RunFacts['whyUnfit'],
 ): Generator<undefined, BegunRun> {
   const { project, params, traceparent, labels } = run;
@@ -79,7 +83,8 @@ export function* beginRun(
   const origin = { ...(pipeline !== undefined && { pipeline }), ...(revision !== undefined && { revision }) };
   const given = { runId, project, ...origin, params, labels, trigger, outputs: new Map<number, JsonObject>() };
   const facts: RunFacts = { ...given, ...(whyUnfit !== undefined && { whyUnfit }) };
-  const { events, marks, after } = yield* decideInSlices({ ...beforeFirstEvent(plan), facts }, run.command, nowMs);
+  const slice = { ...beforeFirstEvent(plan), eventVersion, facts };
+  const { events, marks, after } = yield* decideInSlices(slice, run.command, nowMs);
   const jobs: JobWrite[] = [];
   const queue: QueueInsert[] = [];
   const context = { runId, project, pipeline, params, traceparent, caller: callerOf(trigger), plan: after.plan };

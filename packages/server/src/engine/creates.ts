@@ -57,7 +57,11 @@ export function createCreates({ lane, largeLane, flushing, onCreated }: CreatesO
     const untilMs = performance.now() + DEFINITION_TRUST_MS;
     const { answers, costly, left, begun, defined } = await inTransaction(
       on,
-      (tx, begun) => insertNewRuns(tx, begun, now, { stored, schemas: flushing.schemas, isAlone: on === largeLane }),
+      (tx, begun) => {
+        const eventVersion = flushing.eventVersion();
+        const options = { stored, schemas: flushing.schemas, eventVersion, isAlone: on === largeLane };
+        return insertNewRuns(tx, begun, now, options);
+      },
       signal,
     );
     for (const item of costly) largeGroup.add(item);

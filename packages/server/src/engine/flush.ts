@@ -36,6 +36,8 @@ export interface FlushOptions {
   readonly plans: Plans;
   readonly cache: RunCache;
   readonly schemas: DriverSchemas;
+  /** The newest version of events that every live replica knows. */
+  readonly eventVersion: () => number;
 }
 
 export interface FlushOutcome {
@@ -63,7 +65,7 @@ export async function flushSubmissions(
   tx: Tx,
   begun: Promise<unknown>,
   submissions: readonly Submission[],
-  { plans, cache, schemas }: FlushOptions,
+  { plans, cache, schemas, eventVersion }: FlushOptions,
   patient: boolean,
   alongside?: (outcome: FlushOutcome) => Promise<void>,
 ): Promise<FlushOutcome> {
@@ -76,7 +78,10 @@ export async function flushSubmissions(
     begun,
   ]);
   const runs = await loadLocked(tx, seqs, plans, cache);
-  const works = inTurns(runs.map(({ context, header }) => beginWork(context, header, byRun.get(context.runId) ?? [])));
+  const version = eventVersion();
+  const works = inTurns(
+    runs.map(({ context, header }) => beginWork(context, header, byRun.get(context.runId) ?? [], version)),
+  );
   answerOutsiders(works, instances);
   const jobsWanted = (work: RunWork): readonly number[] =>
     work.submissions.flatMap(({ command }) => jobsNeeded(work.context.plan, command));

@@ -51,6 +51,8 @@ export interface RunsInserted<Item> {
 export interface InsertOptions {
   readonly stored: ReadonlyMap<DefinitionDigest, number>;
   readonly schemas: DriverSchemas;
+  /** The newest version of events that every live replica knows. */
+  readonly eventVersion: number;
   /** Whether nobody else waits for what is decided. */
   readonly isAlone: boolean;
 }
@@ -60,7 +62,7 @@ export async function insertNewRuns<Item extends RunToBegin>(
   tx: Tx,
   begun: Promise<unknown>,
   items: readonly Item[],
-  { stored, schemas, isAlone }: InsertOptions,
+  { stored, schemas, eventVersion, isAlone }: InsertOptions,
 ): Promise<RunsInserted<Item>> {
   const pace = createDecisionPace(tx, isAlone);
   const {
@@ -70,8 +72,8 @@ export async function insertNewRuns<Item extends RunToBegin>(
     left,
     nowMs,
   } = isAlone
-    ? await beginAndClaim(tx, begun, items, { schemas, pace, maxJobs: Number.POSITIVE_INFINITY })
-    : await claimAndBegin(tx, begun, items, { schemas, pace, maxJobs: LARGE_JOBS });
+    ? await beginAndClaim(tx, begun, items, { schemas, eventVersion, pace, maxJobs: Number.POSITIVE_INFINITY })
+    : await claimAndBegin(tx, begun, items, { schemas, eventVersion, pace, maxJobs: LARGE_JOBS });
   const settled = items.filter((item) => begunRuns.has(item) && !answers.has(item));
   for (const [item, refusal] of await refuseUnwanted(tx, settled)) answers.set(item, refusal);
   const fresh = settled.filter((item) => !answers.has(item));
@@ -124,8 +126,7 @@ interface Begun<Item> {
   readonly nowMs: number;
 }
 
-interface BeginOptions {
-  readonly schemas: DriverSchemas;
+interface BeginOptions extends Pick<InsertOptions, 'schemas' | 'eventVersion'> {
   readonly pace: DecisionPace;
   /** Of one run. */
   readonly maxJobs: number;
@@ -192,7 +193,7 @@ function withRepetitions<Item extends RunToBegin>(
 async function beginAll<Item extends RunToBegin>(
   items: readonly Item[],
   nowMs: number,
-  { schemas, pace, maxJobs }: BeginOptions,
+  { schemas, eventVersion, pace, maxJobs }: BeginOptions,
 ): Promise<Pick<Begun<Item>, 'runs' | 'costly' | 'left'>> {
   const drivers = new Set(items.flatMap(({ plan }) => [...driversToAsk(plan)]));
   const whyUnfit = drivers.size === 0 ? undefined : await specProblems(schemas, drivers);
@@ -209,7 +210,7 @@ async function beginAll<Item extends RunToBegin>(
       continue;
     }
     begun.add(project);
-    const step = await pace.make(beginRun(item, nowMs, whyUnfit));
+    const step = await pace.make(beginRun(item, nowMs, eventVersion, whyUnfit));
     if (step === undefined || step.made.jobs.length > maxJobs) {
       costly.push(item);
       continue;

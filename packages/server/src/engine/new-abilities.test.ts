@@ -76,6 +76,21 @@ test('abilities are told of once every live replica has them', async () => {
   const written = { ...asWritten(jobNamed('open')), concurrency: { key: 'k', limit: 0, limitExpression: '${{ 1 }}' } };
   able.session.receive([{ type: 'AppendJobs', key: second, number: 3, jobs: [written] }]);
   await expect.poll(() => able.count('AppendAnswer')).toBe(2);
+
+  // Why a job was cancelled, at the creation of its run and later: it is cancelled all the same.
+  const reasons = async (): Promise<readonly (string | undefined)[]> => {
+    const jobs = [jobNamed('bad', { if: 'params.none' }), jobNamed('other'), jobNamed('on', { when: 'ALWAYS' })];
+    const stopping = { definition: { ...definitionOf(...jobs), failFast: true as const }, params: {}, labels: {} };
+    const { runId } = await engine.runs.create(project, { ...stopping, trigger: run.trigger });
+    await engine.jobs.cancel(project, { runId, job: 2 }, 'a typo');
+    const ended = await Promise.all([1, 2].map((job) => engine.jobs.get(project, { runId, job })));
+    expect(ended.map(({ state }) => state)).toEqual(['CANCELLED', 'CANCELLED']);
+    const { signal } = new AbortController();
+    expect(await engine.runs.verify(project, runId, true, signal)).toMatchObject({ discrepancies: [] });
+    return ended.map(({ cancelReason }) => cancelReason);
+  };
+  expect(await reasons()).toEqual([undefined, undefined]);
   await alsoServes(5);
   await expect.poll(() => engine.runs.create(project, run).catch(() => undefined), { timeout: 5_000 }).toBeDefined();
+  expect(await reasons()).toEqual(['bad failed', 'a typo']);
 });

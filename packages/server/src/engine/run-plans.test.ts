@@ -26,8 +26,8 @@ afterAll(() => ledger[Symbol.asyncDispose]());
 const trigger = { kind: 'api', actor: '', reference: '' };
 const { signal } = new AbortController();
 
-/** Plans with a creation that must not create. */
-function createPlanner() {
+/** With a creation that must not create. */
+function plannerOptions() {
   const { pool, plans } = ledger;
   const create = async (): Promise<never> => {
     throw new Error('a plan has created a run');
@@ -43,12 +43,17 @@ function createPlanner() {
     checkCalls: createCallCheck(pool),
     replica,
   });
-  return createRunPlans({ pool, plans, schemas: createDriverSchemas(pool), creation });
+  return { pool, plans, schemas: createDriverSchemas(pool), creation };
 }
 
 function planOf(source: Definition | string, assumed: Assumptions = new Map(), more: Partial<NewRun> = {}) {
   const from = typeof source === 'string' ? { pipeline: { name: source } } : { definition: source };
-  return createPlanner().plan('default', { ...from, params: {}, labels: {}, trigger, ...more }, assumed, signal);
+  return createRunPlans(plannerOptions()).plan(
+    'default',
+    { ...from, params: {}, labels: {}, trigger, ...more },
+    assumed,
+    signal,
+  );
 }
 
 async function countRows(): Promise<unknown> {
@@ -189,7 +194,7 @@ describe('calls that could not be made', () => {
     const plan = await planOf(definition, new Map(), given);
     expect(fates(plan)).toEqual([
       ['missing', 'INVALID', 'FAILED', expect.stringMatching(/caled.*called/)],
-      ['unfit', 'INVALID', 'FAILED', 'run.params.n: must be integer'],
+      ['unfit', 'INVALID', 'FAILED', 'run.params.n: must be integer; got "q"'],
       ['fits', 'RUNS', 'SUCCEEDED', undefined],
       ['after', 'RUNS', 'SUCCEEDED', undefined],
     ]);
@@ -200,7 +205,7 @@ describe('calls that could not be made', () => {
     const sure = await planOf(definition, assumed, given);
     expect(fates(sure).slice(0, 2)).toEqual([
       ['missing', 'RUNS', 'SUCCEEDED', undefined],
-      ['unfit', 'INVALID', 'FAILED', 'run.params.n: must be integer'],
+      ['unfit', 'INVALID', 'FAILED', 'run.params.n: must be integer; got "q"'],
     ]);
     expect(sure.warnings).toContainEqual(expect.stringMatching(/^the call of job missing could not be made now: /));
   });
@@ -315,8 +320,11 @@ test('a large plan lets others go on', async () => {
 
 test('more plans than can wait are refused', async () => {
   const definition = definitionOf(...Array.from({ length: 2_000 }, (_, n) => jobNamed(`job-${n}`)));
-  const planner = createPlanner();
+  const options = plannerOptions();
   const run: NewRun = { definition, params: {}, labels: {}, trigger };
+  // All come at the same time.
+  const prepared = options.creation.prepare('default', run);
+  const planner = createRunPlans({ ...options, creation: { ...options.creation, prepare: () => prepared } });
   const asked = Array.from({ length: 22 }, () => planner.plan('default', run, new Map(), signal));
   const refused = (await Promise.allSettled(asked)).filter(({ status }) => status === 'rejected');
   expect(refused).toMatchObject([{ reason: { refusal: { refused: 'LIMIT_REACHED', metadata: { limit: 'plans' } } } }]);

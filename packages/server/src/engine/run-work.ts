@@ -48,6 +48,8 @@ export interface RunWork {
   /** Has the plan of the grown run once the decisions have added jobs to it. */
   context: RunContext;
   readonly submissions: readonly Submission[];
+  /** The newest version of events that every live replica knows. */
+  readonly eventVersion: number;
   /** The run as it was locked. */
   readonly before: RunHeader;
   /** Jobs as they were loaded. */
@@ -80,10 +82,16 @@ export function contentKey(job: number, attempt: number): string {
   return `${job}.${attempt}`;
 }
 
-export function beginWork(context: RunContext, header: RunHeader, submissions: readonly Submission[]): RunWork {
+export function beginWork(
+  context: RunContext,
+  header: RunHeader,
+  submissions: readonly Submission[],
+  eventVersion: number,
+): RunWork {
   return {
     context,
     submissions,
+    eventVersion,
     before: header,
     loaded: new Map(),
     contents: new Map(),

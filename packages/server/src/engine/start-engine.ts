@@ -115,7 +115,8 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
   const wakeUps = createWakeUps();
   const plans = createPlans();
   const schemas = createDriverSchemas(pool);
-  const flushing = { plans, cache: createRunCache(), schemas };
+  const eventVersion = (): number => replica.eventVersion();
+  const flushing = { plans, cache: createRunCache(), schemas, eventVersion };
   const sessions = createSessions(pool, log);
   const checkSpecs = createSpecCheck(schemas);
   const checkCalls = createCallCheck(pool);
@@ -152,7 +153,7 @@ async function build(stack: Teardown, options: EngineOptions): Promise<RunningEn
   const creation = createRunCreation({ pool, creates, checkSpecs, checkCalls, replica });
   const calls = createCalls({ pool, plans, ledger, creation, log });
   const places = createPlaces({ pool, ledger, log });
-  const timers = createTimers({ pool, ledger, eventVersion: () => replica.eventVersion(), log });
+  const timers = createTimers({ pool, ledger, eventVersion, log });
   const dispatcher = createDispatcher({
     lane: pools.openLane('claims'),
     flushing,

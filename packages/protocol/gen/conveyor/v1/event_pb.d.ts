@@ -562,7 +562,8 @@ export declare type JobFinished = Message<"conveyor.v1.JobFinished"> & {
   outputs: { [key: string]: Value };
 
   /**
-   * Why it was cancelled, in state CANCELLED; empty when nobody said, and when its run was cancelled for the same.
+   * Why it was cancelled, in state CANCELLED; empty when nobody said, and when its run was cancelled by force for
+   * the same.
    *
    * @generated from field: string cancel_reason = 3;
    */

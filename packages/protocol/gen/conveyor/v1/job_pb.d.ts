@@ -263,7 +263,7 @@ export declare type Job = Message<"conveyor.v1.Job"> & {
 
   /**
    * Output only. Why it was cancelled, in the words of who asked, in state CANCELLED; empty when nobody said, and when its run was cancelled
-   * for the same: then that is `cancel_reason` of the run.
+   * by force for the same: then that is `cancel_reason` of the run.
    *
    * @generated from field: string cancel_reason = 37;
    */

@@ -12,6 +12,7 @@ import {
   checkNumber,
   checkText,
   DRIVER_NAME,
+  entryPath,
   type Found,
   INSTANCE_ID,
   POOL_NAME,
@@ -78,7 +79,7 @@ function checkPools(found: Found, pools: Readonly<Record<string, number>>): void
     if (!POOL_NAME.pattern.test(name)) {
       addViolation(found, 'hello.pools', `has the name ${quote(name)}; names are ${POOL_NAME.rule}`);
     }
-    checkNumber(found, `hello.pools[${quote(name)}]`, pools[name] ?? 0, { min: 0, max: LIMITS.slots, integer: true });
+    checkNumber(found, entryPath('hello.pools', name), pools[name] ?? 0, { min: 0, max: LIMITS.slots, integer: true });
   }
 }
 

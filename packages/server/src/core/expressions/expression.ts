@@ -8,6 +8,7 @@ import { bracketDepth } from './literals.ts';
 import type { Node, Part, Root, Scope } from './nodes.ts';
 import { addProblem, type Problem } from './problems.ts';
 import { ANY, type StaticType, staticType } from './static-types.ts';
+import { syntaxProblem } from './syntax-problem.ts';
 import { type TextPlace, violationAt } from './text-place.ts';
 
 /** A checked expression. Compiling takes some ten times as long as evaluating: keep it. */
@@ -86,32 +87,4 @@ function sizeProblem(source: string): string | undefined {
   if (bracketDepth(source) > LIMITS.expressionDepth)
     return `must have at most ${LIMITS.expressionDepth} brackets inside of each other`;
   return undefined;
-}
-
-function syntaxProblem(source: string, error: unknown): Problem {
-  if (/^\s*\$\{\{/.test(source)) return { description: `${quote(source)} is no expression: write it without \${{ }}` };
-  const stoppedAt = offsetOf(error);
-  if (stoppedAt === undefined) {
-    const why = error instanceof Error ? error.message : String(error);
-    return { description: `${quote(source)} is no expression: ${why}` };
-  }
-  const rest = source.slice(stoppedAt).trim();
-  // The parser stops at the last place to which all is well: before an operator that misses its second operand.
-  if (OPERATOR_OR_NOTHING.test(rest))
-    return { description: `${quote(source)} ends too early`, offset: source.trimEnd().length };
-  const offset = stoppedAt + source.slice(stoppedAt).search(/\S/);
-  const hint = /^=[^=]/.test(rest) ? '; values are compared by ==' : '';
-  return { description: `${quote(source)} is no expression from ${quote(rest)} on${hint}`, offset };
-}
-
-const OPERATOR_OR_NOTHING = /^(?:[-+*/%<>.]|[=!<>]=|&&|\|\||in)?$/;
-
-/** The errors of the parser have the place that it came to, but their classes are not exported. */
-function offsetOf(error: unknown): number | undefined {
-  if (!(error instanceof Error) || !('location' in error)) return undefined;
-  const { location } = error;
-  if (typeof location !== 'object' || location === null || !('start' in location)) return undefined;
-  const { start } = location;
-  if (typeof start !== 'object' || start === null || !('offset' in start)) return undefined;
-  return typeof start.offset === 'number' ? start.offset : undefined;
 }

@@ -15,27 +15,40 @@ export function endOfLiteral(source: string, at: number): number | undefined {
   return undefined;
 }
 
+/** Where the first literal begins that nothing closes, or not on its line; undefined: all are closed. */
+export function unclosedLiteral(source: string): number | undefined {
+  for (let at = 0; at < source.length; at++) {
+    if (!isQuote(source.charAt(at))) continue;
+    const end = endOfLiteral(source, at);
+    if (end === undefined) return at;
+    const isOfLines = source.startsWith(source.charAt(at).repeat(3), at);
+    if (!isOfLines && source.slice(at, end).includes('\n')) return at;
+    at = end - 1;
+  }
+  return undefined;
+}
+
+/** The source with quotes for all that its literals consist of, so that each character of syntax stays where it is. */
+export function blankLiterals(source: string): string {
+  let blank = '';
+  for (let at = 0; at < source.length; at = blank.length) {
+    if (isQuote(source.charAt(at))) blank += '"'.repeat((endOfLiteral(source, at) ?? source.length) - at);
+    else blank += source.charAt(at);
+  }
+  return blank;
+}
+
+function isQuote(character: string): boolean {
+  return character === '"' || character === "'";
+}
+
 /** How deep brackets of all kinds are nested. Of what cannot be parsed it is a guess. */
 export function bracketDepth(source: string): number {
   let depth = 0;
   let deepest = 0;
-  for (let at = 0; at < source.length; at++) {
-    switch (source.charAt(at)) {
-      case '"':
-      case "'":
-        at = (endOfLiteral(source, at) ?? source.length) - 1;
-        break;
-      case '(':
-      case '[':
-      case '{':
-        deepest = Math.max(deepest, ++depth);
-        break;
-      case ')':
-      case ']':
-      case '}':
-        depth--;
-        break;
-    }
+  for (const character of blankLiterals(source)) {
+    if ('([{'.includes(character)) deepest = Math.max(deepest, ++depth);
+    else if (')]}'.includes(character)) depth--;
   }
   return deepest;
 }

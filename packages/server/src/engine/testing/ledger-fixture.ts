@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Command } from '../../core/commands.ts';
 import type { Definition } from '../../core/definition.ts';
+import { EVENT_VERSION } from '../../core/event-versions.ts';
 import type { RunId } from '../../core/ids.ts';
 import { canonicalJson, type JsonObject } from '../../core/json.ts';
 import { isRefusal } from '../../core/refusal.ts';
@@ -70,7 +71,8 @@ export async function openTestLedger(): Promise<LedgerFixture> {
 export async function openLedgerFixture({ config }: TestDatabase): Promise<LedgerFixture> {
   const pools = await createPools(config);
   const plans = createPlans();
-  const flushing = { plans, cache: createRunCache(), schemas: createDriverSchemas(pools.pool) };
+  const schemas = createDriverSchemas(pools.pool);
+  const flushing = { plans, cache: createRunCache(), schemas, eventVersion: () => EVENT_VERSION };
   const wakeUps = createWakeUps();
   const ledger = createLedger({
     lane: pools.openLane('transitions'),

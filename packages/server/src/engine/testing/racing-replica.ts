@@ -3,6 +3,7 @@
 import type { Hello } from '../../core/frames.ts';
 import type { RunId } from '../../core/ids.ts';
 import type { Command } from '../../core/commands.ts';
+import { EVENT_VERSION } from '../../core/event-versions.ts';
 import { DEFAULT_TIMING, LIMITS } from '../../core/limits.ts';
 import { isRefusal } from '../../core/refusal.ts';
 import { createPools } from '../../store/connect.ts';
@@ -38,7 +39,12 @@ export async function openRacingReplica({ config }: TestDatabase, rewrites: Rewr
   const ledger = createLedger({
     lane: openLane('transitions'),
     patientLane: openLane('patient transitions'),
-    flushing: { plans, cache: createRunCache(), schemas: createDriverSchemas(pools.pool) },
+    flushing: {
+      plans,
+      cache: createRunCache(),
+      schemas: createDriverSchemas(pools.pool),
+      eventVersion: () => EVENT_VERSION,
+    },
     onCommitted: () => undefined,
   });
   const logWriter = createLogWriter({
