@@ -365,7 +365,7 @@ export declare type ExpressionFailure = Message<"conveyor.v1.ExpressionFailure">
   expression: string;
 
   /**
-   * Why it could not be worked out, or what is wrong with its value, such as `must be integer; it is "q"`.
+   * Why it could not be worked out, or what is wrong with its value, such as `must be integer; got "q"`.
    *
    * @generated from field: string error = 3;
    */
