@@ -13,7 +13,9 @@ import { startServer } from './fixture.ts';
 const program = `
   import { once } from 'node:events';
   import { defineDriver, runDriver } from '@conveyor/driver';
-  await runDriver(defineDriver({ name: 'worker', run: async () => { await once(process, 'SIGUSR2'); } }));
+  // From the beginning: a signal that nobody waits for ends a process.
+  const told = once(process, 'SIGUSR2');
+  await runDriver(defineDriver({ name: 'worker', run: async () => { await told; } }));
 `;
 
 function startProcess(
