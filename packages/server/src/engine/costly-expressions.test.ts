@@ -7,7 +7,7 @@ import { lockRuns } from '../store/ledger-rows.ts';
 import { withTransaction } from '../store/pool.ts';
 import { finishWell, type LedgerFixture, openTestLedger } from './testing/ledger-fixture.ts';
 
-const RUNS = 12;
+const RUNS = 16;
 const COSTLY = ['zz', 'yy', 'xx', 'ww'].map((end) => `params.list.all(x, !x.endsWith("${end}"))`).join(' && ');
 const params = { list: Array.from({ length: 5_000 }, (_, n) => `entry${n}`) };
 
